@@ -1,0 +1,36 @@
+"""Errors that are part of the interface: one sentence that says what happened, to which file,
+and what to do. The command line prints the sentence and exits with `exit_code`."""
+
+from __future__ import annotations
+
+EXIT_IN_SYNC = 0
+EXIT_OUT_OF_SYNC = 1
+EXIT_USAGE = 2
+EXIT_CANNOT_TELL = 3
+EXIT_ERROR = 4
+
+
+class AvsyncError(Exception):
+    """Base of every error that avsync raises on purpose."""
+
+    exit_code = EXIT_ERROR
+
+
+class UsageError(AvsyncError):
+    """The request itself is wrong: a bad option, input equal to output, an existing target."""
+
+    exit_code = EXIT_USAGE
+
+
+class MediaError(AvsyncError):
+    """A file cannot be read, decoded or written."""
+
+
+class ModelError(AvsyncError):
+    """A checkpoint is missing, damaged, or of the wrong shape; or a network file cannot be fetched."""
+
+
+class CannotTell(AvsyncError):
+    """The file is fine, but holds nothing that synchrony could be judged by (no face, no speech)."""
+
+    exit_code = EXIT_CANNOT_TELL

@@ -1,0 +1,199 @@
+"""Frozen records that pass between the stages: Media, FaceTrack, Clip, Scores, Offset, Report.
+
+One clock everywhere: seconds of presentation time on the container's timeline (what a player
+shows), so a stream that starts late has a start greater than zero. Frame numbers exist only
+inside clips and scores. Offsets are in milliseconds and positive when the audio is EARLY.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Verdict = Literal["in-sync", "out-of-sync", "mismatch", "cannot-tell", "error"]
+
+
+@dataclass(frozen=True)
+class VideoStream:
+    """The picture. Sizes in pixels as displayed (after rotation), times in seconds."""
+
+    index: int
+    """Stream number in the container."""
+    codec: str
+    width: int
+    height: int
+    fps: Fraction
+    """Average frames per second as stored."""
+    start_s: float
+    duration_s: float | None
+    rotation_deg: int = 0
+
+
+@dataclass(frozen=True)
+class AudioStream:
+    """One audio track. Times in seconds."""
+
+    index: int
+    """Stream number in the container."""
+    track: int
+    """Number among the audio tracks, 0 is the first."""
+    codec: str
+    rate_hz: int
+    channels: int
+    start_s: float
+    duration_s: float | None
+    language: str | None = None
+    title: str | None = None
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class Media:
+    """What a file holds, as probed."""
+
+    path: Path
+    container: str
+    duration_s: float
+    video: VideoStream | None
+    audio: tuple[AudioStream, ...]
+    stream_kinds: tuple[str, ...]
+    """Kind of every stream in order: video, audio, subtitle, data, attachment."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded picture: `image` uint8 (height, width, 3) RGB, shown at `time_s`."""
+
+    time_s: float
+    image: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Mono audio at 16 kHz. `samples` float32 (n,) in about [-1, 1] (maybe memory-mapped);
+    sample i sounds at start_s + i / 16000."""
+
+    samples: npt.NDArray[np.float32]
+    start_s: float
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """One face through one shot, sampled at 25 frames a second.
+
+    `boxes` float32 (n, 4): x1, y1, x2, y2 as fractions of the displayed picture (0..1);
+    frame i is shown at start_s + i / 25. `seen` bool (n,): False where the box is
+    bridged over a gap too long to trust. `confidence` is the detector's mean score, 0..1.
+    """
+
+    track: int
+    shot: int
+    start_s: float
+    boxes: npt.NDArray[np.float32]
+    seen: npt.NDArray[np.bool_]
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Consecutive mouth crops of one track: `mouths` uint8 (n, 48, 96, 3) RGB;
+    frame i is shown at start_s + i / 25. A long track comes as several clips that overlap by
+    four frames, so that no window of five frames is lost."""
+
+    track: int
+    start_s: float
+    mouths: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Synchrony logits of one track.
+
+    `logits` float32 (n_windows, n_shifts): higher is better; NaN where the audio or the picture of that
+    pair does not exist. `times_s` float64 (n_windows,): presentation time of each window's
+    first frame. `shifts` int64 (n_shifts,): ascending; shift k pairs the picture at t with the
+    audio at t + k/25 s, so the synchrony error that it stands for is -40 * k ms.
+    """
+
+    track: int
+    times_s: npt.NDArray[np.float64]
+    shifts: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Offset of one stretch: [start_s, end_s) in seconds, ms, probability 0..1.
+    `offset_ms` is None where the evidence is too thin (a gap)."""
+
+    start_s: float
+    end_s: float
+    offset_ms: float | None
+    uncertainty_ms: float | None
+    probability: float
+
+
+@dataclass(frozen=True)
+class Offset:
+    """The answer from one track's scores.
+
+    `offset_ms` positive when the audio is early; None when there is no usable peak.
+    `uncertainty_ms` is half the width of a 95 % interval. `probability` (0..1, calibrated) that
+    the true offset is within one frame (40 ms) of `offset_ms`. `evidence` is the height of the
+    peak over the rest in units of its noise. `curve` (n_shifts,) float32: averaged logits.
+    `drift_ms_per_min` None when it cannot be told. `reasons`: short sentences, why not sure.
+    """
+
+    offset_ms: float | None
+    uncertainty_ms: float | None
+    probability: float
+    evidence: float
+    at_edge: bool
+    shifts: npt.NDArray[np.int64]
+    curve: npt.NDArray[np.float32]
+    segments: tuple[Segment, ...] = ()
+    drift_ms_per_min: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrackReport:
+    """One face track in the report: where it was, what it said. `speaking` marks the track that the
+    verdict comes from. `thumbnail` uint8 (96, 96, 3) RGB or None."""
+
+    track: int
+    start_s: float
+    end_s: float
+    windows: int
+    offset: Offset | None
+    speaking: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result for one file; `avsync.check` returns it. See `report.to_dict` for the JSON."""
+
+    path: str
+    verdict: Verdict
+    offset_ms: float | None = None
+    uncertainty_ms: float | None = None
+    probability: float = 0.0
+    standard: str = "ebu"
+    tolerance_ms: tuple[float, float] = (40.0, 60.0)
+    """Audio early, audio late."""
+    drift_ms_per_min: float | None = None
+    reasons: tuple[str, ...] = ()
+    tracks: tuple[TrackReport, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    duration_s: float | None = None
+    judged_s: float = 0.0
+    """Seconds of speech-bearing picture that windows were scored on."""
+    model: str = ""
+    audio_track: int | None = None
+    timings_s: dict[str, float] = field(default_factory=dict)
+    """Seconds of work by stage: probe, faces, crops, audio, scores, total."""
