@@ -1,0 +1,340 @@
+"""The VocaLiST family in one implementation: teacher, student and frame-shared variants.
+
+Two front-ends turn five mouth crops into 5 visual tokens and sixteen mel columns into 16 audio
+tokens; three cross-modal encoders (audio queries picture, picture queries audio, fusion of the two)
+and a small head turn the tokens into one synchrony logit. State-dict keys are those of the public
+VocaLiST and MTDVocaLiST checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avsync.settings import MEL_BANDS, MOUTH_HEIGHT, WINDOW_FRAMES, WINDOW_MELS
+from avsync.settings import FACE_SIZE as MOUTH_WIDTH
+
+__all__ = ["MOUTH_HEIGHT", "MOUTH_WIDTH", "STUDENT", "TEACHER", "Attention", "Dims", "Maps", "VocaLiST"]
+
+
+@dataclass(frozen=True)
+class Dims:
+    """Everything that fixes the shape of a network.
+
+    `front_end` is "clip3d" (the paper's 3-D convolutions over five frames) or "frame2d" (2-D
+    convolutions over each frame, shared by all windows that contain it). `channels` are the five
+    widths of the visual front-end, `audio_channels` those of the audio front-end (None: the same); the last of
+    each must be `d_model`.
+    """
+
+    front_end: Literal["clip3d", "frame2d"] = "clip3d"
+    channels: tuple[int, ...] = (16, 32, 64, 128, 200)
+    d_model: int = 200
+    heads: int = 8
+    layers: int = 4
+    audio_channels: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        audio = self.audio_channels or self.channels
+        if len(self.channels) != 5 or len(audio) != 5:
+            raise ValueError(f"front-ends have five widths, got {self.channels} and {audio}")
+        if self.channels[-1] != self.d_model or audio[-1] != self.d_model:
+            raise ValueError(f"the last front-end width must be d_model = {self.d_model}")
+        if self.d_model % self.heads or self.d_model % 2:
+            raise ValueError(f"d_model = {self.d_model} must be even and a multiple of heads = {self.heads}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Dims:
+        """Dims from plain YAML or JSON values; raises TypeError on unknown keys."""
+        lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list | tuple)}
+        return cls(**{**values, **lists})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+STUDENT = Dims()
+"""MTDVocaLiST's student: 13,280,961 trainable parameters."""
+TEACHER = Dims(channels=(32, 64, 128, 256, 512), d_model=512)
+"""VocaLiST: 80,106,561 trainable parameters."""
+
+
+class Attention(NamedTuple):
+    """What distillation needs of one layer: `name` (av1..4, va1..4, fusion1..4), `logits`
+    (batch, heads, queries, keys) = QK^T / sqrt(d_head) with -inf where masked, and `values`
+    (batch, heads, keys, d_head)."""
+
+    name: str
+    logits: Tensor
+    values: Tensor
+
+
+Maps = list[Attention]
+
+
+class ConvBlock(nn.Module):
+    """Convolution, batch norm, (+ input), ReLU."""
+
+    def __init__(self, conv: nn.Module, norm: nn.Module, residual: bool = False) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(conv, norm)
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv_block(x)
+        return F.relu(y + x if self.residual else y)
+
+
+def _block3d(
+    c_in: int, c_out: int, kernel: int, stride: Any = 1, padding: Any = 0, residual: bool = False
+) -> ConvBlock:
+    return ConvBlock(nn.Conv3d(c_in, c_out, kernel, stride, padding), nn.BatchNorm3d(c_out), residual)
+
+
+def _block2d(
+    c_in: int, c_out: int, kernel: int, stride: Any = 1, padding: Any = 0, residual: bool = False
+) -> ConvBlock:
+    return ConvBlock(nn.Conv2d(c_in, c_out, kernel, stride, padding), nn.BatchNorm2d(c_out), residual)
+
+
+def _clip3d_front_end(c: Sequence[int]) -> nn.Sequential:
+    """3-D convolutions over (height 48, width 96, time 5)."""
+    half = (2, 2, 1)
+    return nn.Sequential(
+        _block3d(3, c[0], 7, 1, 3),
+        _block3d(c[0], c[1], 5, (1, 2, 1), (1, 1, 2)),
+        *[_block3d(c[1], c[1], 3, 1, 1, True) for _ in range(2)],
+        _block3d(c[1], c[2], 3, half, 1),
+        *[_block3d(c[2], c[2], 3, 1, 1, True) for _ in range(3)],
+        _block3d(c[2], c[3], 3, half, 1),
+        *[_block3d(c[3], c[3], 3, 1, 1, True) for _ in range(2)],
+        _block3d(c[3], c[4], 3, half, 1),
+        *[_block3d(c[4], c[4], 3, 1, 1, True) for _ in range(2)],
+        _block3d(c[4], c[4], 3, half, 1),
+        _block3d(c[4], c[4], 3, 1, (0, 0, 1)),
+        _block3d(c[4], c[4], 1),
+    )
+
+
+def _frame2d_front_end(c: Sequence[int]) -> nn.Sequential:
+    """2-D convolutions over one frame (height 48, width 96) down to one token."""
+    return nn.Sequential(
+        _block2d(3, c[0], 5, 2, 2),
+        _block2d(c[0], c[1], 3, (1, 2), 1),
+        _block2d(c[1], c[1], 3, 1, 1, True),
+        _block2d(c[1], c[2], 3, 2, 1),
+        *[_block2d(c[2], c[2], 3, 1, 1, True) for _ in range(2)],
+        _block2d(c[2], c[3], 3, 2, 1),
+        *[_block2d(c[3], c[3], 3, 1, 1, True) for _ in range(2)],
+        _block2d(c[3], c[4], 3, 2, 1),
+        _block2d(c[4], c[4], 3, 1, 1, True),
+        _block2d(c[4], c[4], 3),
+    )
+
+
+class WindowMixer(nn.Module):
+    """Residual temporal convolutions among the five frame tokens of a window, so that the
+    frame-shared front-end sees motion; the paper's 3-D convolutions have it built in."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv1d(width, width, 3, padding=1) for _ in range(2))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(batch, 5, d) -> (batch, 5, d)."""
+        x = tokens.transpose(1, 2)
+        return (x + self.convs[1](F.relu(self.convs[0](x)))).transpose(1, 2)
+
+
+def _audio_front_end(c: Sequence[int]) -> nn.Sequential:
+    """2-D convolutions over (80 mel bands, 16 columns)."""
+    third = (3, 1)
+    blocks = [_block2d(1, c[0], 3, 1, 1)]
+    for i in range(4):
+        blocks += [_block2d(c[i], c[i], 3, 1, 1, True) for _ in range(2)]
+        blocks.append(_block2d(c[i], c[i + 1], 3, *((third, 1) if i < 3 else (1, (0, 1)))))
+    return nn.Sequential(*blocks, _block2d(c[4], c[4], 1))
+
+
+def sinusoidal_positions(length: int, width: int, device: torch.device | None = None) -> Tensor:
+    """(length, width) positions 1..length: a sine half, then a cosine half."""
+    half = width // 2
+    rates = torch.exp(torch.arange(half, device=device) * -(math.log(10000) / (half - 1)))
+    angles = torch.arange(1, length + 1, device=device)[:, None] * rates[None]
+    return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+def future_mask(queries: int, keys: int, device: torch.device | None = None) -> Tensor:
+    """(queries, keys) bool, True where query i may not see key j: j - i >= 1 + |queries - keys|."""
+    gap = torch.arange(keys, device=device)[None] - torch.arange(queries, device=device)[:, None]
+    return gap >= 1 + abs(queries - keys)
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention with one packed projection for queries, keys and values."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.xavier_uniform_(self.out_proj.weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+    def queries(self, x: Tensor) -> Tensor:
+        """(..., n, d) -> scaled queries (..., heads, n, d_head)."""
+        width = x.shape[-1]
+        q = F.linear(x, self.in_proj_weight[:width], self.in_proj_bias[:width])
+        return self._split(q * (width // self.heads) ** -0.5)
+
+    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., n, d) -> keys and values, each (..., heads, n, d_head)."""
+        width = x.shape[-1]
+        k, v = F.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, -1)
+        return self._split(k), self._split(v)
+
+
+class EncoderLayer(nn.Module):
+    """Pre-norm cross-attention and a feed-forward net of width 4d."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.self_attn = CrossAttention(width, heads)
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+        self.layer_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        for linear in (self.fc1, self.fc2):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the embedded source (..., n, d); they do not depend on the queries."""
+        return self.self_attn.keys_values(self.layer_norms[0](source))
+
+    def forward(
+        self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor, maps: Maps | None = None, name: str = ""
+    ) -> Tensor:
+        """x (batch, n_query, d); keys, values (batch, heads, n_key, d_head); mask (n_query, n_key)."""
+        logits = self.self_attn.queries(self.layer_norms[0](x)) @ keys.transpose(-2, -1)
+        logits = logits.masked_fill(mask, -math.inf)
+        if maps is not None:
+            maps.append(Attention(name, logits, values))
+        mixed = (logits.softmax(-1) @ values).transpose(-3, -2).flatten(-2)
+        x = x + F.dropout(self.self_attn.out_proj(mixed), 0.1, self.training)
+        hidden = F.dropout(F.relu(self.fc1(self.layer_norms[1](x))), 0.1, self.training)
+        return x + F.dropout(self.fc2(hidden), 0.1, self.training)
+
+
+class CrossEncoder(nn.Module):
+    """Layers in which one token sequence queries another; keys and values are the same
+    embeddings in every layer."""
+
+    def __init__(self, width: int, heads: int, layers: int, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.layers = nn.ModuleList(EncoderLayer(width, heads) for _ in range(layers))
+        self.layer_norm = nn.LayerNorm(width)
+        self.embed_positions = nn.Module()
+        self.embed_positions.register_buffer("_float_tensor", torch.zeros(1))
+        self.register_buffer("version", torch.tensor([2.0]))
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """(..., n, d) -> scaled tokens plus positions; a token whose first feature is exactly 0
+        counts as padding and gets none."""
+        length, width = tokens.shape[-2:]
+        positions = sinusoidal_positions(length, width, tokens.device).to(tokens.dtype)
+        present = (tokens[..., :1] != 0).to(tokens.dtype)
+        return F.dropout(math.sqrt(width) * tokens + positions * present, 0.25, self.training)
+
+    def forward(self, queries: Tensor, source: Tensor, maps: Maps | None = None) -> Tensor:
+        """queries (batch, n_query, d), source (batch, n_key, d) -> (batch, n_query, d)."""
+        embedded = self.embed(source)
+        return self.run(self.embed(queries), [layer.keys_values(embedded) for layer in self.layers], maps)  # type: ignore[operator]
+
+    def run(
+        self, x: Tensor, keys_values: Sequence[tuple[Tensor, Tensor]], maps: Maps | None = None
+    ) -> Tensor:
+        """The layers over embedded queries x and each layer's ready keys and values."""
+        mask = future_mask(x.shape[-2], keys_values[0][0].shape[-2], x.device)
+        for number, (layer, (keys, values)) in enumerate(zip(self.layers, keys_values, strict=True), 1):
+            x = layer(x, keys, values, mask, maps, f"{self.name}{number}")
+        return self.layer_norm(x)
+
+
+class VocaLiST(nn.Module):
+    """The whole network; see the module's docstring."""
+
+    def __init__(self, dims: Dims = STUDENT) -> None:
+        super().__init__()
+        self.dims = dims
+        shared = dims.front_end == "frame2d"
+        self.vid_prenet = (_frame2d_front_end if shared else _clip3d_front_end)(dims.channels)
+        self.vid_mixer = WindowMixer(dims.d_model) if shared else None
+        self.aud_prenet = _audio_front_end(dims.audio_channels or dims.channels)
+        shape = (dims.d_model, dims.heads, dims.layers)
+        self.av_transformer = CrossEncoder(*shape, name="av")
+        self.va_transformer = CrossEncoder(*shape, name="va")
+        self.mem_transformer = CrossEncoder(*shape, name="fusion")
+        self.fc = nn.Linear(dims.d_model, dims.d_model)
+        self.classifier = nn.Linear(dims.d_model, 1)
+
+    def frame_tokens(self, mouths: Tensor) -> Tensor:
+        """(n, 3, 48, 96) single frames -> (n, d), for the frame-shared front-end only."""
+        return self.vid_prenet(mouths).flatten(1)
+
+    def mix_window(self, tokens: Tensor) -> Tensor:
+        """(batch, 5, d) frame tokens of each window -> (batch, 5, d) visual tokens."""
+        return tokens if self.vid_mixer is None else self.vid_mixer(tokens)
+
+    def visual_tokens(self, frames: Tensor) -> Tensor:
+        """(batch, 15, 48, 96), five frames of three channels stacked -> (batch, 5, d)."""
+        clips = frames.unflatten(1, (WINDOW_FRAMES, 3))
+        if self.vid_mixer is not None:
+            return self.mix_window(self.frame_tokens(clips.flatten(0, 1)).unflatten(0, (-1, WINDOW_FRAMES)))
+        volume = clips.permute(0, 2, 3, 4, 1)
+        return self.vid_prenet(volume).flatten(2).transpose(1, 2)
+
+    def audio_tokens(self, mels: Tensor) -> Tensor:
+        """(batch, 1, 80, 16) -> (batch, 16, d)."""
+        return self.aud_prenet(mels).squeeze(2).transpose(1, 2)
+
+    def fuse(self, av: Tensor, va: Tensor, maps: Maps | None = None) -> Tensor:
+        """AV output (batch, 16, d) and VA output (batch, 5, d) -> fused tokens (batch, 16, d)."""
+        return self.mem_transformer(av, va, maps)
+
+    def head(self, fused: Tensor) -> Tensor:
+        """(batch, 16, d) -> logits (batch,): max over tokens, tanh(fc), classifier."""
+        return self.classifier(torch.tanh(self.fc(fused.amax(1)))).squeeze(-1)
+
+    def pair_logits(self, visual: Tensor, audio: Tensor, maps: Maps | None = None) -> Tensor:
+        """Visual tokens (batch, 5, d) and audio tokens (batch, 16, d) -> logits (batch,)."""
+        av = self.av_transformer(audio, visual, maps)
+        va = self.va_transformer(visual, audio, maps)
+        return self.head(self.fuse(av, va, maps))
+
+    def forward(self, frames: Tensor, mels: Tensor, maps: Maps | None = None) -> Tensor:
+        """frames (batch, 15, 48, 96) as the checkpoint's preprocessing gives them, mels
+        (batch, 1, 80, 16) -> logits (batch,). A list passed as `maps` receives one `Attention` a
+        layer, in the order av1.., va1.., fusion1..; without it nothing is kept."""
+        return self.pair_logits(self.visual_tokens(frames), self.audio_tokens(mels), maps)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+WINDOW_INPUT = {"frames": (3 * WINDOW_FRAMES, MOUTH_HEIGHT, MOUTH_WIDTH), "mels": (1, MEL_BANDS, WINDOW_MELS)}
+"""Shapes of one window's inputs, without the batch axis."""
