@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avsync.settings import MEL_BANDS, MOUTH_HEIGHT, WINDOW_FRAMES, WINDOW_MELS
 from avsync.settings import FACE_SIZE as MOUTH_WIDTH
+from avsync.settings import MEL_BANDS, MOUTH_HEIGHT, WINDOW_FRAMES, WINDOW_MELS
 
 __all__ = ["MOUTH_HEIGHT", "MOUTH_WIDTH", "STUDENT", "TEACHER", "Attention", "Dims", "Maps", "VocaLiST"]
 
