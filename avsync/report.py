@@ -1,0 +1,224 @@
+"""A Report in words, as versioned JSON, and as the exit code of `check`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from avsync.errors import (
+    EXIT_CANNOT_TELL,
+    EXIT_ERROR,
+    EXIT_IN_SYNC,
+    EXIT_OUT_OF_SYNC,
+    MediaError,
+    UsageError,
+)
+from avsync.records import Offset, Report, Segment, TrackReport, Verdict
+from avsync.settings import STANDARD_NAMES
+
+SCHEMA = 1
+"""Version of the JSON document; it grows when a field changes its meaning or goes away."""
+
+EXIT_CODES: dict[Verdict, int] = {
+    "in-sync": EXIT_IN_SYNC,
+    "out-of-sync": EXIT_OUT_OF_SYNC,
+    "mismatch": EXIT_OUT_OF_SYNC,
+    "cannot-tell": EXIT_CANNOT_TELL,
+    "error": EXIT_ERROR,
+}
+VERDICT_WORDS: dict[Verdict, str] = {
+    "in-sync": "in sync",
+    "out-of-sync": "OUT OF SYNC",
+    "mismatch": "LIPS DO NOT MATCH",
+    "cannot-tell": "cannot tell",
+    "error": "ERROR",
+}
+
+
+def exit_code(reports: Sequence[Report]) -> int:
+    """Exit code of one report, or the highest of several.
+
+    As with `diff` and `grep`, trouble outranks a difference: an unreadable file (4) over one that
+    could not be judged (3) over one that is out of sync or mismatched (1) over 0.
+    """
+    return max((EXIT_CODES[report.verdict] for report in reports), default=EXIT_ERROR)
+
+
+# --- Words -------------------------------------------------------------------------------
+
+
+def printable(text: str) -> str:
+    """`text` with control and undecodable characters escaped, so that a file name cannot drive the
+    terminal or break the output's encoding."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def timecode(seconds: float) -> str:
+    """`seconds` as m:ss.t, or h:mm:ss from an hour on; negative times keep their sign."""
+    tenths = round(abs(seconds) * 10)
+    sign = "-" if seconds < 0 and tenths else ""
+    minutes, rest = divmod(tenths, 600)
+    if minutes < 60:
+        return f"{sign}{minutes}:{rest / 10:04.1f}"
+    return f"{sign}{minutes // 60}:{minutes % 60:02d}:{rest // 10:02d}"
+
+
+def offset_words(offset_ms: float | None) -> str:
+    """ "120 ms early", "0 ms", or "unknown"; early and late are said of the audio."""
+    if offset_ms is None or not math.isfinite(offset_ms):
+        return "unknown"
+    size = round(abs(offset_ms))
+    if size == 0:
+        return "0 ms"
+    return f"{size} ms {'early' if offset_ms > 0 else 'late'}"
+
+
+def repair_words(offset_ms: float) -> str:
+    """The whole sentence of DESIGN.md: what is wrong and what mends it."""
+    size = round(abs(offset_ms))
+    verb = "delaying" if offset_ms > 0 else "advancing"
+    return f"audio is {offset_words(offset_ms)}; {verb} it by {size} ms fixes it"
+
+
+def certainty_words(probability: float) -> str:
+    """A probability as a person would say it, with the figure."""
+    limits = ((0.95, "almost certain"), (0.8, "likely"), (0.6, "probable"))
+    word = next((word for limit, word in limits if probability >= limit), "unsure")
+    return f"{word}, {percent(probability)}"
+
+
+def percent(probability: float) -> str:
+    """Whole percent; never rounds up to a certainty that was not measured."""
+    return f"{min(99, round(100 * probability)) if probability < 1 else 100} %"
+
+
+def within(offset_ms: float, tolerance_ms: tuple[float, float]) -> bool:
+    """Whether an error is inside (audio early, audio late) limits, in ms."""
+    early, late = tolerance_ms
+    return -late <= offset_ms <= early
+
+
+def limits_words(report: Report) -> str:
+    """The standard and its limits."""
+    early, late = report.tolerance_ms
+    name = STANDARD_NAMES.get(report.standard, report.standard)
+    return f"{name}, audio at most {early:.0f} ms early or {late:.0f} ms late"
+
+
+def summary(report: Report) -> str:
+    """One sentence for a person, without the path."""
+    if report.verdict == "mismatch":
+        return "these lips do not say this speech, at any offset that was searched"
+    if report.verdict in ("cannot-tell", "error"):
+        return "; ".join(report.reasons) or "no reason is known"
+    if report.offset_ms is None or not math.isfinite(report.offset_ms):
+        return "; ".join(report.reasons) or "see the segments"
+    if report.verdict == "in-sync":
+        size = offset_words(report.offset_ms)
+        return f"audio is {size}, within tolerance" if size != "0 ms" else "audio and lips agree"
+    if within(report.offset_ms, report.tolerance_ms):
+        detail = "; ".join(report.reasons) or "parts of it are out of tolerance"
+        return f"audio is {offset_words(report.offset_ms)} on the whole, but {detail}"
+    return repair_words(report.offset_ms)
+
+
+# --- JSON --------------------------------------------------------------------------------
+
+
+def to_dict(report: Report) -> dict[str, Any]:
+    """The versioned document of DESIGN.md: units in the names, null for what is unknown, never NaN."""
+    return {
+        "schema": SCHEMA,
+        "path": report.path,
+        "verdict": report.verdict,
+        "summary": summary(report),
+        "offset_ms": _number(report.offset_ms, 1),
+        "uncertainty_ms": _number(report.uncertainty_ms, 1),
+        "probability": _number(report.probability, 4),
+        "drift_ms_per_min": _number(report.drift_ms_per_min, 2),
+        "standard": report.standard,
+        "tolerance_early_ms": _number(report.tolerance_ms[0], 1),
+        "tolerance_late_ms": _number(report.tolerance_ms[1], 1),
+        "reasons": list(report.reasons),
+        "tracks": [_track_dict(track) for track in report.tracks],
+        "segments": [_segment_dict(segment) for segment in report.segments],
+        "duration_s": _number(report.duration_s, 3),
+        "judged_s": _number(report.judged_s, 3),
+        "model": report.model,
+        "audio_track": report.audio_track,
+        "timings_s": {stage: _number(seconds, 3) for stage, seconds in report.timings_s.items()},
+    }
+
+
+def to_json(reports: Sequence[Report], *, many: bool) -> str:
+    """One document, or a list of them when `many`; ends with a newline."""
+    documents = [to_dict(report) for report in reports]
+    return json.dumps(documents if many else documents[0], indent=2, allow_nan=False) + "\n"
+
+
+def to_line(report: Report) -> str:
+    """The document on one line, with its newline, for `--jsonl`."""
+    return json.dumps(to_dict(report), allow_nan=False) + "\n"
+
+
+@contextmanager
+def jsonl_file(path: Path) -> Iterator[IO[str]]:
+    """`path` opened for lines of `to_line`, empty at first; flush each, and what is there stays
+    usable after Ctrl-C.
+
+    Raises UsageError where another kind of file would be overwritten, MediaError where none can be
+    written.
+    """
+    try:
+        with path.open("rb") as old:
+            start = old.read(1)
+    except FileNotFoundError:
+        start = b""
+    except OSError as error:
+        raise MediaError(f"Cannot write {path}: {error.strerror}.") from error
+    if start not in (b"", b"{"):
+        raise UsageError(f"{path} exists and is no JSONL file; name another file for --jsonl.")
+    try:
+        stream = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise MediaError(f"Cannot write {path}: {error.strerror}.") from error
+    with stream:
+        yield stream
+
+
+def _track_dict(track: TrackReport) -> dict[str, Any]:
+    offset: Offset | None = track.offset
+    return {
+        "track": track.track,
+        "speaking": track.speaking,
+        "start_s": _number(track.start_s, 3),
+        "end_s": _number(track.end_s, 3),
+        "windows": track.windows,
+        "offset_ms": _number(offset.offset_ms, 1) if offset else None,
+        "uncertainty_ms": _number(offset.uncertainty_ms, 1) if offset else None,
+        "probability": _number(offset.probability, 4) if offset else None,
+        "evidence": _number(offset.evidence, 3) if offset else None,
+        "at_edge": bool(offset.at_edge) if offset else False,
+        "reasons": list(offset.reasons) if offset else [],
+    }
+
+
+def _segment_dict(segment: Segment) -> dict[str, Any]:
+    return {
+        "start_s": _number(segment.start_s, 3),
+        "end_s": _number(segment.end_s, 3),
+        "offset_ms": _number(segment.offset_ms, 1),
+        "uncertainty_ms": _number(segment.uncertainty_ms, 1),
+        "probability": _number(segment.probability, 4),
+    }
+
+
+def _number(value: float | None, digits: int) -> float | None:
+    """`value` as a plain rounded float; None for None, NaN and infinities (JSON has neither)."""
+    if value is None or not math.isfinite(value):
+        return None
+    return round(float(value), digits) + 0.0  # no "-0.0"

@@ -1,0 +1,167 @@
+"""What `check` prints for a person: a verdict in words and small tables, as wide as the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from avsync.records import Report, Segment, TrackReport, Verdict
+from avsync.report import (
+    VERDICT_WORDS,
+    certainty_words,
+    limits_words,
+    offset_words,
+    percent,
+    printable,
+    summary,
+    timecode,
+    within,
+)
+from avsync.settings import FRAME_MS
+
+_STYLES: dict[Verdict, str] = {
+    "in-sync": "bold green",
+    "out-of-sync": "bold red",
+    "mismatch": "bold red",
+    "cannot-tell": "bold yellow",
+    "error": "bold red",
+}
+_MAX_ROWS = 12
+"""Rows of a track or segment table; a film has hundreds of tracks, and the JSON lists them all."""
+_WIDE = 72
+"""Columns of a terminal from which on the full tables fit."""
+
+
+def to_text(reports: Sequence[Report], console: Console, *, batch: bool) -> str:
+    """What `check` prints: one file in full, or a row per file and a summary.
+
+    `console` gives width and colours; the text comes back instead of being written, so that the
+    caller deals with a closed pipe. Sentences are never broken into lines, which keeps them whole
+    for `grep`; a terminal wraps them itself.
+    """
+    with console.capture() as capture:
+        parts = _batch(reports, console) if batch else [p for r in reports for p in _single(r, console)]
+        for part in parts:
+            console.print(part, soft_wrap=isinstance(part, Text), highlight=False)
+    return capture.get()
+
+
+def _single(report: Report, console: Console) -> Iterator[RenderableType]:
+    yield _headline(report)
+    if report.verdict == "error":
+        return
+    if report.offset_ms is not None:
+        yield Text(f"  measured: {_measured(report)}")
+    yield Text(f"  judged by: {limits_words(report)}")
+    said = summary(report)
+    yield from (Text(f"  note: {printable(reason)}") for reason in report.reasons if reason not in said)
+    if report.tracks:
+        yield _tracks(report.tracks, console)
+    faults = [segment for segment in report.segments if _faulty(segment, report)]
+    if faults and len(faults) < len(report.segments):
+        yield _segments(faults)
+
+
+def _headline(report: Report) -> Text:
+    return Text.assemble(
+        (printable(report.path), "bold"),
+        ": ",
+        (VERDICT_WORDS[report.verdict], _STYLES[report.verdict]),
+        " - ",
+        printable(summary(report)),
+    )
+
+
+def _measured(report: Report) -> str:
+    uncertainty = "" if report.uncertainty_ms is None else f" (+/- {report.uncertainty_ms:.0f} ms)"
+    drift = report.drift_ms_per_min
+    drifting = "" if drift is None else f", drifting {abs(drift):.0f} ms a minute"
+    guess = "best guess " if report.verdict in ("cannot-tell", "mismatch") else ""
+    certainty = certainty_words(report.probability)
+    return (
+        f"{guess}audio {offset_words(report.offset_ms)}{uncertainty}{drifting}; "
+        f"{certainty} that this is right within {FRAME_MS:.0f} ms"
+    )
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _tracks(tracks: Sequence[TrackReport], console: Console) -> Table:
+    table = _table("face", "time", "audio is", "sure", *(["evidence"] if console.width >= _WIDE else []))
+    ranked = sorted(tracks, key=lambda t: (not t.speaking, -_evidence(t)))
+    for track in ranked[:_MAX_ROWS]:
+        offset = track.offset
+        cells = (
+            f"{track.track} speaks" if track.speaking else str(track.track),
+            _span(track.start_s, track.end_s),
+            offset_words(offset.offset_ms if offset else None),
+            percent(offset.probability) if offset else "-",
+            f"{_evidence(track):.1f}" if offset else "-",
+        )
+        table.add_row(*cells[: len(table.columns)], style="bold" if track.speaking else "")
+    if len(ranked) > _MAX_ROWS:
+        table.caption = f"and {len(ranked) - _MAX_ROWS} more faces: --json lists them all"
+    return table
+
+
+def _evidence(track: TrackReport) -> float:
+    return track.offset.evidence if track.offset and math.isfinite(track.offset.evidence) else 0.0
+
+
+def _span(start_s: float, end_s: float) -> str:
+    return f"{timecode(start_s)}-{timecode(end_s)}"
+
+
+def _faulty(segment: Segment, report: Report) -> bool:
+    return segment.offset_ms is not None and not within(segment.offset_ms, report.tolerance_ms)
+
+
+def _segments(faults: Sequence[Segment]) -> Table:
+    table = _table("time", "audio is", "sure", title="out of tolerance here:")
+    for segment in faults[:_MAX_ROWS]:
+        span = _span(segment.start_s, segment.end_s)
+        table.add_row(span, offset_words(segment.offset_ms), percent(segment.probability))
+    if len(faults) > _MAX_ROWS:
+        table.caption = f"and {len(faults) - _MAX_ROWS} more: --json lists them all"
+    return table
+
+
+def _batch(reports: Sequence[Report], console: Console) -> Iterator[RenderableType]:
+    """A table where there is room for one, else (and in a pipe) a line per file."""
+    if console.is_terminal and console.width >= _WIDE:
+        yield _files(reports)
+    else:
+        yield from map(_headline, reports)
+    counts = Counter(report.verdict for report in reports)
+    words = ", ".join(f"{counts[v]} {VERDICT_WORDS[v].lower()}" for v in VERDICT_WORDS if counts[v])
+    files = "1 file" if len(reports) == 1 else f"{len(reports)} files"
+    yield Text(f"{files}: {words or 'none judged'}.")
+    judged = next((report for report in reports if report.verdict != "error"), None)
+    if judged is not None:
+        yield Text(f"Judged by {limits_words(judged)}.")
+
+
+def _files(reports: Sequence[Report]) -> Table:
+    table = _table("file", "verdict", "audio is", "sure", "why")
+    for report in reports:
+        judged = report.verdict in ("in-sync", "out-of-sync")
+        why = "; ".join(report.reasons) if judged else summary(report)
+        table.add_row(
+            Text(printable(report.path)),
+            Text(VERDICT_WORDS[report.verdict], _STYLES[report.verdict]),
+            offset_words(report.offset_ms) if judged else "",
+            percent(report.probability) if judged else "",
+            Text(printable(why)),
+        )
+    return table
