@@ -1,0 +1,131 @@
+"""The wheel: what it holds, and that what it installs works away from the checkout."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import avsync
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+MODEL_FILES = sorted(
+    p.name for p in (ROOT / "models").glob("*") if p.suffix in {".safetensors", ".yaml", ".md"}
+)
+
+
+def run(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "AVSYNC_MODELS"}}
+    return subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=kept | env, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, so that nothing left over in the checkout's build folder gets in."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("avsync", "models", "tests"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    target = tmp_path_factory.mktemp("wheel")
+    built = run(
+        sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source, cwd=target
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = target.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A fresh environment with the wheel in it; its dependencies are looked up in the running one."""
+    home = tmp_path_factory.mktemp("elsewhere")
+    made = run(sys.executable, "-m", "venv", "--without-pip", home / "venv", cwd=home)
+    assert made.returncode == 0, made.stderr
+    python = home / "venv/bin/python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel)
+    done = run(*pip, cwd=home)
+    assert done.returncode == 0, done.stderr
+    (site,) = (home / "venv/lib").glob("python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    yield home
+    shutil.rmtree(home)
+
+
+def test_every_module_and_the_type_marker_are_in_the_wheel(names: set[str]) -> None:
+    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "avsync").rglob("*.py")}
+    assert modules | {"avsync/py.typed"} <= names
+
+
+def test_the_models_ship_beside_the_code(names: set[str]) -> None:
+    assert MODEL_FILES, "no model in models/"
+    assert {f"avsync/models/{name}" for name in MODEL_FILES} <= names
+
+
+def test_nothing_else_is_in_the_wheel(names: set[str]) -> None:
+    assert {name.split("/")[0] for name in names} == {"avsync", f"avsync-{avsync.__version__}.dist-info"}
+    assert not [name for name in names if "test" in Path(name).name]
+
+
+def test_the_licence_ships(names: set[str]) -> None:
+    assert f"avsync-{avsync.__version__}.dist-info/licenses/LICENSE" in names
+
+
+def test_the_command_runs_from_another_folder(installed: Path) -> None:
+    said = run(installed / "venv/bin/avsync", "--version", cwd=installed)
+    assert said.returncode == 0, said.stderr
+    assert avsync.__version__ in said.stdout
+
+
+def test_the_module_that_runs_is_the_installed_one(installed: Path) -> None:
+    said = run(installed / "venv/bin/python", "-c", "import avsync; print(avsync.__file__)", cwd=installed)
+    assert Path(said.stdout.strip()).is_relative_to(installed), said.stderr
+
+
+def test_the_command_runs_from_a_source_checkout() -> None:
+    said = run(sys.executable, "-m", "avsync", "--version", cwd=ROOT)
+    assert said.returncode == 0, said.stderr
+    assert avsync.__version__ in said.stdout
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+WANTED = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+
+
+@pytest.mark.parametrize("requirement", WANTED)
+def test_every_requirement_is_pinned_inside_its_range(requirement: str) -> None:
+    wanted = Requirement(requirement)
+    assert wanted.specifier.contains(pins()[canonicalize_name(wanted.name)])
+
+
+def test_both_builds_of_opencv_are_pinned_to_one_version() -> None:
+    assert pins()["opencv-python"] == pins()["opencv-python-headless"]
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    last = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()[-1]
+    assert re.search(rf"^{re.escape(last)}$", readme, re.MULTILINE)
