@@ -1,0 +1,175 @@
+"""Windows x candidate offsets -> score matrix, with everything encoded once.
+
+The plain way runs the whole network on every (window, offset) pair. Here each frame (or window of
+frames) and each audio window goes through its front-end once, and what the encoders derive from
+one stream alone (embeddings, keys, values) is computed once per window; only the cross-modal
+layers run per pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from avsync.audio import mel_span
+from avsync.model import VocaLiST
+from avsync.records import Clip, Scores, Waveform
+from avsync.settings import FRAME_RATE, FRAME_S, MEL_RATE, SAMPLE_RATE, WINDOW_FRAMES, WINDOW_MELS
+from avsync.weights import Loaded, Preprocessing
+
+Progress = Callable[[str, float, float | None], None]
+KeysValues = list[tuple[Tensor, Tensor]]
+
+PAIRS_AT_ONCE = 248
+"""Pairs that go through the encoders together; bounds memory and keeps the work in cache."""
+WINDOWS_AT_ONCE = 32
+"""Windows or frames that go through a front-end together."""
+FRAMES_PER_MEL_CYCLE = 5
+"""Five frames are exactly sixteen mel columns, so windows five frames apart are cut alike."""
+
+
+def score_clips(
+    loaded: Loaded,
+    clips: Iterable[Clip],
+    waveform: Waveform,
+    *,
+    max_shift: int = 15,
+    stride: int = 1,
+    progress: Progress | None = None,
+) -> list[Scores]:
+    """Scores of every track in `clips`, against audio from `max_shift` frames before to as many after.
+
+    `stride` is in frames, counted on one grid along the video so that pieces of a track fit together. Returns one
+    record per track that has at least one window, ordered by track number."""
+    rows: dict[int, list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]]] = {}
+    shifts = np.arange(-max_shift, max_shift + 1)
+    for clip in clips:
+        starts = window_starts(clip, stride)
+        if not len(starts):
+            continue
+        logits = score_clip(loaded, clip, starts, waveform, max_shift)
+        rows.setdefault(clip.track, []).append((clip.start_s + starts * FRAME_S, logits))
+        if progress:
+            progress("scores", clip.start_s + len(clip.mouths) * FRAME_S, None)
+    return [_join(track, shifts, parts) for track, parts in sorted(rows.items())]
+
+
+def window_starts(clip: Clip, stride: int) -> npt.NDArray[np.int64]:
+    """First frames of the windows of a clip that lie on the stride's grid."""
+    first = -round(clip.start_s * FRAME_RATE) % stride
+    return np.arange(first, len(clip.mouths) - WINDOW_FRAMES + 1, stride)
+
+
+def _join(track: int, shifts: npt.NDArray[np.int64], parts: Sequence[tuple]) -> Scores:
+    times = np.concatenate([times for times, _ in parts])
+    return Scores(track, times, shifts, np.concatenate([logits for _, logits in parts]))
+
+
+@torch.inference_mode()
+def score_clip(
+    loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], waveform: Waveform, max_shift: int
+) -> npt.NDArray[np.float32]:
+    """Logits (len(starts), 2 * max_shift + 1) of one clip, NaN where there is no audio for a pair."""
+    mels, exists = audio_windows(clip, waveform, max_shift)
+    wanted = starts[:, None] + np.arange(2 * max_shift + 1)[None]
+    needed = np.unique(wanted[exists[wanted]])
+    logits = np.full(wanted.shape, np.nan, np.float32)
+    if not len(needed):
+        return logits
+    visual = visual_tokens(loaded, clip.mouths, starts)
+    audio = audio_tokens(loaded, mels[needed])
+    rows, columns = np.nonzero(exists[wanted])
+    position = np.searchsorted(needed, wanted[rows, columns])
+    logits[rows, columns] = pair_logits(loaded.model, visual, audio, rows, position).cpu().numpy()
+    return logits
+
+
+def audio_windows(
+    clip: Clip, waveform: Waveform, max_shift: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Mel windows at every frame from `max_shift` before the clip to as many after it.
+
+    Returns (n, 80, 16) and whether each lies wholly within the waveform (n,);
+    n = windows of the clip + 2 * max_shift, and window i belongs to frame i - max_shift."""
+    lead = -(-max_shift // FRAMES_PER_MEL_CYCLE) * FRAMES_PER_MEL_CYCLE
+    frames = np.arange(-max_shift, len(clip.mouths) - WINDOW_FRAMES + 1 + max_shift)
+    columns = (frames + lead) * MEL_RATE // FRAME_RATE
+    mel = mel_span(waveform, clip.start_s - lead * FRAME_S, int(columns[-1]) + WINDOW_MELS)
+    windows = np.lib.stride_tricks.sliding_window_view(mel, WINDOW_MELS, axis=1)[:, columns].swapaxes(0, 1)
+    begins = clip.start_s + frames * FRAME_S
+    end = waveform.start_s + len(waveform.samples) / SAMPLE_RATE
+    tolerance = FRAME_S / 4
+    exists = (begins >= waveform.start_s - tolerance) & (begins + WINDOW_FRAMES * FRAME_S <= end + tolerance)
+    return windows, exists
+
+
+def to_input(mouths: npt.NDArray[np.uint8], preprocessing: Preprocessing, device: torch.device) -> Tensor:
+    """uint8 RGB crops (n, 48, 96, 3) -> float (n, 3, 48, 96) as the checkpoint wants them."""
+    pixels = torch.from_numpy(np.ascontiguousarray(mouths)).to(device).permute(0, 3, 1, 2).float()
+    if preprocessing.channels == "bgr":
+        pixels = pixels.flip(1)
+    return pixels * preprocessing.scale
+
+
+def _batches(n: int) -> Iterator[slice]:
+    return (slice(i, i + WINDOWS_AT_ONCE) for i in range(0, n, WINDOWS_AT_ONCE))
+
+
+def visual_tokens(loaded: Loaded, mouths: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> Tensor:
+    """Visual tokens (len(starts), 5, d) of the windows that start at `starts`."""
+    model = loaded.model
+    of_window = starts[:, None] + np.arange(WINDOW_FRAMES)[None]
+    if model.vid_mixer is not None:
+        used, inverse = np.unique(of_window, return_inverse=True)
+        frames = [
+            to_input(mouths[used[part]], loaded.preprocessing, loaded.device) for part in _batches(len(used))
+        ]
+        tokens = torch.cat(
+            [model.frame_tokens(f.contiguous(memory_format=torch.channels_last)) for f in frames]
+        )
+        index = torch.from_numpy(inverse.reshape(of_window.shape)).to(loaded.device)
+        return model.mix_window(tokens[index])
+    parts = []
+    for part in _batches(len(starts)):
+        window = mouths[of_window[part]]
+        pixels = to_input(window.reshape(-1, *window.shape[2:]), loaded.preprocessing, loaded.device)
+        parts.append(model.visual_tokens(pixels.unflatten(0, (-1, WINDOW_FRAMES)).flatten(1, 2)))
+    return torch.cat(parts)
+
+
+def audio_tokens(loaded: Loaded, mels: npt.NDArray[np.float32]) -> Tensor:
+    """Audio tokens (n, 16, d) of mel windows (n, 80, 16)."""
+    parts = [
+        torch.from_numpy(np.ascontiguousarray(mels[part])).to(loaded.device) for part in _batches(len(mels))
+    ]
+    return torch.cat([loaded.model.audio_tokens(part[:, None]) for part in parts])
+
+
+def pair_logits(
+    model: VocaLiST,
+    visual: Tensor,
+    audio: Tensor,
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+) -> Tensor:
+    """Logits of the pairs (visual window rows[i], audio window columns[i]).
+
+    The same numbers as `model.pair_logits(visual[rows], audio[columns])`, with embeddings, keys and values
+    computed once per window instead of once per pair."""
+    av, va = model.av_transformer, model.va_transformer
+    visual_in_av, audio_in_va = av.embed(visual), va.embed(audio)
+    queries_av, queries_va = av.embed(audio), va.embed(visual)
+    from_visual: KeysValues = [layer.keys_values(visual_in_av) for layer in av.layers]  # type: ignore[operator]
+    from_audio: KeysValues = [layer.keys_values(audio_in_va) for layer in va.layers]  # type: ignore[operator]
+    logits = []
+    for begin in range(0, len(rows), PAIRS_AT_ONCE):
+        row = torch.from_numpy(rows[begin : begin + PAIRS_AT_ONCE]).to(visual.device)
+        column = torch.from_numpy(columns[begin : begin + PAIRS_AT_ONCE]).to(visual.device)
+        heard = av.run(queries_av[column], [(k[row], v[row]) for k, v in from_visual])
+        seen = va.run(queries_va[row], [(k[column], v[column]) for k, v in from_audio])
+        logits.append(model.head(model.fuse(heard, seen)))
+    return torch.cat(logits)

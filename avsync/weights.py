@@ -1,0 +1,353 @@
+"""Checkpoints: find them by name or path, verify, load, save, fetch and convert.
+
+Our own are NAME.safetensors beside NAME.yaml (dims, preprocessing, calibration, training data,
+sha256, licence). The public VocaLiST and MTDVocaLiST files are pickles with the weights under
+"state_dict"; they are opened with `weights_only=True`, never otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from avsync.errors import ModelError, UsageError
+from avsync.model import STUDENT, TEACHER, Dims, VocaLiST, count_parameters
+
+FORMAT = 1
+"""Version of the YAML beside a checkpoint."""
+
+Progress = Callable[[str, float, float | None], None]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a checkpoint wants its mouth crops: `channels` "rgb" or "bgr"; bytes are multiplied by `scale`."""
+
+    channels: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1 / 255
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network ready to score. `calibration` are plain numbers for `offset.Calibration` (empty: none
+    was fitted for it); `info` is everything the YAML says."""
+
+    name: str
+    path: Path
+    model: VocaLiST
+    preprocessing: Preprocessing
+    calibration: Mapping[str, float]
+    device: torch.device
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PublicModel:
+    """A checkpoint of the papers' authors. `url` is None where only a person can fetch it."""
+
+    file: str
+    dims: Dims
+    preprocessing: Preprocessing
+    url: str | None
+    where: str
+    licence: str
+
+
+PUBLIC: dict[str, PublicModel] = {
+    "mtdvocalist": PublicModel(
+        "pure_MTDVocaLiST.pth",
+        STUDENT,
+        Preprocessing("rgb", 1.0),
+        "https://github.com/xjchenGit/MTDVocaLiST/releases/download/v1.0/pure_MTDVocaLiST.pth",
+        "release v1.0 of github.com/xjchenGit/MTDVocaLiST",
+        "see github.com/xjchenGit/MTDVocaLiST; trained on LRS2 (BBC, research only)",
+    ),
+    "vocalist": PublicModel(
+        "vocalist_5f_lrs2.pth",
+        TEACHER,
+        Preprocessing("bgr", 1 / 255),
+        None,
+        "the shared drive folder that the README of github.com/vskadandale/vocalist links to",
+        "see github.com/vskadandale/vocalist; trained on LRS2 (BBC, research only)",
+    ),
+}
+
+
+def folders() -> tuple[Path, ...]:
+    """Where names are looked up, in order: $AVSYNC_MODELS, the shipped folder, the user's cache."""
+    own = os.environ.get("AVSYNC_MODELS")
+    return (*([Path(own)] if own else []), shipped_folder(), cache_folder())
+
+
+def shipped_folder() -> Path:
+    """`avsync/models` of an installed wheel, or `models/` of a source checkout."""
+    installed = Path(str(files("avsync"))) / "models"
+    return installed if installed.is_dir() else installed.parents[1] / "models"
+
+
+def cache_folder() -> Path:
+    """The user's cache of fetched checkpoints."""
+    return platformdirs.user_cache_path("avsync") / "models"
+
+
+def available() -> dict[str, Path]:
+    """Every checkpoint that can be loaded by name, with its file; earlier folders win."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for path in sorted(folder.glob("*.safetensors")):
+            found.setdefault(path.stem, path)
+        for name, public in PUBLIC.items():
+            if (folder / public.file).is_file():
+                found.setdefault(name, folder / public.file)
+    return found
+
+
+def find(name: str | Path) -> Path:
+    """The file of a checkpoint given by name or path; raises ModelError when there is none."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.suffix or path.parent != Path():
+        raise ModelError(f"There is no checkpoint at {path}; give the path of a .safetensors or .pth file.")
+    known = available()
+    if str(name) in known:
+        return known[str(name)]
+    public = PUBLIC.get(str(name))
+    if public and public.url:
+        raise ModelError(f'The model "{name}" is not on this machine; run: avsync models fetch {name}.')
+    if public:
+        raise ModelError(
+            f'The model "{name}" must be fetched by hand: take {public.file} from {public.where} and give its path to --model.'
+        )
+    names = ", ".join(sorted(known)) or "none"
+    raise ModelError(f'There is no model called "{name}" (found here: {names}); see: avsync models list.')
+
+
+def load(name: str | Path, device: str = "auto") -> Loaded:
+    """The network of a checkpoint, in eval mode on `device` ("auto": CUDA if there is one).
+
+    Raises ModelError when the file is missing, damaged, or not a VocaLiST network."""
+    path = find(name)
+    target = pick_device(device)
+    if path.suffix == ".safetensors":
+        info = read_card(path)
+        state = _read_safetensors(path, info.get("sha256"))
+        dims, preprocessing = _card_dims(path, info), _card_preprocessing(path, info)
+    else:
+        state = read_public(path)
+        public = _recognise(path, state)
+        info = {"licence": public.licence, "source": public.where, "dims": public.dims.to_dict()}
+        dims, preprocessing = public.dims, public.preprocessing
+    model = build(dims, state, path).to(target)
+    calibration = {k: float(v) for k, v in (info.get("calibration") or {}).items() if v is not None}
+    return Loaded(path.stem, path, model, preprocessing, calibration, target, info)
+
+
+def build(dims: Dims, state: Mapping[str, Tensor], path: Path) -> VocaLiST:
+    """A network of `dims` with these weights as float32, in eval mode."""
+    model = VocaLiST(dims)
+    try:
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except RuntimeError as error:
+        detail = str(error).strip().splitlines()[-1].strip()
+        raise ModelError(f"{path} does not hold the weights of a VocaLiST network: {detail}") from error
+    return model.eval()
+
+
+def pick_device(device: str) -> torch.device:
+    """`auto`, `cpu` or `cuda` as a torch device; raises UsageError when CUDA is asked for and absent."""
+    has_cuda = torch.cuda.is_available()
+    if device == "auto":
+        return torch.device("cuda" if has_cuda else "cpu")
+    if device.startswith("cuda") and not has_cuda:
+        raise UsageError("--device cuda was asked for, but this machine has no CUDA GPU; use --device cpu.")
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f'There is no device called "{device}"; use auto, cpu or cuda.') from error
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The YAML beside a .safetensors file; raises ModelError when it is missing or not one of ours."""
+    card = path.with_suffix(".yaml")
+    if not card.is_file():
+        raise ModelError(f"{path} has no {card.name} beside it; both files together make a checkpoint.")
+    try:
+        info = yaml.safe_load(card.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ModelError(f"{card} is not readable YAML; fetch or train the checkpoint again.") from error
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise ModelError(f"{card} is not an avsync checkpoint card of format {FORMAT}.")
+    return info
+
+
+def _card_dims(path: Path, info: Mapping[str, Any]) -> Dims:
+    try:
+        return Dims.from_dict(info["dims"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{path.with_suffix('.yaml')} has no usable dims: {error}") from error
+
+
+def _card_preprocessing(path: Path, info: Mapping[str, Any]) -> Preprocessing:
+    try:
+        return Preprocessing(**info["preprocessing"])
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path.with_suffix('.yaml')} does not say how pictures are preprocessed."
+        ) from error
+
+
+def _read_safetensors(path: Path, sha256: str | None) -> dict[str, Tensor]:
+    if sha256 and file_sha256(path) != sha256:
+        raise ModelError(
+            f"{path} is damaged: its checksum is not the one in its card; fetch or train it again."
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is not a readable .safetensors file: {error}") from error
+
+
+def read_public(path: Path) -> dict[str, Tensor]:
+    """State dict of one of the authors' pickled files, without running any code in it."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged or hostile pickle
+        raise ModelError(
+            f"{path} is not a PyTorch file of plain weights; it was not opened further."
+        ) from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ModelError(f'{path} holds no weights under "state_dict".')
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _recognise(path: Path, state: Mapping[str, Tensor]) -> PublicModel:
+    width = state["fc.weight"].shape[0] if "fc.weight" in state else None
+    for public in PUBLIC.values():
+        if public.dims.d_model == width:
+            return public
+    raise ModelError(
+        f"{path} is neither a VocaLiST nor an MTDVocaLiST checkpoint (no layer fc of width 512 or 200)."
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def save(
+    path: Path,
+    model: VocaLiST,
+    preprocessing: Preprocessing,
+    info: Mapping[str, Any] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Writes PATH.safetensors and PATH.yaml, each to a temporary file that is renamed when complete.
+
+    `info` adds entries to the card (training data, licence, calibration). `dtype` float16 halves the file."""
+    target = path.with_suffix(".safetensors")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        k: (v.to(dtype) if v.is_floating_point() else v).contiguous().cpu()
+        for k, v in model.state_dict().items()
+    }
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".avsync-") as folder:
+        weights, card = Path(folder) / target.name, Path(folder) / f"{target.stem}.yaml"
+        save_file(tensors, weights)
+        content = {
+            **(info or {}),
+            "format": FORMAT,
+            "name": target.stem,
+            "dims": model.dims.to_dict(),
+            "preprocessing": {"channels": preprocessing.channels, "scale": preprocessing.scale},
+            "parameters": count_parameters(model),
+            "sha256": file_sha256(weights),
+        }
+        card.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        weights.replace(target)
+        card.replace(target.with_suffix(".yaml"))
+    return target
+
+
+def describe(name: str | Path) -> dict[str, Any]:
+    """What is known of a checkpoint, as plain values: path, size, dims, parameters, licence, calibration."""
+    loaded = load(name, "cpu")
+    return {
+        **loaded.info,
+        "name": loaded.name,
+        "path": str(loaded.path),
+        "megabytes": round(loaded.path.stat().st_size / 1e6, 1),
+        "parameters": count_parameters(loaded.model),
+        "preprocessing": {"channels": loaded.preprocessing.channels, "scale": loaded.preprocessing.scale},
+    }
+
+
+def convert(source: Path, target: Path) -> Path:
+    """Turns one of the authors' .pth files (or a .safetensors of ours) into a .safetensors checkpoint with a card."""
+    loaded = load(source, "cpu")
+    info = {
+        "converted_from": loaded.path.name,
+        "converted_from_sha256": file_sha256(loaded.path),
+        **loaded.info,
+    }
+    return save(target, loaded.model, loaded.preprocessing, info)
+
+
+def fetch(name: str, progress: Progress | None = None) -> Path:
+    """Downloads a public checkpoint to the user's cache and proves that it loads. The network is not
+    asked when the file is there. The authors publish no checksum, so what is verified is that it
+    is a file of plain weights with exactly the expected keys and shapes."""
+    public = PUBLIC.get(name)
+    if public is None:
+        raise UsageError(f'There is no public model called "{name}"; choose from: {", ".join(PUBLIC)}.')
+    known = available()
+    if name in known:
+        return known[name]
+    if public.url is None:
+        raise ModelError(
+            f'"{name}" cannot be downloaded by a program: take {public.file} from {public.where}.'
+        )
+    target = cache_folder() / public.file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
+        partial = Path(folder) / public.file
+        _download(public.url, partial, progress)
+        build(public.dims, read_public(partial), partial)
+        partial.replace(target)
+    return target
+
+
+def _download(url: str, target: Path, progress: Progress | None) -> None:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as response, target.open("wb") as out:  # noqa: S310 (a constant https address)
+            total = int(response.headers.get("Content-Length") or 0) or None
+            done = 0
+            while block := response.read(1 << 18):
+                out.write(block)
+                done += len(block)
+                if progress:
+                    progress("download", done, total)
+    except (urllib.error.URLError, OSError) as error:
+        raise ModelError(
+            f"{url} could not be downloaded ({error}); fetch it on another machine and give its path to --model."
+        ) from error
+    if total and done != total:
+        raise ModelError(f"The download of {url} broke off after {done} of {total} bytes; try again.")
