@@ -29,8 +29,8 @@ class Dims:
 
     `front_end` is "clip3d" (the paper's 3-D convolutions over five frames) or "frame2d" (2-D
     convolutions over each frame, shared by all windows that contain it). `channels` are the five
-    widths of the visual front-end, `audio_channels` those of the audio front-end (None: the same); the last of
-    each must be `d_model`.
+    widths of the visual front-end, `audio_channels` those of the audio front-end (None: the same);
+    the last of each must be `d_model`.
     """
 
     front_end: Literal["clip3d", "frame2d"] = "clip3d"

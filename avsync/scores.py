@@ -43,8 +43,8 @@ def score_clips(
 ) -> list[Scores]:
     """Scores of every track in `clips`, against audio from `max_shift` frames before to as many after.
 
-    `stride` is in frames, counted on one grid along the video so that pieces of a track fit together. Returns one
-    record per track that has at least one window, ordered by track number."""
+    `stride` is in frames, counted on one grid along the video so that pieces of a track fit
+    together. Returns one record per track that has at least one window, ordered by track number."""
     rows: dict[int, list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]]] = {}
     shifts = np.arange(-max_shift, max_shift + 1)
     for clip in clips:

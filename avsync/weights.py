@@ -132,7 +132,8 @@ def find(name: str | Path) -> Path:
         raise ModelError(f'The model "{name}" is not on this machine; run: avsync models fetch {name}.')
     if public:
         raise ModelError(
-            f'The model "{name}" must be fetched by hand: take {public.file} from {public.where} and give its path to --model.'
+            f'The model "{name}" must be fetched by hand: take {public.file} from {public.where} '
+            "and give its path to --model."
         )
     names = ", ".join(sorted(known)) or "none"
     raise ModelError(f'There is no model called "{name}" (found here: {names}); see: avsync models list.')
@@ -301,7 +302,7 @@ def describe(name: str | Path) -> dict[str, Any]:
 
 
 def convert(source: Path, target: Path) -> Path:
-    """Turns one of the authors' .pth files (or a .safetensors of ours) into a .safetensors checkpoint with a card."""
+    """Turns one of the authors' .pth files (or a .safetensors of ours) into a checkpoint with a card."""
     loaded = load(source, "cpu")
     info = {
         "converted_from": loaded.path.name,
@@ -337,7 +338,8 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
 
 def _download(url: str, target: Path, progress: Progress | None) -> None:
     try:
-        with urllib.request.urlopen(url, timeout=30) as response, target.open("wb") as out:  # noqa: S310 (a constant https address)
+        # S310: the address is a constant that begins with https
+        with urllib.request.urlopen(url, timeout=30) as response, target.open("wb") as out:  # noqa: S310
             total = int(response.headers.get("Content-Length") or 0) or None
             done = 0
             while block := response.read(1 << 18):
