@@ -45,7 +45,7 @@ def score_clips(
 
     `stride` is in frames, counted on one grid along the video so that pieces of a track fit
     together. Returns one record per track that has at least one window, ordered by track number."""
-    rows: dict[int, list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]]] = {}
+    rows: dict[int, list[tuple[npt.NDArray, npt.NDArray]]] = {}
     shifts = np.arange(-max_shift, max_shift + 1)
     for clip in clips:
         starts = window_starts(clip, stride)
@@ -64,7 +64,9 @@ def window_starts(clip: Clip, stride: int) -> npt.NDArray[np.int64]:
     return np.arange(first, len(clip.mouths) - WINDOW_FRAMES + 1, stride)
 
 
-def _join(track: int, shifts: npt.NDArray[np.int64], parts: Sequence[tuple]) -> Scores:
+def _join(
+    track: int, shifts: npt.NDArray[np.int64], parts: Sequence[tuple[npt.NDArray, npt.NDArray]]
+) -> Scores:
     times = np.concatenate([times for times, _ in parts])
     return Scores(track, times, shifts, np.concatenate([logits for _, logits in parts]))
 

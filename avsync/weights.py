@@ -349,7 +349,8 @@ def _download(url: str, target: Path, progress: Progress | None) -> None:
                     progress("download", done, total)
     except (urllib.error.URLError, OSError) as error:
         raise ModelError(
-            f"{url} could not be downloaded ({error}); fetch it on another machine and give its path to --model."
+            f"{url} could not be downloaded ({error}); "
+            "fetch it on another machine and give its path to --model."
         ) from error
     if total and done != total:
         raise ModelError(f"The download of {url} broke off after {done} of {total} bytes; try again.")
