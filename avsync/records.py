@@ -32,6 +32,8 @@ class VideoStream:
     start_s: float
     duration_s: float | None
     rotation_deg: int = 0
+    """Counter-clockwise turn that a player applies: 0, 90, 180 or -90."""
+    interlaced: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ class Media:
     video: VideoStream | None
     audio: tuple[AudioStream, ...]
     stream_kinds: tuple[str, ...]
-    """Kind of every stream in order: video, audio, subtitle, data, attachment."""
+    """Kind of every stream in order: video, audio, subtitle, data, attachment (cover art is an attachment)."""
+    origin_s: float = 0.0
+    """The container's own timestamp that counts as second 0: MPEG streams start at any number, others at 0."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Waveform:
 
     samples: npt.NDArray[np.float32]
     start_s: float
+    damaged: int = 0
+    """How many decoded values were not a number or infinite, and were replaced by silence."""
 
 
 @dataclass(frozen=True)
