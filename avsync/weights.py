@@ -51,7 +51,7 @@ class Loaded:
     path: Path
     model: VocaLiST
     preprocessing: Preprocessing
-    calibration: Mapping[str, float]
+    calibration: Mapping[str, Any]
     device: torch.device
     info: Mapping[str, Any] = field(default_factory=dict)
 
@@ -155,8 +155,7 @@ def load(name: str | Path, device: str = "auto") -> Loaded:
         info = {"licence": public.licence, "source": public.where, "dims": public.dims.to_dict()}
         dims, preprocessing = public.dims, public.preprocessing
     model = build(dims, state, path).to(target)
-    calibration = {k: float(v) for k, v in (info.get("calibration") or {}).items() if v is not None}
-    return Loaded(path.stem, path, model, preprocessing, calibration, target, info)
+    return Loaded(path.stem, path, model, preprocessing, info.get("calibration") or {}, target, info)
 
 
 def build(dims: Dims, state: Mapping[str, Tensor], path: Path) -> VocaLiST:
