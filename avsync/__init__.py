@@ -1,4 +1,43 @@
 """avsync tells whether the lips in a video match its speech, by how many milliseconds they are
-apart, and repairs it."""
+apart, and repairs it.
+
+    import avsync
+    report = avsync.check("talk.mp4")
+    print(report.verdict, report.offset_ms)      # positive: the audio is early
+    avsync.fix_offset("talk.mp4", "fixed.mp4")
+
+Importing the package is cheap: torch, OpenCV and the model come with the first call.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from avsync.pipeline import check, fix_offset
+    from avsync.records import Report
+    from avsync.weights import load as load_model
 
 __version__ = "0.1.0"
+__all__ = ["Report", "__version__", "check", "fix_offset", "load_model"]
+
+_HOMES = {
+    "check": ("avsync.pipeline", "check"),
+    "fix_offset": ("avsync.pipeline", "fix_offset"),
+    "load_model": ("avsync.weights", "load"),
+    "Report": ("avsync.records", "Report"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

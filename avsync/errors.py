@@ -30,7 +30,18 @@ class ModelError(AvsyncError):
     """A checkpoint is missing, damaged, or of the wrong shape; or a network file cannot be fetched."""
 
 
-class CannotTell(AvsyncError):
+class CannotTell(AvsyncError):  # noqa: N818 - an answer rather than a failure
     """The file is fine, but holds nothing that synchrony could be judged by (no face, no speech)."""
 
     exit_code = EXIT_CANNOT_TELL
+
+
+def unexpected(error: Exception) -> str:
+    """One sentence for an error that avsync did not foresee."""
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this file; close other programs or use fewer --workers."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."
+    detail = " ".join(str(error).split())[:300]
+    bug = f"This is a bug in avsync ({type(error).__name__}: {detail})"
+    return f"{bug}; run it again with AVSYNC_DEBUG=1 and report it."

@@ -26,12 +26,12 @@ _BAD = "#b3261e"
 _GAP = "#8a8a8a"
 
 
-def plot_names(reports: Iterable[Report], folder: Path) -> list[Path]:
-    """A PNG path in `folder` per report, named after its video; equal names are numbered."""
+def plot_names(videos: Iterable[Path], folder: Path) -> list[Path]:
+    """A PNG path in `folder` per video, named after it; equal names are numbered."""
     taken: set[str] = set()
     names = []
-    for report in reports:
-        stem, number = Path(report.path).name, 1
+    for video in videos:
+        stem, number = video.name, 1
         name = f"{stem}.png"
         while name.lower() in taken:
             number += 1

@@ -109,19 +109,23 @@ def limits_words(report: Report) -> str:
     return f"{name}, audio at most {early:.0f} ms early or {late:.0f} ms late"
 
 
+def _joined(reasons: Sequence[str]) -> str:
+    return "; ".join(reason.rstrip(".") for reason in reasons)
+
+
 def summary(report: Report) -> str:
     """One sentence for a person, without the path."""
     if report.verdict == "mismatch":
         return "these lips do not say this speech, at any offset that was searched"
     if report.verdict in ("cannot-tell", "error"):
-        return "; ".join(report.reasons) or "no reason is known"
+        return _joined(report.reasons) or "no reason is known"
     if report.offset_ms is None or not math.isfinite(report.offset_ms):
-        return "; ".join(report.reasons) or "see the segments"
+        return _joined(report.reasons) or "see the segments"
     if report.verdict == "in-sync":
         size = offset_words(report.offset_ms)
         return f"audio is {size}, within tolerance" if size != "0 ms" else "audio and lips agree"
     if within(report.offset_ms, report.tolerance_ms):
-        detail = "; ".join(report.reasons) or "parts of it are out of tolerance"
+        detail = _joined(report.reasons) or "parts of it are out of tolerance"
         return f"audio is {offset_words(report.offset_ms)} on the whole, but {detail}"
     return repair_words(report.offset_ms)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -165,3 +169,37 @@ def _files(reports: Sequence[Report]) -> Table:
             Text(printable(why)),
         )
     return table
+
+
+@contextmanager
+def progress_bars(*, quiet: bool = False) -> Iterator[Callable[[str, str, float, float | None], None]]:
+    """Live bars with the time left on stderr, nothing at all where stderr is no terminal.
+
+    Yields show(key, words, done, total): one bar per key, which starts anew when its words change and goes
+    away at done == total.
+    """
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda *_: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    # Results go above the bars where both share a terminal, and untouched into a pipe or file.
+    together = sys.stdout.isatty()
+    with Progress(
+        *columns, console=console, transient=True, redirect_stdout=together, redirect_stderr=False
+    ) as bars:
+        tasks: dict[str, tuple[TaskID, str]] = {}
+
+        def show(key: str, words: str, done: float, total: float | None) -> None:
+            task, before = tasks.get(key, (None, ""))
+            if task is None or before != words:
+                if task is not None:
+                    bars.remove_task(task)
+                task = bars.add_task(escape(printable(words)), total=total)
+                tasks[key] = (task, words)
+            bars.update(task, completed=done, total=total)
+            if total is not None and done >= total:
+                bars.remove_task(task)
+                del tasks[key]
+
+        yield show

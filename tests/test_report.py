@@ -211,7 +211,8 @@ def test_several_files_are_a_list_even_when_one_was_found():
 @given(st.floats(allow_nan=True, allow_infinity=True), st.floats(allow_nan=True, allow_infinity=True))
 def test_json_never_holds_nan(offset_ms: float, probability: float):
     report = replace(
-        a_report(offset_ms=offset_ms),
+        a_report(),
+        offset_ms=offset_ms,
         probability=probability,
         tracks=(TrackReport(0, 0.0, 1.0, 2, replace(an_offset(), evidence=probability)),),
     )

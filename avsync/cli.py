@@ -1,0 +1,354 @@
+"""The command line: parse, one library call, print, exit code. Whatever needs torch or OpenCV is
+imported inside the commands, so that `avsync --help` answers at once."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avsync import __version__
+from avsync.cli_models import app as models_app
+from avsync.cli_options import (
+    Audio,
+    AudioTrack,
+    Device,
+    FaceDetector,
+    Json,
+    Jsonl,
+    MaxOffset,
+    Model,
+    Paths,
+    Plot,
+    Quiet,
+    Standard,
+    Stride,
+    Workers,
+)
+from avsync.console import console, emit, guarded
+from avsync.errors import EXIT_ERROR, EXIT_IN_SYNC, AvsyncError, UsageError
+from avsync.settings import DEFAULT_MODEL, MAX_OFFSET_MS, CheckOptions
+
+if TYPE_CHECKING:
+    from avsync.records import Report
+
+app = typer.Typer(
+    help="Tell whether the lips in a video match its speech, by how many milliseconds, and repair it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(models_app, name="models")
+
+# --- check -------------------------------------------------------------------------------
+
+
+@app.command()
+@guarded
+def check(
+    paths: Paths,
+    model: Model = DEFAULT_MODEL,
+    standard: Standard = CheckOptions.standard,
+    max_offset_ms: MaxOffset = MAX_OFFSET_MS,
+    audio: Audio = None,
+    audio_track: AudioTrack = None,
+    face_detector: FaceDetector = CheckOptions.face_detector,
+    device: Device = CheckOptions.device,
+    stride: Stride = None,
+    as_json: Json = False,
+    jsonl: Jsonl = None,
+    plot: Plot = None,
+    workers: Workers = 1,
+    quiet: Quiet = False,
+) -> int:
+    """Measure by how much the audio of videos is early or late, and judge it.
+
+    [bold]Exit codes[/bold]
+    0  in sync
+    1  out of tolerance, or the lips do not match the speech at all
+    2  wrong usage
+    3  cannot tell: no face, no speech, too little evidence
+    4  a file or a model cannot be used
+    Of several files the highest counts.
+
+    [bold]Examples[/bold]
+    avsync check talk.mp4
+    avsync check clips/ --jsonl out.jsonl --plot plots/ --workers 2
+    avsync check film.mkv --audio-track 1 --standard itu --max-offset-ms 2000
+    avsync check talk.mp4 --json | jq .offset_ms
+    """
+    from avsync.batch import find_media
+    from avsync.pipeline import check_options
+    from avsync.report import exit_code
+
+    options = check_options(
+        model=model,
+        standard=standard,
+        max_offset_ms=max_offset_ms,
+        audio=audio,
+        audio_track=audio_track,
+        face_detector=face_detector,
+        device=device,
+        stride=stride,
+    )
+    if as_json and jsonl == _STDOUT:
+        raise UsageError("Both --json and --jsonl - write to stdout; choose one.")
+    batch = len(paths) > 1 or paths[0].is_dir()
+    files = find_media(paths)
+    draw = _plotter(plot, files, batch)
+    reports: dict[int, Report] = {}
+    try:
+        with _jsonl(jsonl) as write:
+            for number, report in _checked(files, options, workers=workers, batch=batch, quiet=quiet):
+                reports[number] = report
+                write(report)
+                draw(number, report)
+    finally:
+        # Also after Ctrl-C: what is done is worth showing.
+        done = [reports[number] for number in sorted(reports)]
+        if done and jsonl != _STDOUT:
+            _print(done, batch=batch, as_json=as_json)
+    return exit_code(done)
+
+
+_STDOUT = Path("-")
+_STAGES = {
+    "probe": "reading the file",
+    "model": "loading the model",
+    "audio": "reading the audio",
+    "faces": "finding faces",
+    "scores": "comparing lips and speech",
+    "fix": "writing the repaired file",
+    "demo": "drawing the demo clip",
+}
+
+
+def _checked(
+    files: Sequence[Path], options: CheckOptions, *, workers: int, batch: bool, quiet: bool
+) -> Iterator[tuple[int, Report]]:
+    """(number, report) of each file; one file alone also raises its error."""
+    from avsync.batch import check_many, failed
+    from avsync.pipeline import measure
+    from avsync.terminal import progress_bars
+
+    with progress_bars(quiet=quiet) as bar:
+        if not batch:
+            try:
+                report = measure(files[0], options, _staged(bar))
+            except AvsyncError as error:
+                yield 0, failed(files[0], str(error), options)
+                raise
+            yield 0, report
+            return
+
+        def show(number: int, stage: str, done: float, total: float | None) -> None:
+            bar(str(number), f"{files[number].name}: {_STAGES.get(stage, stage)}", done, total)
+
+        bar("files", "files", 0, len(files))
+        for count, (number, report) in enumerate(check_many(files, options, workers=workers, show=show), 1):
+            bar("files", "files", count, len(files))
+            bar(str(number), "", 1, 1)
+            yield number, report
+
+
+def _staged(
+    bar: Callable[[str, str, float, float | None], None],
+) -> Callable[[str, float, float | None], None]:
+    """A bar that shows the stages of one file in words."""
+    return lambda stage, done, total: bar("", _STAGES.get(stage, stage), done, total)
+
+
+@contextmanager
+def _jsonl(path: Path | None) -> Iterator[Callable[[Report], None]]:
+    """A function that writes one report as a line to `path`, to stdout for `-`, nowhere for None."""
+    from avsync.report import jsonl_file, to_line
+
+    if path is None:
+        yield lambda _report: None
+    elif path == _STDOUT:
+        yield lambda report: emit(to_line(report))
+    else:
+        with jsonl_file(path) as stream:
+
+            def write(report: Report) -> None:
+                stream.write(to_line(report))
+                stream.flush()
+
+            yield write
+
+
+def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Callable[[int, Report], None]:
+    """A function that draws the report of a file where `--plot` wants it; looks at `plot` before the work."""
+    if plot is None:
+        return lambda _number, _report: None
+    from avsync.plots import plot_names, save_plot
+
+    single = plot.suffix.lower() == ".png" and not plot.is_dir()
+    if batch and single:
+        raise UsageError(f"Several files cannot share the plot {plot}; give a folder.")
+    if not single and plot.exists() and not plot.is_dir():
+        raise UsageError(f"{plot} is neither a .png file nor a folder; give one of them to --plot.")
+    targets = [plot] if single else plot_names(files, plot)
+
+    def draw(number: int, report: Report) -> None:
+        if report.verdict != "error":
+            save_plot(report, targets[number])
+
+    return draw
+
+
+def _print(reports: Sequence[Report], *, batch: bool, as_json: bool) -> None:
+    from avsync.report import to_json
+    from avsync.terminal import to_text
+
+    if as_json:
+        emit(to_json(reports, many=batch))
+    elif batch or reports[0].verdict != "error":  # the error of one file goes to stderr
+        emit(to_text(reports, console(), batch=batch))
+
+
+# --- fix-offset, demo --------------------------------------------------------------------
+
+
+@app.command("fix-offset")
+@guarded
+def fix_offset(
+    src: Annotated[Path, typer.Argument(metavar="IN", help="The video to repair; it is left as it is.")],
+    dst: Annotated[Path, typer.Argument(metavar="OUT", help="The repaired video to write.")],
+    offset_ms: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MS", help="The error to remove: above 0 the audio is early. By default it is measured."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace OUT if it exists; shift also what is in tolerance.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the ffmpeg command and write nothing.")
+    ] = False,
+    model: Model = DEFAULT_MODEL,
+    standard: Standard = CheckOptions.standard,
+    max_offset_ms: MaxOffset = MAX_OFFSET_MS,
+    audio_track: AudioTrack = None,
+    face_detector: FaceDetector = CheckOptions.face_detector,
+    device: Device = CheckOptions.device,
+    stride: Stride = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Shift the audio of a video into sync, without re-encoding anything.
+
+    Every stream, chapter and tag is kept; only timestamps move. OUT appears only
+    when the result was verified. A file in tolerance is left alone.
+
+    [bold]Exit codes[/bold]
+    0  repaired, or nothing to repair
+    2  wrong usage, such as an OUT that exists
+    3  cannot tell the error, or no single shift mends it; nothing is written
+    4  a file or a model cannot be used
+
+    [bold]Examples[/bold]
+    avsync fix-offset in.mp4 out.mp4
+    avsync fix-offset in.mp4 out.mp4 --offset-ms 120
+    avsync fix-offset in.mkv out.mkv --dry-run
+    """
+    from avsync import pipeline
+    from avsync.report import SCHEMA, printable, to_dict
+    from avsync.terminal import progress_bars
+
+    with progress_bars(quiet=quiet) as bar:
+        result = pipeline.fix_offset(
+            src,
+            dst,
+            offset_ms=offset_ms,
+            force=force,
+            dry_run=dry_run,
+            progress=_staged(bar),
+            model=model,
+            standard=standard,
+            max_offset_ms=max_offset_ms,
+            audio_track=audio_track,
+            face_detector=face_detector,
+            device=device,
+            stride=stride,
+        )
+    if as_json:
+        document = {
+            "schema": SCHEMA,
+            "source": str(src),
+            "target": str(dst),
+            "written": result.written,
+            "offset_ms": round(result.offset_ms, 1),
+            "sentence": result.sentence,
+            "command": result.command or None,
+            "before": result.report_before and to_dict(result.report_before),
+            "after": result.report_after and to_dict(result.report_after),
+        }
+        emit(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    else:
+        emit(
+            printable(result.sentence) + "\n" + (f"{result.command}\n" if dry_run and result.command else "")
+        )
+
+
+@app.command()
+@guarded
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the two clips go.")] = Path(
+        "avsync-demo"
+    ),
+    model: Model = DEFAULT_MODEL,
+    device: Device = CheckOptions.device,
+    quiet: Quiet = False,
+) -> int:
+    """Write a clip of a talking face with a known error, check it, fix it, check it again.
+
+    Exits with 0 when the error was found and mended, else with 4.
+    """
+    from avsync import pipeline
+    from avsync.terminal import progress_bars
+
+    options = pipeline.check_options(model=model, device=device)
+    with progress_bars(quiet=quiet) as bar:
+        result = pipeline.run_demo(out, lambda words: emit(f"{words}\n"), options, _staged(bar))
+    if result.agrees:
+        emit("The known error was found and mended.\n")
+        return EXIT_IN_SYNC
+    emit("The known error was not found or not mended; the model is not fit for use.\n")
+    return EXIT_ERROR
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        emit(f"avsync {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Tell whether the lips in a video match its speech, by how many milliseconds, and repair it."""
+
+
+def main() -> None:
+    """Entry point of the command `avsync`."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks is shown escaped rather than ending in an error.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # A plain kill then also removes temporary files, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    app(prog_name="avsync")

@@ -1,0 +1,58 @@
+"""Arguments and options that commands share, each with its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avsync.settings import DETECTORS, STANDARDS
+
+Paths = Annotated[
+    list[Path], typer.Argument(metavar="PATH", help="Videos, and folders that are searched for videos.")
+]
+Model = Annotated[
+    str, typer.Option(metavar="NAME", help="A model (see: avsync models list), or the path of a checkpoint.")
+]
+Standard = Annotated[
+    str, typer.Option(metavar="NAME", help=f"Tolerances to judge by: {', '.join(STANDARDS)}.")
+]
+MaxOffset = Annotated[
+    float, typer.Option(metavar="MS", help="Largest error that is searched, early or late, in milliseconds.")
+]
+Audio = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Judge this audio file against the picture, instead of the video's own."
+    ),
+]
+AudioTrack = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Audio track of the video; 0 is the first. By default, the video's default."
+    ),
+]
+FaceDetector = Annotated[
+    str, typer.Option(metavar="NAME", help=f"How faces are found: {', '.join(DETECTORS)}.")
+]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Where the model runs: auto, cpu, cuda.")]
+Stride = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Judge every N-th frame; by default, all of a short video, fewer of a long one."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON: one document, or a list for several files.")]
+Jsonl = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write a line of JSON for each file as soon as it is done; - is stdout."
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Draw score and offset into this .png file, or into a folder."),
+]
+Workers = Annotated[int, typer.Option(metavar="N", min=1, help="Files that are checked at the same time.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]

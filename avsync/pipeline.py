@@ -1,0 +1,347 @@
+"""Where the stages meet: one file in, one Report out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+import numpy as np
+
+from avsync import audio, crops, faces, fix, media, offset
+from avsync.calibration import Calibration
+from avsync.errors import CannotTell, MediaError, UsageError
+from avsync.records import FaceTrack, Media, Offset, Report, Scores, TrackReport, Waveform
+from avsync.report import offset_words, summary
+from avsync.settings import (
+    DETECTORS,
+    FRAME_MS,
+    FRAME_RATE,
+    FRAME_S,
+    STANDARDS,
+    TOLERANCES_MS,
+    CheckOptions,
+    Device,
+    FixOptions,
+)
+
+if TYPE_CHECKING:
+    from avsync.weights import Loaded
+
+Progress = Callable[[str, float, float | None], None]
+"""progress(stage, done, total): `total` is None where it is not known."""
+
+MIN_SEARCH_MS = 2 * FRAME_MS
+MAX_SEARCH_MS = 60_000.0
+MAX_SHIFT_MS = 3_600_000.0
+MAX_WINDOWS = 1500
+"""Windows scored in one file before they are spread thinner: one minute of one face in full."""
+DEMO_OFFSET_MS = 120.0
+DEMO_TOLERANCE_MS = 20.0
+PIECE_FRAMES = 250
+"""Frames of crops in memory at once for each face; also the step of the progress bar."""
+
+T = TypeVar("T")
+
+
+def check(path: str | Path, *, progress: Progress | None = None, **options: Any) -> Report:
+    """Measure by how much the audio of a video is early or late, and judge it by a standard.
+
+    `options` are the fields of `settings.CheckOptions`: model, standard, max_offset_ms, audio,
+    audio_track, face_detector, device, stride. A file that is fine but cannot be judged gives the
+    verdict "cannot-tell" with the reasons. Raises UsageError for a wrong option, MediaError for a file
+    that cannot be read, ModelError for a checkpoint that cannot be used.
+    """
+    return measure(Path(path), check_options(**options), progress)
+
+
+def fix_offset(
+    src: str | Path,
+    dst: str | Path,
+    *,
+    offset_ms: float | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> fix.FixResult:
+    """Write `dst`: `src` with its audio shifted into sync, nothing re-encoded.
+
+    `offset_ms` is the error to remove (positive: the audio is early); None measures it, with the same
+    `options` as `check`. Raises UsageError for a wrong request, CannotTell when no single shift is known to
+    mend the file, MediaError when a file cannot be read or written.
+    """
+    if offset_ms is not None:
+        _number("offset_ms", offset_ms, -MAX_SHIFT_MS, MAX_SHIFT_MS)
+    chosen = FixOptions(offset_ms, force, dry_run, check_options(**options))
+    return fix.fix_offset(
+        Path(src),
+        Path(dst),
+        chosen,
+        measure=lambda path: measure(path, chosen.check, progress),
+        progress=progress,
+    )
+
+
+def check_options(**options: Any) -> CheckOptions:
+    """CheckOptions from keywords. Raises UsageError that names the wrong one."""
+    names = [field.name for field in fields(CheckOptions)]
+    if unknown := sorted(set(options) - set(names)):
+        raise UsageError(f"There is no option {unknown[0]!r}; the options are {', '.join(names)}.")
+    if options.get("audio") is not None:
+        options["audio"] = Path(options["audio"])
+    if "model" in options:
+        options["model"] = str(options["model"])
+    chosen = CheckOptions(**options)
+    _one_of("standard", chosen.standard, STANDARDS)
+    _one_of("face_detector", chosen.face_detector, DETECTORS)
+    _one_of("device", chosen.device, get_args(Device))
+    _number("max_offset_ms", chosen.max_offset_ms, MIN_SEARCH_MS, MAX_SEARCH_MS)
+    if chosen.audio_track is not None:
+        _number("audio_track", chosen.audio_track, 0, 1000, whole=True)
+    if chosen.stride is not None:
+        _number("stride", chosen.stride, 1, 10_000, whole=True)
+    if chosen.audio is not None and chosen.audio_track is not None:
+        raise UsageError("Give either a separate audio file or an audio track of the video, not both.")
+    return chosen
+
+
+def _one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
+    if value not in tuple(allowed):
+        raise UsageError(f"{name} cannot be {value!r}; choose one of {', '.join(allowed)}.")
+
+
+def _number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
+    kinds = int if whole else (int, float)
+    if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
+        kind = "a whole number" if whole else "a number"
+        raise UsageError(f"{name} cannot be {value!r}; it is {kind} from {low:g} to {high:g}.")
+
+
+# --- One file ----------------------------------------------------------------------------
+
+
+def measure(path: Path, options: CheckOptions, progress: Progress | None = None) -> Report:
+    """`check` with its options already made; the same errors."""
+    tell = progress or _silent
+    timings: dict[str, float] = {}
+    report = Report(
+        str(path),
+        "cannot-tell",
+        standard=options.standard,
+        tolerance_ms=tolerance(options.standard, None),
+        model=options.model,
+        audio_track=options.audio_track,
+    )
+    with _timed(timings, "total"):
+        try:
+            tell("probe", 0, None)
+            with _timed(timings, "probe"):
+                found = media.probe(path)
+            report = replace(
+                report,
+                duration_s=found.duration_s,
+                tolerance_ms=tolerance(options.standard, found),
+                audio_track=options.audio_track if options.audio is None else None,
+            )
+            report = _judge(found, report, options, tell, timings)
+        except CannotTell as error:
+            report = replace(report, reasons=(str(error),))
+    return replace(report, timings_s=timings)
+
+
+def tolerance(standard: str, found: Media | None) -> tuple[float, float]:
+    """(audio early, audio late) in ms; `netflix` is one frame of the video, 25 a second where unknown."""
+    if standard in TOLERANCES_MS:
+        return TOLERANCES_MS[standard]
+    fps = found.video.fps if found and found.video and found.video.fps else FRAME_RATE
+    return float(1000 / fps), float(1000 / fps)
+
+
+def _judge(
+    found: Media, report: Report, options: CheckOptions, tell: Progress, timings: dict[str, float]
+) -> Report:
+    """The stages after probing, cheapest first, so that a hopeless file costs little."""
+    if found.video is None:
+        raise MediaError(f"{found.path} has no picture, only sound; give a video file.")
+    tell("model", 0, None)
+    with _timed(timings, "model"):
+        loaded = load_model(options.model, options.device)
+    tell("audio", 0, None)
+    with _timed(timings, "audio"):
+        sound = (
+            audio.load_audio(options.audio) if options.audio else audio.waveform(found, options.audio_track)
+        )
+        if audio.is_silent(sound.samples):
+            raise CannotTell(f"The audio of {options.audio or found.path} is silent.")
+        notes = audio.audio_condition(sound)
+    tell("faces", 0, 1)
+    with _timed(timings, "faces"):
+        tracks = faces.find_tracks(
+            found, detector=options.face_detector, progress=lambda share: tell("faces", share, 1)
+        )
+    if not tracks:
+        raise CannotTell(f"No face that lasts was found in {found.path}.")
+    stride = options.stride or auto_stride(tracks)
+    scores = _score(loaded, found, tracks, sound, stride, options, tell, timings)
+    if not scores:
+        raise CannotTell(f"No face in {found.path} is seen together with sound for long enough to judge.")
+    with _timed(timings, "offset"):
+        return _report(report, tracks, scores, stride, Calibration.from_dict(loaded.calibration), notes)
+
+
+@lru_cache(maxsize=2)
+def load_model(name: str, device: str) -> Loaded:
+    """The model, loaded once per process and name. Raises ModelError."""
+    from avsync import weights
+
+    return weights.load(name, device)
+
+
+def auto_stride(tracks: Iterable[FaceTrack]) -> int:
+    """Every frame while the faces are few and short; then so many frames that the work stays bounded."""
+    frames = sum(int(track.seen.sum()) for track in tracks)
+    return max(1, math.ceil(frames / MAX_WINDOWS))
+
+
+def _score(
+    loaded: Loaded,
+    found: Media,
+    tracks: Sequence[FaceTrack],
+    sound: Waveform,
+    stride: int,
+    options: CheckOptions,
+    tell: Progress,
+    timings: dict[str, float],
+) -> list[Scores]:
+    """Crops stream into the model as they are cut; the time of each is booked to its own stage."""
+    from avsync.scores import score_clips
+
+    end_s = max(track.start_s + len(track.boxes) / FRAME_RATE for track in tracks)
+    clips = crops.mouth_clips(found, tracks, piece_frames=PIECE_FRAMES)
+    started = time.perf_counter()
+    scores = score_clips(
+        loaded,
+        _timed_each(clips, timings, "crops"),
+        sound,
+        max_shift=math.ceil(options.max_offset_ms / FRAME_MS),
+        stride=stride,
+        progress=lambda stage, done, _total: tell(stage, min(done, end_s), end_s),
+    )
+    timings["scores"] = time.perf_counter() - started - timings.get("crops", 0.0)
+    return scores
+
+
+def _report(
+    report: Report,
+    tracks: Sequence[FaceTrack],
+    scores: list[Scores],
+    stride: int,
+    calibration: Calibration,
+    notes: tuple[str, ...],
+) -> Report:
+    pooled, own, speaking = offset.judge(scores, calibration)
+    judged_s = offset.judged_share(pooled.segments) * len(
+        np.unique(np.concatenate([s.times_s for s in scores]))
+    )
+    judged_s *= stride * FRAME_S
+    verdict, reasons = offset.verdict(pooled, report.tolerance_ms, judged_s, calibration)
+    by_track = {s.track: (s, o, i == speaking) for i, (s, o) in enumerate(zip(scores, own, strict=True))}
+    return replace(
+        report,
+        verdict=verdict,
+        offset_ms=pooled.offset_ms,
+        uncertainty_ms=pooled.uncertainty_ms,
+        probability=pooled.probability,
+        drift_ms_per_min=pooled.drift_ms_per_min,
+        reasons=(*reasons, *notes),
+        tracks=tuple(_track(track, by_track.get(track.track)) for track in tracks),
+        segments=pooled.segments,
+        judged_s=judged_s,
+    )
+
+
+def _track(track: FaceTrack, judged: tuple[Scores, Offset, bool] | None) -> TrackReport:
+    end_s = track.start_s + len(track.boxes) / FRAME_RATE
+    if judged is None:
+        return TrackReport(track.track, track.start_s, end_s, 0, None)
+    scores, own, speaking = judged
+    return TrackReport(track.track, track.start_s, end_s, len(scores.times_s), own, speaking)
+
+
+def _silent(stage: str, done: float, total: float | None) -> None:
+    """Progress for nobody."""
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - started
+
+
+def _timed_each(items: Iterable[T], timings: dict[str, float], stage: str) -> Iterator[T]:
+    """`items`, with the time that making them takes booked to `stage`."""
+    source = iter(items)
+    while True:
+        with _timed(timings, stage):
+            item = next(source, None)
+        if item is None:
+            return
+        yield item
+
+
+# --- Demo --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What `run_demo` made and measured; `agrees` when the known error was found and then gone."""
+
+    clip: Path
+    fixed: Path
+    offset_ms: float
+    before: Report
+    after: Report | None
+    agrees: bool
+
+
+def run_demo(
+    folder: Path, tell: Callable[[str], None], options: CheckOptions, progress: Progress | None = None
+) -> DemoResult:
+    """Write a clip with a known error into `folder`, check it, fix it, check it again.
+
+    `tell` gets each step in words. Raises MediaError when the folder cannot be written.
+    """
+    from avsync.demo import write_demo
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(
+            f"The folder {folder} cannot be made ({error.strerror}); give another --out."
+        ) from error
+    clip, fixed = folder / "clip.mp4", folder / "fixed.mp4"
+    (progress or _silent)("demo", 0, None)
+    write_demo(clip, offset_ms=DEMO_OFFSET_MS)
+    tell(f"Wrote {clip}: a made talking face, whose audio is {offset_words(DEMO_OFFSET_MS)}.")
+    before = measure(clip, options, progress)
+    tell(f"Checked it: {summary(before)}.")
+    if before.offset_ms is None or abs(before.offset_ms - DEMO_OFFSET_MS) > DEMO_TOLERANCE_MS:
+        return DemoResult(clip, fixed, DEMO_OFFSET_MS, before, None, False)
+    shifted = FixOptions(offset_ms=before.offset_ms, force=True, check=options)
+    result = fix.fix_offset(
+        clip, fixed, shifted, measure=lambda path: measure(path, options), progress=progress
+    )
+    tell(result.sentence)
+    after = measure(fixed, options, progress)
+    tell(f"Checked {fixed}: {summary(after)}.")
+    agrees = before.verdict == "out-of-sync" and after.verdict == "in-sync"
+    return DemoResult(clip, fixed, DEMO_OFFSET_MS, before, after, agrees)
