@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from avsync.audio import log_mel
 
+from avsync.audio import log_mel
 from avsync.model import Dims, VocaLiST
 from avsync.records import Clip, Waveform
 from avsync.scores import score_clip, score_clips, window_starts
