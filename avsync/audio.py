@@ -1,0 +1,323 @@
+"""Sound: decode to 16 kHz mono on the common clock, log-mel for the models, MFCC for SyncNet.
+
+Long files stay on disk: a waveform is memory-mapped, and every pass over it goes block by block.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+import numpy as np
+import numpy.typing as npt
+import python_speech_features
+import scipy.fft
+import scipy.signal
+import soundfile
+
+from avsync.errors import MediaError, UsageError
+from avsync.media import decoding, probe, source
+from avsync.records import AudioStream, Media, Waveform
+from avsync.settings import (
+    FFT_SAMPLES,
+    HOP_SAMPLES,
+    MEL_BANDS,
+    MEL_MAX_HZ,
+    MEL_MIN_HZ,
+    SAMPLE_RATE,
+)
+
+Samples = npt.NDArray[np.float32]
+
+SILENT_MEL = -4.0
+"""Log-mel value of digital silence."""
+SILENT_PEAK = 1e-4
+"""Amplitude (-80 dB) under which a whole track counts as digital silence."""
+CANCELLED = 0.1
+"""Power of the mono sum over that of the louder channel, under which the channels cancel each other."""
+CLIPPED_SHARE = 0.05
+"""Share of all samples near the peak that only clipping brings about (speech: under 0.001)."""
+GAP_S = 0.02
+"""Timestamps that disagree by more than this with the samples so far are a gap or an overlap."""
+BLOCK_COLUMNS = 4096
+HALF_FFT = FFT_SAMPLES // 2
+
+
+# --- Waveforms ---------------------------------------------------------------------------
+
+
+def waveform(media: Media, track: int | None = None) -> Waveform:
+    """One audio track as 16 kHz mono on the common clock, gaps filled with silence.
+
+    `track` counts the audio tracks from 0; None takes the one marked as default, else the first.
+
+    Raises:
+        MediaError: there is no audio, or none of it can be decoded.
+        UsageError: there is no such track.
+    """
+    stream = audio_track(media, track)
+    sound = ffmpeg.input(source(media.path), copyts=None)[str(stream.index)]
+    if stream.channels > 8:
+        # Beyond 7.1 the channels have no common names to mix by; broadcast puts the programme first.
+        sound = sound.filter("pan", "stereo|c0=c0|c1=c1")
+    elif stream.channels > 2:
+        sound = sound.filter("aresample", ochl="stereo", center_mix_level=1, surround_mix_level=0.25)
+    channels = min(2, stream.channels)
+    resampling = {"async": 1, "min_hard_comp": GAP_S}
+    output = sound.filter("aresample", SAMPLE_RATE, **resampling).output("pipe:", format="f32le")
+    with decoding(output) as (pipe, complaint):
+        blocks = iter(lambda: pipe.read(SAMPLE_RATE * channels * 4), b"")
+        result = _stored(_usable(_frames(blocks, channels)), stream.start_s)
+        if not len(result.samples):
+            why = complaint() or "ffmpeg found no sound in it"
+            name = f"Audio track {stream.track} of {media.path}"
+            raise MediaError(f"{name} cannot be decoded ({why}); copy or convert it again.")
+    return result
+
+
+def audio_track(media: Media, track: int | None) -> AudioStream:
+    """The track of that number; without a number the one marked as default, else the first.
+
+    Raises:
+        MediaError: there is no audio.
+        UsageError: there is no such track.
+    """
+    if not media.audio:
+        raise MediaError(f"{media.path} has no audio track; give a file with sound, or add --audio FILE.")
+    if track is None:
+        return next((stream for stream in media.audio if stream.default), media.audio[0])
+    if not 0 <= track < len(media.audio):
+        count = len(media.audio)
+        raise UsageError(f"{media.path} has no audio track {track}; it has {count}, numbered from 0.")
+    return media.audio[track]
+
+
+def load_audio(path: Path | str) -> Waveform:
+    """A separate audio file (or the sound of a video file) as 16 kHz mono; it starts at its own first moment.
+
+    Raises:
+        MediaError: the file is missing or holds no sound that can be read.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
+            if 0 < sound.channels <= 2:
+                blocks: Any = sound.blocks(blocksize=sound.samplerate, dtype="float32", always_2d=True)
+                result = _stored(_usable(blocks), 0.0, sound.samplerate)
+                if len(result.samples):
+                    return result
+    except (OSError, soundfile.LibsndfileError):
+        pass  # What soundfile does not know goes to ffmpeg, which also says what is wrong with it.
+    return waveform(probe(path))
+
+
+def write_wav(path: Path | str, samples: Samples, rate: int = SAMPLE_RATE, subtype: str = "PCM_16") -> None:
+    """Write samples (n,) or (n, channels) as WAV; an existing file is replaced only by a whole one.
+
+    Raises:
+        MediaError: the file cannot be written.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        soundfile.write(partial, samples, rate, subtype=subtype, format="WAV")
+        partial.replace(path)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise MediaError(
+            f"{path} cannot be written ({error}); check the folder and the space on disk."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _frames(blocks: Iterable[bytes], channels: int) -> Iterator[Samples]:
+    """Raw float32 bytes as (n, channels); a broken last frame is dropped."""
+    for block in blocks:
+        whole = len(block) // (4 * channels) * channels
+        yield np.frombuffer(block, "<f4", whole).reshape(-1, channels)
+
+
+def _usable(blocks: Iterable[Samples]) -> Iterator[tuple[Samples, int]]:
+    """Mono (n,) and the count of values that were no finite number, for blocks (n, 1 or 2) of a second."""
+    power = np.zeros(2)
+    for block in blocks:
+        finite = np.isfinite(block)
+        clean = np.where(finite, block, np.float32(0))
+        if clean.shape[1] == 1:
+            mono = clean[:, 0]
+        else:
+            power += np.square(clean, dtype=np.float64).sum(axis=0)
+            mono = mix(clean, louder=int(power[1] > power[0]))
+        yield mono, int(finite.size - finite.sum())
+
+
+def mix(block: Samples, louder: int) -> Samples:
+    """Stereo (n, 2) to mono (n,): the mean, or channel `louder` alone where they cancel each other."""
+    mean = block.mean(axis=1)
+    loudest = np.square(block).mean(axis=0).max(initial=0)
+    return block[:, louder] if np.square(mean).mean() < CANCELLED * loudest else mean
+
+
+def _stored(blocks: Iterable[tuple[Samples, int]], start_s: float, rate: int = SAMPLE_RATE) -> Waveform:
+    """Blocks on disk, in a file that goes away with the last reference to the waveform."""
+    damaged = 0
+
+    def mono() -> Iterator[Samples]:
+        nonlocal damaged
+        for block, bad in blocks:
+            damaged += bad
+            yield block
+
+    try:
+        with tempfile.TemporaryFile(prefix="avsync-") as file:
+            for block in resampled(mono(), rate):
+                file.write(block.astype(np.float32, copy=False).tobytes())
+            file.flush()
+            count = file.tell() // 4
+            samples = np.memmap(file, np.float32, "r", shape=(count,)) if count else np.zeros(0, np.float32)
+    except OSError as error:
+        raise MediaError(
+            f"The decoded sound cannot be kept in {tempfile.gettempdir()} ({error}); free some space there."
+        ) from error
+    return Waveform(samples, start_s, damaged)
+
+
+def resampled(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
+    """Mono blocks at `rate` Hz as blocks at 16 kHz: the same as resampling all of it at once."""
+    if rate == SAMPLE_RATE:
+        yield from blocks
+        return
+    common = math.gcd(rate, SAMPLE_RATE)
+    up, down = SAMPLE_RATE // common, rate // common
+    reach = 10 * max(up, down)
+    kaiser: Any = ("kaiser", 5.0)
+    taps = np.asarray(scipy.signal.firwin(2 * reach + 1, 1 / max(up, down), window=kaiser), np.float32)
+    # Context on either side that the filter reaches into, in whole steps of the output grid.
+    context = math.ceil((reach / up + 1) / down) * down
+    tail = np.zeros(context + down, np.float32)
+    pending = np.zeros(context, np.float32)
+    taken = given = 0
+    for block in itertools.chain(blocks, [tail]):
+        taken += 0 if block is tail else len(block)
+        pending = np.concatenate([pending, block])
+        whole = (len(pending) - 2 * context) // down * down
+        if whole > 0:
+            part = scipy.signal.resample_poly(pending[: whole + 2 * context], up, down, window=taps)
+            # The tail only pushes the rest out: stop at the last sample of the sound itself.
+            count = min(whole * up // down, math.ceil(taken * up / down) - given)
+            yield part[context * up // down :][:count].astype(np.float32, copy=False)
+            given, pending = given + count, pending[whole:]
+
+
+def audio_condition(sound: Waveform) -> tuple[str, ...]:
+    """What is wrong with the sound as a whole, in short sentences; empty when nothing is."""
+    if not len(sound.samples):
+        return ("The audio is empty.",)
+    peak = float(max(np.abs(block).max() for block in _seconds(sound.samples)))
+    reasons = []
+    if peak < SILENT_PEAK:
+        reasons.append("The audio is digital silence.")
+    elif peak > 0.9:
+        high = sum(int(np.count_nonzero(np.abs(block) > 0.75 * peak)) for block in _seconds(sound.samples))
+        if high > CLIPPED_SHARE * len(sound.samples):
+            reasons.append("The audio is heavily clipped.")
+    if sound.damaged:
+        reasons.append(
+            f"The audio holds {sound.damaged} values that are no numbers; they were taken as silence."
+        )
+    return tuple(reasons)
+
+
+def is_silent(samples: Samples) -> bool:
+    """Whether nothing in it could be heard at all (-80 dB or less)."""
+    return all(np.abs(block).max() < SILENT_PEAK for block in _seconds(samples))
+
+
+def _seconds(samples: Samples) -> Iterator[Samples]:
+    return (samples[i : i + 60 * SAMPLE_RATE] for i in range(0, len(samples), 60 * SAMPLE_RATE))
+
+
+# --- Features ----------------------------------------------------------------------------
+
+
+def log_mel(samples: Samples) -> Samples:
+    """Log-mel of a whole waveform (n,): float32 (80, n // 200 + 1) in [-4, 4]; column c is centred on sample
+    200 c, with reflection at the ends."""
+    return _columns(samples, 0, len(samples) // HOP_SAMPLES + 1)
+
+
+def mel_span(sound: Waveform, start_s: float, columns: int) -> Samples:
+    """Log-mel float32 (80, columns) whose column c is centred on start_s + c / 80 s of the common clock.
+
+    The same values as `log_mel` of the whole waveform, read from the samples around; -4 (silence) where a
+    column's centre lies outside the waveform.
+    """
+    return _columns(sound.samples, round((start_s - sound.start_s) * SAMPLE_RATE), columns)
+
+
+def _columns(samples: Samples, centre: int, columns: int) -> Samples:
+    """`columns` mel columns, the first centred on sample number `centre`."""
+    mel = np.full((MEL_BANDS, columns), SILENT_MEL, np.float32)
+    first = max(0, -(centre // HOP_SAMPLES))
+    stop = min(columns, (len(samples) - centre) // HOP_SAMPLES + 1) if len(samples) else 0
+    for column in range(first, stop, BLOCK_COLUMNS):
+        count = min(BLOCK_COLUMNS, stop - column)
+        low = centre + column * HOP_SAMPLES - HALF_FFT
+        part = _reflected(samples, low, (count - 1) * HOP_SAMPLES + FFT_SAMPLES)
+        windows = np.lib.stride_tricks.sliding_window_view(part, FFT_SAMPLES)[::HOP_SAMPLES]
+        magnitude = np.abs(np.asarray(scipy.fft.rfft(windows * _hann(), axis=1)))
+        level = 20 * np.log10(np.maximum(1e-5, mel_filters() @ magnitude.T)) - 20
+        mel[:, column : column + count] = np.clip(8 * (level + 100) / 100 - 4, -4, 4)
+    return mel
+
+
+def _reflected(samples: Samples, low: int, count: int) -> Samples:
+    """`count` samples from number `low`, mirrored at the ends without repeating the end itself."""
+    if low >= 0 and low + count <= len(samples):
+        return np.asarray(samples[low : low + count])
+    period = max(1, 2 * (len(samples) - 1))
+    index = np.arange(low, low + count) % period
+    return np.asarray(samples[np.minimum(index, period - index) if len(samples) > 1 else index])
+
+
+@lru_cache
+def _hann() -> Samples:
+    return np.asarray(scipy.signal.get_window("hann", FFT_SAMPLES, fftbins=True), np.float32)
+
+
+@lru_cache
+def mel_filters() -> Samples:
+    """Triangular mel bands, float32 (80, 401) over the bins of an 800-point spectrum: Slaney's scale, and
+    Slaney's normalisation (each band has unit area in Hz)."""
+    edges = _mel_to_hz(np.linspace(_hz_to_mel(MEL_MIN_HZ), _hz_to_mel(MEL_MAX_HZ), MEL_BANDS + 2))
+    hz = np.arange(HALF_FFT + 1) * SAMPLE_RATE / FFT_SAMPLES
+    left, middle, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    triangles = np.minimum((hz - left) / (middle - left), (right - hz) / (right - middle))
+    return (np.maximum(0, triangles) * 2 / (right - left)).astype(np.float32)
+
+
+# Slaney's scale: linear up to 1000 Hz (15 mel), then 27 mel for a factor of 6.4.
+MEL_KNEE_HZ, HZ_PER_MEL, MEL_OCTAVES = 1000.0, 200 / 3, math.log(6.4) / 27
+
+
+def _hz_to_mel(hz: float) -> float:
+    knee = MEL_KNEE_HZ / HZ_PER_MEL
+    return hz / HZ_PER_MEL if hz < MEL_KNEE_HZ else knee + math.log(hz / MEL_KNEE_HZ) / MEL_OCTAVES
+
+
+def _mel_to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    knee = MEL_KNEE_HZ / HZ_PER_MEL
+    return np.where(mel < knee, mel * HZ_PER_MEL, MEL_KNEE_HZ * np.exp(MEL_OCTAVES * (mel - knee)))
+
+
+def mfcc(samples: Samples) -> npt.NDArray[np.float64]:
+    """SyncNet's audio features, (13, n), 100 columns a second, from 16-bit samples as its authors use."""
+    whole = (np.clip(samples, -1, 1) * 32767).astype(np.int16)
+    return np.asarray(python_speech_features.mfcc(whole, SAMPLE_RATE), np.float64).T
