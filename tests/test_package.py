@@ -1,5 +1,6 @@
 """The wheel: what it holds, and that what it installs works away from the checkout."""
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import avsync
+from avsync.demo import write_demo
+from avsync.errors import EXIT_OUT_OF_SYNC
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -98,6 +101,16 @@ def test_the_command_runs_from_another_folder(installed: Path) -> None:
 def test_the_module_that_runs_is_the_installed_one(installed: Path) -> None:
     said = run(installed / "venv/bin/python", "-c", "import avsync; print(avsync.__file__)", cwd=installed)
     assert Path(said.stdout.strip()).is_relative_to(installed), said.stderr
+
+
+@pytest.mark.skipif(not MODEL_FILES, reason="no model in models/ yet")
+def test_the_shipped_model_finds_a_known_error(installed: Path) -> None:
+    write_demo(installed / "clip.mp4", offset_ms=120)
+    said = run(installed / "venv/bin/avsync", "check", "clip.mp4", "--json", cwd=installed)
+    assert said.returncode == EXIT_OUT_OF_SYNC, said.stdout + said.stderr
+    report = json.loads(said.stdout)
+    assert report["verdict"] == "out-of-sync"
+    assert report["offset_ms"] == pytest.approx(120, abs=20)
 
 
 def test_the_command_runs_from_a_source_checkout() -> None:
