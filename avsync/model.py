@@ -30,7 +30,8 @@ class Dims:
     `front_end` is "clip3d" (the paper's 3-D convolutions over five frames) or "frame2d" (2-D
     convolutions over each frame, shared by all windows that contain it). `channels` are the five
     widths of the visual front-end, `audio_channels` those of the audio front-end (None: the same);
-    the last of each must be `d_model`.
+    the last of each must be `d_model`. `contrast` is the width of the contrastive embeddings whose
+    similarity is added to the logit (0: none, as in the paper).
     """
 
     front_end: Literal["clip3d", "frame2d"] = "clip3d"
@@ -39,6 +40,7 @@ class Dims:
     heads: int = 8
     layers: int = 4
     audio_channels: tuple[int, ...] | None = None
+    contrast: int = 0
 
     def __post_init__(self) -> None:
         audio = self.audio_channels or self.channels
@@ -273,6 +275,36 @@ class CrossEncoder(nn.Module):
         return self.layer_norm(x)
 
 
+class ContrastHead(nn.Module):
+    """One embedding per visual window and one per audio window; their scaled cosine scores a pair for
+    the price of a dot product. The encoders then only have to correct that score."""
+
+    HIDDEN = 512
+    MAX_SCALE = 50.0
+
+    def __init__(self, tokens_width: int, width: int) -> None:
+        super().__init__()
+        self.visual = self._projection(WINDOW_FRAMES * tokens_width, width)
+        self.audio = self._projection(WINDOW_MELS * tokens_width, width)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+
+    def _projection(self, inputs: int, width: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(inputs, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, width)
+        )
+
+    def embed_visual(self, tokens: Tensor) -> Tensor:
+        """(batch, 5, d) -> (batch, width) of length sqrt(scale)."""
+        return F.normalize(self.visual(tokens), dim=-1) * self._half_scale()
+
+    def embed_audio(self, tokens: Tensor) -> Tensor:
+        """(batch, 16, d) -> (batch, width) of length sqrt(scale)."""
+        return F.normalize(self.audio(tokens), dim=-1) * self._half_scale()
+
+    def _half_scale(self) -> Tensor:
+        return self.log_scale.exp().clamp(max=self.MAX_SCALE).sqrt()
+
+
 class VocaLiST(nn.Module):
     """The whole network; see the module's docstring."""
 
@@ -289,6 +321,7 @@ class VocaLiST(nn.Module):
         self.mem_transformer = CrossEncoder(*shape, name="fusion")
         self.fc = nn.Linear(dims.d_model, dims.d_model)
         self.classifier = nn.Linear(dims.d_model, 1)
+        self.contrast = ContrastHead(dims.d_model, dims.contrast) if dims.contrast else None
 
     def frame_tokens(self, mouths: Tensor) -> Tensor:
         """(n, 3, 48, 96) single frames -> (n, d), for the frame-shared front-end only."""
@@ -322,7 +355,10 @@ class VocaLiST(nn.Module):
         """Visual tokens (batch, 5, d) and audio tokens (batch, 16, d) -> logits (batch,)."""
         av = self.av_transformer(audio, visual, maps)
         va = self.va_transformer(visual, audio, maps)
-        return self.head(self.fuse(av, va, maps))
+        logits = self.head(self.fuse(av, va, maps))
+        if self.contrast is not None:
+            logits = logits + (self.contrast.embed_visual(visual) * self.contrast.embed_audio(audio)).sum(-1)
+        return logits
 
     def forward(self, frames: Tensor, mels: Tensor, maps: Maps | None = None) -> Tensor:
         """frames (batch, 15, 48, 96) as the checkpoint's preprocessing gives them, mels

@@ -167,11 +167,15 @@ def pair_logits(
     queries_av, queries_va = av.embed(audio), va.embed(visual)
     from_visual: KeysValues = [layer.keys_values(visual_in_av) for layer in av.layers]  # type: ignore[operator]
     from_audio: KeysValues = [layer.keys_values(audio_in_va) for layer in va.layers]  # type: ignore[operator]
+    embedded = model.contrast and (model.contrast.embed_visual(visual), model.contrast.embed_audio(audio))
     logits = []
     for begin in range(0, len(rows), PAIRS_AT_ONCE):
         row = torch.from_numpy(rows[begin : begin + PAIRS_AT_ONCE]).to(visual.device)
         column = torch.from_numpy(columns[begin : begin + PAIRS_AT_ONCE]).to(visual.device)
         heard = av.run(queries_av[column], [(k[row], v[row]) for k, v in from_visual])
         seen = va.run(queries_va[row], [(k[column], v[column]) for k, v in from_audio])
-        logits.append(model.head(model.fuse(heard, seen)))
+        logit = model.head(model.fuse(heard, seen))
+        if embedded:
+            logit = logit + (embedded[0][row] * embedded[1][column]).sum(-1)
+        logits.append(logit)
     return torch.cat(logits)

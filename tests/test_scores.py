@@ -13,6 +13,9 @@ from avsync.weights import Loaded, Preprocessing
 SHAPES = {
     "clip3d": Dims(channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=2),
     "frame2d": Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=2),
+    "contrast": Dims(
+        front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1, contrast=8
+    ),
 }
 
 
