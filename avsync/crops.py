@@ -140,15 +140,17 @@ def portrait(track: FaceTrack) -> int:
     return int(seen[len(seen) // 2]) if len(seen) else 0
 
 
-def crop(image: Image, box: npt.NDArray[np.float32], *, top: int = 0) -> Image:
-    """Rows `top`..95 of the face box resized to 96x96: uint8 (96 - top, 96, 3).
+def crop(image: Image, box: npt.NDArray[np.float32], *, top: int = 0, margin: int = 0) -> Image:
+    """Rows `top`..95 of the face box resized to 96x96: uint8 (96 - top, 96, 3), or with `margin` more pixels
+    on every side.
 
     `image` (height, width, 3); `box` x1, y1, x2, y2 as fractions of it. Beyond the picture its edge goes on.
     """
     height, width = image.shape[:2]
     x1, y1, x2, y2 = box.astype(np.float64) * [width, height, width, height]
     box_w, box_h = max(1.0, x2 - x1), max(1.0, y2 - y1)
-    y1_part = y1 + box_h * top / FACE_SIZE
+    x1, x2 = x1 - box_w * margin / FACE_SIZE, x2 + box_w * margin / FACE_SIZE
+    y1_part, y2 = y1 + box_h * (top - margin) / FACE_SIZE, y2 + box_h * margin / FACE_SIZE
     margin_x, margin_y = 2 * box_w / FACE_SIZE + 2, 2 * box_h / FACE_SIZE + 2
     left, right = _bounds(x1 - margin_x, x2 + margin_x, width)
     upper, lower = _bounds(y1_part - margin_y, y2 + margin_y, height)
@@ -166,7 +168,7 @@ def crop(image: Image, box: npt.NDArray[np.float32], *, top: int = 0) -> Image:
     matrix = np.array(
         [[scale_x, 0, (0.5 - x1) * scale_x - 0.5], [0, scale_y, (0.5 - y1_part) * scale_y - 0.5]]
     )
-    size = (FACE_SIZE, FACE_SIZE - top)
+    size = (FACE_SIZE + 2 * margin, FACE_SIZE - top + 2 * margin)
     face = cv2.warpAffine(part, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return face.astype(np.uint8, copy=False)
 

@@ -1,0 +1,71 @@
+"""The one file that a run needs to go on exactly where it was, written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from avsync.errors import MediaError, ModelError, UsageError
+
+FORMAT = 1
+LAST = "last.pt"
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write `folder/last.pt` beside the old one and rename it into place.
+
+    Raises:
+        MediaError: the disk is full or the folder cannot be written; the old checkpoint is untouched.
+    """
+    target = folder / LAST
+    draft = target.with_suffix(".pt.tmp")
+    kept = f"the last good checkpoint is {target}" if target.exists() else "there is no checkpoint yet"
+    with disk_errors(folder, f"training stopped; {kept}: make room and go on with --resume {folder}", draft):
+        torch.save({"format": FORMAT, **state}, draft)
+        draft.replace(target)
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def disk_errors(folder: Path, then: str, draft: Path | None = None) -> Iterator[None]:
+    """Turn a full or closed disk into one sentence that ends with what follows, and remove the
+    half-written `draft`."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # torch's zip writer reports a failed write as a RuntimeError without an errno.
+        if isinstance(error, RuntimeError) and "writ" not in str(error):
+            raise
+        if draft is not None:
+            draft.unlink(missing_ok=True)
+        full = not isinstance(error, OSError) or error.errno in FULL
+        why = f"The disk of {folder} is full" if full else f"{folder} cannot be written ({error})"
+        raise MediaError(f"{why}, so {then}.") from error
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """The state of a run, on the CPU.
+
+    Raises:
+        UsageError: the folder holds no run.
+        ModelError: its checkpoint is damaged or of another version.
+    """
+    path = folder / LAST
+    if not path.is_file():
+        raise UsageError(f"{folder} holds no run to resume: there is no {LAST} in it.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise ModelError(
+            f"The checkpoint {path} is damaged and cannot be resumed; start a new run."
+        ) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise ModelError(f"The checkpoint {path} is of another version of avsync; start a new run.")
+    return state

@@ -1,0 +1,244 @@
+"""Dense supervision: inside a clip every picture window must find its own audio among the shifts.
+
+All windows of a run of frames are encoded once. Two losses share them: a cosine similarity between
+pooled embeddings, contrasted over all windows in both directions, and the encoders' logits of a few
+anchor windows against every audio window within the radius. Both are cross-entropies against a narrow
+bell round the true shift, so that a shift by part of a frame is a target too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avsync.distill.augment import (
+    NONE,
+    Augment,
+    augment_pictures,
+    augment_waves,
+    mask_mels,
+    shifts_ms,
+    speeds,
+)
+from avsync.distill.inputs import Bytes, Reader, columns_samples, cut, first_column, log_mels, scaled
+from avsync.distill.recipe import Dense, Recipe
+from avsync.distill.store import SAMPLES_PER_FRAME
+from avsync.model import VocaLiST
+from avsync.scores import pair_logits
+from avsync.settings import FRAME_MS, WINDOW_FRAMES, WINDOW_MELS
+
+IntArray = npt.NDArray[np.int64]
+MAX_SHARPNESS = 50.0
+"""Largest factor of the cosine similarity; beyond it single windows would rule the loss."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs of frames, one a clip: `clips` (n,), first frame `start` (n,), frames `lengths` (n,), playing
+    speed (n,), and the ms by which each one's sound is delayed: `delay_ms` to be in sync, then
+    `shift_ms` on purpose."""
+
+    clips: IntArray
+    start: npt.NDArray[np.float64]
+    lengths: IntArray
+    speed: npt.NDArray[np.float64]
+    delay_ms: npt.NDArray[np.float64]
+    shift_ms: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DenseBatch:
+    """Inputs on the device: `mouths` float (sum of lengths, 3, 48, 96) RGB in 0..1, `mels` float (sum of
+    windows, 80, 16); `windows` (n,) of each run; `true` (n,) frames by which its sound is late."""
+
+    mouths: Tensor
+    mels: Tensor
+    windows: IntArray
+    true: npt.NDArray[np.float64]
+
+
+def draw_runs(
+    rng: np.random.Generator,
+    frames: IntArray,
+    share: npt.NDArray[np.float64],
+    delays: npt.NDArray[np.float64],
+    count: int,
+    length: int,
+    amount: Augment,
+) -> Runs:
+    """`count` runs of up to `length` frames; clip i has `frames[i]`, is drawn with probability
+    `share[i]`, and is in sync once its sound is delayed by `delays[i]` ms."""
+    clips = rng.choice(len(frames), count, p=share).astype(np.int64)
+    speed = speeds(rng, count, amount)
+    lengths = np.minimum(length, ((frames[clips] - 1) / speed).astype(np.int64) + 1)
+    start = rng.uniform(0, 1, count) * (frames[clips] - 1 - (lengths - 1) * speed)
+    start = np.where(speed == 1, np.round(start), start)
+    return Runs(clips, start, lengths, speed, delays[clips], shifts_ms(rng, count, amount))
+
+
+def fetch_runs(source: Reader, runs: Runs) -> Bytes:
+    """Bytes of all runs at the length of the longest; `waves` begin half an FFT before the first frame."""
+    longest = int(runs.lengths.max())
+    frames = np.round(runs.start[:, None] + np.arange(longest) * runs.speed[:, None]).astype(np.int64)
+    columns = int(first_column(np.array(longest - WINDOW_FRAMES))) + WINDOW_MELS
+    relative = columns_samples(np.zeros(1, np.int64), columns) * runs.speed[:, None]
+    late = (runs.delay_ms + runs.shift_ms) / FRAME_MS
+    exact = (runs.start - late)[:, None] * SAMPLES_PER_FRAME + relative
+    exact = np.where(runs.speed[:, None] == 1, np.round(exact), exact)
+    below = np.floor(exact).astype(np.int64)
+    raw = source.fetch(runs.clips, frames, np.concatenate([below, below + 1], 1))
+    first, second = raw.waves.chunk(2, 1)
+    part = torch.from_numpy((exact - below).astype(np.float32)).to(first.device)
+    return Bytes(raw.frames, torch.lerp(first, second, part))
+
+
+def dense_inputs(raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augment) -> DenseBatch:
+    """Bytes -> the frames and mel windows of every run, one after the other."""
+    windows = runs.lengths - WINDOW_FRAMES + 1
+    if amount == NONE:
+        pictures, mels = cut(raw.frames), log_mels(raw.waves)
+    else:
+        pictures = augment_pictures(raw.frames, rng, amount)
+        mels = mask_mels(log_mels(augment_waves(raw.waves, rng, amount)), rng, amount)
+    device = pictures.device
+    shown = torch.from_numpy(np.arange(pictures.shape[1]) < runs.lengths[:, None]).to(device)
+    first = torch.from_numpy(first_column(np.arange(int(windows.max())))).to(device)
+    columns = first[:, None] + torch.arange(WINDOW_MELS, device=device)
+    heard = torch.from_numpy(np.arange(int(windows.max())) < windows[:, None]).to(device)
+    cut_mels = mels[:, :, columns].permute(0, 2, 1, 3)[heard]
+    return DenseBatch(pictures[shown], cut_mels, windows, runs.shift_ms / FRAME_MS)
+
+
+class Contrast(nn.Module):
+    """Pooled embeddings of unit length for pictures and sounds, and how sharply they are compared."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.visual = _embedding(WINDOW_FRAMES * width, size)
+        self.audio = _embedding(WINDOW_MELS * width, size)
+        self.sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
+
+    def forward(self, visual: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, 5, d) and (m, 16, d) tokens -> (n, size) and (m, size), the sharpness in the first."""
+        scale = self.sharpness.exp().clamp(max=MAX_SHARPNESS)
+        return scale * F.normalize(self.visual(visual), dim=-1), F.normalize(self.audio(audio), dim=-1)
+
+
+def _embedding(width: int, size: int) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(width, 2 * size), nn.ReLU(), nn.Linear(2 * size, size))
+
+
+class DenseObjective(nn.Module):
+    """The network with its contrast head; the forward pass gives the losses."""
+
+    def __init__(self, student: VocaLiST, recipe: Recipe) -> None:
+        super().__init__()
+        self.student, self.recipe = student, recipe
+        self.contrast = Contrast(student.dims.d_model, recipe.dense.embedding)
+
+    def tokens(self, batch: DenseBatch) -> tuple[Tensor, Tensor]:
+        """Visual (windows, 5, d) and audio (windows, 16, d) tokens, each frame and mel encoded once."""
+        model = self.student
+        mouths = scaled(batch.mouths, self.recipe.preprocessing)
+        frames = torch.from_numpy(window_frames(batch.windows)).to(mouths.device)
+        if model.vid_mixer is None:
+            visual = model.visual_tokens(mouths[frames].flatten(1, 2))
+        else:
+            pixels = mouths.contiguous(memory_format=torch.channels_last)
+            visual = model.mix_window(model.frame_tokens(pixels)[frames])
+        return visual, model.audio_tokens(batch.mels[:, None])
+
+    def forward(self, batch: DenseBatch, anchors: IntArray | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to minimise, and the losses by name. `anchors`: numbers of the windows whose pairs
+        the encoders score; None where only the embeddings learn."""
+        dense = self.recipe.dense
+        visual, audio = self.tokens(batch)
+        near = neighbours(batch, dense)
+        pictures = neighbours(batch, dense, of_sounds=True)
+        seen, heard = self.contrast(visual, audio)
+        losses = {"contrast": contrast_loss(seen, heard, near, pictures)}
+        total = losses["contrast"] if anchors is None else dense.contrast * losses["contrast"]
+        if anchors is not None:
+            chosen = near.at(anchors)
+            rows, columns = np.nonzero(chosen.index >= 0)
+            scores = pair_logits(self.student, visual[anchors], audio, rows, chosen.index[rows, columns])
+            losses["shifts"] = shift_loss(scores, rows, columns, chosen)
+            total = total + losses["shifts"]
+        return total, losses
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Candidates of every window: `index` (n, 2 * radius + 1) numbers of the windows of the same run at
+    each shift, -1 where there is none; `target` the share of each, rows sum to 1."""
+
+    index: IntArray
+    target: npt.NDArray[np.float32]
+
+    def at(self, rows: IntArray) -> Neighbours:
+        """Only these windows."""
+        return Neighbours(self.index[rows], self.target[rows])
+
+
+def neighbours(batch: DenseBatch, dense: Dense, *, of_sounds: bool = False) -> Neighbours:
+    """The audio windows that each picture window may belong to, with targets; or, `of_sounds`, the
+    picture windows that each audio window may: at shift k the one k windows earlier."""
+    shifts = np.arange(-dense.radius, dense.radius + 1)
+    run = np.repeat(np.arange(len(batch.windows)), batch.windows)
+    first = (np.cumsum(batch.windows) - batch.windows)[run][:, None]
+    index = np.arange(len(run))[:, None] + (-shifts if of_sounds else shifts)
+    inside = (index >= first) & (index < first + batch.windows[run][:, None])
+    bell = np.exp(-((shifts - batch.true[run][:, None]) ** 2) / (2 * dense.sigma**2)) * inside
+    target = bell / np.maximum(bell.sum(1, keepdims=True), 1e-12)
+    return Neighbours(np.where(inside, index, -1), target.astype(np.float32))
+
+
+def window_frames(windows: IntArray) -> IntArray:
+    """(sum of windows, 5): which of the frames laid end to end each window holds."""
+    run = np.repeat(np.arange(len(windows)), windows)
+    return (np.arange(len(run)) + run * (WINDOW_FRAMES - 1))[:, None] + np.arange(WINDOW_FRAMES)
+
+
+def contrast_loss(visual: Tensor, audio: Tensor, sounds: Neighbours, pictures: Neighbours) -> Tensor:
+    """Cross-entropy of every picture over its sounds, and of every sound over its pictures."""
+    similarity = visual @ audio.T
+    return (_choice_loss(similarity, sounds) + _choice_loss(similarity.T, pictures)) / 2
+
+
+def _choice_loss(similarity: Tensor, near: Neighbours) -> Tensor:
+    index = torch.from_numpy(near.index).to(similarity.device)
+    target = torch.from_numpy(near.target).to(similarity.device)
+    return _cross_entropy(similarity.gather(1, index.clamp_min(0)), target, index >= 0)
+
+
+def _cross_entropy(logits: Tensor, target: Tensor, here: Tensor) -> Tensor:
+    logs = logits.float().masked_fill(~here, -torch.inf).log_softmax(1).masked_fill(~here, 0)
+    return -(target * logs).sum(1).mean()
+
+
+def shift_loss(scores: Tensor, rows: IntArray, columns: IntArray, near: Neighbours) -> Tensor:
+    """Cross-entropy over the shifts of the anchors; `scores` are of the pairs (rows, columns)."""
+    here = torch.from_numpy(near.index >= 0).to(scores.device)
+    table = torch.zeros(near.index.shape, device=scores.device)
+    table = table.index_put(
+        (torch.from_numpy(rows).to(scores.device), torch.from_numpy(columns).to(scores.device)),
+        scores.float(),
+    )
+    return _cross_entropy(table, torch.from_numpy(near.target).to(scores.device), here)
+
+
+def draw_anchors(rng: np.random.Generator, windows: IntArray, count: int) -> IntArray | None:
+    """`count` windows of every run (all, where there are fewer); None for a count of 0."""
+    if not count:
+        return None
+    firsts = np.cumsum(windows) - windows
+    chosen = [
+        first + rng.choice(n, min(count, n), replace=False) for first, n in zip(firsts, windows, strict=True)
+    ]
+    return np.concatenate(chosen).astype(np.int64)

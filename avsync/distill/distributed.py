@@ -1,0 +1,134 @@
+"""PyTorch's own distributed engine: one process a GPU (or a core) under torchrun."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+PREPARE_HOURS = 72
+"""Hours that the other processes wait while the first prepares the data."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all: `rank` of `size`; `local` is its number on this machine."""
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that prints and writes."""
+        return self.rank == 0
+
+
+@contextmanager
+def world(device: torch.device) -> Iterator[World]:
+    """Join the group that torchrun started, or be alone."""
+    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield World()
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(hours=PREPARE_HOURS))
+    try:
+        yield World(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+    finally:
+        dist.destroy_process_group()
+
+
+def wait() -> None:
+    """Until every process is here; nothing when alone."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def share_first(value: Any) -> Any:
+    """The first process's value, in every process."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, 0)
+    return box[0]
+
+
+def anyone(flag: bool, device: torch.device) -> bool:
+    """Whether `flag` is set in any process, so that all stop at the same step."""
+    if not dist.is_initialized():
+        return flag
+    value = torch.tensor(float(flag), device=device)
+    dist.all_reduce(value, dist.ReduceOp.MAX)
+    return bool(value.item())
+
+
+def mean_over_processes(values: Tensor) -> Tensor:
+    """Average of a tensor over all processes."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+        values = values / dist.get_world_size()
+    return values
+
+
+def gather(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Columns (k, n) of every process side by side, (k, sum of n)."""
+    if not dist.is_initialized():
+        return values
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, values)
+    return np.concatenate(parts, 1)
+
+
+class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm over the batches of all processes together, so that N processes train as one with N
+    times the batch. PyTorch's own SyncBatchNorm works on GPUs only; this one does on any backend."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not (self.training and dist.is_initialized()):
+            return super().forward(input)
+        axes = [0, *range(2, input.ndim)]
+        x = input.float()
+        sums = torch.stack([x.mean(axes), x.square().mean(axes)])
+        mean, square = all_reduce(sums) / dist.get_world_size()
+        variance = (square - mean**2).clamp_min(0)
+        self._remember(
+            mean.detach(), variance.detach(), input.numel() // input.shape[1] * dist.get_world_size()
+        )
+        shape = (1, -1, *(1,) * (input.ndim - 2))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (x * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(input.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        assert self.running_mean is not None  # noqa: S101
+        assert self.running_var is not None  # noqa: S101
+        assert self.num_batches_tracked is not None  # noqa: S101
+        share = self.momentum or 0.1
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance * count / max(1, count - 1), share)
+
+
+def share_batch_norms(module: nn.Module) -> nn.Module:
+    """Replace every batch norm below `module` by one that all processes share, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            shared = SharedBatchNorm(child.num_features, child.eps, child.momentum)
+            shared.load_state_dict(child.state_dict())
+            setattr(module, name, shared.to(child.weight.device))
+        else:
+            share_batch_norms(child)
+    return module

@@ -1,0 +1,72 @@
+"""Pictures of a run, from its metrics: the curves, and how the weights of the tasks went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+Records = Sequence[dict[str, Any]]
+
+
+def draw_curves(records: Records, path: Path) -> None:
+    """PNG of the loss, the learning rate and the validation figures over the steps."""
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    train, validation = (_of_kind(records, kind) for kind in ("train", "validation"))
+    steps = [r["step"] for r in train]
+    for name in train[-1]["losses"] if train else ():
+        upper.plot(steps, [r["losses"].get(name) for r in train], lw=0.7, alpha=0.5)
+    upper.plot(steps, [r["loss"] for r in train], "k", lw=1.5, label="total")
+    upper.set_ylabel("loss")
+    rate = upper.twinx()
+    rate.plot(steps, [r["lr"] for r in train], ":", color="tab:gray", label="learning rate")
+    rate.set_ylabel("learning rate")
+    upper.legend(loc="upper right")
+    for name in ("f1", "within_1"):
+        points = [(r["step"], r[name]) for r in validation if name in r]
+        if points:
+            label = {"f1": "validation F1", "within_1": "windows within one frame"}[name]
+            lower.plot(*zip(*points, strict=True), marker=".", label=label)
+    lower.set(xlabel="step", ylabel="validation", ylim=(0, 1))
+    if validation:
+        lower.legend(loc="lower right")
+    _save(figure, path)
+
+
+def draw_weights(records: Records, path: Path) -> None:
+    """PNG of the factor of every task over the steps, and of its share in the whole loss."""
+    train = [r for r in _of_kind(records, "train") if r.get("factors")]
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    steps = [r["step"] for r in train]
+    names = list(train[-1]["factors"]) if train else []
+    styles = ("-", "--", ":", "-.")
+    parts = {name: [r["factors"][name] * _grouped(r["losses"], name) for r in train] for name in names}
+    totals = [max(1e-12, sum(abs(p[i]) for p in parts.values())) for i in range(len(train))]
+    for number, name in enumerate(names):
+        style = {"lw": 1.2, "ls": styles[number // 10 % 4], "color": f"C{number % 10}", "label": name}
+        upper.plot(steps, [r["factors"][name] for r in train], **style)
+        lower.plot(steps, [v / total for v, total in zip(parts[name], totals, strict=True)], **style)
+    upper.set_ylabel("factor of the loss")
+    lower.set(xlabel="step", ylabel="share of the weighted loss")
+    if names:
+        figure.legend(*upper.get_legend_handles_labels(), loc="outside right upper", fontsize=7)
+    _save(figure, path)
+
+
+def _grouped(losses: dict[str, float], name: str) -> float:
+    """The loss that a factor multiplies: a task, or CAD and VR of a layer together."""
+    return losses[name] if name in losses else losses.get(f"{name}_cad", 0.0) + losses.get(f"{name}_vr", 0.0)
+
+
+def _of_kind(records: Records, kind: str) -> list[dict[str, Any]]:
+    return [r for r in records if r["kind"] == kind]
+
+
+def _save(figure: Figure, path: Path) -> None:
+    draft = path.with_suffix(".tmp.png")
+    figure.savefig(draft, dpi=130)
+    draft.replace(path)

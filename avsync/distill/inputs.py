@@ -1,0 +1,151 @@
+"""From drawn windows to what the networks take: fetch bytes, then cut, augment and make mels.
+
+Small sets lie on the device as bytes (`Resident`), large ones stay memory-mapped and are read ahead by
+a thread (`Streamed`); both give the same bytes, and everything after them runs on the device.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from avsync.audio import mel_filters
+from avsync.distill.augment import NONE, Augment, augment_pictures, augment_waves, mask_mels
+from avsync.distill.store import MARGIN, REGION, Store
+from avsync.settings import FFT_SAMPLES, HOP_SAMPLES, MEL_RATE, WINDOW_FRAMES, WINDOW_MELS
+from avsync.settings import FRAME_RATE as FPS
+from avsync.weights import Preprocessing
+
+IntArray = npt.NDArray[np.int64]
+
+RESIDENT_SHARE = 0.6
+"""Of the device's free memory, how much a set may take to be kept there."""
+HALF_FFT = FFT_SAMPLES // 2
+
+
+class Bytes(NamedTuple):
+    """Raw input on the device: `frames` uint8 (n, t, 68, 116, 3), `waves` float (n, samples) in -1..1."""
+
+    frames: Tensor
+    waves: Tensor
+
+
+class Reader(Protocol):
+    """Where bytes come from. `clips` (n,), `frames` (n, t) and `samples` (n, m) are numbers inside a
+    clip; they may point beyond its ends: frames repeat the last one, samples are mirrored."""
+
+    def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes: ...
+
+
+def mirrored(index: npt.NDArray, length: int | npt.NDArray) -> npt.NDArray:
+    """Sample numbers folded back at a clip's ends, as a centred STFT pads; further out they stop."""
+    last = length - 1
+    index = np.abs(index)
+    return np.clip(np.where(index > last, 2 * last - index, index), 0, last)
+
+
+class Streamed:
+    """Reads from memory-mapped files on every call."""
+
+    def __init__(self, store: Store, device: torch.device) -> None:
+        self.store, self.device = store, device
+
+    def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes:
+        pin = self.device.type == "cuda"
+        pictures = torch.empty((*frames.shape, *REGION), dtype=torch.uint8, pin_memory=pin)
+        waves = torch.empty(samples.shape, dtype=torch.int16, pin_memory=pin)
+        for row, clip in enumerate(clips):
+            source, wave = self.store.frames(clip), self.store.wave(clip)
+            pictures.numpy()[row] = source[np.clip(frames[row], 0, len(source) - 1)]
+            waves.numpy()[row] = wave[mirrored(samples[row], len(wave))]
+        moved = pictures.to(self.device, non_blocking=True)
+        return Bytes(moved, waves.to(self.device, non_blocking=True).float() / 32768)
+
+
+class Resident:
+    """Holds the whole set on the device and gathers there."""
+
+    def __init__(self, store: Store, device: torch.device) -> None:
+        self.device = device
+        counts = np.array([[clip.frames, clip.samples] for clip in store.clips], np.int64)
+        self.counts, self.starts = counts, np.cumsum(counts, 0) - counts
+        self.frames = torch.empty((int(counts[:, 0].sum()), *REGION), dtype=torch.uint8, device=device)
+        self.waves = torch.empty(int(counts[:, 1].sum()), dtype=torch.int16, device=device)
+        for clip, ((n, m), (f, w)) in enumerate(zip(counts.tolist(), self.starts.tolist(), strict=True)):
+            self.frames[f : f + n] = torch.from_numpy(np.array(store.frames(clip)))
+            self.waves[w : w + m] = torch.from_numpy(np.array(store.wave(clip)))
+
+    def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes:
+        n, m = self.counts[clips].T[..., None]
+        f, w = self.starts[clips].T[..., None]
+        pictures = torch.from_numpy(f + np.clip(frames, 0, n - 1)).to(self.device)
+        sounds = torch.from_numpy(w + mirrored(samples, m)).to(self.device)
+        return Bytes(self.frames[pictures], self.waves[sounds].float() / 32768)
+
+
+def reader(store: Store, device: torch.device) -> Resident | Streamed:
+    """The reader that suits the set and the device."""
+    if device.type == "cuda" and store.nbytes < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return Resident(store, device)
+    return Streamed(store, device)
+
+
+def first_column(window: IntArray) -> IntArray:
+    """First mel column of the window that starts at frame `window`: int(80 * t / 25)."""
+    return window * MEL_RATE // FPS
+
+
+def columns_samples(first: IntArray, columns: int) -> IntArray:
+    """Sample numbers (n, m) that `columns` mel columns from `first` (n,) are made of."""
+    count = (columns - 1) * HOP_SAMPLES + FFT_SAMPLES
+    return first[:, None] * HOP_SAMPLES - HALF_FFT + np.arange(count)
+
+
+def log_mels(waves: Tensor) -> Tensor:
+    """Uncentred log-mels of waves (n, samples) -> (n, 80, columns); on samples of `columns_samples`
+    they equal those columns of the mel of the whole clip."""
+    window = torch.hann_window(FFT_SAMPLES, device=waves.device)
+    spectrum = torch.stft(
+        waves, FFT_SAMPLES, HOP_SAMPLES, FFT_SAMPLES, window, center=False, return_complex=True
+    ).abs()
+    mel = torch.from_numpy(mel_filters()).to(waves) @ spectrum
+    return (8 * (20 * mel.clamp_min(1e-5).log10() - 20 + 100) / 100 - 4).clamp(-4, 4)
+
+
+def pair_bytes(source: Reader, clips: IntArray, video: IntArray, audio: IntArray) -> Bytes:
+    """Bytes of picture windows at frames `video` and audio windows at frames `audio`, (n,) each."""
+    frames = video[:, None] + np.arange(WINDOW_FRAMES)
+    return source.fetch(clips, frames, columns_samples(first_column(audio), WINDOW_MELS))
+
+
+def pair_inputs(
+    raw: Bytes, rng: np.random.Generator | None = None, amount: Augment = NONE
+) -> tuple[Tensor, Tensor]:
+    """Bytes of pairs -> mouths float (n, 5, 3, 48, 96) RGB in 0..1 and mels (n, 1, 80, 16). Without
+    `rng` they are exactly what the model is given when it checks a video."""
+    if rng is None or amount == NONE:
+        return cut(raw.frames), log_mels(raw.waves)[:, None]
+    mouths = augment_pictures(raw.frames, rng, amount)
+    return mouths, mask_mels(log_mels(augment_waves(raw.waves, rng, amount)), rng, amount)[:, None]
+
+
+def cut(regions: Tensor) -> Tensor:
+    """uint8 regions (..., 68, 116, 3) -> their inner mouths (..., 3, 48, 96) as floats in 0..1."""
+    inner = regions[..., MARGIN:-MARGIN, MARGIN:-MARGIN, :]
+    return inner.movedim(-1, -3).float() / 255
+
+
+def as_frames(mouths: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Mouths (n, 5, 3, 48, 96) RGB in 0..1 -> a network's input (n, 15, 48, 96) as it wants it."""
+    return scaled(mouths, preprocessing).flatten(1, 2)
+
+
+def scaled(mouths: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Mouths (..., 3, 48, 96) RGB in 0..1 in a network's channel order and scale."""
+    if preprocessing.channels == "bgr":
+        mouths = mouths.flip(-3)
+    return mouths * (255 * preprocessing.scale)

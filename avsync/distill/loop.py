@@ -1,0 +1,327 @@
+"""The one training loop: step, log, validate, keep the best, and be able to go on after any stop.
+
+Inputs and random numbers of a step depend only on (seed, epoch, step), so a run that was killed and
+resumed gives the same losses as one that was not.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from avsync.distill.checkpoint import disk_errors, save_state
+from avsync.distill.distributed import World, anyone, mean_over_processes, share_batch_norms, wait
+from avsync.distill.monitor import Monitor
+from avsync.distill.optim import learning_rate, make_optimizer, set_rate, update_average
+from avsync.distill.recipe import Recipe, to_plain
+from avsync.distill.tasks import Task
+from avsync.errors import AvsyncError
+from avsync.weights import save
+
+AHEAD = 2
+"""Steps whose inputs are loaded ahead."""
+BEST = "best.safetensors"
+
+
+class TrainingError(AvsyncError):
+    """Training cannot go on; the last good checkpoint is kept."""
+
+
+class Interrupted(AvsyncError):  # noqa: N818 - an answer rather than a failure
+    """The user stopped the run; everything needed to go on is saved."""
+
+    exit_code = 130
+
+
+@dataclass
+class Progress:
+    """Where a run is: the next step to do is `step` of `epoch`; `done` counts all steps."""
+
+    epoch: int = 0
+    step: int = 0
+    done: int = 0
+    best: float = -1.0
+    seconds: float = 0.0
+
+
+@dataclass
+class Trainer:
+    """What a run holds. `module` is the objective as it is called (wrapped for several processes);
+    `average` its running average, or None."""
+
+    recipe: Recipe
+    task: Task
+    folder: Path
+    device: torch.device
+    world: World
+    card: dict[str, Any]
+    """What the checkpoints' cards say of their training."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Plain values that the caller wants back on resume."""
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        objective = self.task.objective.to(self.device)
+        if self.recipe.channels_last:
+            _channels_last(objective)
+        if self.world.size > 1:
+            share_batch_norms(objective)
+        self.optimizer = make_optimizer(objective, self.recipe)
+        self.average = copy.deepcopy(objective).eval() if self.recipe.ema else None
+        self.module: nn.Module = objective
+        if self.world.size > 1:
+            partial = self.recipe.objective == "dense" and not self.recipe.dense.anchors
+            self.module = DistributedDataParallel(objective, find_unused_parameters=partial)
+        if self.recipe.compile:
+            self.module.compile()
+
+    @property
+    def best_model(self) -> nn.Module:
+        """The objective that is validated and kept."""
+        return self.average or self.task.objective
+
+    def state(self) -> dict[str, Any]:
+        """Everything that resuming needs, as tensors and plain values."""
+        return {
+            "recipe": to_plain(self.recipe),
+            "progress": vars(self.progress),
+            "objective": self.task.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            **self.extra,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a saved state."""
+        self.task.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.progress = Progress(**state["progress"])
+
+    def save(self) -> None:
+        """Write the checkpoint to resume from (the first process only)."""
+        if self.world.first:
+            save_state(self.folder, self.state())
+
+
+def _channels_last(module: nn.Module) -> None:
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
+        elif isinstance(part, nn.Conv3d):
+            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last_3d)
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[list[int]]:
+    """A list that receives the signal when the user or the system asks the run to stop (Ctrl-C or
+    SIGTERM), so that the step at hand is finished; a second Ctrl-C stops at once."""
+    seen: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    try:
+        old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread, where signals cannot be caught
+        yield seen
+        return
+    try:
+        yield seen
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
+    """bf16 where asked for; "auto" means on a GPU."""
+    enabled = recipe.precision == "bf16" or (recipe.precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def train(trainer: Trainer, monitor: Monitor | None) -> None:
+    """Train to the end of the recipe.
+
+    Raises:
+        TrainingError: the loss is no number; nothing bad was saved.
+        Interrupted: the user stopped the run; it is saved.
+        MediaError: the disk is full; the last checkpoint is kept.
+    """
+    recipe, progress = trainer.recipe, trainer.progress
+    with asked_to_stop() as stop, ThreadPoolExecutor(1, "inputs") as pool:
+        while not finished(recipe, progress):
+            _epoch(trainer, monitor, pool, stop)
+            progress.epoch, progress.step = progress.epoch + 1, 0
+            if progress.epoch % recipe.validation_epochs == 0 or finished(recipe, progress):
+                _validate(trainer, monitor)
+            trainer.save()
+
+
+def finished(recipe: Recipe, progress: Progress) -> bool:
+    """Whether the epochs, or the minutes where they are set, are used up."""
+    if recipe.minutes:
+        return progress.seconds >= 60 * recipe.minutes
+    return progress.epoch >= recipe.epochs
+
+
+def _epoch(trainer: Trainer, monitor: Monitor | None, pool: ThreadPoolExecutor, stop: list[int]) -> None:
+    recipe, task, progress = trainer.recipe, trainer.task, trainer.progress
+    log = _Log(trainer, monitor)
+    ahead: dict[int, Future] = {}
+    trainer.module.train()
+    try:
+        while progress.step < task.steps and not (recipe.minutes and finished(recipe, progress)):
+            begun = time.perf_counter()
+            for step in range(progress.step, min(progress.step + AHEAD + 1, task.steps)):
+                if step not in ahead:
+                    ahead[step] = pool.submit(task.load, progress.epoch, step)
+            total, losses = _step(trainer, ahead.pop(progress.step).result())
+            progress.step, progress.done = progress.step + 1, progress.done + 1
+            progress.seconds += time.perf_counter() - begun
+            log.add(total, losses)
+            due = progress.done % recipe.save_steps == 0
+            if trainer.world.size == 1 or progress.done % recipe.log_steps == 0:
+                halted = anyone(bool(stop), trainer.device)
+                if halted or due:
+                    log.flush()
+                    trainer.save()
+                if halted:
+                    raise Interrupted(
+                        f"Stopped after step {progress.done}; go on with --resume {trainer.folder}."
+                    )
+    finally:
+        for future in ahead.values():
+            future.cancel()
+    log.flush()
+
+
+def _step(trainer: Trainer, inputs: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    """One update of the weights; returns the loss and its parts, on the device."""
+    recipe, progress = trainer.recipe, trainer.progress
+    # Dropout, too, is a function of where the run is.
+    torch.manual_seed(hash((recipe.seed, progress.epoch, progress.step, trainer.world.rank)) % 2**63)
+    share = progress.seconds / (60 * recipe.minutes) if recipe.minutes else progress.done / _total(trainer)
+    epoch = progress.epoch + progress.step / trainer.task.steps
+    set_rate(trainer.optimizer, learning_rate(recipe, epoch, share))
+    with autocast(recipe, trainer.device):
+        total, losses = trainer.task.loss(trainer.module, inputs)
+    trainer.optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    if recipe.clip_norm:
+        nn.utils.clip_grad_norm_(trainer.task.objective.parameters(), recipe.clip_norm)
+    trainer.optimizer.step()
+    if trainer.average is not None:
+        states = trainer.average.state_dict().values(), trainer.task.objective.state_dict().values()
+        update_average(*states, recipe.ema, progress.done + 1)
+    return total.detach(), {name: loss.detach() for name, loss in losses.items()}
+
+
+def _total(trainer: Trainer) -> int:
+    return trainer.recipe.epochs * trainer.task.steps
+
+
+class _Log:
+    """Losses since the last record; they stay on the device until then, so that nothing waits for it."""
+
+    def __init__(self, trainer: Trainer, monitor: Monitor | None) -> None:
+        self.trainer, self.monitor = trainer, monitor
+        self.first_step, self.begun = trainer.progress.step, trainer.progress.seconds
+        self.rows: list[Tensor] = []
+        self.names: list[str] = []
+
+    def add(self, total: Tensor, losses: dict[str, Tensor]) -> None:
+        self.names = list(losses)
+        self.rows.append(torch.stack([total, *losses.values()]).float())
+        alone = self.trainer.device.type == "cpu" and self.trainer.world.size == 1
+        at_once = alone and not bool(torch.isfinite(self.rows[-1][0]))
+        if at_once or len(self.rows) >= self.trainer.recipe.log_steps:
+            self.flush()
+
+    def flush(self) -> None:
+        """Check, then record the mean of the steps since the last record."""
+        if not self.rows:
+            return
+        table = mean_over_processes(torch.stack(self.rows)).cpu()
+        for number, value in enumerate(table[:, 0].tolist()):
+            if not math.isfinite(value):
+                raise TrainingError(self._sentence(self.first_step + number))
+        progress, recipe = self.trainer.progress, self.trainer.recipe
+        means = table.mean(0).tolist()
+        speed = len(self.rows) * recipe.batch / max(1e-9, progress.seconds - self.begun)
+        left = (
+            60 * recipe.minutes - progress.seconds
+            if recipe.minutes
+            else (_total(self.trainer) - progress.done) * recipe.batch / speed
+        )
+        weighting = getattr(self.trainer.task.objective, "weighting", None)
+        if self.monitor:
+            self.monitor.record(
+                {
+                    "kind": "train",
+                    "step": progress.done,
+                    "epoch": progress.epoch,
+                    "loss": means[0],
+                    "losses": dict(zip(self.names, means[1:], strict=True)),
+                    "factors": weighting.factors() if weighting else {},
+                    "lr": self.trainer.optimizer.param_groups[-1]["lr"],
+                    "samples_per_s": speed,
+                    "seconds": progress.seconds,
+                    "seconds_left": max(0.0, left),
+                }
+            )
+        self.first_step, self.begun, self.rows = progress.step, progress.seconds, []
+
+    def _sentence(self, step: int) -> str:
+        trainer, epoch = self.trainer, self.trainer.progress.epoch
+        clips = sorted(set(trainer.task.clips(epoch, step)))
+        named = ", ".join(clips[:5]) + (f" and {len(clips) - 5} more" if len(clips) > 5 else "")
+        return (
+            f"The loss is no number at batch {step + 1} of epoch {epoch + 1} (clips {named}), so "
+            "training stopped; the last good checkpoint is kept: look at those clips and go on with "
+            f"--resume {trainer.folder}, or start again with a lower lr or with clip_norm."
+        )
+
+
+def _validate(trainer: Trainer, monitor: Monitor | None) -> None:
+    """Measure, record, and keep the network if it is the best so far."""
+    objective, progress = trainer.best_model, trainer.progress
+    begun = time.perf_counter()
+    with autocast(trainer.recipe, trainer.device):
+        figures = trainer.task.validate(objective)
+    trainer.module.train()
+    score = figures.pop("score")
+    if score > progress.best:
+        progress.best = score
+        if trainer.world.first:
+            keep_best(trainer, figures)
+    wait()
+    took = time.perf_counter() - begun
+    progress.seconds += took
+    if monitor:
+        entry = {"kind": "validation", "step": progress.done, "epoch": progress.epoch, **figures}
+        monitor.record({**entry, "best": progress.best, "seconds": progress.seconds, "took_s": took})
+
+
+def keep_best(trainer: Trainer, figures: dict[str, float]) -> None:
+    """Write the student of the objective at hand as `best.safetensors`, with its figures in the card."""
+    student: Any = trainer.best_model.get_submodule("student")
+    steps = {"steps": trainer.progress.done, "seconds": round(trainer.progress.seconds, 1)}
+    card = {**trainer.card, "validation": {k: round(v, 5) for k, v in figures.items()}, **steps}
+    then = f"training stopped: make room and go on with --resume {trainer.folder}"
+    with disk_errors(trainer.folder, then):
+        save(trainer.folder / BEST, student, trainer.recipe.preprocessing, card)

@@ -1,0 +1,245 @@
+"""Decode, find the face, cut the mouth, read the sound: once, in parallel, into the cache of `store`.
+
+A run that was stopped goes on with the clips that are not in a finished shard; clips whose files have
+changed are made again. What cannot be used is listed with the reason and never stops the rest.
+"""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from avsync import audio, crops, faces, media
+from avsync.distill.checkpoint import FULL, disk_errors
+from avsync.distill.sources import Source, is_prepared
+from avsync.distill.store import MARGIN, SAMPLES_PER_FRAME, BrokenClip, ShardWriter, StoredClip, read_shards
+from avsync.errors import AvsyncError, MediaError, ModelError, unexpected
+from avsync.opencv import cv2
+from avsync.records import FaceTrack
+from avsync.settings import DECODE_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT, SAMPLE_RATE, WINDOW_FRAMES
+from avsync.settings import FRAME_RATE as FPS
+
+Progress = Callable[[int, int, str], None]
+"""progress(done, total, id of the clip just finished)."""
+
+CLIPS_PER_SHARD = 64
+MIN_FRAMES = 2 * WINDOW_FRAMES
+BROKEN = "broken.csv"
+NEEDED_BYTES = 1 << 28
+"""Free bytes without which preparation does not begin."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One clip as it is stored: `frames` uint8 (n, 68, 116, 3) RGB at 25 a second, `wave` int16 at 16 kHz
+    whose first sample sounds with the first frame, `fps` of the source."""
+
+    frames: npt.NDArray[np.uint8]
+    wave: npt.NDArray[np.int16]
+    fps: float
+
+
+def prepare(
+    sources: Sequence[Source],
+    cache: Path,
+    *,
+    workers: int = 0,
+    retry: bool = False,
+    progress: Progress | None = None,
+) -> list[BrokenClip]:
+    """Bring the cache up to date with `sources`; returns the clips that cannot be used.
+
+    `workers` 0 takes every core; `retry` tries the unusable ones again.
+
+    Raises:
+        MediaError: the cache cannot be written, or no clip is usable.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    shards = read_shards(cache)
+    wanted = {(s.split, s.id): fingerprint(s.path) for s in sources}
+    known = {(c.split, c.id, c.fingerprint) for _, clips, _ in shards for c in clips}
+    if known and not retry:
+        known |= {(b.split, b.id, b.fingerprint) for _, _, broken in shards for b in broken}
+    missing = [s for s in sources if (s.split, s.id, wanted[s.split, s.id]) not in known]
+    if missing:
+        _require_space(cache)
+        number = max((int(stem.name) for stem, _, _ in shards), default=-1) + 1
+        _run(missing, cache, number, workers or os.cpu_count() or 1, len(sources), progress)
+        shards = read_shards(cache)
+    good = {(c.split, c.id, c.fingerprint) for _, clips, _ in shards for c in clips}
+    found = {
+        (b.split, b.id): b
+        for _, _, some in shards
+        for b in some
+        if (b.split, b.id, b.fingerprint) not in good
+    }
+    broken = [b for key, b in sorted(found.items()) if wanted.get(key) == b.fingerprint]
+    _list_broken(cache, broken)
+    if len(broken) == len(sources):
+        why = broken[0].reason if broken else "there are none"
+        raise MediaError(f"Not one of the {len(sources)} clips can be used; the first one: {why}")
+    return broken
+
+
+def _require_space(cache: Path) -> None:
+    free = shutil.disk_usage(cache).free
+    if free < NEEDED_BYTES:
+        raise MediaError(
+            f"The disk of {cache} has only {free >> 20} MB left; make room or choose another --cache."
+        )
+
+
+def _run(
+    missing: Sequence[Source], cache: Path, number: int, workers: int, total: int, progress: Progress | None
+) -> None:
+    """Write shards in parallel; each worker writes its own, so nothing large passes between processes."""
+    size = max(1, min(CLIPS_PER_SHARD, -(-len(missing) // (4 * workers))))
+    groups = [missing[i : i + size] for i in range(0, len(missing), size)]
+    done = total - len(missing)
+    # A fresh interpreter for each worker: forking a process that has run torch or OpenCV can hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(groups)), context, initializer=_one_thread) as pool:
+        jobs = {pool.submit(write_shard, group, cache, number + i): group for i, group in enumerate(groups)}
+        try:
+            for job in as_completed(jobs):
+                then = "preparation stopped: make room and run the same command, it goes on where it was"
+                with disk_errors(cache, then):
+                    job.result()
+                done += len(jobs[job])
+                if progress:
+                    progress(done, total, jobs[job][-1].id)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _one_thread() -> None:
+    """As many workers as cores: more threads in each would only get in each other's way."""
+    cv2.setNumThreads(1)
+
+
+def write_shard(sources: Sequence[Source], cache: Path, number: int) -> None:
+    """Prepare some clips into one shard."""
+    writer = ShardWriter(cache, number)
+    for source in sources:
+        shared = (source.id, source.split, str(source.path), fingerprint(source.path))
+        try:
+            clip = cut_prepared(source.path) if is_prepared(source.path) else cut_video(source.path)
+        except ModelError:  # the detector is missing, which is no clip's fault
+            raise
+        except AvsyncError as error:
+            writer.add_broken(BrokenClip(*shared, str(error)))
+        except Exception as error:  # one odd file must not end the work of hours
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
+            writer.add_broken(BrokenClip(*shared, unexpected(error)))
+        else:
+            stored = StoredClip(*shared, len(clip.frames), len(clip.wave), clip.fps)
+            writer.add(stored, [clip.frames], clip.wave)
+    writer.close()
+
+
+def fingerprint(path: Path) -> str:
+    """Size and time of a source, which change when it does; "missing" where there is nothing."""
+    try:
+        stat = (path / "audio.wav" if path.is_dir() else path).stat()
+    except OSError:
+        return "missing"
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def cut_video(path: Path) -> Cut:
+    """The mouth of the main face of a video, and its sound, by the product's own stages.
+
+    Raises:
+        AvsyncError: the video cannot be read, or shows no face for long enough.
+    """
+    found = media.probe(path)
+    if found.video is None:
+        raise MediaError(f"{path} has no video.")
+    track, first, stop = main_face(path, faces.find_tracks(found))
+    start_s, end_s = track.start_s + first / FPS, track.start_s + stop / FPS
+    pictures = []
+    for frame in media.frames(found, long_side=DECODE_LONG_SIDE, start_s=start_s, end_s=end_s):
+        number = round((frame.time_s - track.start_s) * FPS)
+        if first <= number < stop:
+            box = track.boxes[number]
+            pictures.append(crops.crop(frame.image, box, top=FACE_SIZE - MOUTH_HEIGHT, margin=MARGIN))
+    sound = audio.waveform(found)
+    wave = _aligned(sound.samples, round((start_s - sound.start_s) * SAMPLE_RATE), len(pictures))
+    return Cut(np.stack(pictures), wave, float(found.video.fps))
+
+
+def main_face(path: Path, tracks: Sequence[FaceTrack]) -> tuple[FaceTrack, int, int]:
+    """The face that is seen longest, largest first among equals, and its longest unbroken stretch."""
+    best: tuple[float, FaceTrack, int, int] | None = None
+    for track in tracks:
+        for first, stop in _stretches(track.seen):
+            sizes = track.boxes[first:stop, 3] - track.boxes[first:stop, 1]
+            weight = (stop - first) * float(sizes.mean())
+            if best is None or weight > best[0]:
+                best = (weight, track, first, stop)
+    if best is None or best[3] - best[2] < MIN_FRAMES:
+        raise MediaError(f"{path} shows no face for {MIN_FRAMES / FPS:.1f} s.")
+    return best[1:]
+
+
+def _stretches(seen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """[first, stop) of every run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], seen, [False]]).astype(np.int8)))
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+
+
+def _aligned(samples: npt.NDArray[np.float32], first: int, frames: int) -> npt.NDArray[np.int16]:
+    """int16 samples from number `first` on, for at most `frames` frames; silence where the sound has not
+    begun yet, nothing where it has ended."""
+    lead = min(max(0, -first), frames * SAMPLES_PER_FRAME)
+    part = np.asarray(samples[max(0, first) : max(0, first + frames * SAMPLES_PER_FRAME)])
+    wave = np.concatenate([np.zeros(lead, np.float32), part])
+    if len(wave) < MIN_FRAMES * SAMPLES_PER_FRAME:
+        raise MediaError("Its sound is too short.")
+    return np.round(np.clip(wave, -1, 1) * 32767).astype(np.int16)
+
+
+def cut_prepared(folder: Path) -> Cut:
+    """A clip that Wav2Lip's preparation left: pictures of the face, numbered from 0, at 25 a second, and
+    audio.wav. What lies beyond a picture's edge repeats the edge.
+
+    Raises:
+        MediaError: a picture or the sound cannot be read.
+    """
+    whole = np.array([0, 0, 1, 1], np.float32)
+    pictures = []
+    while (path := folder / f"{len(pictures)}.jpg").is_file():
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+        if image is None:
+            raise MediaError(f"{path} is no readable picture.")
+        face = np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
+        pictures.append(crops.crop(face, whole, top=FACE_SIZE - MOUTH_HEIGHT, margin=MARGIN))
+    if len(pictures) < MIN_FRAMES:
+        raise MediaError(f"{folder} holds only {len(pictures)} pictures; {MIN_FRAMES} are the least.")
+    wave = _aligned(audio.load_audio(folder / "audio.wav").samples, 0, len(pictures))
+    return Cut(np.stack(pictures), wave, float(FPS))
+
+
+def _list_broken(cache: Path, broken: Sequence[BrokenClip]) -> None:
+    """Write the table of unusable clips, or remove it when there are none."""
+    path = cache / BROKEN
+    if not broken:
+        path.unlink(missing_ok=True)
+        return
+    draft = path.with_suffix(".tmp")
+    with draft.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["split", "id", "source", "reason"])
+        rows.writerows([b.split, b.id, b.source, b.reason] for b in broken)
+    draft.replace(path)

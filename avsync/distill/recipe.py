@@ -1,0 +1,276 @@
+"""Everything that decides a training run, as one record read from YAML and the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from avsync.distill.augment import NONE, Augment
+from avsync.distill.losses import LAYERS, TERMS, Direction
+from avsync.distill.objective import check_method, parse_layers, parse_terms
+from avsync.distill.sampling import Negatives
+from avsync.distill.weighting import KINDS, LEARNED
+from avsync.errors import UsageError
+from avsync.model import STUDENT, TEACHER, Dims
+from avsync.settings import PROTOCOL_RADIUS
+from avsync.weights import Preprocessing
+
+ARCHITECTURES: dict[str, Dims] = {
+    "mtdvocalist": STUDENT,
+    "student": STUDENT,
+    "vocalist": TEACHER,
+    "teacher": TEACHER,
+}
+"""Names for --arch and for `student:` in YAML."""
+AUTHORS_PIXELS = Preprocessing("rgb", 1.0)
+"""RGB bytes as they are, as the public student takes them."""
+Objective = Literal["pairs", "dense"]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Dense supervision: cross-entropy over the shifts inside a clip, every window encoded once.
+
+    A clip gives up to `frames` frames. `anchors` windows of it are scored by the encoders against every
+    audio window within `radius` (0: only the embeddings learn, at a fraction of the cost);
+    `contrast` is the weight of the cosine similarity of `embedding` numbers between all windows, which
+    trains the front-ends. The target is a bell of `sigma` frames round the true shift.
+    `front_lr` is the front-ends' share of the learning rate. `min_clip_windows`: shorter clips are left out.
+    """
+
+    frames: int = 45
+    anchors: int = 2
+    radius: int = PROTOCOL_RADIUS
+    sigma: float = 0.6
+    contrast: float = 0.5
+    embedding: int = 256
+    front_lr: float = 0.1
+    min_clip_windows: int = 8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Defaults are the paper's, at the authors' schedule."""
+
+    # What is learned
+    objective: Objective = "pairs"
+    method: str = "mtd"
+    weighting: str = ""
+    """Empty: uw25 for mtd, uniform for the rest."""
+    layers: tuple[str, ...] = LAYERS
+    terms: tuple[str, ...] = TERMS
+    kl: Direction = "student-teacher"
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Weights by task for `weighting: manual`; 1 for tasks not named."""
+    kd_temperature: float = 5.0
+    rkd_distance: float = 25.0
+    rkd_angle: float = 50.0
+    hint_weight: float = 100.0
+    student: Dims = STUDENT
+    preprocessing: Preprocessing = AUTHORS_PIXELS
+    init: str | None = None
+    """Checkpoint to start from instead of random weights."""
+
+    # Data
+    train_splits: tuple[str, ...] = ()
+    """Empty: pretrain if there is such a list, as in the paper, else train."""
+    val_splits: tuple[str, ...] = ("val",)
+    samples_per_epoch: int = 0
+    """Pairs an epoch; 0: as many as there are clips."""
+    negatives: Negatives = "near"
+    radius: int = PROTOCOL_RADIUS
+    validation_draws: int = 8
+    """Fixed pairs of each validation clip."""
+    validation_epochs: int = 1
+    """Epochs from one validation to the next."""
+    validation_stride: int = 4
+    """Dense only: every so many windows of a validation clip are scored."""
+    augment: Augment = NONE
+    delays: str | None = None
+    """JSON or YAML file of clip id, or the start of one, to the ms by which its stored audio must be
+    delayed to be in sync (dense only)."""
+    delays_only: tuple[str, ...] = ()
+    """Splits of which only the clips named in `delays` are used."""
+    balance: float = 0.0
+    """0: every second of speech counts alike; 0.5: a speaker's share grows with the root of the minutes."""
+    dense: Dense = Dense()
+
+    # Optimisation
+    epochs: int = 80
+    minutes: float = 0.0
+    """Stop after so much training and fit the cosine schedule into it; 0: by epochs."""
+    batch: int = 128
+    optimizer: Literal["adam", "adamw"] = "adam"
+    lr: float = 5e-5
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: Literal["authors", "cosine", "constant"] = "authors"
+    warmup_epochs: float = 10.0
+    decay: float = 0.8
+    decay_epochs: float = 20.0
+    clip_norm: float = 0.0
+    """Largest norm of the gradient; 0: not clipped."""
+    ema: float = 0.0
+    """Decay of the average of the weights that is validated and kept; 0: none."""
+    seed: int = 0
+
+    # Machine
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: bool = False
+    channels_last: bool = True
+    save_steps: int = 500
+    """Steps from one checkpoint to the next, besides one at each epoch's end."""
+    log_steps: int = 20
+
+
+TUPLES = ("layers", "terms", "train_splits", "val_splits", "delays_only", "betas")
+CHOICES = {
+    "objective": ("pairs", "dense"),
+    "kl": ("student-teacher", "teacher-student"),
+    "negatives": ("near", "anywhere"),
+    "optimizer": ("adam", "adamw"),
+    "schedule": ("authors", "cosine", "constant"),
+    "precision": ("auto", "bf16", "fp32"),
+    "weighting": KINDS,
+}
+AT_LEAST = {
+    "epochs": 1, "batch": 2, "radius": 1, "validation_draws": 2, "validation_epochs": 1,
+    "validation_stride": 1, "save_steps": 1, "log_steps": 1, "samples_per_epoch": 0, "minutes": 0, "lr": 0,
+    "clip_norm": 0, "ema": 0,
+    "warmup_epochs": 0,
+}  # fmt: skip
+
+
+def read_recipe(path: Path | None, **overrides: Any) -> Recipe:
+    """A recipe from a YAML file (None: the defaults) with values of the command line on top; None among
+    them means "not given".
+
+    Raises:
+        UsageError: the file is missing or no mapping, or it names something that does not exist.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise UsageError(f"The configuration {path} cannot be read: {error.strerror}.") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UsageError(f"The configuration {path} is no valid YAML: {error}.") from error
+        if not isinstance(values, dict):
+            raise UsageError(f"The configuration {path} must be a list of `name: value` lines.")
+    return recipe_from(values | {k: v for k, v in overrides.items() if v is not None})
+
+
+def recipe_from(values: Mapping[str, Any]) -> Recipe:
+    """A checked recipe from plain values; raises UsageError that names what is wrong."""
+    values = dict(values)
+    for key, value in values.items():
+        values[key] = _plain(key, value)
+    recipe = _build(Recipe, values, "configuration")
+    if not recipe.weighting:
+        learned = recipe.method == "mtd"
+        recipe = dataclasses.replace(recipe, weighting="uw25" if learned else "uniform")
+    for key, allowed in CHOICES.items():
+        if getattr(recipe, key) not in allowed:
+            raise UsageError(f"{key} cannot be {getattr(recipe, key)!r}; choose one of {', '.join(allowed)}.")
+    for key, least in AT_LEAST.items():
+        value = getattr(recipe, key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or value < least:
+            raise UsageError(f"{key} cannot be {value!r}; it is a number of {least} or more.")
+    if recipe.batch % 2:
+        raise UsageError(f"batch must be even, half in sync and half not; it is {recipe.batch}.")
+    if recipe.objective == "dense" and recipe.method != "bce":
+        raise UsageError("Dense supervision has no teacher yet: use avsync train --objective dense.")
+    check_method(recipe)
+    return recipe
+
+
+def _plain(key: str, value: Any) -> Any:
+    """YAML's value as the record wants it."""
+    if key in TUPLES and isinstance(value, str) and key not in ("layers", "terms"):
+        return tuple(value.split(","))
+    if key == "layers":
+        return parse_layers(",".join(value) if isinstance(value, list | tuple) else str(value))
+    if key == "terms":
+        return parse_terms(",".join(value) if isinstance(value, list | tuple) else str(value))
+    if key == "student":
+        return parse_dims(value)
+    if key == "augment" and not isinstance(value, Augment):
+        return (
+            {"none": NONE, "strong": Augment()}[value]
+            if value in ("none", "strong")
+            else _build(Augment, value, key)
+        )
+    if key == "dense" and isinstance(value, dict):
+        return _build(Dense, value, key)
+    if key == "preprocessing" and isinstance(value, dict):
+        return _build(Preprocessing, value, key)
+    if key in TUPLES and isinstance(value, list):
+        return tuple(value)
+    return value
+
+
+def _build(record: type, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise UsageError(f"`{where}` must be a list of `name: value` lines, not {values!r}.")
+    known = {f.name: f for f in dataclasses.fields(record)}
+    for name in values:
+        if name not in known:
+            raise UsageError(f"The {where} has no setting {name!r}; there are {', '.join(known)}.")
+    filled = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return record(**{k: _number(where, known[k], v) for k, v in filled.items()})
+
+
+def _number(where: str, known: dataclasses.Field, value: Any) -> Any:
+    """YAML reads 5e-5 as text; numbers given as text become numbers."""
+    kind = type(known.default)
+    if kind in (int, float) and not isinstance(value, bool):
+        try:
+            return (
+                kind(value)
+                if kind is float or float(value) == int(float(value))
+                else _fail(where, known, value)
+            )
+        except (TypeError, ValueError):
+            _fail(where, known, value)
+    return value
+
+
+def _fail(where: str, known: dataclasses.Field, value: Any) -> None:
+    kind = "whole number" if isinstance(known.default, int) else "number"
+    raise UsageError(f"{known.name} of the {where} cannot be {value!r}; it is a {kind}.")
+
+
+def parse_dims(value: Any) -> Dims:
+    """A name of ARCHITECTURES, or the dims themselves."""
+    if isinstance(value, Dims):
+        return value
+    if isinstance(value, str):
+        if value not in ARCHITECTURES:
+            raise UsageError(f"There is no architecture {value!r}; choose one of {', '.join(ARCHITECTURES)}.")
+        return ARCHITECTURES[value]
+    try:
+        return Dims.from_dict(value)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"These dims make no network: {error}.") from error
+
+
+def to_plain(recipe: Recipe) -> dict[str, Any]:
+    """Plain values that `recipe_from` turns into the same recipe."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple | list):
+            return [plain(v) for v in value]
+        if isinstance(value, Mapping):
+            return {k: plain(v) for k, v in value.items()}
+        return value
+
+    return plain(dataclasses.asdict(recipe))
+
+
+__all__ = ["ARCHITECTURES", "LEARNED", "Dense", "Recipe", "read_recipe", "recipe_from", "to_plain"]

@@ -1,0 +1,253 @@
+"""A whole run: recipe, data, networks, training, and the checkpoint at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from avsync import __version__
+from avsync.distill import figures
+from avsync.distill.checkpoint import disk_errors, load_state
+from avsync.distill.dense import DenseObjective
+from avsync.distill.distributed import World, share_first, wait, world
+from avsync.distill.loop import BEST, Trainer, train
+from avsync.distill.monitor import Monitor, read_metrics
+from avsync.distill.objective import METHODS, PairObjective, check_teacher
+from avsync.distill.prepare import BROKEN, prepare
+from avsync.distill.recipe import Recipe, read_recipe, recipe_from
+from avsync.distill.sources import Source, find_sources
+from avsync.distill.store import Store
+from avsync.distill.tasks import DenseTask, PairTask, Task, usable
+from avsync.errors import MediaError, ModelError, UsageError
+from avsync.model import VocaLiST, count_parameters
+from avsync.weights import Loaded, file_sha256, load, pick_device, save
+
+
+def start(
+    overrides: Mapping[str, Any],
+    *,
+    config: Path | None = None,
+    resume: Path | None = None,
+    data: Path | None = None,
+    teacher: str | None = None,
+    out: Path | None = None,
+    cache: Path | None = None,
+    run: Path | None = None,
+    workers: int = 0,
+    device: str = "auto",
+    prepare_only: bool = False,
+    retry_broken: bool = False,
+    quiet: bool = False,
+) -> str | None:
+    """Run `avsync distill` or `avsync train`; returns the sentence to print (None in all processes
+    but the first). `overrides` are settings of the recipe, None where not given."""
+    chosen = _local_device(device)
+    state = load_state(resume) if resume else {}
+    if resume:
+        if config or any(v is not None for v in overrides.values()):
+            raise UsageError(
+                "A resumed run keeps its recipe; leave out --config and the options that change it."
+            )
+        recipe = recipe_from(state["recipe"])
+        data = data or Path(state["data"])
+        teacher, cache = teacher or state["teacher"], cache or Path(state["cache"])
+        out, run = out or (Path(state["out"]) if state["out"] else None), resume
+    else:
+        recipe = read_recipe(config, **overrides)
+    if data is None:
+        raise UsageError("Say where the training data is: --data FOLDER.")
+    taught = None if prepare_only else _teacher(recipe, teacher, chosen)
+    with world(chosen) as at:
+        if recipe.batch % (2 * at.size):
+            raise UsageError(
+                f"batch {recipe.batch} cannot be shared evenly by {at.size} processes; "
+                f"make it a multiple of {2 * at.size}."
+            )
+        cache = cache or default_cache(data)
+        sources = find_sources(data)
+        _prepare(sources, cache, at, workers, retry_broken, quiet)
+        if prepare_only:
+            return f"{cache} is ready." if at.first else None
+        stores = open_stores(recipe, cache, sources)
+        folder = share_first(run or Path("runs") / f"{time.strftime('%Y-%m-%d-%H%M%S')}-{recipe.method}")
+        trainer = _trainer(recipe, stores, taught, folder, chosen, at)
+        trainer.card |= {"data": data.name, "clips": len(stores[0]), "hours": round(_hours(stores[0]), 2)}
+        trainer.extra = {
+            "data": str(data.absolute()), "teacher": teacher, "cache": str(cache.absolute()),
+            "out": str(out.absolute()) if out else None,
+        }  # fmt: skip
+        if resume:
+            trainer.restore(state)
+        return _train(trainer, out, quiet)
+
+
+def _local_device(device: str) -> torch.device:
+    """The device of this process: under torchrun each takes its own GPU."""
+    chosen = pick_device(device)
+    if chosen.type == "cuda" and "LOCAL_RANK" in os.environ:
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(chosen)
+    return chosen
+
+
+def default_cache(data: Path) -> Path:
+    """`cache/NAME-xxxxxxxx` in the working directory; the letters tell folders of the same name apart."""
+    whole = data.expanduser().absolute()
+    return Path("cache") / f"{whole.stem}-{hashlib.sha256(str(whole).encode()).hexdigest()[:8]}"
+
+
+def _teacher(recipe: Recipe, name: str | None, device: torch.device) -> Loaded | None:
+    """The frozen teacher, checked against the student.
+
+    Raises:
+        UsageError: none is given and the method needs one.
+        ModelError: it is the student itself, or of another shape.
+    """
+    if not METHODS[recipe.method].teacher or recipe.objective == "dense":
+        return None
+    if name is None:
+        raise UsageError(
+            f"--method {recipe.method} needs a teacher: give --teacher with a checkpoint such as "
+            "vocalist_5f_lrs2.pth, or train one with: avsync train --data ... --arch vocalist."
+        )
+    loaded = load(name, str(device))
+    dims = loaded.model.dims
+    if dims == recipe.student:
+        raise ModelError(
+            f"{loaded.path} has exactly the student's shape ({count_parameters(loaded.model):,} parameters), "
+            "so it is a student and no teacher; give the larger network, such as vocalist_5f_lrs2.pth."
+        )
+    check_teacher(dims, recipe.student, recipe.method)
+    loaded.model.requires_grad_(False)
+    return loaded
+
+
+def _prepare(sources: list[Source], cache: Path, at: World, workers: int, retry: bool, quiet: bool) -> None:
+    """Fill the cache in the first process, with a bar on a terminal, while the others wait."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    if at.first:
+        console = Console(stderr=True)
+        columns = (TextColumn("Preparing clips"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+            task = bar.add_task("", total=len(sources))
+            broken = prepare(
+                sources, cache, workers=workers, retry=retry,
+                progress=lambda done, total, _: bar.update(task, completed=done, total=total),
+            )  # fmt: skip
+        if broken and console.is_terminal and not quiet:
+            console.print(f"{len(broken)} of {len(sources)} clips cannot be used; {cache / BROKEN} says why.")
+    wait()
+
+
+def open_stores(recipe: Recipe, cache: Path, sources: list[Source]) -> tuple[Store, Store]:
+    """Training and validation clips of the cache that belong to `sources`.
+
+    Raises MediaError when one of the two is empty.
+    """
+    present = {source.split for source in sources}
+    splits = recipe.train_splits or (("pretrain",) if "pretrain" in present else ("train",))
+    named = {(source.split, source.id) for source in sources}
+    opened = []
+    kinds = (("training", "train_splits", splits), ("validation", "val_splits", recipe.val_splits))
+    for what, setting, chosen in kinds:
+        store = Store(cache, chosen, min_windows=2).select(lambda clip: (clip.split, clip.id) in named)
+        if what == "training":
+            store = usable(store, recipe)
+        if not len(store):
+            raise MediaError(
+                f"The {what} split ({', '.join(chosen)}) holds no usable clip; the data has: "
+                f"{', '.join(sorted(present))}. Name others with {setting} in the configuration."
+            )
+        opened.append(store)
+    return opened[0], opened[1]
+
+
+def _hours(store: Store) -> float:
+    return sum(clip.frames for clip in store.clips) / 25 / 3600
+
+
+def _trainer(
+    recipe: Recipe,
+    stores: tuple[Store, Store],
+    teacher: Loaded | None,
+    folder: Path,
+    device: torch.device,
+    at: World,
+) -> Trainer:
+    """Networks and task of a run, on the device."""
+    torch.manual_seed(recipe.seed)
+    student = VocaLiST(recipe.student)
+    task: Task
+    if recipe.objective == "dense":
+        objective = DenseObjective(student, recipe).to(device)
+        _initialise(objective, recipe)
+        task = DenseTask(recipe, objective, *stores, device, at)
+    else:
+        objective = PairObjective(student, recipe, teacher.model.dims if teacher else None).to(device)
+        _initialise(objective, recipe)
+        task = PairTask(recipe, objective, *stores, teacher, device, at)
+    card = {
+        "avsync": __version__,
+        "objective": recipe.objective,
+        "method": recipe.method,
+        "weighting": recipe.weighting,
+    }
+    if teacher is not None:
+        card["teacher"] = {"file": teacher.path.name, "sha256": file_sha256(teacher.path)}
+    with disk_errors(folder, "the run cannot begin: choose another place with --run"):
+        folder.mkdir(parents=True, exist_ok=True)
+    return Trainer(recipe, task, folder, device, at, card)
+
+
+def _initialise(objective: PairObjective | DenseObjective, recipe: Recipe) -> None:
+    """Start from another run (with its contrast head) or from a checkpoint of the same shape."""
+    if recipe.init is None:
+        return
+    path = Path(recipe.init)
+    if path.is_dir():
+        state = load_state(path)
+        weights = state["average"] or state["objective"]
+    else:
+        weights = {f"student.{k}": v for k, v in load(recipe.init, "cpu").model.state_dict().items()}
+    try:
+        objective.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{recipe.init} is of another shape than the network to train; give its dims."
+        ) from error
+
+
+def _train(trainer: Trainer, out: Path | None, quiet: bool) -> str | None:
+    """Train, draw the figures, write the result."""
+    at, recipe, folder = trainer.world, trainer.recipe, trainer.folder
+    total = 0 if recipe.minutes else recipe.epochs * trainer.task.steps
+    if not at.first:
+        train(trainer, None)
+        return None
+    with Monitor(folder, total, after_step=trainer.progress.done, quiet=quiet) as monitor:
+        train(trainer, monitor)
+    draw(folder)
+    result = folder / BEST
+    if out is not None:
+        kept = load(result, "cpu")
+        with disk_errors(out.parent, f"the result is only in {result}: make room and copy it"):
+            result = save(out, kept.model, kept.preprocessing, kept.info)
+    measure = "F1" if recipe.objective == "pairs" else "windows within one frame"
+    best, steps = trainer.progress.best, trainer.progress.done
+    return f"{result}: validation {measure} {best:.4f}, the best of {steps} steps."
+
+
+def draw(folder: Path) -> None:
+    """The pictures of a run, from its metrics."""
+    records = read_metrics(folder)
+    figures.draw_curves(records, folder / "curves.png")
+    if any(len(r.get("factors", ())) > 1 for r in records):
+        figures.draw_weights(records, folder / "weights.png")

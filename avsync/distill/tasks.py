@@ -1,0 +1,197 @@
+"""The two kinds of training, pairs and dense, behind one face for the loop: load a step's inputs, give
+its loss, name its clips, validate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import yaml
+from torch import Tensor, nn
+
+from avsync.distill import validate
+from avsync.distill.dense import DenseObjective, dense_inputs, draw_anchors, draw_runs, fetch_runs
+from avsync.distill.distributed import World, gather
+from avsync.distill.inputs import Reader, as_frames, pair_bytes, pair_inputs, reader
+from avsync.distill.objective import PairObjective, teach
+from avsync.distill.recipe import Recipe
+from avsync.distill.sampling import Pairs, draw_pairs, validation_pairs
+from avsync.distill.store import Store, StoredClip
+from avsync.errors import UsageError
+from avsync.settings import WINDOW_FRAMES
+from avsync.weights import Loaded
+
+Losses = tuple[Tensor, dict[str, Tensor]]
+
+
+class Task(Protocol):
+    """`load` is a pure function of its arguments, so that a thread may run ahead and a resumed run
+    sees the same inputs; `validate` gives the figures of a network, "score" the one that counts."""
+
+    objective: nn.Module
+    steps: int
+
+    def load(self, epoch: int, step: int) -> Any: ...
+    def loss(self, module: nn.Module, inputs: Any) -> Losses: ...
+    def clips(self, epoch: int, step: int) -> list[str]: ...
+    def validate(self, objective: nn.Module) -> dict[str, float]: ...
+
+
+def usable(store: Store, recipe: Recipe) -> Store:
+    """The training clips that the recipe's objective can use."""
+    if recipe.objective == "pairs":
+        return store.select(lambda clip: clip.windows >= 2)
+    delays = read_delays(recipe.delays)
+    least = recipe.dense.min_clip_windows
+    return store.select(
+        lambda clip: (
+            clip.windows >= least
+            and (clip.split not in recipe.delays_only or delay_of(clip, delays) is not None)
+        )
+    )
+
+
+class PairTask:
+    """Pairs of a picture and a sound window, in sync or not; optionally with a frozen teacher."""
+
+    def __init__(
+        self, recipe: Recipe, objective: PairObjective, train: Store, val: Store, teacher: Loaded | None,
+        device: torch.device, at: World,
+    ) -> None:  # fmt: skip
+        self.recipe, self.objective, self.teacher, self.at, self.device = (
+            recipe,
+            objective,
+            teacher,
+            at,
+            device,
+        )
+        self._train, self._clips = reader(train, device), train.clips
+        self._val = reader(val, device)
+        self._fixed = validation_pairs(val.windows, recipe.validation_draws)
+        windows, count = train.windows, recipe.samples_per_epoch or len(train)
+        self.steps = max(1, count // recipe.batch)
+        drawn = {"seed": recipe.seed, "negatives": recipe.negatives, "radius": recipe.radius}
+        count = self.steps * recipe.batch
+        self._plan = lru_cache(2)(lambda epoch: draw_pairs(windows, count, epoch=epoch, **drawn))
+
+    def _pairs(self, epoch: int, step: int) -> Pairs:
+        each = self.recipe.batch // self.at.size
+        first = step * self.recipe.batch + self.at.rank * each
+        return self._plan(epoch).part(first, first + each)
+
+    def load(self, epoch: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Mouths (n, 5, 3, 48, 96), mels (n, 1, 80, 16), labels (n,) of this process's share of a step."""
+        pairs = self._pairs(epoch, step)
+        rng = np.random.default_rng([self.recipe.seed, epoch, step, self.at.rank])
+        raw = pair_bytes(self._train, pairs.clips, pairs.video, pairs.audio)
+        mouths, mels = pair_inputs(raw, rng, self.recipe.augment)
+        return mouths, mels, torch.from_numpy(pairs.labels).to(mouths.device)
+
+    def loss(self, module: nn.Module, inputs: tuple[Tensor, Tensor, Tensor]) -> Losses:
+        mouths, mels, labels = inputs
+        taught = None
+        if self.teacher is not None:
+            frames = as_frames(mouths, self.teacher.preprocessing)
+            taught = teach(self.teacher.model, frames, mels, self.recipe)
+        return module(as_frames(mouths, self.recipe.preprocessing), mels, labels, taught)
+
+    def clips(self, epoch: int, step: int) -> list[str]:
+        return [self._clips[i].id for i in self._pairs(epoch, step).clips]
+
+    def validate(self, objective: nn.Module) -> dict[str, float]:
+        model, r = objective.get_submodule("student"), self.recipe
+        logits = validate.pair_scores(model, r.preprocessing, self._val, self._fixed, r.batch, self.at)  # type: ignore[arg-type]
+        labels = self._fixed.labels[self.at.rank :: self.at.size]
+        both = gather(np.stack([logits, labels.astype(np.float32)]))
+        score = validate.f1_score(both[0], both[1])
+        return {"f1": score, "accuracy": float(((both[0] > 0) == (both[1] == 1)).mean()), "score": score}
+
+
+class DenseTask:
+    """Every window of a run of frames against its shifts."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        objective: DenseObjective,
+        train: Store,
+        val: Store,
+        device: torch.device,
+        at: World,
+    ) -> None:
+        self.recipe, self.objective, self.at, self.device, self._val = recipe, objective, at, device, val
+        self._train, self._clips = reader(train, device), train.clips
+        delays = read_delays(recipe.delays)
+        self._delays = np.array([delay_of(clip, delays) or 0.0 for clip in train.clips])
+        self._frames = train.windows + WINDOW_FRAMES - 1
+        self._share = shares(train, recipe.balance)
+        self.steps = max(1, (recipe.samples_per_epoch or len(train)) // recipe.batch)
+
+    def _draw(self, epoch: int, step: int) -> tuple[np.random.Generator, Any]:
+        rng = np.random.default_rng([self.recipe.seed, epoch, step, self.at.rank])
+        count, length = self.recipe.batch // self.at.size, self.recipe.dense.frames
+        return rng, draw_runs(
+            rng, self._frames, self._share, self._delays, count, length, self.recipe.augment
+        )
+
+    def load(self, epoch: int, step: int) -> Any:
+        rng, runs = self._draw(epoch, step)
+        batch = dense_inputs(fetch_runs(self._train, runs), runs, rng, self.recipe.augment)
+        return batch, draw_anchors(rng, batch.windows, self.recipe.dense.anchors)
+
+    def loss(self, module: nn.Module, inputs: Any) -> Losses:
+        return module(*inputs)
+
+    def clips(self, epoch: int, step: int) -> list[str]:
+        return [self._clips[i].id for i in self._draw(epoch, step)[1].clips]
+
+    def validate(self, objective: nn.Module) -> dict[str, float]:
+        objective.eval()
+        assert isinstance(objective, DenseObjective)  # noqa: S101
+        if self.recipe.dense.anchors:
+            loaded = Loaded("student", Path(), objective.student, self.recipe.preprocessing, {}, self.device)
+            scores = list(validate.clip_scores(loaded, self._val, self.recipe.validation_stride))
+        else:
+            source: Reader = reader(self._val, self.device)
+            scores = list(validate.similarities(objective, source, self._val))
+        within = validate.window_accuracy(scores)
+        return {"within_1": within, "whole_clip": validate.whole_clip_accuracy(scores), "score": within}
+
+
+def shares(store: Store, balance: float) -> npt.NDArray[np.float64]:
+    """How likely each clip is drawn: by its length, a speaker's total damped by the power `balance`."""
+    frames = store.windows.astype(np.float64)
+    speakers = [clip.id.rsplit("/", 1)[0] for clip in store.clips]
+    minutes: dict[str, float] = {}
+    for speaker, n in zip(speakers, frames, strict=True):
+        minutes[speaker] = minutes.get(speaker, 0.0) + n
+    share = frames / np.array([minutes[speaker] for speaker in speakers]) ** balance
+    return share / share.sum()
+
+
+def read_delays(path: str | None) -> Mapping[str, float]:
+    """Clip id, or the start of one, to the ms that its stored sound must be delayed by."""
+    if path is None:
+        return {}
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        return {
+            str(k): float(v)
+            for k, v in (json.loads if path.endswith(".json") else yaml.safe_load)(text).items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError) as error:
+        raise UsageError(
+            f"The delays {path} cannot be read: they must map clip ids to milliseconds ({error})."
+        ) from error
+
+
+def delay_of(clip: StoredClip, delays: Mapping[str, float]) -> float | None:
+    """The delay of the longest entry that the clip's id starts with; None where there is none."""
+    fitting = [name for name in delays if clip.id.startswith(name)]
+    return delays[max(fitting, key=len)] if fitting else None
