@@ -282,6 +282,7 @@ def save(
             "sha256": file_sha256(weights),
         }
         card.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        weights.chmod(card.stat().st_mode)
         weights.replace(target)
         card.replace(target.with_suffix(".yaml"))
     return target
