@@ -6,6 +6,7 @@ Every time is in seconds of presentation time as a player shows it (see `Media.o
 from __future__ import annotations
 
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -37,6 +38,8 @@ PROBE_PACKETS = 5000
 """Packets read at most to find the first picture and sound of every stream."""
 MAX_FPS = Fraction(240)
 """A higher stored average is a time base, not a frame rate (browsers record such WebM files)."""
+EARLY_US = 100_000
+"""Microseconds that a picture is shown before its time at most: after a pause the old one stays."""
 TIE_US = 100
 """Microseconds by which frame boundaries are moved to and fro, see `_frame_filters`."""
 PIPE_BYTES = 1 << 20
@@ -125,6 +128,11 @@ def probe(path: Path | str) -> Media:
 
 
 def _require_file(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(path).decode(errors="replace")
+        raise MediaError(f"The name {shown} is not valid text on this system; rename it.") from error
     try:
         if not path.exists():
             raise MediaError(f"{path} does not exist; check the name.")
@@ -358,12 +366,12 @@ def _nearest(media: Media, video: VideoStream) -> str:
     holds each picture until the next, give the NEAREST picture.
 
     A held picture is half a frame old on average, so a clip of 10 frames a second would look late by tens
-    of ms. So a picture starts halfway to the one before it, after a pause at most one ordinary frame early.
+    of ms. So a picture starts halfway to the one before it, but after a long pause at most EARLY_US early.
     Where the grid meets that boundary, as at 12.5 frames a second, TIE_US lets either side win by turns.
     """
     frame_us = round(1e6 / video.fps)
     start_us = round((media.origin_s + video.start_s) * 1e6)
-    half = f"min((PTS-PREV_INPTS)/2,{frame_us})"
+    half = f"min((PTS-PREV_INPTS)/2,{max(EARLY_US, frame_us // 2)})"
     turn = f"{TIE_US}*(1-2*mod(round(PTS/{frame_us}),2))"
     return f"PTS-{start_us}-if(isnan(PREV_INPTS),0,{half}+{turn})"
 
