@@ -1,0 +1,149 @@
+"""Constants of a checkpoint that turn its logits into evidence and probability, and how they are fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FEATURES = ("gap", "agreement", "height", "observations")
+"""What the probability is computed from; `curve.features` says what each is."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Plain numbers that belong to one checkpoint and are stored in its YAML."""
+
+    temperature: float = 1.0
+    """Logits are divided by it; fitted so that a window's softmax over the offsets is a probability."""
+    outlier: float = 0.3
+    """Share (0..1) of windows that say nothing or something wrong; bounds the damage of each."""
+    dependence_s: float = 0.4
+    """Windows closer than this, in seconds, count as one observation."""
+    bias_ms: float = 0.0
+    """What the model answers for material in sync; subtracted."""
+    spread: float = 1.0
+    """Factor from the resampled 95 % interval to one that holds on real clips."""
+    floor_ms: float = 10.0
+    """Half width of the 95 % interval with unlimited evidence."""
+    weights: tuple[float, ...] = (-5.3, 0.5, 3.2, 2.4, 0.75)
+    """Logistic model of the probability: the intercept, then one weight for each of FEATURES."""
+    change_cost: float = 12.0
+    """Log-likelihood that a change of offset along the video must win to be believed."""
+    mismatch_level: float | None = None
+    """A curve whose top is lower does not come from lips that say this speech; None: never judged."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers and lists only, for YAML."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Calibration:
+        """Read what `to_dict` wrote; absent entries keep their defaults. Raises ValueError for a bad one."""
+        known = {f.name for f in fields(Calibration)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"unknown calibration entries: {', '.join(unknown)}")
+        numbers = {k: v for k, v in values.items() if k != "weights"}
+        for name, value in numbers.items():
+            if not (isinstance(value, int | float) or (value is None and name == "mismatch_level")):
+                raise ValueError(f"calibration entry {name} must be a number, not {value!r}")
+        weights = tuple(float(w) for w in values.get("weights", Calibration.weights))
+        if len(weights) != 1 + len(FEATURES):
+            raise ValueError(f"calibration needs {1 + len(FEATURES)} weights, not {len(weights)}")
+        return Calibration(**numbers, weights=weights)
+
+
+def probability(features: npt.ArrayLike, calibration: Calibration) -> Floats:
+    """(..., n_features) -> (...): probability 0..1 that the offset is within one frame."""
+    logit = calibration.weights[0] + np.asarray(features, np.float64) @ np.array(calibration.weights[1:])
+    return 0.5 * (1 + np.tanh(logit / 2))
+
+
+def fit_calibration(
+    features: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    base: Calibration | None = None,
+    ridge: float = 0.1,
+) -> Calibration:
+    """`base` with the weights of a logistic regression, by Newton's method.
+
+    features: (n, n_features) as `curve.features` gives them; correct: (n,) bool, whether each answer was
+    within one frame. `ridge` keeps the weights finite where the features separate the answers.
+    """
+    x = np.asarray(features, np.float64)
+    x = np.column_stack([np.ones(len(x)), x])
+    y = np.asarray(correct, np.float64)
+    penalty = ridge * np.diag([0.0] + [1.0] * (x.shape[1] - 1)) + 1e-6 * np.eye(x.shape[1])
+    w = np.zeros(x.shape[1])
+    for _ in range(100):
+        p = 0.5 * (1 + np.tanh(x @ w / 2))
+        gradient = x.T @ (y - p) - penalty @ w
+        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + penalty, gradient)
+        w = w + step / max(1.0, float(np.abs(step).max()))
+        if np.abs(step).max() < 1e-8:
+            break
+    return replace(base or Calibration(), weights=tuple(float(v) for v in w))
+
+
+def fit_temperature(
+    logits: Sequence[npt.ArrayLike], truth: Sequence[int], base: Calibration | None = None
+) -> Calibration:
+    """`base` with the temperature and outlier share that make the true offsets most likely.
+
+    logits: per clip (n_windows, n_shifts), NaN where missing; truth: per clip, the column of the true offset.
+    """
+    rows, columns = [], []
+    for clip, column in zip(logits, truth, strict=True):
+        scored = np.asarray(clip, np.float64)
+        kept = scored[~np.isnan(scored[:, column])]
+        rows.append(kept)
+        columns.append(np.full(len(kept), column))
+    x, k = np.concatenate(rows), np.concatenate(columns)
+    best = max(
+        (
+            (float(np.mean(log_ratios(x, t, e)[np.arange(len(x)), k])), float(t), float(e))
+            for t in np.geomspace(0.1, 20, 40)
+            for e in np.linspace(0.02, 0.9, 23)
+        ),
+    )
+    return replace(base or Calibration(), temperature=best[1], outlier=best[2])
+
+
+def log_ratios(logits: npt.ArrayLike, temperature: float, outlier: float) -> Floats:
+    """Log of (probability of each offset given one window) over (that of a blind guess); NaN where missing.
+
+    A row's probability is a softmax over the candidates that exist, mixed with a blind guess of weight
+    `outlier`, so a constant added to a row changes nothing, a flat row is 0 throughout, and one wrong
+    window can cost the truth no more than log(1 / outlier). Rows with fewer than two candidates are NaN.
+    """
+    x = np.asarray(logits, np.float64) / temperature
+    exists = np.isfinite(x)
+    count = exists.sum(axis=1, keepdims=True)
+    x = np.where(exists, x, -np.inf)
+    top = np.where(count > 0, x.max(axis=1, keepdims=True, initial=-np.inf), 0.0)
+    likely = np.exp(x - top)
+    share = likely / np.maximum(likely.sum(axis=1, keepdims=True), 1e-300)
+    return np.where(exists & (count > 1), np.log((1 - outlier) * count * share + outlier), np.nan)
+
+
+def reliability_table(
+    probabilities: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 10
+) -> list[tuple[float, float, int]]:
+    """Rows (mean probability, share correct, count), one for each tenth of the probability that occurs."""
+    p, y = np.asarray(probabilities, np.float64), np.asarray(correct, np.float64)
+    which = np.minimum((p * bins).astype(int), bins - 1)
+    return [
+        (float(p[m].mean()), float(y[m].mean()), int(m.sum())) for b in range(bins) if (m := which == b).any()
+    ]
+
+
+def expected_calibration_error(probabilities: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 10) -> float:
+    """Mean distance between the probability and the share correct over the bins, weighted by their size."""
+    table = reliability_table(probabilities, correct, bins)
+    total = sum(n for _, _, n in table)
+    return sum(n * abs(p - y) for p, y, n in table) / total

@@ -1,0 +1,194 @@
+"""Scores -> the synchrony error, how sure it is, and what to say of it. Pure numpy, no I/O.
+
+`curve` holds the averaging and the peak, `segments` the offset along the video, `calibration` the constants
+of a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from avsync.calibration import Calibration
+from avsync.curve import MIN_BLOCKS, Measure, evidence
+from avsync.records import Offset, Scores, Segment, Verdict
+from avsync.segments import Piece, Timeline, timeline
+from avsync.settings import FRAME_MS, MIN_PROBABILITY
+
+FLAT_EVIDENCE = 5.0
+"""Noise alone reaches about this height over the rest, in units of itself."""
+MIN_TRACK_WEIGHT = 0.05
+MISMATCH_SPEECH_S = 10.0
+"""Seconds of speech that must have been judged before lips are said not to match it."""
+
+
+def estimate(
+    scores: Scores, calibration: Calibration | None = None, weights: npt.ArrayLike | None = None
+) -> Offset:
+    """The offset of one track, or of several that were combined.
+
+    weights: (n_windows,) trust in each window, 0..1; None: all equal. Where the offset drifts, `offset_ms`
+    is the one in the middle of the video; where it jumps, that of the piece with the most evidence.
+    """
+    calibration = calibration or Calibration()
+    order = np.argsort(scores.times_s, kind="stable")
+    scores = replace(scores, times_s=scores.times_s[order], logits=scores.logits[order])
+    found = evidence(scores, calibration, None if weights is None else np.asarray(weights)[order])
+    if not len(found.rows):
+        return _nothing(scores.shifts)
+    line = timeline(found, calibration)
+    main = max(line.pieces, key=lambda p: (p.measure.probability >= MIN_PROBABILITY, p.measure.observations))
+    m = main.measure
+    return Offset(
+        offset_ms=m.offset_ms,
+        uncertainty_ms=m.uncertainty_ms,
+        probability=m.probability,
+        evidence=m.evidence,
+        at_edge=m.at_edge,
+        shifts=scores.shifts,
+        curve=m.curve.astype(np.float32),
+        segments=line.segments,
+        drift_ms_per_min=line.drift_ms_per_min,
+        reasons=(*_doubts(m, scores.shifts, calibration), *_changes(line, main)),
+    )
+
+
+def _nothing(shifts: npt.NDArray[np.int64]) -> Offset:
+    curve = np.full(len(shifts), np.nan, np.float32)
+    return Offset(None, None, 0.0, 0.0, False, shifts, curve, reasons=("no talking face was judged",))
+
+
+def _doubts(m: Measure, shifts: npt.NDArray[np.int64], calibration: Calibration) -> tuple[str, ...]:
+    """Why one constant offset is not sure; empty when it is."""
+    if m.probability >= MIN_PROBABILITY:
+        return ()
+    reasons = []
+    if m.at_edge:
+        reach = 2 * FRAME_MS * float(np.abs(shifts).max(initial=0))
+        reasons.append(
+            "the best offset lies at the edge of the search, so the true one may lie beyond; "
+            f"try --max-offset-ms {reach:.0f}"
+        )
+    if m.observations < 2 * MIN_BLOCKS:
+        seconds = m.observations * calibration.dependence_s
+        reasons.append(f"only about {seconds:.1f} s of talking face was judged, which is too little")
+    elif m.evidence < FLAT_EVIDENCE:
+        reasons.append("no offset stands out: the lips and the sound fit equally badly at all of them")
+    elif m.rival_ms is not None and not m.at_edge:
+        reasons.append(f"two offsets compete: {m.offset_ms:+.0f} ms and {m.rival_ms:+.0f} ms")
+    return tuple(reasons)
+
+
+def _changes(line: Timeline, main: Piece) -> tuple[str, ...]:
+    """What to know of the number when the offset is not constant."""
+    if line.drift_ms_per_min:
+        return (
+            f"the offset drifts by {line.drift_ms_per_min:+.0f} ms a minute; "
+            f"{main.measure.offset_ms:+.0f} ms holds in the middle",
+        )
+    if len(line.pieces) > 1:
+        return (f"the offset jumps {len(line.pieces) - 1} time(s) along the video; see the segments",)
+    return ()
+
+
+def combine(tracks: Sequence[Scores]) -> Scores:
+    """The windows of several tracks in order of time, as one; `track` is -1 unless all are the same.
+
+    Raises ValueError when there is none, or when the tracks were scored at different shifts.
+    """
+    if not tracks:
+        raise ValueError("there is no track to combine")
+    if any(not np.array_equal(t.shifts, tracks[0].shifts) for t in tracks):
+        raise ValueError("tracks were scored at different shifts")
+    order = _time_order(tracks)
+    return Scores(
+        track=tracks[0].track if len({t.track for t in tracks}) == 1 else -1,
+        times_s=np.concatenate([t.times_s for t in tracks])[order],
+        shifts=tracks[0].shifts,
+        logits=np.concatenate([t.logits for t in tracks])[order],
+    )
+
+
+def _time_order(tracks: Sequence[Scores]) -> npt.NDArray[np.int64]:
+    return np.argsort(np.concatenate([t.times_s for t in tracks]), kind="stable")
+
+
+def choose_speaker(offsets: Sequence[Offset]) -> int | None:
+    """Number in the list of the track with the highest synchrony evidence; None when no track has any."""
+    if not any(o.offset_ms is not None for o in offsets):
+        return None
+    return int(np.argmax([o.evidence if o.offset_ms is not None else -np.inf for o in offsets]))
+
+
+def judge(
+    tracks: Sequence[Scores], calibration: Calibration | None = None
+) -> tuple[Offset, tuple[Offset, ...], int | None]:
+    """One answer from all faces: (pooled offset, each track's own, number of the track that speaks).
+
+    Every track counts by how far its own evidence exceeds what noise gives, wherever its peak lies, so
+    listeners hardly count, and many short shots that are each too weak still add up. Raises ValueError
+    when there is no track or the shifts differ.
+    """
+    offsets = tuple(estimate(track, calibration) for track in tracks)
+    if len(tracks) == 1:
+        return offsets[0], offsets, choose_speaker(offsets)
+    pooled = combine(tracks)
+    trust = np.array(
+        [max(MIN_TRACK_WEIGHT, 1 - (FLAT_EVIDENCE / max(o.evidence, 1e-9)) ** 2) for o in offsets]
+    )
+    weights = np.repeat(trust / trust.max(), [len(t.times_s) for t in tracks])[_time_order(tracks)]
+    return estimate(pooled, calibration, weights), offsets, choose_speaker(offsets)
+
+
+def judged_share(segments: Sequence[Segment]) -> float:
+    """Share (0..1) of the segments' time that has an answer; the rest are gaps."""
+    total = sum(s.end_s - s.start_s for s in segments)
+    return sum(s.end_s - s.start_s for s in segments if s.offset_ms is not None) / total if total else 0.0
+
+
+def verdict(
+    offset: Offset,
+    tolerance_ms: tuple[float, float],
+    speech_s: float = 0.0,
+    calibration: Calibration | None = None,
+    min_probability: float = MIN_PROBABILITY,
+) -> tuple[Verdict, tuple[str, ...]]:
+    """What to say of an offset, and why.
+
+    tolerance_ms: largest error in tolerance, (audio early, audio late); speech_s: seconds of speech over a
+    moving mouth that were judged. A stretch that is out of tolerance makes the whole video so.
+    """
+    level = (calibration or Calibration()).mismatch_level
+    if offset.offset_ms is None or offset.uncertainty_ms is None:
+        return "cannot-tell", offset.reasons
+    if offset.probability < min_probability:
+        if level is not None and speech_s >= MISMATCH_SPEECH_S and float(np.nanmax(offset.curve)) < level:
+            return "mismatch", ("the lips do not say this speech at any offset that was searched",)
+        return "cannot-tell", offset.reasons or ("the evidence is too thin",)
+    early, late = tolerance_ms
+    reasons = list(offset.reasons)
+    faulty = [s for s in offset.segments if s.offset_ms is not None and not -late <= s.offset_ms <= early]
+    reasons += [_fault(s) for s in faulty if len(offset.segments) > 1]
+    for limit in (early, -late):
+        if abs(offset.offset_ms - limit) < offset.uncertainty_ms:
+            reasons.append(
+                f"the limit of {limit:+.0f} ms lies within the uncertainty of {offset.uncertainty_ms:.0f} ms"
+            )
+    inside = -late <= offset.offset_ms <= early and not faulty
+    return "in-sync" if inside else "out-of-sync", tuple(reasons)
+
+
+def _fault(segment: Segment) -> str:
+    offset = segment.offset_ms or 0.0
+    side = "early" if offset > 0 else "late"
+    return (
+        f"from {_clock(segment.start_s)} to {_clock(segment.end_s)} the audio is {abs(offset):.0f} ms {side}"
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes)}:{rest:04.1f}"
