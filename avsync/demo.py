@@ -1,23 +1,23 @@
 """A short talking-face clip with a known synchrony error, made by code: no footage, no download.
 
-Face: `demo_face`; voice and mouth motion: `demo_voice`. Frames are drawn from continuous time, so the clip is exact at
-any frame rate.
+What is said and how the face moves: `demo_speech`; the picture: `demo_face`; the sound: `demo_voice`.
+Frames are drawn from continuous time, so the clip is exact at any frame rate.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from avsync import demo_face, demo_voice
+from avsync import demo_face, demo_speech, demo_voice
 from avsync.errors import MediaError, UsageError
 from avsync.media import ffmpeg_path
 
@@ -31,12 +31,16 @@ def render(
 ) -> tuple[Iterator[npt.NDArray[np.uint8]], npt.NDArray[np.float32], int]:
     """A face that says made-up sentences, in perfect sync; every seed says others.
 
-    Returns the frames (drawn as they are asked for, uint8 (size, size, 3) RGB, frame i at i / fps s), the mono samples
-    float32 (n,), and their rate in Hz. Raises UsageError for impossible sizes.
+    Returns the frames (drawn as they are asked for, uint8 (size, size, 3) RGB, frame i at i / fps s),
+    the mono samples float32 (n,), and their rate in Hz. Raises UsageError for impossible sizes.
     """
     _validate(duration_s, fps, size)
-    track = demo_voice.speak(seed, duration_s)
-    return _frames(track, seed, duration_s, fps, size), demo_voice.voice(track, duration_s, seed), demo_voice.RATE_HZ
+    track = demo_speech.speak(seed, duration_s)
+    return (
+        _frames(track, seed, duration_s, fps, size),
+        demo_voice.voice(track, duration_s, seed),
+        demo_voice.RATE_HZ,
+    )
 
 
 def write_demo(
@@ -55,7 +59,7 @@ def write_demo(
     """
     _validate(duration_s, fps, size)
     target = Path(path)
-    track = demo_voice.speak(seed, duration_s + max(0.0, offset_ms / 1000))
+    track = demo_speech.speak(seed, duration_s + max(0.0, offset_ms / 1000))
     samples = _shifted(demo_voice.voice(track, float(track.edges_s[-1]), seed), offset_ms, duration_s)
     frames = _frames(track, seed, duration_s, fps, size)
     try:
@@ -63,10 +67,12 @@ def write_demo(
             sound, clip = Path(folder, "sound.wav"), Path(folder, "clip.mp4")
             soundfile.write(sound, samples, demo_voice.RATE_HZ)
             _encode(frames, size, Fraction(fps), sound, clip)
-            os.replace(clip, target)
+            clip.replace(target)
     except OSError as error:
-        raise MediaError(f"The demo clip cannot be written to {target}: {error.strerror or error}.") from error
-    except (soundfile.SoundFileError, subprocess.CalledProcessError) as error:
+        raise MediaError(
+            f"The demo clip cannot be written to {target}: {error.strerror or error}."
+        ) from error
+    except soundfile.SoundFileError as error:
         raise MediaError(f"The demo clip cannot be written to {target}: {error}.") from error
     return target
 
@@ -74,19 +80,21 @@ def write_demo(
 def _validate(duration_s: float, fps: float | Fraction, size: int) -> None:
     if not (0 < duration_s <= 3600 and 1 <= fps <= 240 and 64 <= size <= 2048 and size % 2 == 0):
         raise UsageError(
-            "A demo clip lasts up to an hour at 1 to 240 frames a second and is an even 64 to 2048 pixels wide; "
+            "A demo clip lasts up to an hour, at 1 to 240 frames a second, an even 64 to 2048 pixels wide; "
             f"{duration_s} s at {float(fps)} frames a second, {size} pixels cannot be made."
         )
 
 
 def _frames(
-    track: demo_voice.Track, seed: int, duration_s: float, fps: float | Fraction, size: int
+    track: demo_speech.Track, seed: int, duration_s: float, fps: float | Fraction, size: int
 ) -> Iterator[npt.NDArray[np.uint8]]:
     times_s = np.arange(max(1, round(duration_s * fps))) / float(fps)
-    return demo_face.draw(demo_voice.pose(track, times_s, seed), size)
+    return demo_face.draw(demo_speech.pose(track, times_s, seed), size)
 
 
-def _shifted(samples: npt.NDArray[np.float32], offset_ms: float, duration_s: float) -> npt.NDArray[np.float32]:
+def _shifted(
+    samples: npt.NDArray[np.float32], offset_ms: float, duration_s: float
+) -> npt.NDArray[np.float32]:
     """`duration_s` of the samples, heard `offset_ms` early; silence where there is no sound yet."""
     shift = round(offset_ms / 1000 * demo_voice.RATE_HZ)
     out = np.zeros(round(duration_s * demo_voice.RATE_HZ), np.float32)
@@ -97,26 +105,35 @@ def _shifted(samples: npt.NDArray[np.float32], offset_ms: float, duration_s: flo
     return out
 
 
-def _encode(frames: Iterator[npt.NDArray[np.uint8]], size: int, fps: Fraction, sound: Path, clip: Path) -> None:
+def _encode(
+    frames: Iterator[npt.NDArray[np.uint8]], size: int, fps: Fraction, sound: Path, clip: Path
+) -> None:
     command = [
-        ffmpeg_path(), "-v", "error", "-nostdin", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size}x{size}",
-        "-r", str(fps), "-i", "pipe:0", "-i", f"file:{sound.absolute()}", "-map", "0:v", "-map", "1:a",
-        "-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "96k",
-        "-movflags", "+faststart", f"file:{clip.absolute()}",
+        ffmpeg_path(), "-v", "error", "-nostdin", "-f", "rawvideo", "-pix_fmt", "rgb24",
+        "-s", f"{size}x{size}", "-r", str(fps), "-i", "pipe:0", "-i", f"file:{sound.absolute()}", "-map", "0:v", "-map", "1:a",
+        "-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p",
+        "-c:a", "aac", "-b:a", "96k", "-movflags", "+faststart", f"file:{clip.absolute()}",
     ]  # fmt: skip
     with tempfile.TemporaryFile() as log:
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log) as process:
-            assert process.stdin
-            try:
-                for frame in frames:
-                    process.stdin.write(frame.tobytes())
-                process.stdin.close()
-            except BrokenPipeError:
-                process.kill()  # its own message, read below, says why
-            except BaseException:
-                process.kill()
-                raise
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log
+        ) as process:
+            _feed(process, frames)
         if process.returncode:
             log.seek(0)
             last = log.read().decode(errors="replace").strip().splitlines()[-1:]
             raise MediaError(f"ffmpeg could not make the demo clip: {' '.join(last) or 'it stopped early'}.")
+
+
+def _feed(process: subprocess.Popen[bytes], frames: Iterator[npt.NDArray[np.uint8]]) -> None:
+    """Writes the frames to a running ffmpeg; one that has given up says why itself."""
+    pipe = cast(IO[bytes], process.stdin)
+    try:
+        with pipe:
+            for frame in frames:
+                pipe.write(frame.tobytes())
+    except BrokenPipeError:
+        return
+    except BaseException:
+        process.kill()
+        raise

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avsync.demo_voice import Pose
+from avsync.demo_speech import Pose, ease
+from avsync.opencv import cv2
 
 Array = npt.NDArray[np.float32]
 
@@ -148,18 +148,15 @@ def _pitch(x: Array) -> float:
     return float(1 / (x[0, 1] - x[0, 0]))
 
 
-def _smoothstep(v: Array) -> Array:
-    v = np.clip(v, 0, 1)
-    return v * v * (3 - 2 * v)
-
-
 def _draw_mouth(face: npt.NDArray[np.uint8], canvas: Canvas, pose: Pose, i: int) -> None:
     """Moves the lips, jaw and cheeks of the canvas `face` into pose `i`, in place."""
     opening, lift, jaw = float(pose.opening[i]), float(pose.lift[i]), float(pose.jaw[i])
     lips = _lips(canvas.x[0], opening, lift, float(pose.spread[i]))
     coarse = _lips(canvas.coarse_x[0], opening, lift, float(pose.spread[i]))
     fields = _displacement(canvas.coarse_x, canvas.coarse_y, coarse, pose, i)
-    across, rise, settle = (cv2.resize(f, canvas.x.shape[::-1], interpolation=cv2.INTER_LINEAR) for f in fields)
+    across, rise, settle = (
+        cv2.resize(f, canvas.x.shape[::-1], interpolation=cv2.INTER_LINEAR) for f in fields
+    )
     down = np.where(canvas.y < (lips.upper + lips.lower) / 2, rise, settle)
     rows, columns = _slices(MOUTH_BOX, canvas.scale)
     map_x = canvas.map_x + canvas.scale * across
@@ -211,9 +208,9 @@ def _displacement(x: Array, y: Array, lips: Lips, pose: Pose, i: int) -> tuple[A
     rise -= thick * inside * np.exp(-(((above - 5) / 3.5) ** 2))
     settle = (lips.line - lips.lower_from) * np.exp(-((below / 12) ** 2))
     settle += thick * inside * np.exp(-(((below - 6) / 3.5) ** 2))
-    chin = _smoothstep(below / 15)
+    chin = ease(below / 15)
     drop = opening * lips.arch * (1 - chin) + jaw * np.exp(-(((x - MOUTH_X) / 33) ** 4)) * chin
-    settle += drop * (1 - _smoothstep((y - CHIN_Y - jaw) / 26))
+    settle += drop * (1 - ease((y - CHIN_Y - jaw) / 26))
     return lips.squeeze * np.exp(-(((y - CLOSED_Y) / 17) ** 2)), rise, settle
 
 
@@ -235,7 +232,7 @@ def _fill_mouth(skin: Array, canvas: Canvas, lips: Lips, gap: float, jaw: float)
     lower = free * np.clip((y - lower_top) / 0.6, 0, 1) * np.clip(1.2 - side / 13, 0, 1)
     inside = teeth + tongue[..., None] * TONGUE
     inside += 0.8 * lower[..., None] * (LOWER_TEETH - inside)
-    shade = (0.5 + 0.5 * _smoothstep(-above / 2.6)) * (0.75 + 0.25 * _smoothstep(-below / 2.0))
+    shade = (0.5 + 0.5 * ease(-above / 2.6)) * (0.75 + 0.25 * ease(-below / 2.0))
     shade *= np.clip(1.35 - np.abs(n), 0.2, 1)
     part = skin[rows, columns]
     part *= ((1 - hole) * (1 - crease))[..., None]
@@ -266,12 +263,12 @@ def _draw_blink(face: npt.NDArray[np.uint8], canvas: Canvas, closed: float) -> N
     face[rows, columns] = cv2.remap(face, x, map_y, cv2.INTER_LINEAR)
 
 
-def _place_head(
-    face: npt.NDArray[np.uint8], canvas: Canvas, pose: Pose, i: int
-) -> npt.NDArray[np.uint8]:
+def _place_head(face: npt.NDArray[np.uint8], canvas: Canvas, pose: Pose, i: int) -> npt.NDArray[np.uint8]:
     """Turns, scales and moves the canvas about the neck and cuts the frame out of it."""
     pivot = np.array([MOUTH_X - VIEW_X + MARGIN, 190.0 - VIEW_Y + MARGIN]) * canvas.scale
-    turn = cv2.getRotationMatrix2D((float(pivot[0]), float(pivot[1])), float(pose.roll[i]), float(pose.zoom[i]))
+    turn = cv2.getRotationMatrix2D(
+        (float(pivot[0]), float(pivot[1])), float(pose.roll[i]), float(pose.zoom[i])
+    )
     turn[:, 2] += (np.array([pose.sway[i], pose.nod[i]]) - MARGIN) * canvas.scale
     return cv2.warpAffine(
         face, turn, (canvas.size, canvas.size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
