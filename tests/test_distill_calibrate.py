@@ -1,0 +1,81 @@
+"""The calibration is fitted on pieces whose true offset is known, and on swapped audio."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from avsync.distill.calibrate import Case, fit, make_cases, quality, write_card
+from avsync.distill.store import ShardWriter, Store, StoredClip
+from avsync.model import Dims, VocaLiST
+from avsync.records import Scores
+from avsync.weights import Preprocessing, load, save
+
+TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
+SHIFTS = np.arange(-15, 16)
+
+
+def made_cases(count: int, seed: int = 0) -> list[Case]:
+    """Score matrices with a bell of varying strength at the true offset; every fourth has none."""
+    rng = np.random.default_rng(seed)
+    cases = []
+    for i in range(count):
+        truth = None if i % 4 == 3 else float(rng.uniform(-400, 400))
+        windows = int(rng.integers(20, 200))
+        strength = rng.uniform(0.3, 4)
+        noise = rng.standard_normal((windows + 4, 31))
+        logits = sum(noise[k : k + windows] for k in range(5)) / 5**0.5
+        if truth is not None:
+            logits = logits + strength * np.exp(-((SHIFTS + truth / 40) ** 2) / 2)
+        times = np.arange(windows) / 25
+        cases.append(Case(str(i), Scores(0, times, SHIFTS, logits.astype(np.float32)), truth))
+    return cases
+
+
+def test_the_fitted_probability_means_what_it_says_on_new_cases() -> None:
+    calibration = fit(made_cases(200))
+    figures = quality(made_cases(200, seed=1), calibration)
+    assert figures["expected_calibration_error"] < 0.06  # type: ignore[operator]
+    assert figures["answered_right"] > 0.9  # type: ignore[operator]
+    assert figures["swapped_answered"] < 0.1  # type: ignore[operator]
+    assert figures["interval_holds"] > 0.85  # type: ignore[operator]
+
+
+def test_a_constant_bias_of_the_model_is_taken_out() -> None:
+    cases = [Case(c.id, c.scores, None if c.truth_ms is None else c.truth_ms - 12.0) for c in made_cases(200)]
+    assert fit(cases).bias_ms == pytest.approx(12.0, abs=3.0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    rng = np.random.default_rng(0)
+    writer = ShardWriter(tmp_path, 0)
+    for name in ("aa01/1", "bb02/1"):
+        frames = rng.integers(0, 256, (60, 68, 116, 3), np.uint8)
+        wave = rng.integers(-3000, 3000, 60 * 640).astype(np.int16)
+        writer.add(StoredClip(name, "val", name, "", 60, len(wave), 25.0), [frames], wave)
+    writer.close()
+    return Store(tmp_path, ["val"])
+
+
+def test_every_fourth_case_has_the_audio_of_another_clip(store: Store, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    loaded = load(save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing()), "cpu")
+    cases = make_cases(loaded, store, {"aa": 20.0}, 8, stride=5)
+    assert [c.truth_ms is None for c in cases] == [False, False, False, True] * 2
+    assert all(c.scores.logits.shape[1] == 31 for c in cases)
+    again = make_cases(loaded, store, {"aa": 20.0}, 8, stride=5)
+    assert [c.truth_ms for c in again] == [c.truth_ms for c in cases]
+
+
+def test_the_card_keeps_what_it_said_and_gains_the_calibration(tmp_path: Path) -> None:
+    path = save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing(), {"licence": "MIT"})
+    cases = made_cases(80)
+    calibration = fit(cases)
+    write_card(path, calibration, quality(cases, calibration))
+    card = yaml.safe_load(path.with_suffix(".yaml").read_text())
+    assert card["licence"] == "MIT"
+    assert card["calibration"] == calibration.to_dict()
+    assert load(path, "cpu").calibration == calibration.to_dict()
