@@ -23,7 +23,8 @@ import scipy.signal
 import soundfile
 
 from avsync.errors import MediaError, UsageError
-from avsync.media import decoding, probe, source
+from avsync.media import probe
+from avsync.program import decoding, source
 from avsync.records import AudioStream, Media, Waveform
 from avsync.settings import (
     FFT_SAMPLES,
@@ -66,9 +67,11 @@ def waveform(media: Media, track: int | None = None) -> Waveform:
     sound = ffmpeg.input(source(media.path), copyts=None)[str(stream.index)]
     if stream.channels > 8:
         # Beyond 7.1 the channels have no common names to mix by; broadcast puts the programme first.
-        sound = sound.filter("pan", "stereo|c0=c0|c1=c1")
+        sound = sound.filter("channelmap", map="0|1", channel_layout="stereo")
     elif stream.channels > 2:
-        sound = sound.filter("aresample", ochl="stereo", center_mix_level=1, surround_mix_level=0.25)
+        # Dialogue comes from the centre: 6 dB more of it than in a mix for listening, and less from behind.
+        levels = {"center_mix_level": 1.414, "surround_mix_level": 0.25}
+        sound = sound.filter("aresample", ochl="stereo", osf="fltp", **levels)
     channels = min(2, stream.channels)
     resampling = {"async": 1, "min_hard_comp": GAP_S}
     output = sound.filter("aresample", SAMPLE_RATE, **resampling).output("pipe:", format="f32le")

@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import math
 import os
-import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import av
 import ffmpeg
-import imageio_ffmpeg
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -29,8 +23,11 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 
 from avsync.errors import MediaError
+from avsync.program import decoding, ffmpeg_path, source
 from avsync.records import AudioStream, Frame, Media, VideoStream
 from avsync.settings import DECODE_LONG_SIDE, FRAME_RATE
+
+__all__ = ["ffmpeg_path", "frame_size", "frames", "probe", "source"]
 
 MIN_SIDE = 16
 """Pixels; a smaller picture holds no face."""
@@ -41,62 +38,7 @@ MAX_FPS = Fraction(240)
 EARLY_US = 100_000
 """Microseconds that a picture is shown before its time at most: after a pause the old one stays."""
 TIE_US = 100
-"""Microseconds by which frame boundaries are moved to and fro, see `_frame_filters`."""
-PIPE_BYTES = 1 << 20
-
-
-def ffmpeg_path() -> str:
-    """The ffmpeg program: the one on PATH, else the one that the package imageio-ffmpeg carries.
-
-    Raises:
-        MediaError: there is neither.
-    """
-    found = shutil.which("ffmpeg")
-    if found:
-        return found
-    try:
-        return imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError as error:
-        raise MediaError(
-            "No ffmpeg program was found; install ffmpeg, or the Python package imageio-ffmpeg."
-        ) from error
-
-
-def source(path: Path) -> str:
-    """A file name as ffmpeg takes it literally, also when it starts with '-' or looks like a URL."""
-    return f"file:{path.absolute()}"
-
-
-@contextmanager
-def decoding(output: Any) -> Iterator[tuple[IO[bytes], Callable[[], str]]]:
-    """Run ffmpeg on an ffmpeg-python `output` that writes to `pipe:`; killed when the block is left.
-
-    Yields:
-        Its standard output, and a function that waits for its end and gives its complaint ("" if none).
-    """
-    command = ffmpeg.compile(
-        output.global_args("-nostdin", "-hide_banner", "-loglevel", "error"), cmd=ffmpeg_path()
-    )
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, pipesize=PIPE_BYTES
-        )
-        assert process.stdout is not None  # noqa: S101 - stdout=PIPE
-
-        def complaint() -> str:
-            failed = process.wait() != 0
-            log.seek(0)
-            lines = log.read(4096).decode(errors="replace").splitlines()
-            # ffmpeg prefixes "[h264 @ 0x55d0c8] ", which says nothing to a user.
-            said = [re.sub(r"^(\[[^]]*\] )+", "", line).strip(" .") for line in lines]
-            return next(filter(None, said), "ffmpeg failed without a message" if failed else "")
-
-        try:
-            yield process.stdout, complaint
-        finally:
-            process.kill()
-            process.stdout.close()
-            process.wait()
+"""Microseconds by which frame boundaries are moved to and fro, see `_nearest`."""
 
 
 # --- Probe -------------------------------------------------------------------------------

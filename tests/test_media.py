@@ -374,7 +374,7 @@ class TestStream:
             return started[-1]
 
         found = probe(bar_clip(tmp_path / "a.mp4", size=(640, 360), seconds=4))
-        monkeypatch.setattr(media.subprocess, "Popen", spy)
+        monkeypatch.setattr(subprocess, "Popen", spy)
         pictures = frames(found)
         next(iter(pictures))
         pictures.close()  # type: ignore[attr-defined]
