@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from avsync.distill.checkpoint import disk_errors, save_state
+from avsync.distill.checkpoint import save_state
+from avsync.distill.disk import disk_errors
 from avsync.distill.distributed import World, anyone, mean_over_processes, share_batch_norms, wait
 from avsync.distill.monitor import Monitor
 from avsync.distill.optim import learning_rate, make_optimizer, set_rate, update_average

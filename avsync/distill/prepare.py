@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync import audio, crops, faces, media
-from avsync.distill.checkpoint import FULL, disk_errors
+from avsync.distill.disk import FULL, disk_errors
 from avsync.distill.sources import Source, is_prepared
 from avsync.distill.store import MARGIN, SAMPLES_PER_FRAME, BrokenClip, ShardWriter, StoredClip, read_shards
 from avsync.errors import AvsyncError, MediaError, ModelError, unexpected
@@ -105,18 +105,32 @@ def _run(
     size = max(1, min(CLIPS_PER_SHARD, -(-len(missing) // (4 * workers))))
     groups = [missing[i : i + size] for i in range(0, len(missing), size)]
     done = total - len(missing)
+    with disk_errors(
+        cache, "preparation stopped: make room and run the same command, it goes on where it was"
+    ):
+        for group in _written(groups, cache, number, workers):
+            done += len(group)
+            if progress:
+                progress(done, total, group[-1].id)
+
+
+def _written(
+    groups: Sequence[Sequence[Source]], cache: Path, number: int, workers: int
+) -> Iterator[Sequence[Source]]:
+    """Each group once its shard is written."""
+    if workers == 1:
+        for i, group in enumerate(groups):
+            write_shard(group, cache, number + i)
+            yield group
+        return
     # A fresh interpreter for each worker: forking a process that has run torch or OpenCV can hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(groups)), context, initializer=_one_thread) as pool:
         jobs = {pool.submit(write_shard, group, cache, number + i): group for i, group in enumerate(groups)}
         try:
             for job in as_completed(jobs):
-                then = "preparation stopped: make room and run the same command, it goes on where it was"
-                with disk_errors(cache, then):
-                    job.result()
-                done += len(jobs[job])
-                if progress:
-                    progress(done, total, jobs[job][-1].id)
+                job.result()
+                yield jobs[job]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -13,7 +13,8 @@ import torch
 
 from avsync import __version__
 from avsync.distill import figures
-from avsync.distill.checkpoint import disk_errors, load_state
+from avsync.distill.checkpoint import load_state
+from avsync.distill.disk import disk_errors
 from avsync.distill.dense import DenseObjective
 from avsync.distill.distributed import World, share_first, wait, world
 from avsync.distill.loop import BEST, Trainer, train

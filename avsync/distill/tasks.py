@@ -34,8 +34,10 @@ class Task(Protocol):
     """`load` is a pure function of its arguments, so that a thread may run ahead and a resumed run
     sees the same inputs; `validate` gives the figures of a network, "score" the one that counts."""
 
-    objective: nn.Module
     steps: int
+
+    @property
+    def objective(self) -> nn.Module: ...
 
     def load(self, epoch: int, step: int) -> Any: ...
     def loss(self, module: nn.Module, inputs: Any) -> Losses: ...
