@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import secrets
@@ -11,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from avsync import packets
 from avsync.errors import CannotTell, MediaError, UsageError
@@ -255,6 +258,7 @@ def _run(planned: Plan, before: Contents, temporary: Path, progress: Progress | 
         except BaseException:
             process.kill()
             raise
+    _show(progress, before, math.inf, 0.0, 0.5)
     if process.returncode:
         raise MediaError(_complaint(planned, log, process.returncode))
 
@@ -272,7 +276,7 @@ def _complaint(planned: Plan, log: Sequence[str], code: int) -> str:
     if "No space left" in text or "File too large" in text or code < 0:
         why = next((f for f in ("No space left on device", "File too large") if f in text), f"signal {-code}")
         return _unwritable(planned.dst, why)
-    first = next(filter(None, said), "it gave no message")
+    first = next(filter(None, said), "it gave no message").split(". ")[0]
     if "not currently supported in container" in text or "Could not write header" in text:
         return (
             f"{planned.dst.suffix} cannot hold the streams of {planned.src.name} ({first}); "
@@ -309,7 +313,7 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
         )
         picture_moved_s = _check_shift(planned, pairs)
         packets.check_chapters(before.chapters, after.chapters, picture_moved_s)
-        _check_whole(planned, before, after)
+        _check_whole(planned, before, after, pairs)
     except DifferentError as error:
         raise MediaError(
             f"The copy of {planned.src.name} failed its check and is not kept, because {error}; "
@@ -339,7 +343,9 @@ def _check_shift(planned: Plan, pairs: Sequence[tuple[Packets, Packets]]) -> flo
     return picture
 
 
-def _check_whole(planned: Plan, before: Contents, after: Contents) -> None:
+def _check_whole(
+    planned: Plan, before: Contents, after: Contents, pairs: Sequence[tuple[Packets, Packets]]
+) -> None:
     """Raises DifferentError when the picture is turned or scaled otherwise, or the stored length is off."""
     old, new = probe(planned.src).video, probe(after.path).video
     look = [v and (v.width, v.height, v.rotation_deg) for v in (old, new)]
@@ -347,6 +353,8 @@ def _check_whole(planned: Plan, before: Contents, after: Contents) -> None:
         raise DifferentError(f"its picture would show as {look[1]}, not {look[0]}")
     # MPEG streams store no length; it is guessed from the last packets.
     if "mpeg" not in before.container and before.duration_s and after.duration_s:
+        # What a broken source says of its length may be far more than it holds.
+        shortest = max(np.nanmax(p.times_s, initial=0.0) for _, p in pairs) - after.start_s - DURATION_SLACK_S
         longest = before.duration_s + abs(planned.offset_ms) / 1000 + DURATION_SLACK_S
-        if not before.duration_s - DURATION_SLACK_S <= after.duration_s <= longest:
+        if not shortest <= after.duration_s <= longest:
             raise DifferentError(f"it lasts {after.duration_s:.1f} s instead of {before.duration_s:.1f} s")

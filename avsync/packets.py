@@ -155,6 +155,8 @@ def read_packets(file: Contents, progress: Callable[[float], None] | None = None
                 tally.times.append((_seconds(packet.pts, packet), _seconds(packet.dts, packet)))
                 if progress and len(tally.times) % 256 == 0 and packet.dts is not None:
                     progress(tally.times[-1][1] - file.start_s)
+        if progress:
+            progress(file.duration_s or 0.0)
     except (FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{file.path} breaks off ({error}); copy or record it again.") from error
     return tuple(

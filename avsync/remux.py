@@ -164,8 +164,8 @@ def _shifts(
 
 
 def _is_cut(file: Contents) -> bool:
-    """Whether an edit list hides the first pictures. ffmpeg starts such a picture on a whole frame, so a delay
-    of it would be rounded; the audio is cut to the sample."""
+    """Whether an edit list hides the first pictures. ffmpeg starts such a picture on a whole frame, so
+    a delay of it would be rounded; the audio is cut to the sample."""
     with av.open(source(file.path)) as container:
         pictures = [s for s in container.streams.video if not file.streams[s.index].cover]
         return any(p.is_discard for _, p in zip(range(8), container.demux(pictures), strict=False))
@@ -176,7 +176,7 @@ def _fine(file: Contents, moved: Sequence[int]) -> bool:
 
 
 def _input(file: Contents, shift_s: float) -> list[str]:
-    missing_times = ["-fflags", "+genpts"] if file.container == "avi" else []
+    missing_times = ["-fflags", "+genpts"] if file.container in ("avi", "mpeg") else []
     shift = ["-itsoffset", f"{shift_s:.6f}".rstrip("0").rstrip(".")] if round(shift_s, 6) else []
     return [*missing_times, *shift, "-i", source(file.path)]
 

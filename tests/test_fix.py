@@ -152,9 +152,8 @@ def make_rich_mp4(path: Path) -> None:
     run_ffmpeg(
         *sideways,
         *text_inputs(path.parent)[4:],
-        *lavfi(beep(1000)),
-        *("-map", "0:v", "-map", "5", "-map", "2", "-map", "1", "-map", "4:v", "-map_metadata", "3"),
-        *("-map_chapters", "3", "-c:v", "copy", "-c:a", "aac", "-c:s", "mov_text", *TITLES),
+        *("-map", "0:v", "-map", "1", "-map", "3", "-map", "2", "-map", "5:v", "-map_metadata", "4"),
+        *("-map_chapters", "4", "-c:v", "copy", "-c:a", "aac", "-c:s", "mov_text", *TITLES),
         *("-disposition:v:1", "attached_pic", "-movflags", "+faststart", path),
     )
 
@@ -660,14 +659,24 @@ def test_any_name_is_taken_literally(
 # --- Bad sources and offsets -------------------------------------------------------------
 
 
-def test_a_truncated_source_is_refused(made, tmp_path: Path) -> None:
-    for name in ("plain.mp4", "fast.mp4"):
-        content = made(name).read_bytes()
-        (tmp_path / "in.mp4").write_bytes(content[: len(content) * 2 // 3])
-        with pytest.raises(MediaError) as error:
-            shift(tmp_path / "in.mp4", tmp_path / "out.mp4", 120)
-        one_sentence(error)
-        assert names(tmp_path) == ["in.mp4"]
+def test_a_source_without_its_index_is_refused(made, tmp_path: Path) -> None:
+    content = made("plain.mp4").read_bytes()
+    (tmp_path / "in.mp4").write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(MediaError) as error:
+        shift(tmp_path / "in.mp4", tmp_path / "out.mp4", 120)
+    one_sentence(error)
+    assert names(tmp_path) == ["in.mp4"]
+
+
+@pytest.mark.parametrize("name", ["fast.mp4", "plain.mkv", "plain.ts"])
+def test_of_a_source_that_breaks_off_all_that_is_there_is_kept(made, tmp_path: Path, name: str) -> None:
+    content = made(name).read_bytes()
+    src, dst = tmp_path / f"in{Path(name).suffix}", tmp_path / f"out{Path(name).suffix}"
+    src.write_bytes(content[: len(content) * 4 // 5])
+    shift(src, dst, 120)
+    assert sync_ms(dst) - sync_ms(src) == pytest.approx(120, abs=1)
+    old, new = (packets.read_packets(packets.contents(path)) for path in (src, dst))
+    assert [(p.count, p.digest) for p in new] == [(p.count, p.digest) for p in old]
 
 
 def test_both_picture_and_sound_are_needed(tmp_path: Path) -> None:
