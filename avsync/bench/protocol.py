@@ -44,6 +44,19 @@ def protocol_hits(logits: npt.ArrayLike, frames_k: int) -> npt.NDArray[np.bool_]
     return np.abs(best - PROTOCOL_RADIUS) <= TOLERATED_FRAMES
 
 
+def existing_hits(logits: npt.ArrayLike, frames_k: int) -> npt.NDArray[np.bool_]:
+    """(n,): as `protocol_hits`, but each candidate is averaged over the rows in which it exists.
+
+    In a clip about as long as the search, the published -1000 of a missing candidate drags its whole
+    average down, so that the middle wins by default; here a missing one says nothing."""
+    rows = np.asarray(logits, np.float64)
+    exists = np.isfinite(rows)
+    counts = protocol_average(exists.astype(np.float64), frames_k)
+    sums = protocol_average(np.where(exists, rows, 0.0), frames_k)
+    best = np.where(counts > 0, sums / np.maximum(counts, 1e-12), -np.inf).argmax(axis=1)
+    return np.abs(best - PROTOCOL_RADIUS) <= TOLERATED_FRAMES
+
+
 def protocol_accuracy(clips: Sequence[npt.ArrayLike], frames_k: int) -> float:
     """Share (0..1) of windows that are right: the mean over a clip's windows, then over clips.
 

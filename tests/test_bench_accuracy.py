@@ -1,0 +1,61 @@
+"""The published protocol on prepared clips, with intervals over clips."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avsync.bench.accuracy import ClipResult, evaluate, summarise
+from avsync.bench.protocol import existing_hits, protocol_hits
+from avsync.distill.store import ShardWriter, Store, StoredClip
+from avsync.model import Dims, VocaLiST
+from avsync.weights import Preprocessing, load, save
+
+TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
+
+
+def test_missing_candidates_say_nothing_where_the_protocol_lets_the_middle_win() -> None:
+    rng = np.random.default_rng(0)
+    n = 26
+    logits = rng.standard_normal((n, 31))
+    logits[:, 20] += 8  # five frames away from the truth, wherever it exists
+    position = np.arange(n)[:, None] + np.arange(-15, 16)
+    logits[(position < 0) | (position >= n)] = np.nan
+    wrong = np.isfinite(logits[:, 20])
+    assert not existing_hits(logits, 5)[wrong].any()
+    assert existing_hits(logits, 15)[wrong].mean() < 0.2
+    assert protocol_hits(logits, 15)[wrong].mean() > existing_hits(logits, 15)[wrong].mean()
+
+
+def test_with_all_candidates_present_both_ways_agree() -> None:
+    logits = np.random.default_rng(1).standard_normal((40, 31))
+    for k in (5, 9, 15):
+        np.testing.assert_array_equal(existing_hits(logits, k), protocol_hits(logits, k))
+
+
+def test_every_clip_is_evaluated_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    writer = ShardWriter(tmp_path, 0)
+    for name, frames in (("aa01/1", 40), ("bb01/1", 6), ("cc01/1", 5)):
+        pictures = rng.integers(0, 256, (frames, 68, 116, 3), np.uint8)
+        wave = rng.integers(-3000, 3000, frames * 640).astype(np.int16)
+        writer.add(StoredClip(name, "test", name, "", frames, len(wave), 25.0), [pictures], wave)
+    writer.close()
+    torch.manual_seed(0)
+    loaded = load(save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing()), "cpu")
+    results = evaluate(loaded, Store(tmp_path, ["test"]))
+    assert [(r.id, r.windows, r.source) for r in results] == [("aa01/1", 35, "aa"), ("bb01/1", 1, "bb")]
+
+
+def test_the_interval_is_over_clips() -> None:
+    def clip(share: float, offset: float | None) -> ClipResult:
+        return ClipResult("aa/1", 10, (share,) * 6, (share,) * 6, offset, 0.9, 3.0)
+
+    row = summarise([clip(1.0, 10.0)] * 50 + [clip(0.0, 300.0)] * 25 + [clip(0.0, None)] * 25)
+    mean, low, high = row["window_accuracy"]["5"]
+    assert mean == 50.0
+    assert low == pytest.approx(40, abs=3)
+    assert high == pytest.approx(60, abs=3)
+    assert row["whole_clip_accuracy"][0] == 50.0
+    assert row["median_error_ms"] == 10.0
