@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avsync import __version__
+from avsync.bench.cli import bench
 from avsync.cli_models import app as models_app
 from avsync.cli_options import (
     Audio,
@@ -33,6 +34,7 @@ from avsync.cli_options import (
     Workers,
 )
 from avsync.console import console, emit, guarded
+from avsync.distill.cli import distill, train
 from avsync.errors import EXIT_ERROR, EXIT_IN_SYNC, AvsyncError, UsageError
 from avsync.settings import DEFAULT_MODEL, MAX_OFFSET_MS, CheckOptions
 
@@ -326,6 +328,10 @@ def demo(
         return EXIT_IN_SYNC
     emit("The known error was not found or not mended; the model is not fit for use.\n")
     return EXIT_ERROR
+
+
+for command in (distill, train, bench):
+    app.command()(command)
 
 
 def _version(asked: bool) -> None:
