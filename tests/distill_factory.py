@@ -11,9 +11,9 @@ import soundfile
 
 from avsync.distill.store import REGION, SAMPLES_PER_FRAME, ShardWriter, StoredClip
 
-TINY = {"channels": [8, 8, 8, 8, 16], "d_model": 16, "heads": 2, "layers": 4}
+TINY = {"channels": [2, 2, 4, 4, 16], "d_model": 16, "heads": 2, "layers": 4}
 """Dims of a student that trains in seconds."""
-TINY_TEACHER = {"channels": [8, 8, 8, 8, 24], "d_model": 24, "heads": 2, "layers": 4}
+TINY_TEACHER = {"channels": [2, 2, 4, 4, 24], "d_model": 24, "heads": 2, "layers": 4}
 SHARED = {"front_end": "frame2d", **TINY}
 FAST = {"batch": 4, "epochs": 2, "log_steps": 1, "validation_draws": 2, "schedule": "constant", "lr": 1e-3,
         "warmup_epochs": 0}  # fmt: skip

@@ -8,14 +8,12 @@ bell round the true shift, so that a shift by part of a frame is a target too.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from avsync.distill.augment import (
     NONE,
@@ -29,13 +27,15 @@ from avsync.distill.augment import (
 from avsync.distill.inputs import Bytes, Reader, columns_samples, cut, first_column, log_mels, scaled
 from avsync.distill.recipe import Dense, Recipe
 from avsync.distill.store import SAMPLES_PER_FRAME
-from avsync.model import VocaLiST
+from avsync.model import ContrastHead, VocaLiST
 from avsync.scores import pair_logits
 from avsync.settings import FRAME_MS, WINDOW_FRAMES, WINDOW_MELS
 
 IntArray = npt.NDArray[np.int64]
-MAX_SHARPNESS = 50.0
-"""Largest factor of the cosine similarity; beyond it single windows would rule the loss."""
+NEAR_TRUTH = 0.01
+"""Candidates with a larger share of the target are always kept."""
+HARD = 5
+"""Of the candidates drawn for an anchor, so many are those most like the picture by the embeddings."""
 
 
 @dataclass(frozen=True)
@@ -115,32 +115,21 @@ def dense_inputs(raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augme
     return DenseBatch(pictures[shown], cut_mels, windows, runs.shift_ms / FRAME_MS)
 
 
-class Contrast(nn.Module):
-    """Pooled embeddings of unit length for pictures and sounds, and how sharply they are compared."""
-
-    def __init__(self, width: int, size: int) -> None:
-        super().__init__()
-        self.visual = _embedding(WINDOW_FRAMES * width, size)
-        self.audio = _embedding(WINDOW_MELS * width, size)
-        self.sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
-
-    def forward(self, visual: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, 5, d) and (m, 16, d) tokens -> (n, size) and (m, size), the sharpness in the first."""
-        scale = self.sharpness.exp().clamp(max=MAX_SHARPNESS)
-        return scale * F.normalize(self.visual(visual), dim=-1), F.normalize(self.audio(audio), dim=-1)
-
-
-def _embedding(width: int, size: int) -> nn.Sequential:
-    return nn.Sequential(nn.Flatten(), nn.Linear(width, 2 * size), nn.ReLU(), nn.Linear(2 * size, size))
-
-
 class DenseObjective(nn.Module):
     """The network with its contrast head; the forward pass gives the losses."""
 
     def __init__(self, student: VocaLiST, recipe: Recipe) -> None:
         super().__init__()
         self.student, self.recipe = student, recipe
-        self.contrast = Contrast(student.dims.d_model, recipe.dense.embedding)
+        shape = (student.dims.d_model, recipe.dense.embedding)
+        self.auxiliary = ContrastHead(*shape) if student.contrast is None else None
+
+    def embeddings(self, visual: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Visual and audio tokens -> (n, size) and (m, size) embeddings whose products are the similarities:
+        the network's own contrast head, or one that serves training only."""
+        head = self.student.contrast or self.auxiliary
+        assert head is not None  # noqa: S101 (one of the two exists)
+        return head.embed_visual(visual), head.embed_audio(audio)
 
     def tokens(self, batch: DenseBatch) -> tuple[Tensor, Tensor]:
         """Visual (windows, 5, d) and audio (windows, 16, d) tokens, each frame and mel encoded once."""
@@ -161,11 +150,13 @@ class DenseObjective(nn.Module):
         visual, audio = self.tokens(batch)
         near = neighbours(batch, dense)
         pictures = neighbours(batch, dense, of_sounds=True)
-        seen, heard = self.contrast(visual, audio)
+        seen, heard = self.embeddings(visual, audio)
         losses = {"contrast": contrast_loss(seen, heard, near, pictures)}
         total = losses["contrast"] if anchors is None else dense.contrast * losses["contrast"]
         if anchors is not None:
-            chosen = near.at(anchors)
+            with torch.no_grad():
+                likeness = near.at(anchors).gather(seen[anchors] @ heard.T)
+            chosen = taught(near.at(anchors), likeness, dense)
             rows, columns = np.nonzero(chosen.index >= 0)
             scores = pair_logits(self.student, visual[anchors], audio, rows, chosen.index[rows, columns])
             losses["shifts"] = shift_loss(scores, rows, columns, chosen)
@@ -184,6 +175,36 @@ class Neighbours:
     def at(self, rows: IntArray) -> Neighbours:
         """Only these windows."""
         return Neighbours(self.index[rows], self.target[rows])
+
+    def gather(self, table: Tensor) -> npt.NDArray[np.float32]:
+        """(n, windows) numbers of every window -> those of the candidates (n, 2 * radius + 1), -inf where
+        there is none."""
+        picked = np.take_along_axis(table.float().cpu().numpy(), self.index.clip(0), 1)
+        return np.where(self.index >= 0, picked, -np.inf).astype(np.float32)
+
+
+def taught(near: Neighbours, likeness: npt.NDArray[np.float32], dense: Dense) -> Neighbours:
+    """`near` with fewer candidates (those by the truth, the ones most like the picture, some at random)
+    and with targets that lean towards what the embeddings already tell.
+
+    likeness: (n, 2 * radius + 1), the embeddings' similarity, -inf where there is no candidate."""
+    keep = near.index >= 0
+    if dense.candidates:
+        rng = np.random.default_rng(int(near.index.max(initial=0)) + len(near.index))
+        order = np.where(near.target > NEAR_TRUTH, 2.0, rng.random(near.index.shape))
+        hardest = np.argsort(-likeness, axis=1)[:, :HARD]
+        np.put_along_axis(order, hardest, 1.5, axis=1)
+        rank = np.argsort(np.argsort(-np.where(keep, order, -1.0), axis=1), axis=1)
+        keep &= rank < dense.candidates
+    target = near.target * keep
+    if dense.self_teaching:
+        top = likeness.max(axis=1, keepdims=True, where=keep, initial=-np.inf)
+        share = np.exp(np.where(keep, likeness - top, -np.inf))
+        share /= np.maximum(share.sum(axis=1, keepdims=True), 1e-12)
+        target = (1 - dense.self_teaching) * target / np.maximum(target.sum(1, keepdims=True), 1e-12)
+        target = target + dense.self_teaching * share
+    target = target / np.maximum(target.sum(axis=1, keepdims=True), 1e-12)
+    return Neighbours(np.where(keep, near.index, -1), target.astype(np.float32))
 
 
 def neighbours(batch: DenseBatch, dense: Dense, *, of_sounds: bool = False) -> Neighbours:

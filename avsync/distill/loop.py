@@ -113,7 +113,15 @@ class Trainer:
         self.progress = Progress(**state["progress"])
 
     def save(self) -> None:
-        """Write the checkpoint to resume from (the first process only)."""
+        """Write the checkpoint to resume from (the first process only).
+
+        Raises TrainingError rather than replace a good checkpoint by one that holds no numbers.
+        """
+        if not all(bool(torch.isfinite(p).all()) for p in self.task.objective.parameters()):
+            raise TrainingError(
+                f"The weights are no numbers any more after step {self.progress.done}, so training stopped; "
+                f"start again with a lower lr or with clip_norm; {self.folder} keeps the last good checkpoint."
+            )
         if self.world.first:
             save_state(self.folder, self.state())
 

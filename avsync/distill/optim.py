@@ -12,7 +12,7 @@ from avsync.distill.recipe import Recipe
 
 FINAL_SHARE = 0.03
 """Of the learning rate, what the cosine schedule ends at."""
-FRONT_ENDS = ("vid_prenet", "aud_prenet", "vid_mixer", "contrast")
+FRONT_ENDS = ("vid_prenet", "aud_prenet", "vid_mixer", "contrast", "auxiliary")
 """Parts whose learning rate `dense.front_lr` scales."""
 
 

@@ -39,7 +39,9 @@ class Dense:
     A clip gives up to `frames` frames. `anchors` windows of it are scored by the encoders against every
     audio window within `radius` (0: only the embeddings learn, at a fraction of the cost);
     `contrast` is the weight of the cosine similarity of `embedding` numbers between all windows, which
-    trains the front-ends. The target is a bell of `sigma` frames round the true shift.
+    trains the front-ends (the network's own, where it has one). `candidates`: so many of an anchor's audio
+    windows are scored, hard ones first (0: all). `self_teaching` (0..1) is the embeddings' share in what
+    the encoders are taught. The target is a bell of `sigma` frames round the true shift.
     `front_lr` is the front-ends' share of the learning rate. `min_clip_windows`: shorter clips are left out.
     """
 
@@ -49,6 +51,8 @@ class Dense:
     sigma: float = 0.6
     contrast: float = 0.5
     embedding: int = 256
+    candidates: int = 0
+    self_teaching: float = 0.0
     front_lr: float = 0.1
     min_clip_windows: int = 8
 

@@ -14,8 +14,8 @@ import torch
 from avsync import __version__
 from avsync.distill import figures
 from avsync.distill.checkpoint import load_state
-from avsync.distill.disk import disk_errors
 from avsync.distill.dense import DenseObjective
+from avsync.distill.disk import disk_errors
 from avsync.distill.distributed import World, share_first, wait, world
 from avsync.distill.loop import BEST, Trainer, train
 from avsync.distill.monitor import Monitor, read_metrics
@@ -195,7 +195,7 @@ def _trainer(
         objective = PairObjective(student, recipe, teacher.model.dims if teacher else None).to(device)
         _initialise(objective, recipe)
         task = PairTask(recipe, objective, *stores, teacher, device, at)
-    card = {
+    card: dict[str, Any] = {
         "avsync": __version__,
         "objective": recipe.objective,
         "method": recipe.method,

@@ -67,23 +67,3 @@ def draw_pairs(
 def validation_pairs(windows: IntArray, per_clip: int) -> Pairs:
     """The same pairs every time: `per_clip` of each clip, half of them in sync."""
     return draw_pairs(windows, per_clip * len(windows), seed=VALIDATION_SEED, epoch=0)
-
-
-class Spans(NamedTuple):
-    """Runs of consecutive windows: clip number, first window, both int64 (n,)."""
-
-    clips: IntArray
-    start: IntArray
-
-    def part(self, start: int, stop: int) -> Spans:
-        """Spans start..stop."""
-        return Spans(self.clips[start:stop], self.start[start:stop])
-
-
-def draw_spans(windows: IntArray, length: int, count: int, *, seed: int, epoch: int) -> Spans:
-    """`count` runs of `length` windows for the dense objective; clips are chosen in proportion to
-    their length, so that every second of speech counts alike."""
-    rng = np.random.default_rng([seed, epoch])
-    room = np.maximum(windows - length + 1, 1)
-    clips = rng.choice(len(windows), count, p=windows / windows.sum()).astype(np.int64)
-    return Spans(clips, rng.integers(0, room[clips]))

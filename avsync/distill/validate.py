@@ -86,7 +86,7 @@ def similarities(
         frames = np.array([windows + WINDOW_FRAMES - 1], np.int64)
         runs = Runs(np.array([number]), one, frames, one + 1, one, one)
         batch = dense_inputs(fetch_runs(source, runs), runs, np.random.default_rng(0), NONE)
-        seen, heard = objective.contrast(*objective.tokens(batch))
+        seen, heard = objective.embeddings(*objective.tokens(batch))
         index = neighbours(batch, objective.recipe.dense).index
         similarity = (seen @ heard.T).float().cpu().numpy()
         yield np.where(index >= 0, np.take_along_axis(similarity, index.clip(0), 1), np.nan)

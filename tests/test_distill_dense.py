@@ -1,0 +1,155 @@
+"""Dense supervision: windows, candidates and targets lie where the sound really is."""
+
+import numpy as np
+import pytest
+import torch
+from distill_factory import SHARED, TINY, made_cache
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avsync.distill import dense
+from avsync.distill.augment import NONE, Augment
+from avsync.distill.dense import DenseBatch, DenseObjective, Runs, neighbours
+from avsync.distill.inputs import Streamed, pair_bytes, pair_inputs
+from avsync.distill.recipe import Dense, recipe_from
+from avsync.distill.store import Store
+from avsync.distill.tasks import delay_of, shares
+from avsync.model import VocaLiST
+
+CPU = torch.device("cpu")
+NOTHING = torch.empty(0)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(made_cache(tmp_path_factory.mktemp("cache"), {"train": [20, 33, 26]}))
+
+
+def whole_runs(clips, start, lengths, shift_ms=0.0):
+    n = len(clips)
+    return Runs(
+        np.array(clips),
+        np.array(start, float),
+        np.array(lengths),
+        np.ones(n),
+        np.zeros(n),
+        np.full(n, shift_ms),
+    )
+
+
+def batch_of(store, runs, amount=NONE):
+    rng = np.random.default_rng(0)
+    return dense.dense_inputs(dense.fetch_runs(Streamed(store, CPU), runs), runs, rng, amount)
+
+
+def test_runs_hold_the_same_windows_as_pairs_do(store):
+    batch = batch_of(store, whole_runs([1, 0], [5, 10], [12, 9]))
+    assert batch.windows.tolist() == [8, 5]
+    clips = np.repeat([1, 0], batch.windows)
+    starts = np.concatenate([5 + np.arange(8), 10 + np.arange(5)])
+    mouths, mels = pair_inputs(pair_bytes(Streamed(store, CPU), clips, starts, starts))
+    torch.testing.assert_close(batch.mouths[dense.window_frames(batch.windows)], mouths)
+    # Frames 5 and 10 begin whole cycles of five frames, sixteen columns: the grids agree.
+    torch.testing.assert_close(batch.mels, mels[:, 0], rtol=0, atol=2e-4)
+
+
+def test_a_sound_delayed_by_a_frame_lies_one_frame_later(store):
+    plain, late = (batch_of(store, whole_runs([1], [5], [20], shift)) for shift in (0.0, 200.0))
+    assert late.true.tolist() == [5.0]
+    torch.testing.assert_close(late.mels[5:], plain.mels[:-5], rtol=0, atol=2e-4)
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.floats(-1, 1), st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_candidates_belong_to_the_same_run_and_targets_peak_at_the_truth(windows, true, of_sounds):
+    counts = np.array(windows)
+    batch = DenseBatch(NOTHING, NOTHING, counts, np.full(len(counts), true))
+    near = neighbours(batch, Dense(radius=3), of_sounds=of_sounds)
+    run = np.repeat(np.arange(len(counts)), counts)
+    np.testing.assert_allclose(near.target.sum(1), 1, atol=1e-5)
+    for window, row in enumerate(near.index):
+        there = row >= 0
+        assert row[3] == window
+        assert (run[row[there]] == run[window]).all()
+        assert (near.target[window, ~there] == 0).all()
+        assert set(row[there]) == {
+            w for w in range(len(run)) if run[w] == run[window] and abs(w - window) <= 3
+        }
+        step = -1 if of_sounds else 1
+        assert (np.diff(row[there]) == step).all()
+
+
+def test_the_contrast_is_low_when_each_picture_finds_its_sound():
+    batch = DenseBatch(NOTHING, NOTHING, np.array([9]), np.array([0.0]))
+    settings_ = Dense(radius=4, sigma=0.2)
+    views = neighbours(batch, settings_), neighbours(batch, settings_, of_sounds=True)
+    embedding = torch.eye(9)
+    right = dense.contrast_loss(30 * embedding, embedding, *views)
+    wrong = dense.contrast_loss(30 * embedding, embedding.roll(2, 0), *views)
+    assert right < 0.01
+    assert wrong > 10
+
+
+def test_shift_loss_reads_the_pairs_in_their_places():
+    batch = DenseBatch(NOTHING, NOTHING, np.array([6]), np.array([1.0]))
+    near = neighbours(batch, Dense(radius=2, sigma=0.1)).at(np.array([2, 5]))
+    rows, columns = np.nonzero(near.index >= 0)
+    scores = torch.where(torch.from_numpy(columns) == 3, 20.0, 0.0)
+    scores[-1] = 20.0  # window 5 has no later sound: its nearest is at shift 0
+    assert dense.shift_loss(scores, rows, columns, near) < 0.01
+    assert dense.shift_loss(-scores, rows, columns, near) > 5
+
+
+@pytest.mark.parametrize("dims", [TINY, SHARED], ids=["clip3d", "frame2d"])
+@pytest.mark.parametrize("anchors", [0, 2])
+def test_both_front_ends_learn_from_both_losses(store, dims, anchors):
+    torch.manual_seed(0)
+    recipe = recipe_from(
+        {
+            "objective": "dense",
+            "method": "bce",
+            "student": dims,
+            "dense": {"anchors": anchors, "embedding": 8, "radius": 4},
+        }
+    )
+    objective = DenseObjective(VocaLiST(recipe.student), recipe)
+    runs = whole_runs([0, 1], [0, 3], [9, 14])
+    batch = batch_of(store, runs, Augment())
+    total, losses = objective(batch, dense.draw_anchors(np.random.default_rng(0), batch.windows, anchors))
+    total.backward()
+    assert set(losses) == ({"contrast", "shifts"} if anchors else {"contrast"})
+    learned = {
+        name.split(".")[1] for name, p in objective.named_parameters() if p.grad is not None and p.grad.any()
+    }
+    assert {"vid_prenet", "aud_prenet"} <= learned
+    assert ("av_transformer" in learned) == bool(anchors)
+
+
+def test_runs_are_drawn_inside_their_clips_at_any_speed():
+    frames, share = np.array([12, 40]), np.array([0.5, 0.5])
+    rng = np.random.default_rng(0)
+    runs = dense.draw_runs(rng, frames, share, np.array([0.0, 20.0]), 500, 30, Augment())
+    last = runs.start + (runs.lengths - 1) * runs.speed
+    assert (runs.start >= 0).all()
+    assert (last <= frames[runs.clips] - 1 + 1e-6).all()
+    assert (np.abs(runs.shift_ms) <= 20).all()
+    assert (runs.delay_ms == np.where(runs.clips == 1, 20, 0)).all()
+    usual = runs.speed == 1
+    assert 0.5 < usual.mean() < 0.9
+    assert (runs.start[usual] % 1 == 0).all()
+
+
+def test_balance_damps_the_share_of_long_speakers(store):
+    by_length, balanced = shares(store, 0.0), shares(store, 1.0)
+    assert by_length.sum() == pytest.approx(1)
+    np.testing.assert_allclose(by_length, store.windows / store.windows.sum())
+    speaker = np.array([clip.id.split("/")[0] for clip in store.clips])
+    totals = [balanced[speaker == name].sum() for name in set(speaker)]
+    np.testing.assert_allclose(totals, 1 / len(totals))
+
+
+def test_the_longest_fitting_name_gives_a_clips_delay(store):
+    clip = store.clips[0]
+    assert delay_of(clip, {"tr": 20.0, clip.id: -5.0, "zz": 1.0}) == -5.0
+    assert delay_of(clip, {"tr": 20.0}) == 20.0
+    assert delay_of(clip, {"zz": 1.0}) is None
