@@ -59,9 +59,10 @@ def write_demo(
     """
     _validate(duration_s, fps, size)
     target = Path(path)
-    track = demo_speech.speak(seed, duration_s + max(0.0, offset_ms / 1000))
-    samples = _shifted(demo_voice.voice(track, float(track.edges_s[-1]), seed), offset_ms, duration_s)
-    frames = _frames(track, seed, duration_s, fps, size)
+    heard_s = duration_s + max(0.0, offset_ms / 1000)
+    voice = demo_voice.voice(demo_speech.speak(seed, heard_s), heard_s, seed)
+    samples = _shifted(voice, offset_ms, duration_s)
+    frames = _frames(demo_speech.speak(seed, duration_s), seed, duration_s, fps, size)
     try:
         with tempfile.TemporaryDirectory(prefix=".avsync-demo-", dir=target.parent) as folder:
             sound, clip = Path(folder, "sound.wav"), Path(folder, "clip.mp4")
@@ -109,8 +110,9 @@ def _encode(
     frames: Iterator[npt.NDArray[np.uint8]], size: int, fps: Fraction, sound: Path, clip: Path
 ) -> None:
     command = [
-        ffmpeg_path(), "-v", "error", "-nostdin", "-f", "rawvideo", "-pix_fmt", "rgb24",
-        "-s", f"{size}x{size}", "-r", str(fps), "-i", "pipe:0", "-i", f"file:{sound.absolute()}", "-map", "0:v", "-map", "1:a",
+        ffmpeg_path(), "-v", "error", "-nostdin",
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size}x{size}", "-r", str(fps), "-i", "pipe:0",
+        "-i", f"file:{sound.absolute()}", "-map", "0:v", "-map", "1:a",
         "-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p",
         "-c:a", "aac", "-b:a", "96k", "-movflags", "+faststart", f"file:{clip.absolute()}",
     ]  # fmt: skip

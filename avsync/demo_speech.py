@@ -14,9 +14,11 @@ from scipy.ndimage import gaussian_filter1d
 
 Signal = npt.NDArray[np.float64]
 
+TAIL_S = 0.6
+"""A track goes on this long after it is needed, so that what follows a sound can shape it."""
 CONTROL_HZ = 400
 """Steps per second of everything that speech moves."""
-LEAD_S = 0.02
+LEAD_S = 0.045
 """The mouth takes a shape this long before its sound is at its fullest, as people's do."""
 
 
@@ -91,8 +93,8 @@ WORDS: dict[str, list[str]] = {
         "start": "p 'uh t, b r 'ih ng, m 'uw v, k 'iy p, sh 'ow, f 'ay n d, w 'aa sh, hh 'ow l d",
         "article": "dh ax, ax, m ay, aw er, dh 'ae t",
         "colour": "b l 'uw, w 'ay t, b l 'ae k, p 'er p ax l, s 'ao f t, w 'ao r m",
-        "thing": "b 'aa k s, w 'ih n d ow, m 'aw n t ax n, f 'aa dh er, t 'ey b ax l, "
-        "p 'iy p ax l, m 'uw v iy, b 'ey b iy, f 'ae m ax l iy, p 'ow s t m ax n, s 'ah m er, v 'ao y s, b 'ah t er f l ay",
+        "thing": "b 'aa k s, w 'ih n d ow, m 'aw n t ax n, f 'aa dh er, t 'ey b ax l, p 'iy p ax l, "
+        "m 'uw v iy, b 'ey b iy, f 'ae m ax l iy, p 'ow s t m ax n, s 'ah m er, v 'ao y s, b 'ah t er f l ay",
         "where": "b 'ay, f r 'ah m, b ax f 'ao r, ax b 'ah v, b ax l 'ow, b ax s 'ay d",
         "when": "n 'aw, p l 'iy z, t ax m 'aa r ow, m 'eh n iy t 'ay m z, f ax r 'eh v er",
     }.items()
@@ -146,7 +148,7 @@ def speak(seed: int, duration_s: float) -> Track:
     """Made-up sentences, with pauses, of at least `duration_s`; one seed's tracks all start alike."""
     rng = np.random.default_rng((seed, 1))
     spoken = [("_", 0.35, 1.0)]
-    while sum(length for _, length, _ in spoken) < duration_s + 0.3:
+    while sum(length for _, length, _ in spoken) < duration_s + TAIL_S:
         spoken += _phrase(PHRASES[rng.integers(len(PHRASES))], rng)
         spoken.append(("_", rng.uniform(0.18, 0.5), 1.0))
     names, lengths, stress = zip(*spoken, strict=True)
@@ -176,8 +178,8 @@ def is_vowel(name: str) -> bool:
 
 
 def pose(track: Track, times_s: Signal, seed: int) -> Pose:
-    """The face of someone who says `track`, at the given instants."""
-    grid = np.arange(0, times_s[-1] + 0.1, 1 / CONTROL_HZ)
+    """The face of someone who says `track`, at instants within it."""
+    grid = np.arange(0, track.edges_s[-1], 1 / CONTROL_HZ)
     jaw, lips, spread, shut = _mouth(track, grid)
     blink, roll, zoom, sway, nod = _head(grid, seed)
     nod = nod + 0.8 * gaussian_filter1d(jaw, 0.12 * CONTROL_HZ)
@@ -201,7 +203,7 @@ def _mouth(track: Track, grid: Signal) -> tuple[Signal, Signal, Signal, Signal]:
     for name, a, b in zip(track.names, start, end, strict=True):
         if name in LIPS_SHUT:
             outside = np.maximum(a - grid, grid - b)
-            shut = np.maximum(shut, 1 - ease(outside / 0.05))
+            shut = np.maximum(shut, 1 - ease(outside / 0.035))
     return curves[0], np.clip(curves[1], 0, None) * (1 - shut), curves[2], shut
 
 
