@@ -137,6 +137,7 @@ class TestSeek:
             ("one-key-frame.mp4", (*X264, "-bf", "2")),
             ("short-gop.ts", (*X264, "-bf", "2", "-g", "30")),
             ("one-key-frame.ts", (*X264, "-bf", "2")),
+            ("next-key-frame-too-late.ts", (*X264, "-bf", "2", "-g", "125")),
             ("a.mpg", (*MPEG2, "-bf", "2")),
             ("a.mkv", (*X264, "-bf", "3", "-g", "50")),
             ("a.webm", VP8),
