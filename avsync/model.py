@@ -322,6 +322,9 @@ class VocaLiST(nn.Module):
         self.fc = nn.Linear(dims.d_model, dims.d_model)
         self.classifier = nn.Linear(dims.d_model, 1)
         self.contrast = ContrastHead(dims.d_model, dims.contrast) if dims.contrast else None
+        if self.contrast is not None:  # the encoders begin by correcting nothing
+            nn.init.zeros_(self.classifier.weight)
+            nn.init.zeros_(self.classifier.bias)
 
     def frame_tokens(self, mouths: Tensor) -> Tensor:
         """(n, 3, 48, 96) single frames -> (n, d), for the frame-shared front-end only."""

@@ -153,3 +153,44 @@ def test_the_longest_fitting_name_gives_a_clips_delay(store):
     assert delay_of(clip, {"tr": 20.0, clip.id: -5.0, "zz": 1.0}) == -5.0
     assert delay_of(clip, {"tr": 20.0}) == 20.0
     assert delay_of(clip, {"zz": 1.0}) is None
+
+
+def test_the_networks_own_contrast_head_is_the_one_that_learns(store):
+    recipe = recipe_from(
+        {
+            "objective": "dense",
+            "method": "bce",
+            "student": SHARED | {"contrast": 8},
+            "dense": {"anchors": 0, "radius": 4},
+        }
+    )
+    own = VocaLiST(recipe.student)
+    objective = DenseObjective(own, recipe)
+    assert objective.auxiliary is None
+    batch = batch_of(store, whole_runs([0], [0], [12]))
+    objective(batch, None)[0].backward()
+    assert own.contrast is not None
+    assert all(p.grad is not None and p.grad.any() for p in own.contrast.visual.parameters())
+
+
+def test_fewer_candidates_keep_the_truth_and_the_hardest():
+    batch = DenseBatch(NOTHING, NOTHING, np.array([20]), np.array([0.0]))
+    all_of_them = neighbours(batch, Dense(radius=8, sigma=0.5)).at(np.array([10]))
+    likeness = np.linspace(0, 1, 17)[None].astype(np.float32)  # the latest sounds look most like it
+    few = dense.taught(all_of_them, likeness, Dense(radius=8, candidates=10))
+    kept = set((few.index[0][few.index[0] >= 0] - 10).tolist())
+    assert len(kept) == 10
+    assert {-1, 0, 1, 4, 5, 6, 7, 8} <= kept
+    np.testing.assert_allclose(few.target.sum(), 1, atol=1e-6)
+    assert few.target[0].argmax() == 8
+
+
+def test_self_teaching_moves_the_target_towards_the_embeddings():
+    batch = DenseBatch(NOTHING, NOTHING, np.array([20]), np.array([0.0]))
+    near = neighbours(batch, Dense(radius=4, sigma=0.3)).at(np.array([10]))
+    likeness = np.where(np.arange(9) == 7, 10.0, 0.0)[None].astype(np.float32)
+    told = dense.taught(near, likeness, Dense(radius=4, self_teaching=0.25))
+    assert told.target[0, 7] == pytest.approx(0.25, abs=0.01)
+    assert told.target[0, 4] == pytest.approx(0.75 * near.target[0, 4], abs=0.01)
+    same = dense.taught(near, likeness, Dense(radius=4))
+    np.testing.assert_allclose(same.target, near.target, atol=1e-6)
