@@ -93,6 +93,22 @@ def test_a_cut_between_moving_shots_is_found() -> None:
     ) == [40]
 
 
+def test_a_jump_within_a_still_scene_is_a_cut() -> None:
+    wide = scene(3, width=200)
+    assert cuts([wide[:, :160]] * 30 + [wide[:, 10:170]] * 30) == [30]
+
+
+def test_a_head_that_turns_in_a_close_up_is_no_cut() -> None:
+    """The picture stirs, swings aside within a quarter of a second, and stirs on."""
+    wide = scene(7, width=260, grain=10)
+    places = (
+        [int(3 * np.sin(i)) + 20 for i in range(30)]
+        + [24, 30, 37, 44, 50, 55]
+        + [int(3 * np.sin(i)) + 60 for i in range(30)]
+    )
+    assert cuts([wide[:, x : x + 160] for x in places]) == []
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
 def test_every_frame_comes_once_and_each_shot_has_one_first_and_one_last(lengths: list[int]) -> None:
