@@ -1,0 +1,101 @@
+"""Stages depend one way only, and what is slow to import is imported late."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "avsync"
+
+LAYERS = (
+    ("errors", "settings", "records"),
+    ("opencv", "program", "media", "packets"),
+    ("detectors", "shots", "faces"),
+    ("crops", "audio"),
+    ("model", "weights"),
+    ("scores",),
+    ("calibration", "curve", "segments", "offset"),
+    ("report",),
+    ("terminal", "plots", "remux", "fix"),
+    ("demo_face", "demo_speech", "demo_voice", "demo"),
+    ("pipeline",),
+    ("batch",),
+    ("console", "cli_options", "cli_models"),
+    ("bench", "distill"),
+    ("cli",),
+)
+"""Each module may import those of its own line and of the lines above it. A new module needs a place here."""
+
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+TORCH_FREE = (
+    "batch calibration cli console crops curve faces fix media offset plots records report segments settings"
+)
+
+
+def imported(module: Path) -> Iterator[str]:
+    """First-level modules of avsync that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "avsync":
+            yield from (alias.name for alias in node.names if alias.name in RANK)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("avsync."):
+            yield str(node.module).split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("avsync."))
+
+
+def modules() -> list[Path]:
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if not path.stem.startswith("__")]
+
+
+def home(module: Path) -> str:
+    """The first-level name of a module: a subpackage counts as one."""
+    parts = module.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else module.stem
+
+
+def loaded_after(code: str) -> set[str]:
+    """Modules in a fresh interpreter after `code`."""
+    program = f"import sys\n{code}\nprint('\\n'.join(sys.modules), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
+    return set(done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_stage_imports_a_later_one(module: Path):
+    assert home(module) in RANK, f"give {home(module)} a place in LAYERS"
+    later = {name for name in imported(module) if RANK[name] > RANK[home(module)]}
+    assert not later
+
+
+def test_the_check_sees_imports_inside_functions(tmp_path: Path):
+    file = tmp_path / "x.py"
+    file.write_text("def f():\n    from avsync import pipeline, __version__\n    import avsync.cli\n")
+    assert set(imported(file)) == {"pipeline", "cli"}
+
+
+def test_importing_avsync_is_cheap_and_complete():
+    code = "import avsync\nassert set(avsync.__all__) <= set(dir(avsync))\nassert avsync.__version__"
+    assert not loaded_after(code) & {"torch", "cv2", "numpy", "av", "matplotlib"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["--version"], ["check", "--wrong"]])
+def test_help_and_wrong_usage_answer_without_torch(arguments: list[str]):
+    code = f"""
+from avsync.cli import main
+sys.argv = ["avsync", *{arguments!r}]
+try:
+    main()
+except SystemExit as end:
+    pass
+sys.stderr = sys.__stderr__"""
+    assert not loaded_after(code) & {"torch", "cv2", "numpy", "av", "matplotlib"}
+
+
+def test_stages_before_the_model_do_without_torch():
+    code = "\n".join(f"import avsync.{name}" for name in TORCH_FREE.split())
+    assert "torch" not in loaded_after(code)

@@ -1,0 +1,258 @@
+"""One file through all stages: made stages tell the order, real ones are in test_cli and test_bad_input."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import avsync
+from avsync import audio, crops, faces, media, pipeline
+from avsync.errors import CannotTell, MediaError, ModelError, UsageError
+from avsync.records import AudioStream, Clip, FaceTrack, Media, Scores, VideoStream, Waveform
+
+SECONDS = 20
+
+
+@dataclass
+class World:
+    """What the faked stages find, and what was asked of them."""
+
+    media: Media
+    sound: Waveform
+    tracks: tuple[FaceTrack, ...]
+    offset_ms: float = 120.0
+    asked: dict[str, Any] = field(default_factory=dict)
+    models_loaded: int = 0
+
+
+def a_track(number: int = 0, seconds: float = SECONDS, start_s: float = 0.0) -> FaceTrack:
+    n = round(seconds * 25)
+    boxes = np.tile(np.array([[0.3, 0.3, 0.6, 0.7]], np.float32), (n, 1))
+    return FaceTrack(number, 0, start_s, boxes, np.ones(n, bool), 0.9)
+
+
+def a_media(path: str = "talk.mp4", fps: int = 25, sound: bool = True, picture: bool = True) -> Media:
+    video = VideoStream(0, "h264", 640, 360, Fraction(fps), 0.0, SECONDS) if picture else None
+    track = AudioStream(1, 0, "aac", 48_000, 2, 0.0, SECONDS, default=True)
+    return Media(Path(path), "mov,mp4", SECONDS, video, (track,) if sound else (), ("video", "audio"))
+
+
+def made_scores(track: int, times_s: np.ndarray, offset_ms: float, height: float, max_shift: int) -> Scores:
+    """Windows whose logits peak at the offset, with noise."""
+    shifts = np.arange(-max_shift, max_shift + 1)
+    noise = np.random.default_rng(track).normal(size=(len(times_s), len(shifts)))
+    peak = height * np.exp(-0.5 * (shifts + offset_ms / 40) ** 2)
+    return Scores(track, times_s, shifts, (peak + noise).astype(np.float32))
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    sound = np.random.default_rng(0).normal(0, 0.1, SECONDS * 16_000).astype(np.float32)
+    world = World(a_media(), Waveform(sound, 0.0), (a_track(),))
+
+    def load(name: str, device: str) -> SimpleNamespace:
+        world.models_loaded += 1
+        if name == "nope":
+            raise ModelError('There is no model called "nope".')
+        return SimpleNamespace(name=name, calibration={})
+
+    def clips(_media: Media, tracks: tuple[FaceTrack, ...], **_options: Any):
+        for track in tracks:
+            mouths = np.zeros((len(track.boxes), 48, 96, 3), np.uint8)
+            yield Clip(track.track, track.start_s, mouths)
+
+    def score(_loaded: Any, clips: Any, _sound: Waveform, *, max_shift: int, stride: int, progress: Any):
+        world.asked |= {"max_shift": max_shift, "stride": stride}
+        scores = []
+        for clip in clips:
+            times = clip.start_s + np.arange(0, len(clip.mouths) - 4, stride) / 25
+            # The second face listens: its lips fit no offset.
+            scores.append(made_scores(clip.track, times, world.offset_ms, 6.0 * (clip.track == 0), max_shift))
+            progress("scores", clip.start_s + len(clip.mouths) / 25, None)
+        return scores
+
+    def find(_media: Media, *, detector: str, progress: Any) -> tuple[FaceTrack, ...]:
+        world.asked["detector"] = detector
+        progress(0.5)
+        return world.tracks
+
+    monkeypatch.setattr(media, "probe", lambda path: replace(world.media, path=Path(path)))
+    monkeypatch.setattr(audio, "waveform", lambda *_track: world.sound)
+    monkeypatch.setattr(audio, "load_audio", lambda path: world.asked.update(audio=path) or world.sound)
+    monkeypatch.setattr(faces, "find_tracks", find)
+    monkeypatch.setattr(crops, "mouth_clips", clips)
+    monkeypatch.setattr("avsync.weights.load", load)
+    monkeypatch.setattr("avsync.scores.score_clips", score)
+    pipeline.load_model.cache_clear()
+    yield world
+    pipeline.load_model.cache_clear()
+
+
+# --- answers ------------------------------------------------------------------------------
+
+
+def test_an_early_audio_is_found_and_judged(world: World):
+    report = avsync.check("talk.mp4")
+    assert report.verdict == "out-of-sync"
+    assert report.offset_ms == pytest.approx(120, abs=10)
+    assert report.path == "talk.mp4"
+    assert report.duration_s == SECONDS
+    assert report.judged_s == pytest.approx(SECONDS, abs=1.0)
+
+
+def test_the_standard_decides_what_is_in_tolerance(world: World):
+    world.offset_ms = -80.0
+    assert avsync.check("talk.mp4", standard="ebu").verdict == "out-of-sync"
+    assert avsync.check("talk.mp4", standard="itu").verdict == "in-sync"
+
+
+def test_the_netflix_tolerance_is_one_frame_of_this_video(world: World):
+    world.media = a_media(fps=50)
+    assert avsync.check("talk.mp4", standard="netflix").tolerance_ms == (20.0, 20.0)
+
+
+def test_the_verdict_comes_from_the_face_that_speaks(world: World):
+    world.tracks = (a_track(1), a_track(0))
+    report = avsync.check("talk.mp4")
+    assert [track.track for track in report.tracks if track.speaking] == [0]
+    assert len(report.tracks) == 2
+    assert report.offset_ms == pytest.approx(120, abs=10)
+
+
+def test_a_wider_search_asks_for_more_offsets(world: World):
+    avsync.check("talk.mp4", max_offset_ms=2000)
+    assert world.asked["max_shift"] == 50
+
+
+def test_short_files_are_judged_at_every_frame_and_long_ones_thinner(world: World):
+    avsync.check("talk.mp4")
+    assert world.asked["stride"] == 1
+    world.tracks = (a_track(0, seconds=3600),)
+    avsync.check("talk.mp4")
+    windows = 3600 * 25 / world.asked["stride"]
+    assert pipeline.MAX_WINDOWS / 2 < windows <= pipeline.MAX_WINDOWS
+
+
+def test_a_separate_audio_file_replaces_the_videos_own(world: World):
+    world.media = a_media(sound=False)
+    assert avsync.check("talk.mp4", audio="other.wav").verdict == "out-of-sync"
+    assert world.asked["audio"] == Path("other.wav")
+
+
+# --- cannot tell --------------------------------------------------------------------------
+
+
+def test_no_face_is_an_answer_with_its_reason(world: World):
+    world.tracks = ()
+    report = avsync.check("talk.mp4")
+    assert report.verdict == "cannot-tell"
+    assert "No face" in report.reasons[0]
+    assert report.offset_ms is None
+
+
+def test_silence_is_known_before_faces_are_looked_for(world: World):
+    world.sound = Waveform(np.zeros(16_000, np.float32), 0.0)
+    report = avsync.check("talk.mp4")
+    assert report.verdict == "cannot-tell"
+    assert "silent" in report.reasons[0]
+    assert "detector" not in world.asked
+
+
+def test_a_listener_gives_no_offset_to_trust(world: World):
+    world.tracks = (a_track(1),)
+    report = avsync.check("talk.mp4")
+    assert report.verdict == "cannot-tell"
+    assert report.reasons
+
+
+# --- errors -------------------------------------------------------------------------------
+
+
+def test_a_file_without_picture_is_an_error(world: World):
+    world.media = a_media(picture=False)
+    with pytest.raises(MediaError, match="no picture"):
+        avsync.check("song.mp3")
+
+
+def test_a_model_that_is_missing_is_known_before_the_work(world: World):
+    with pytest.raises(ModelError, match="nope"):
+        avsync.check("talk.mp4", model="nope")
+    assert "detector" not in world.asked
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"standard": "smpte"}, "standard cannot be 'smpte'"),
+        ({"face_detector": "eyes"}, "face_detector"),
+        ({"device": "tpu"}, "device"),
+        ({"max_offset_ms": -1}, "max_offset_ms"),
+        ({"max_offset_ms": float("nan")}, "max_offset_ms"),
+        ({"max_offset_ms": "600"}, "max_offset_ms"),
+        ({"max_offset_ms": 1e9}, "max_offset_ms"),
+        ({"audio_track": -1}, "audio_track"),
+        ({"audio_track": 1.5}, "whole number"),
+        ({"audio_track": True}, "audio_track"),
+        ({"stride": 0}, "stride"),
+        ({"audio": "x.wav", "audio_track": 1}, "not both"),
+        ({"max_offset": 3}, "no option 'max_offset'"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, Any], words: str):
+    with pytest.raises(UsageError, match=words):
+        avsync.check("talk.mp4", **options)
+
+
+def test_a_wrong_shift_is_named():
+    with pytest.raises(UsageError, match="offset_ms"):
+        avsync.fix_offset("in.mp4", "out.mp4", offset_ms=float("inf"))
+
+
+# --- around -------------------------------------------------------------------------------
+
+
+def test_the_model_is_loaded_once(world: World):
+    avsync.check("one.mp4")
+    avsync.check("two.mp4")
+    assert world.models_loaded == 1
+    avsync.check("three.mp4", model="other")
+    assert world.models_loaded == 2
+
+
+def test_progress_names_the_stages_in_order_and_never_exceeds_its_total(world: World):
+    steps: list[tuple[str, float, float | None]] = []
+    avsync.check("talk.mp4", progress=lambda *step: steps.append(step))
+    names = list(dict.fromkeys(stage for stage, _, _ in steps))
+    assert names == ["probe", "model", "audio", "faces", "scores"]
+    assert all(total is None or done <= total for _, done, total in steps)
+
+
+def test_time_is_booked_to_stages_that_add_up(world: World):
+    timings = avsync.check("talk.mp4").timings_s
+    assert set(timings) == {"probe", "model", "audio", "faces", "crops", "scores", "offset", "total"}
+    assert sum(timings.values()) - timings["total"] <= timings["total"]
+    assert min(timings.values()) >= 0
+
+
+def test_fixing_measures_with_the_options_given(world: World, monkeypatch: pytest.MonkeyPatch):
+    def repair(src: Path, dst: Path, options: Any, *, measure: Any, progress: Any) -> Any:
+        return measure(src)
+
+    monkeypatch.setattr("avsync.fix.fix_offset", repair)
+    report = avsync.fix_offset("in.mp4", "out.mp4", standard="itu", max_offset_ms=800)
+    assert report.standard == "itu"  # pyright: ignore[reportAttributeAccessIssue]
+    assert world.asked["max_shift"] == 20
+
+
+def test_cannot_tell_while_probing_is_still_a_report(world: World, monkeypatch: pytest.MonkeyPatch):
+    def probe(path: Path) -> Media:
+        raise CannotTell("nothing to see")
+
+    monkeypatch.setattr(media, "probe", probe)
+    report = avsync.check("talk.mp4")
+    assert (report.verdict, report.reasons) == ("cannot-tell", ("nothing to see",))
