@@ -23,6 +23,7 @@ from avsync.calibration import (
 )
 from avsync.curve import Measure, evidence, measure
 from avsync.distill.store import Store
+from avsync.distill.tasks import delay_of
 from avsync.records import Clip, Scores, Waveform
 from avsync.scores import score_clip
 from avsync.settings import FRAME_MS, FRAME_RATE, MIN_PROBABILITY, PROTOCOL_RADIUS, SAMPLE_RATE
@@ -70,7 +71,9 @@ def make_cases(
         swapped = number % 4 == 3
         source = int(rng.choice([i for i in range(len(store)) if i != index])) if swapped else index
         shift_ms = FRAME_MS * rng.uniform(-MAX_SHIFT, MAX_SHIFT)
-        clip, sound = _piece(store, index, source, _delay(store.clips[source].id, delays_ms), shift_ms, rng)
+        clip, sound = _piece(
+            store, index, source, delay_of(store.clips[source], delays_ms) or 0.0, shift_ms, rng
+        )
         starts = np.arange(0, len(clip.mouths) - 4, stride)
         logits = score_clip(loaded, clip, starts, sound, PROTOCOL_RADIUS)
         shifts = np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)
@@ -79,12 +82,6 @@ def make_cases(
         if progress:
             progress(number + 1, count)
     return cases
-
-
-def _delay(clip: str, delays_ms: Mapping[str, float]) -> float:
-    """The longest key that begins the clip's id decides."""
-    keys = [key for key in delays_ms if clip.startswith(key)]
-    return delays_ms[max(keys, key=len)] if keys else 0.0
 
 
 def _piece(

@@ -1,0 +1,127 @@
+"""Measures recordings whose synchrony is unknown with the model so far, so that they can be trained on.
+
+    python -m avsync.distill.realign MODEL CACHE --split unaligned --out delays.json
+
+All clips of a speaker are taken to share one error. Clips that do not show it (a listener's face, a voice
+from elsewhere) are left out, and so is a speaker whose clips show no common offset.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from avsync import weights
+from avsync.calibration import Calibration
+from avsync.distill.store import Store
+from avsync.offset import FLAT_EVIDENCE, combine, estimate
+from avsync.records import Clip, Offset, Scores, Waveform
+from avsync.scores import score_clip
+from avsync.settings import FRAME_MS, FRAME_S, WINDOW_FRAMES
+from avsync.weights import Loaded
+
+RADIUS = 25
+"""Frames searched either way."""
+AGREE_MS = 2 * FRAME_MS
+"""A clip belongs to its recording when its own offset lies this near to the common one."""
+OWN_EVIDENCE = FLAT_EVIDENCE / 2
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One speaker's clips: the common offset in ms (positive: the audio is early; None: none was found),
+    its evidence, and the ids of the clips that show it, of `clips` in all."""
+
+    speaker: str
+    clips: int
+    offset_ms: float | None
+    evidence: float
+    agreeing: tuple[str, ...]
+
+
+def realign(
+    loaded: Loaded, store: Store, *, stride: int = 2, progress: Callable[[int, int], None] | None = None
+) -> list[Recording]:
+    """Every speaker of `store`, by name."""
+    calibration = Calibration.from_dict(loaded.calibration)
+    speakers: dict[str, list[tuple[str, Scores]]] = {}
+    for index, clip in enumerate(store.clips):
+        if scores := _scores(loaded, store, index, stride):
+            speakers.setdefault(clip.id.split("/")[0], []).append((clip.id, scores))
+        if progress:
+            progress(index + 1, len(store.clips))
+    return [judge_recording(name, clips, calibration) for name, clips in sorted(speakers.items())]
+
+
+def _scores(loaded: Loaded, store: Store, index: int, stride: int) -> Scores | None:
+    mouths = store.mouths(index)
+    starts = np.arange(0, len(mouths) - WINDOW_FRAMES + 1, stride)
+    if not len(starts):
+        return None
+    sound = Waveform(store.wave(index).astype(np.float32) * np.float32(1 / 32768), 0.0)
+    logits = score_clip(loaded, Clip(0, 0.0, mouths), starts, sound, RADIUS)
+    return Scores(0, starts * FRAME_S, np.arange(-RADIUS, RADIUS + 1), logits)
+
+
+def judge_recording(speaker: str, clips: Sequence[tuple[str, Scores]], calibration: Calibration) -> Recording:
+    """The common offset of a speaker's clips, found twice: of all, then of those that agree with it."""
+    own = [estimate(scores, calibration) for _, scores in clips]
+    common = _pooled([scores for _, scores in clips], calibration)
+    agreeing = [i for i, offset in enumerate(own) if _agrees(offset, common)]
+    if not agreeing:
+        return Recording(speaker, len(clips), None, common.evidence, ())
+    common = _pooled([clips[i][1] for i in agreeing], calibration)
+    found = common.evidence >= FLAT_EVIDENCE and not common.at_edge
+    return Recording(
+        speaker,
+        len(clips),
+        common.offset_ms if found else None,
+        common.evidence,
+        tuple(clips[i][0] for i in agreeing) if found else (),
+    )
+
+
+def _pooled(scores: Sequence[Scores], calibration: Calibration) -> Offset:
+    """One offset for all, as if the clips followed one another."""
+    ends = np.cumsum([0.0] + [s.times_s[-1] + 1.0 for s in scores])
+    placed = [
+        Scores(0, s.times_s + end, s.shifts, s.logits) for s, end in zip(scores, ends[:-1], strict=True)
+    ]
+    return estimate(combine(placed), calibration)
+
+
+def _agrees(offset: Offset, common: Offset) -> bool:
+    if offset.offset_ms is None or common.offset_ms is None:
+        return False
+    return abs(offset.offset_ms - common.offset_ms) <= AGREE_MS and offset.evidence >= OWN_EVIDENCE
+
+
+def delays_ms(recordings: Sequence[Recording]) -> dict[str, float]:
+    """Clip id -> ms by which its audio must be delayed to be in sync (an early audio by its offset)."""
+    return {clip: round(r.offset_ms, 1) for r in recordings if r.offset_ms is not None for clip in r.agreeing}
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="Name or path of a checkpoint.")],
+    cache: Annotated[Path, typer.Argument(help="Folder of prepared clips.")],
+    split: Annotated[str, typer.Option(help="Which of its splits.")] = "unaligned",
+    out: Annotated[Path, typer.Option(help="Where the delays go, as JSON.")] = Path("delays.json"),
+) -> None:
+    """Measure recordings whose synchrony is unknown, for training with `delays`."""
+    recordings = realign(weights.load(model), Store(cache, [split]))
+    for r in recordings:
+        found = "no common offset" if r.offset_ms is None else f"{r.offset_ms:+.0f} ms"
+        typer.echo(f"{r.speaker}: {found}, evidence {r.evidence:.1f}, {len(r.agreeing)} of {r.clips} clips")
+    draft = out.with_suffix(".tmp")
+    draft.write_text(json.dumps(delays_ms(recordings), indent=1) + "\n")
+    draft.replace(out)
+
+
+if __name__ == "__main__":
+    typer.run(main)
