@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from avsync.demo_speech import Pose, ease
 from avsync.opencv import cv2
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.floating[Any]]
 
 VIEW_X, VIEW_Y, VIEW_SIZE = 123.0, 27.0, 200.0
 """The square of the portrait that a frame shows when the head is at rest."""
@@ -89,9 +90,7 @@ def _canvas(size: int) -> Canvas:
     scale = size / VIEW_SIZE
     side = round((VIEW_SIZE + 2 * MARGIN) * scale)
     to_canvas = np.array([[scale, 0, -(VIEW_X - MARGIN) * scale], [0, scale, -(VIEW_Y - MARGIN) * scale]])
-    face = cv2.warpAffine(
-        data.astronaut(), to_canvas, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
+    face = _warp(data.astronaut(), to_canvas, side, cv2.INTER_CUBIC)
     rows, columns = _slices(MOUTH_BOX, scale)
     y, x = np.mgrid[rows, columns].astype(np.float32)
     x, y = x / scale + VIEW_X - MARGIN, y / scale + VIEW_Y - MARGIN
@@ -270,6 +269,11 @@ def _place_head(face: npt.NDArray[np.uint8], canvas: Canvas, pose: Pose, i: int)
         (float(pivot[0]), float(pivot[1])), float(pose.roll[i]), float(pose.zoom[i])
     )
     turn[:, 2] += (np.array([pose.sway[i], pose.nod[i]]) - MARGIN) * canvas.scale
-    return cv2.warpAffine(
-        face, turn, (canvas.size, canvas.size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    return _warp(face, turn, canvas.size, cv2.INTER_LINEAR)
+
+
+def _warp(
+    picture: npt.NDArray[np.uint8], matrix: npt.NDArray[Any], side: int, flags: int
+) -> npt.NDArray[np.uint8]:
+    warped = cv2.warpAffine(picture, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, np.uint8)

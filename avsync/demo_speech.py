@@ -6,13 +6,13 @@ The same track drives `demo_voice`, so sound and picture agree by construction.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
-Signal = npt.NDArray[np.float64]
+Signal = npt.NDArray[np.floating[Any]]
 
 TAIL_S = 0.6
 """A track goes on this long after it is needed, so that what follows a sound can shape it."""
@@ -20,6 +20,8 @@ CONTROL_HZ = 400
 """Steps per second of everything that speech moves."""
 LEAD_S = 0.045
 """The mouth takes a shape this long before its sound is at its fullest, as people's do."""
+PARTING_S = 0.035
+"""Lips take this long to meet for m, b and p, and to part again."""
 
 
 class Sound(NamedTuple):
@@ -203,11 +205,11 @@ def _mouth(track: Track, grid: Signal) -> tuple[Signal, Signal, Signal, Signal]:
     for name, a, b in zip(track.names, start, end, strict=True):
         if name in LIPS_SHUT:
             outside = np.maximum(a - grid, grid - b)
-            shut = np.maximum(shut, 1 - ease(outside / 0.035))
+            shut = np.maximum(shut, 1 - ease(outside / PARTING_S))
     return curves[0], np.clip(curves[1], 0, None) * (1 - shut), curves[2], shut
 
 
-def ease(v: Signal) -> Signal:
+def ease(v: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
     """A smooth step from 0 to 1 as v goes from 0 to 1."""
     v = np.clip(v, 0, 1)
     return v * v * (3 - 2 * v)
@@ -216,8 +218,9 @@ def ease(v: Signal) -> Signal:
 def _head(grid: Signal, seed: int) -> tuple[Signal, Signal, Signal, Signal, Signal]:
     """Blinks, and slow motion of the head: sums of a few slow waves with phases of the seed."""
     rng = np.random.default_rng((seed, 2))
+    hz = np.array([[0.13], [0.31], [0.57]])
     waves = [
-        sum(np.sin(2 * np.pi * f * grid + rng.uniform(0, 6.28)) / (1 + 2 * f) for f in (0.13, 0.31, 0.57))
+        (np.sin(2 * np.pi * (hz * grid + rng.uniform(size=hz.shape))) / (1 + 2 * hz)).sum(axis=0)
         for _ in range(4)
     ]
     blink, moment = np.zeros_like(grid), rng.uniform(0.8, 2.5)

@@ -31,8 +31,8 @@ def voice(track: Track, duration_s: float, seed: int) -> npt.NDArray[np.float32]
     tail = np.arange(int(0.15 * RATE_HZ)) / RATE_HZ
     echo = 0.02 * rng.standard_normal(len(tail)) * np.exp(-tail / 0.035)
     echo[0] = 1.0
-    speech = fftconvolve(speech, echo)[:n]
-    room = lfilter([1.0], [1.0, -0.9], rng.standard_normal(n))
+    speech = np.asarray(fftconvolve(speech, echo))[:n]
+    room = np.asarray(lfilter([1.0], [1.0, -0.9], rng.standard_normal(n)))
     return (0.6 * speech / max(float(np.abs(speech).max()), 1e-9) + 4e-4 * room).astype(np.float32)
 
 
