@@ -1,0 +1,365 @@
+"""The command line: what it prints where, and its exit codes. Measuring is faked here; test_bad_input and the
+last tests of this file run the real thing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from avsync import __version__, fix, pipeline
+from avsync.cli import app
+from avsync.demo import write_demo
+from avsync.errors import CannotTell, MediaError, ModelError, UsageError
+from avsync.records import Report
+from avsync.settings import DEFAULT_MODEL, CheckOptions
+from avsync.weights import available
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def command(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """The command as a user starts it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "avsync", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+ANSWERS: dict[str, Any] = {
+    "sync": Report("sync.mp4", "in-sync", 4.0, 8.0, 0.98),
+    "late": Report("late.mp4", "out-of-sync", -120.0, 8.0, 0.97),
+    "dub": Report("dub.mp4", "mismatch"),
+    "noface": Report("noface.mp4", "cannot-tell", reasons=("no face was found",)),
+    "bad": MediaError("bad.mp4 is no video."),
+    "model": ModelError("There is no such model."),
+    "usage": UsageError("There is no audio track 7."),
+    "bug": ZeroDivisionError("division by zero"),
+    "eof": EOFError("Ran out of input"),
+    "pipe": BrokenPipeError(32, "Broken pipe"),
+    "stop": KeyboardInterrupt(),
+}
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
+    """Files whose stem picks what `measure` answers; gives the path of one."""
+
+    def measure(path: Path, options: CheckOptions, progress: object = None) -> Report:
+        answer = ANSWERS[path.stem]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(pipeline, "measure", measure)
+
+    def file(stem: str) -> Path:
+        path = tmp_path / f"{stem}.mp4"
+        path.touch()
+        return path
+
+    return file
+
+
+# --- exit codes and streams ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stem", "code"),
+    [("sync", 0), ("late", 1), ("dub", 1), ("noface", 3), ("bad", 4), ("model", 4), ("usage", 2)],
+)
+def test_one_file_ends_in_the_exit_code_of_its_verdict(stem: str, code: int, answers: Callable[[str], Path]):
+    assert run("check", answers(stem)).exit_code == code
+
+
+@pytest.mark.parametrize("stem", ["bug", "eof", "pipe"])
+def test_no_accident_reads_as_out_of_sync(stem: str, answers: Callable[[str], Path]):
+    done = run("check", answers(stem))
+    assert done.exit_code == 4
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.output
+
+
+def test_the_traceback_is_there_for_who_asks(answers: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch):
+    assert "AVSYNC_DEBUG" in run("check", answers("bug")).stderr
+    monkeypatch.setenv("AVSYNC_DEBUG", "1")
+    assert "ZeroDivisionError" in run("check", answers("bug")).stderr.splitlines()[-2]
+
+
+def test_ctrl_c_exits_130(answers: Callable[[str], Path]):
+    assert run("check", answers("stop")).exit_code == 130
+
+
+def test_an_error_is_one_sentence_on_stderr_and_nothing_on_stdout(answers: Callable[[str], Path]):
+    done = run("check", answers("bad"))
+    assert done.stderr == "avsync: bad.mp4 is no video.\n"
+    assert done.stdout == ""
+
+
+def test_a_verdict_is_on_stdout_and_nothing_on_stderr(answers: Callable[[str], Path]):
+    done = run("check", answers("late"))
+    assert done.stdout.startswith("late.mp4: OUT OF SYNC - audio is 120 ms late; advancing it by 120 ms")
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["check"],
+        ["chek", "x"],
+        ["check", "x.mp4", "--max-offset-ms", "many"],
+        ["check", "x.mp4", "--max-offset-ms", "-5"],
+        ["check", "x.mp4", "--max-offset-ms", "nan"],
+        ["check", "x.mp4", "--standard", "smpte"],
+        ["check", "x.mp4", "--workers", "0"],
+        ["check", "x.mp4", "--json", "--jsonl", "-"],
+        ["check", "x.mp4", "--audio", "y.wav", "--audio-track", "1"],
+        ["check", "x.mp4", "y.mp4", "--plot", "one.png"],
+        ["fix-offset", "x.mp4"],
+        ["fix-offset", "x.mp4", "y.mp4", "--offset-ms", "inf"],
+        ["models", "fetch", "unknown"],
+    ],
+)
+def test_wrong_usage_exits_2(arguments: Sequence[str], answers: Callable[[str], Path]):
+    assert run(*arguments).exit_code == 2
+
+
+def test_version():
+    done = run("--version")
+    assert (done.exit_code, done.stdout) == (0, f"avsync {__version__}\n")
+
+
+@pytest.mark.parametrize("name", ["check", "fix-offset", "demo", "models", "distill", "train", "bench"])
+def test_every_command_has_help(name: str):
+    done = run(name, "--help")
+    assert done.exit_code == 0
+    assert name in done.stdout
+
+
+# --- JSON ---------------------------------------------------------------------------------
+
+
+def test_json_of_one_file_is_a_document(answers: Callable[[str], Path]):
+    document = json.loads(run("check", answers("late"), "--json").stdout)
+    assert (document["schema"], document["verdict"], document["offset_ms"]) == (1, "out-of-sync", -120.0)
+
+
+def test_json_of_a_failed_file_is_still_a_document(answers: Callable[[str], Path]):
+    done = run("check", answers("bad"), "--json")
+    document = json.loads(done.stdout)
+    assert done.exit_code == 4
+    assert (document["verdict"], document["reasons"]) == ("error", ["bad.mp4 is no video."])
+
+
+def test_a_batch_is_a_list_with_the_errors_in_it_and_the_highest_code(answers: Callable[[str], Path]):
+    done = run("check", answers("late"), answers("bad"), answers("usage"), answers("sync"), "--json")
+    assert [d["verdict"] for d in json.loads(done.stdout)] == ["out-of-sync", "error", "error", "in-sync"]
+    assert done.exit_code == 4
+    assert run("check", answers("late"), answers("noface")).exit_code == 3
+    assert run("check", answers("late"), answers("sync")).exit_code == 1
+
+
+def test_a_folder_is_a_batch_in_order(answers: Callable[[str], Path]):
+    folder = answers("sync").parent
+    answers("late")
+    answers("noface")
+    done = run("check", folder, "--json")
+    assert [d["path"] for d in json.loads(done.stdout)] == ["late.mp4", "noface.mp4", "sync.mp4"]
+
+
+def test_a_batch_prints_a_line_for_each_file_and_a_summary(answers: Callable[[str], Path]):
+    done = run("check", answers("late"), answers("bad"), answers("sync"))
+    lines = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines[:1]] == ["late.mp4"]
+    assert "bad.mp4 is no video" in lines[1]
+    assert lines[3] == "3 files: 1 in sync, 1 out of sync, 1 error."
+
+
+def test_jsonl_goes_to_a_file_line_by_line(answers: Callable[[str], Path], tmp_path: Path):
+    out = tmp_path / "out.jsonl"
+    done = run("check", answers("late"), answers("bad"), "--jsonl", out)
+    assert [json.loads(line)["verdict"] for line in out.read_text().splitlines()] == ["out-of-sync", "error"]
+    assert "2 files" in done.stdout
+
+
+def test_jsonl_to_stdout_is_all_there_is(answers: Callable[[str], Path]):
+    done = run("check", answers("late"), answers("sync"), "--jsonl", "-")
+    assert [json.loads(line)["verdict"] for line in done.stdout.splitlines()] == ["out-of-sync", "in-sync"]
+
+
+def test_after_ctrl_c_what_was_done_is_there(answers: Callable[[str], Path], tmp_path: Path):
+    out = tmp_path / "out.jsonl"
+    done = run("check", answers("late"), answers("stop"), answers("sync"), "--jsonl", out, "--json")
+    assert done.exit_code == 130
+    assert [json.loads(line)["verdict"] for line in out.read_text().splitlines()] == ["out-of-sync"]
+    assert [d["verdict"] for d in json.loads(done.stdout)] == ["out-of-sync"]
+
+
+def test_jsonl_does_not_destroy_a_video(answers: Callable[[str], Path]):
+    video = answers("late")
+    video.write_bytes(b"\0\0\0\x20ftypisom")
+    assert run("check", answers("sync"), "--jsonl", video).exit_code == 2
+    assert video.read_bytes() == b"\0\0\0\x20ftypisom"
+
+
+# --- plots --------------------------------------------------------------------------------
+
+
+def test_plot_into_a_file_or_a_folder(answers: Callable[[str], Path], tmp_path: Path):
+    run("check", answers("late"), "--plot", tmp_path / "one.png")
+    assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+    run("check", answers("late"), answers("bad"), "--plot", tmp_path / "plots")
+    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["late.mp4.png"]
+
+
+def test_a_plot_is_not_written_over_another_kind_of_file(answers: Callable[[str], Path]):
+    video = answers("late")
+    assert run("check", answers("sync"), "--plot", video).exit_code == 2
+
+
+# --- fix-offset ---------------------------------------------------------------------------
+
+
+def test_fix_passes_its_options_on_and_prints_the_sentence(monkeypatch: pytest.MonkeyPatch):
+    asked: dict[str, Any] = {}
+
+    def repair(src: Path, dst: Path, options: Any, *, measure: Any, progress: Any) -> fix.FixResult:
+        asked.update(src=src, dst=dst, options=options)
+        return fix.FixResult(None, None, 120.0, "ffmpeg -i in.mp4", False, "Would delay audio by 120 ms.")
+
+    monkeypatch.setattr(fix, "fix_offset", repair)
+    done = run(
+        "fix-offset", "in.mp4", "out.mp4", "--offset-ms", "-120", "--dry-run", "--force", "--standard", "itu"
+    )
+    assert done.exit_code == 0
+    assert done.stdout == "Would delay audio by 120 ms.\nffmpeg -i in.mp4\n"
+    assert (asked["src"], asked["dst"]) == (Path("in.mp4"), Path("out.mp4"))
+    assert (asked["options"].offset_ms, asked["options"].force, asked["options"].dry_run) == (
+        -120,
+        True,
+        True,
+    )
+    assert asked["options"].check.standard == "itu"
+    document = json.loads(run("fix-offset", "in.mp4", "out.mp4", "--dry-run", "--json").stdout)
+    assert (document["written"], document["offset_ms"], document["before"]) == (False, 120.0, None)
+
+
+def test_fix_that_cannot_tell_exits_3(monkeypatch: pytest.MonkeyPatch):
+    def repair(*_arguments: object, **_options: object) -> None:
+        raise CannotTell("in.mp4: no face was found; nothing is written.")
+
+    monkeypatch.setattr(fix, "fix_offset", repair)
+    done = run("fix-offset", "in.mp4", "out.mp4")
+    assert (done.exit_code, done.stderr) == (3, "avsync: in.mp4: no face was found; nothing is written.\n")
+
+
+# --- models -------------------------------------------------------------------------------
+
+
+def test_models_are_listed_with_those_that_could_be_fetched():
+    listed = json.loads(run("models", "list", "--json").stdout)
+    assert {"mtdvocalist", "vocalist"} <= {entry["name"] for entry in listed}
+    assert "avsync models fetch mtdvocalist" in run("models", "list").stdout or any(
+        entry["name"] == "mtdvocalist" and entry["path"] for entry in listed
+    )
+
+
+def test_an_unknown_model_is_one_sentence():
+    done = run("models", "info", "nope")
+    assert done.exit_code == 4
+    assert done.stderr.count("\n") == 1
+
+
+# --- the real command ---------------------------------------------------------------------
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path):
+    (tmp_path / "x.mp4").write_text("no video")
+    started = command("check", tmp_path / "x.mp4", tmp_path / "x.mp4", "--json")
+    assert started.stdout is not None
+    started.stdout.close()
+    _, said = started.communicate(timeout=300)
+    assert said == ""
+    assert started.returncode == 4
+
+
+def test_a_terminal_that_lacks_a_letter_shows_it_escaped(tmp_path: Path):
+    name = tmp_path / "fil\u0142m.mp4"
+    name.write_text("no video")
+    started = command("check", name, env=os.environ | {"PYTHONIOENCODING": "latin-1"})
+    _, said = started.communicate(timeout=300)
+    assert started.returncode == 4
+    assert "fil\\u0142m.mp4" in said
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_real_command_quietly(number: signal.Signals, code: int, tmp_path: Path):
+    program = """
+import sys, time
+from avsync import cli, pipeline
+
+def measure(*_):
+    print("working", flush=True)
+    time.sleep(300)
+
+pipeline.measure = measure
+sys.argv = ["avsync", "check", "x.mp4"]
+cli.main()
+"""
+    started = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == "working\n"
+    started.send_signal(number)
+    _, said = started.communicate(timeout=300)
+    assert started.returncode == code
+    assert "Traceback" not in said
+
+
+@pytest.fixture(scope="module")
+def early_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if DEFAULT_MODEL not in available():
+        pytest.skip(f"the model {DEFAULT_MODEL} is not here")
+    return write_demo(tmp_path_factory.mktemp("demo") / "early.mp4", offset_ms=120)
+
+
+def test_the_demo_clip_is_measured_plotted_and_repaired(early_clip: Path, tmp_path: Path):
+    done = run("check", early_clip, "--json", "--plot", tmp_path / "plot.png")
+    report = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert report["offset_ms"] == pytest.approx(120, abs=20)
+    assert (tmp_path / "plot.png").stat().st_size > 10_000
+    target = tmp_path / "fixed.mp4"
+    done = run("fix-offset", early_clip, target, "--json")
+    assert done.exit_code == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["after"]["verdict"] == "in-sync"
+    assert target.is_file()
+    again = run("fix-offset", target, tmp_path / "again.mp4")
+    assert again.exit_code == 0
+    assert not (tmp_path / "again.mp4").exists()
+
+
+def test_the_demo_command_finds_and_mends_its_own_error(tmp_path: Path):
+    if DEFAULT_MODEL not in available():
+        pytest.skip(f"the model {DEFAULT_MODEL} is not here")
+    done = run("demo", "--out", tmp_path / "demo")
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["clip.mp4", "fixed.mp4"]
