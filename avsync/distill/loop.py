@@ -120,7 +120,7 @@ class Trainer:
         if not all(bool(torch.isfinite(p).all()) for p in self.task.objective.parameters()):
             raise TrainingError(
                 f"The weights are no numbers any more after step {self.progress.done}, so training stopped; "
-                f"start again with a lower lr or with clip_norm; {self.folder} keeps the last good checkpoint."
+                f"start again with a lower lr or clip_norm; {self.folder} keeps the last good checkpoint."
             )
         if self.world.first:
             save_state(self.folder, self.state())

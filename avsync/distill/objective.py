@@ -86,7 +86,11 @@ def run(model: VocaLiST, frames: Tensor, mels: Tensor, maps: bool) -> Outputs:
     heard = model.av_transformer(audio, visual, kept)
     seen = model.va_transformer(visual, audio, kept)
     fused = model.fuse(heard, seen, kept)
-    return Outputs(model.head(fused), fused, tuple(kept or ()))
+    logits = model.head(fused)
+    if model.contrast is not None:
+        likeness = model.contrast.embed_visual(visual) * model.contrast.embed_audio(audio)
+        logits = logits + likeness.sum(-1)
+    return Outputs(logits, fused, tuple(kept or ()))
 
 
 @torch.no_grad()

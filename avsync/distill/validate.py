@@ -51,9 +51,12 @@ def clip_scores(loaded: Loaded, store: Store, stride: int = 1) -> Iterator[npt.N
         windows = min(clip.frames, clip.samples // SAMPLES_PER_FRAME) - WINDOW_FRAMES
         if windows < 1:
             continue
+        starts = np.arange(0, windows, stride)
         sound = Waveform(store.wave(number).astype(np.float32) / np.float32(32768), 0.0)
         picture = Clip(0, 0.0, np.array(store.mouths(number)))
-        yield score_clip(loaded, picture, np.arange(0, windows, stride), sound, PROTOCOL_RADIUS)
+        scores = score_clip(loaded, picture, starts, sound, PROTOCOL_RADIUS)
+        other = starts[:, None] + np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)
+        yield np.where((other >= 0) & (other < windows), scores, np.nan)
 
 
 def window_accuracy(scores: list[npt.NDArray[np.float32]], frames_k: int = WINDOW_FRAMES) -> float:
