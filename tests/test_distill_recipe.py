@@ -15,7 +15,7 @@ from avsync.distill.tasks import read_delays
 from avsync.errors import UsageError
 from avsync.model import STUDENT, TEACHER, Dims
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[1] / "docs" / "configs").glob("*.yaml"))
 
 
 def test_the_defaults_are_the_papers():

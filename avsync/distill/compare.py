@@ -1,6 +1,6 @@
 """Train students by several methods under equal budgets and tabulate them on unseen speakers.
 
-    python -m avsync.distill.compare --data DATA --teacher NAME --config configs/compare.yaml --run DIR
+    python -m avsync.distill.compare --data DATA --teacher NAME --config docs/configs/compare.yaml --run DIR
 
 Every student is a run of its own below --run, so a comparison that was stopped goes on where it was.
 """
