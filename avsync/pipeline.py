@@ -17,12 +17,13 @@ from avsync import audio, crops, faces, fix, media, offset
 from avsync.calibration import Calibration
 from avsync.errors import CannotTell, MediaError, UsageError
 from avsync.records import FaceTrack, Media, Offset, Report, Scores, TrackReport, Waveform
-from avsync.report import offset_words, summary
+from avsync.report import offset_words, summary, timecode
 from avsync.settings import (
     DETECTORS,
     FRAME_MS,
     FRAME_RATE,
     FRAME_S,
+    SAMPLE_RATE,
     STANDARDS,
     TOLERANCES_MS,
     CheckOptions,
@@ -41,6 +42,8 @@ MAX_SEARCH_MS = 60_000.0
 MAX_SHIFT_MS = 3_600_000.0
 MAX_WINDOWS = 1500
 """Windows scored in one file before they are spread thinner: one minute of one face in full."""
+BROKEN_OFF_S = 1.0
+"""A file is called broken off when its sound is this much shorter than stored (and by 2 % of it)."""
 DEMO_OFFSET_MS = 120.0
 DEMO_TOLERANCE_MS = 20.0
 PIECE_FRAMES = 250
@@ -179,7 +182,7 @@ def _judge(
         )
         if audio.is_silent(sound.samples):
             raise CannotTell(f"The audio of {options.audio or found.path} is silent.")
-        notes = audio.audio_condition(sound)
+        notes = (*_broken_off(found, sound, options), *audio.audio_condition(sound))
     tell("faces", 0, 1)
     with _timed(timings, "faces"):
         tracks = faces.find_tracks(
@@ -193,6 +196,18 @@ def _judge(
         raise CannotTell(f"No face in {found.path} is seen together with sound for long enough to judge.")
     with _timed(timings, "offset"):
         return _report(report, tracks, scores, stride, Calibration.from_dict(loaded.calibration), notes)
+
+
+def _broken_off(found: Media, sound: Waveform, options: CheckOptions) -> tuple[str, ...]:
+    """A note where the sound ends long before the file says so, as after a broken download."""
+    if options.audio is not None:
+        return ()
+    stream = audio.audio_track(found, options.audio_track)
+    said_s = stream.start_s + (stream.duration_s or 0.0)
+    end_s = sound.start_s + len(sound.samples) / SAMPLE_RATE
+    if said_s - end_s <= max(BROKEN_OFF_S, 0.02 * said_s):
+        return ()
+    return (f"the file breaks off: its sound ends at {timecode(end_s)} instead of {timecode(said_s)}",)
 
 
 @lru_cache(maxsize=2)

@@ -178,20 +178,20 @@ def jsonl_file(path: Path) -> Iterator[IO[str]]:
     written.
     """
     try:
-        with path.open("rb") as old:
-            start = old.read(1)
-    except FileNotFoundError:
-        start = b""
-    except OSError as error:
-        raise MediaError(f"Cannot write {path}: {error.strerror}.") from error
-    if start not in (b"", b"{"):
-        raise UsageError(f"{path} exists and is no JSONL file; name another file for --jsonl.")
-    try:
+        # Devices and pipes have no beginning to look at, and reading one may wait for ever.
+        start = _first_byte(path) if path.is_file() else b""
+        if start not in (b"", b"{"):
+            raise UsageError(f"{path} exists and is no JSONL file; name another file for --jsonl.")
         stream = path.open("w", encoding="utf-8")
     except OSError as error:
         raise MediaError(f"Cannot write {path}: {error.strerror}.") from error
     with stream:
         yield stream
+
+
+def _first_byte(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(1)
 
 
 def _track_dict(track: TrackReport) -> dict[str, Any]:
