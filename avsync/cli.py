@@ -89,7 +89,7 @@ def check(
     avsync check talk.mp4 --json | jq .offset_ms
     """
     from avsync.batch import find_media
-    from avsync.pipeline import check_options
+    from avsync.options import check_options
     from avsync.report import exit_code
 
     options = check_options(
@@ -318,9 +318,10 @@ def demo(
     Exits with 0 when the error was found and mended, else with 4.
     """
     from avsync import pipeline
+    from avsync.options import check_options
     from avsync.terminal import progress_bars
 
-    options = pipeline.check_options(model=model, device=device)
+    options = check_options(model=model, device=device)
     with progress_bars(quiet=quiet) as bar:
         result = pipeline.run_demo(out, lambda words: emit(f"{words}\n"), options, _staged(bar))
     if result.agrees:

@@ -6,28 +6,26 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from avsync import audio, crops, faces, fix, media, offset
 from avsync.calibration import Calibration
-from avsync.errors import CannotTell, MediaError, UsageError
+from avsync.errors import CannotTell, MediaError
+from avsync.options import check_options, number
 from avsync.records import FaceTrack, Media, Offset, Report, Scores, TrackReport, Waveform
 from avsync.report import offset_words, summary, timecode
 from avsync.settings import (
-    DETECTORS,
     FRAME_MS,
     FRAME_RATE,
     FRAME_S,
     SAMPLE_RATE,
-    STANDARDS,
     TOLERANCES_MS,
     CheckOptions,
-    Device,
     FixOptions,
 )
 
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float, float | None], None]
 """progress(stage, done, total): `total` is None where it is not known."""
 
-MIN_SEARCH_MS = 2 * FRAME_MS
-MAX_SEARCH_MS = 60_000.0
 MAX_SHIFT_MS = 3_600_000.0
 MAX_WINDOWS = 1500
 """Windows scored in one file before they are spread thinner: one minute of one face in full."""
@@ -80,7 +76,7 @@ def fix_offset(
     mend the file, MediaError when a file cannot be read or written.
     """
     if offset_ms is not None:
-        _number("offset_ms", offset_ms, -MAX_SHIFT_MS, MAX_SHIFT_MS)
+        number("offset_ms", offset_ms, -MAX_SHIFT_MS, MAX_SHIFT_MS)
     chosen = FixOptions(offset_ms, force, dry_run, check_options(**options))
     return fix.fix_offset(
         Path(src),
@@ -89,41 +85,6 @@ def fix_offset(
         measure=lambda path: measure(path, chosen.check, progress),
         progress=progress,
     )
-
-
-def check_options(**options: Any) -> CheckOptions:
-    """CheckOptions from keywords. Raises UsageError that names the wrong one."""
-    names = [field.name for field in fields(CheckOptions)]
-    if unknown := sorted(set(options) - set(names)):
-        raise UsageError(f"There is no option {unknown[0]!r}; the options are {', '.join(names)}.")
-    if options.get("audio") is not None:
-        options["audio"] = Path(options["audio"])
-    if "model" in options:
-        options["model"] = str(options["model"])
-    chosen = CheckOptions(**options)
-    _one_of("standard", chosen.standard, STANDARDS)
-    _one_of("face_detector", chosen.face_detector, DETECTORS)
-    _one_of("device", chosen.device, get_args(Device))
-    _number("max_offset_ms", chosen.max_offset_ms, MIN_SEARCH_MS, MAX_SEARCH_MS)
-    if chosen.audio_track is not None:
-        _number("audio_track", chosen.audio_track, 0, 1000, whole=True)
-    if chosen.stride is not None:
-        _number("stride", chosen.stride, 1, 10_000, whole=True)
-    if chosen.audio is not None and chosen.audio_track is not None:
-        raise UsageError("Give either a separate audio file or an audio track of the video, not both.")
-    return chosen
-
-
-def _one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
-    if value not in tuple(allowed):
-        raise UsageError(f"{name} cannot be {value!r}; choose one of {', '.join(allowed)}.")
-
-
-def _number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
-    kinds = int if whole else (int, float)
-    if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
-        kind = "a whole number" if whole else "a number"
-        raise UsageError(f"{name} cannot be {value!r}; it is {kind} from {low:g} to {high:g}.")
 
 
 # --- One file ----------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "avsync"
 
 LAYERS = (
-    ("errors", "settings", "records"),
+    ("errors", "settings", "records", "options"),
     ("opencv", "program", "media", "packets"),
     ("detectors", "shots", "faces"),
     ("crops", "audio"),

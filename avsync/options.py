@@ -1,0 +1,50 @@
+"""Options from outside, checked: every wrong one is named before any work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args
+
+from avsync.errors import UsageError
+from avsync.settings import DETECTORS, FRAME_MS, STANDARDS, CheckOptions, Device
+
+MIN_SEARCH_MS = 2 * FRAME_MS
+MAX_SEARCH_MS = 60_000.0
+
+
+def check_options(**options: Any) -> CheckOptions:
+    """CheckOptions from keywords. Raises UsageError that names the wrong one."""
+    names = [field.name for field in fields(CheckOptions)]
+    if unknown := sorted(set(options) - set(names)):
+        raise UsageError(f"There is no option {unknown[0]!r}; the options are {', '.join(names)}.")
+    if options.get("audio") is not None:
+        options["audio"] = Path(options["audio"])
+    if "model" in options:
+        options["model"] = str(options["model"])
+    chosen = CheckOptions(**options)
+    _one_of("standard", chosen.standard, STANDARDS)
+    _one_of("face_detector", chosen.face_detector, DETECTORS)
+    _one_of("device", chosen.device, get_args(Device))
+    number("max_offset_ms", chosen.max_offset_ms, MIN_SEARCH_MS, MAX_SEARCH_MS)
+    if chosen.audio_track is not None:
+        number("audio_track", chosen.audio_track, 0, 1000, whole=True)
+    if chosen.stride is not None:
+        number("stride", chosen.stride, 1, 10_000, whole=True)
+    if chosen.audio is not None and chosen.audio_track is not None:
+        raise UsageError("Give either a separate audio file or an audio track of the video, not both.")
+    return chosen
+
+
+def _one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
+    if value not in tuple(allowed):
+        raise UsageError(f"{name} cannot be {value!r}; choose one of {', '.join(allowed)}.")
+
+
+def number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
+    """Raises UsageError unless `value` is a number from `low` to `high`."""
+    kinds = int if whole else (int, float)
+    if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
+        kind = "a whole number" if whole else "a number"
+        raise UsageError(f"{name} cannot be {value!r}; it is {kind} from {low:g} to {high:g}.")
