@@ -100,16 +100,15 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         if not (self.training and dist.is_initialized()):
             return super().forward(input)
         axes = [0, *range(2, input.ndim)]
-        x = input.float()
-        sums = torch.stack([x.mean(axes), x.square().mean(axes)])
-        mean, square = all_reduce(sums) / dist.get_world_size()
-        variance = (square - mean**2).clamp_min(0)
-        self._remember(
-            mean.detach(), variance.detach(), input.numel() // input.shape[1] * dist.get_world_size()
-        )
         shape = (1, -1, *(1,) * (input.ndim - 2))
+        x, size = input.float(), dist.get_world_size()
+        mean = all_reduce(x.mean(axes)) / size
+        # Centred first: the difference of two large squares would lose digits on pictures in 0..255.
+        x = x - mean.view(shape)
+        variance = all_reduce(x.square().mean(axes)) / size
+        self._remember(mean.detach(), variance.detach(), input.numel() // input.shape[1] * size)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (x * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(input.dtype)
+        return (x * scale.view(shape) + self.bias.view(shape)).to(input.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
