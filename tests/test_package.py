@@ -103,7 +103,6 @@ def test_the_module_that_runs_is_the_installed_one(installed: Path) -> None:
     assert Path(said.stdout.strip()).is_relative_to(installed), said.stderr
 
 
-@pytest.mark.skipif(not MODEL_FILES, reason="no model in models/ yet")
 def test_the_shipped_model_finds_a_known_error(installed: Path) -> None:
     write_demo(installed / "clip.mp4", offset_ms=120)
     said = run(installed / "venv/bin/avsync", "check", "clip.mp4", "--json", cwd=installed)
