@@ -81,11 +81,21 @@ def write_case(case: Case, target: Path) -> None:
     seconds = abs(case.shift_ms) / 1000
     moved = f"atrim=start={seconds}" if case.shift_ms > 0 else f"adelay={seconds * 1000:.3f}:all=1"
     audio = f"aresample=async=1:first_pts=0,{moved},asetpts=PTS-STARTPTS"
-    rate = [] if case.fps is None else ["-r", str(case.fps)]
+    # The filter takes the nearest picture; the option -r would let them lag by up to a frame.
+    rate = "" if case.fps is None else f",fps={case.fps}:round=near"
     command = [
         *[media.ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-i", f"file:{case.clip.resolve()}"],
-        *["-map", "0:v:0", "-map", "0:a:0", *rate, "-c:v", "libx264", "-preset", "veryfast", "-crf", "20"],
-        *["-pix_fmt", "yuv420p", "-vf", "scale=trunc(iw/2)*2:trunc(ih/2)*2", "-af", audio, "-c:a", "aac"],
+        *["-map", "0:v:0", "-map", "0:a:0", "-c:v", "libx264", "-preset", "veryfast", "-crf", "20"],
+        *[
+            "-pix_fmt",
+            "yuv420p",
+            "-vf",
+            f"scale=trunc(iw/2)*2:trunc(ih/2)*2{rate}",
+            "-af",
+            audio,
+            "-c:a",
+            "aac",
+        ],
         *["-b:a", "128k", f"file:{target.resolve()}"],
     ]
     done = subprocess.run(command, capture_output=True, check=False)
