@@ -72,7 +72,7 @@ def _draw(report: Report) -> Figure:
     certainty = f", {percent(report.probability)} sure" if report.offset_ms is not None else ""
     figure.suptitle(
         f"{_shorten(printable(Path(report.path).name))}\n{VERDICT_WORDS[report.verdict]}: "
-        f"audio {offset_words(report.offset_ms)}{certainty}",
+        f"{_answer(report)}{certainty}",
         parse_math=False,
         fontweight="bold",
     )
@@ -80,6 +80,13 @@ def _draw(report: Report) -> Figure:
     _draw_curve(upper, report, speaking)
     _draw_segments(lower, report)
     return figure
+
+
+def _answer(report: Report) -> str:
+    if report.offset_ms is None:
+        return "no offset"
+    guess = "" if report.verdict in ("in-sync", "out-of-sync") else "best guess: "
+    return f"{guess}audio {offset_words(report.offset_ms)}"
 
 
 def _shorten(name: str, length: int = 70) -> str:
@@ -108,7 +115,7 @@ def _draw_curve(axes: Axes, report: Report, offset: Offset | None) -> None:
             report.offset_ms,
             color=_BAD,
             linestyle="--",
-            label=f"answer: audio {offset_words(report.offset_ms)}",
+            label=_answer(report),
         )
     axes.margins(y=0.15)
     axes.grid(alpha=0.3)

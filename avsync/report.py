@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -179,10 +180,12 @@ def jsonl_file(path: Path) -> Iterator[IO[str]]:
     """
     try:
         # Devices and pipes have no beginning to look at, and reading one may wait for ever.
-        start = _first_byte(path) if path.is_file() else b""
-        if start not in (b"", b"{"):
-            raise UsageError(f"{path} exists and is no JSONL file; name another file for --jsonl.")
-        stream = path.open("w", encoding="utf-8")
+        if path.is_file():
+            if _first_byte(path) not in (b"", b"{"):
+                raise UsageError(f"{path} exists and is no JSONL file; name another file for --jsonl.")
+            os.truncate(path, 0)
+        # Appending keeps lines whole even where a second command writes to the same file.
+        stream = path.open("a", encoding="utf-8")
     except OSError as error:
         raise MediaError(f"Cannot write {path}: {error.strerror}.") from error
     with stream:

@@ -283,9 +283,7 @@ def test_a_plot_that_cannot_be_written_is_one_sentence_and_leaves_nothing(tmp_pa
 
 
 def test_plots_of_equally_named_videos_do_not_overwrite_each_other():
-    names = plot_names(
-        [a_report(path="a/x.mp4"), a_report(path="b/x.mp4"), a_report(path="X.mp4")], Path("out")
-    )
+    names = plot_names([Path("a/x.mp4"), Path("b/x.mp4"), Path("X.mp4")], Path("out"))
     assert len({name.name.lower() for name in names}) == 3
 
 
