@@ -115,10 +115,11 @@ def look(image: Image, detect: Detect, known: Sequence[Boxes], *, everywhere: bo
 def _search(image: Image, detect: Detect, *, wide: bool) -> Boxes:
     """Faces in the whole picture, largest first. A close-up that the usual size misses is sought in a
     smaller picture; when `wide`, faces too small for the usual size in a larger one."""
-    found = _detect_at(image, detect, DETECT_LONG_SIDE)
+    usual = min(DETECT_LONG_SIDE, max(image.shape[:2]))
+    found = _detect_at(image, detect, usual)
     if not len(found):
-        found = _detect_at(image, detect, DETECT_LONG_SIDE // 2)
-    if wide and (found[:, 3] - found[:, 1] < SMALL_FACE * max(image.shape)).all():
+        found = _detect_at(image, detect, usual // 2)
+    if wide and (found[:, 3] - found[:, 1] < SMALL_FACE * max(image.shape[:2])).all():
         larger = _detect_at(image, detect, 2 * DETECT_LONG_SIDE)
         found = larger if len(larger) else found
     found = found[found[:, 4] >= START_SCORE]
