@@ -21,6 +21,9 @@ RESAMPLINGS = 400
 MAX_BLOCKS = 400
 MIN_BLOCKS = 3
 """With fewer independent observations nothing can be said about their noise."""
+MANY = 25.0
+"""Independent observations beyond which their number says no more about the probability; calibration
+uses pieces of about this length."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def measure(found: Evidence, calibration: Calibration) -> Measure:
         (len(sums) + 1) / max(len(sums) - 1, 1)
     )  # resampling m blocks shows (m - 1) / (m + 1) of their variance
     noise = few * float(np.sqrt(np.nanmean(spread**2)))
-    observations = float(counts.max(axis=1).clip(max=1).sum())
+    observations = _independent(found, calibration.dependence_s)
     features, rival = _features(curve, found.shifts, noise, float(np.mean(errors <= FRAME_MS)), observations)
     sure = float(probability(features, calibration))
     at_edge = at_edge or _rises_at_edge(curve, noise)
@@ -162,22 +165,33 @@ def time_blocks(times_s: Floats, seconds: float) -> npt.NDArray[np.int64]:
     return np.unique(cell, return_inverse=True)[1].reshape(-1)
 
 
+def _independent(found: Evidence, seconds: float) -> float:
+    """How many windows are independent: each `seconds` with windows counts once, by its highest weight."""
+    cell = np.unique(np.floor((found.times_s - found.times_s.min()) / seconds + 1e-6), return_inverse=True)[1]
+    best = np.zeros(int(cell.max()) + 1)
+    np.maximum.at(best, cell.reshape(-1), found.weights)
+    return float(best.sum())
+
+
 def _features(
     curve: Floats, shifts: npt.NDArray[np.int64], noise: float, agreement: float, observations: float
 ) -> tuple[tuple[float, ...], float | None]:
     """(gap, agreement, height, observations) and the rival's offset in ms, None when there is no rival.
 
-    gap: the peak over its best rival in units of the noise, compressed; agreement: share of resamplings
-    within a frame of the answer; height: the peak over the rest in nats per window; observations: log of
-    how many windows are independent.
+    gap: the peak over its best rival in units of the noise, compressed; agreement: log odds of a resampling
+    to be within a frame of the answer; height: the peak over the rest in nats per window; observations:
+    log of how many windows are independent, as far as MANY.
     """
     best = int(np.nanargmax(curve))
     far = np.where(np.abs(shifts - shifts[best]) > RIVAL_FRAMES, curve, np.nan)
     if not np.isfinite(far).any() or observations < MIN_BLOCKS:
-        return (0.0, 0.0, 0.0, 0.0), None
+        return (0.0, -2.0, 0.0, 0.0), None  # as unsure as noise is
     rival = int(np.nanargmax(far))
     gap = float(np.arcsinh((curve[best] - far[rival]) / max(noise, 1e-9)))
-    return (gap, agreement, _height(curve), float(np.log(observations))), float(-FRAME_MS * shifts[rival])
+    odds = float(np.log((agreement * RESAMPLINGS + 1) / ((1 - agreement) * RESAMPLINGS + 1)))
+    return (gap, odds, _height(curve), float(np.log(min(observations, MANY)))), float(
+        -FRAME_MS * shifts[rival]
+    )
 
 
 def _height(curve: Floats) -> float:

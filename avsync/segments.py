@@ -27,12 +27,17 @@ FINE = 4
 """Steps per frame on which lines are tried."""
 SLOPES_PER_FRAME = 2
 """Slopes tried for each frame by which the offset may change from end to end."""
+MAX_CHANGE = 30
+"""Frames by which the offset may change from end to end for the change to be taken for a drift."""
 MIN_DRIFT_BLOCKS = 8
 MAX_DRIFT_ERROR = 40.0
 """A drift known no better than this (95 %, ms per minute) is not told."""
 STRETCH_S = 10.0
 """Evidence along the video is weighed in stretches of about this length; one with too little is a gap."""
-STRETCH_CERTAINTY = 0.7
+MAX_STRETCHES = 120
+STRETCH_OBSERVATIONS = 20
+"""Where windows are sparse, a stretch is longer, so as to hold about this many independent ones."""
+STRETCH_CERTAINTY = 0.5
 """Probability, from a stretch alone, that it has the offset of its piece, for it to count as judged."""
 
 
@@ -78,7 +83,7 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
     """
     blocks = block_likelihoods(found, calibration)
     path, path_value = best_path(blocks.values, calibration.change_cost + float(np.log(len(blocks.values))))
-    slope, error, line_value = best_line(blocks)
+    slope, error, line_value = best_line(blocks, int(np.median(path)))
     if line_value - calibration.change_cost > path_value:
         pieces = (_piece(found, np.arange(len(found.rows)), calibration, slope),)
         drift = 60 * slope
@@ -125,17 +130,18 @@ def best_path(values: Floats, change_cost: float) -> tuple[Ints, float]:
     return path, float(total.max())
 
 
-def best_line(blocks: Blocks) -> tuple[float, float, float]:
-    """Slope in ms per second of the likeliest line, half its 95 % interval, and its log-likelihood.
+def best_line(blocks: Blocks, column: int) -> tuple[float, float, float]:
+    """Slope in ms per second of the likeliest line near `column`, half its 95 % interval, and its
+    log-likelihood.
 
     A line stays within the offsets searched. Too short a video gives (0, inf, -inf).
     """
     span = float(np.ptp(blocks.times_s))
     if len(blocks.values) < MIN_DRIFT_BLOCKS:
         return 0.0, np.inf, -np.inf
-    fine = _upsample(blocks.values)
+    fine = _upsample(blocks.values[:, max(0, column - 2 * MAX_CHANGE) : column + 2 * MAX_CHANGE + 1])
     along = (blocks.times_s - blocks.times_s[0]) / span - 0.5
-    limit = SLOPES_PER_FRAME * (blocks.values.shape[1] - 1) // 2
+    limit = SLOPES_PER_FRAME * min(MAX_CHANGE, blocks.values.shape[1] - 1)
     changes = np.arange(-limit, limit + 1) / SLOPES_PER_FRAME  # frames of shift, from end to end
     totals = np.array([_line_value(fine, np.rint(FINE * c * along).astype(np.int64)) for c in changes])
     best = int(totals.argmax())
@@ -200,7 +206,8 @@ def _segments(
 ) -> Iterator[Segment]:
     """Neighbouring stretches of a piece that are judged, or that are gaps, as one segment each."""
     m = piece.measure
-    count = max(1, round((end_s - start_s) / STRETCH_S))
+    observed = int(m.observations / STRETCH_OBSERVATIONS)
+    count = max(1, min(round((end_s - start_s) / STRETCH_S), observed, MAX_STRETCHES))
     edges = np.linspace(start_s, end_s, count + 1)
     stretch = np.searchsorted(edges[1:-1], found.times_s[piece.windows], side="right")
     judged = [
