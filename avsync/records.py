@@ -64,9 +64,11 @@ class Media:
     video: VideoStream | None
     audio: tuple[AudioStream, ...]
     stream_kinds: tuple[str, ...]
-    """Kind of every stream in order: video, audio, subtitle, data, attachment (cover art is an attachment)."""
+    """Kind of every stream in order: video, audio, subtitle, data, attachment (cover art is an
+    attachment)."""
     origin_s: float = 0.0
-    """The container's own timestamp that counts as second 0: MPEG streams start at any number, others at 0."""
+    """The container's own timestamp that counts as second 0: MPEG streams start at any number,
+    others at 0."""
 
 
 @dataclass(frozen=True)

@@ -329,7 +329,7 @@ cli.main()
         stderr=subprocess.PIPE,
         text=True,
         # A shell's background job ignores Ctrl-C, and its children would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )
     assert started.stdout is not None
     assert started.stdout.readline() == "working\n"
