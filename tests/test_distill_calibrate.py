@@ -26,7 +26,7 @@ def made_cases(count: int, seed: int = 0) -> list[Case]:
         windows = int(rng.integers(20, 200))
         strength = rng.uniform(0.3, 4)
         noise = rng.standard_normal((windows + 4, 31))
-        logits = sum(noise[k : k + windows] for k in range(5)) / 5**0.5
+        logits = np.sum([noise[k : k + windows] for k in range(5)], axis=0) / 5**0.5
         if truth is not None:
             logits = logits + strength * np.exp(-((SHIFTS + truth / 40) ** 2) / 2)
         times = np.arange(windows) / 25

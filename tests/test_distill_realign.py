@@ -14,7 +14,7 @@ def clip(offset_ms: float | None, seed: int, windows: int = 80) -> Scores:
     logits = np.random.default_rng(seed).standard_normal((windows, len(SHIFTS)))
     if offset_ms is not None:
         logits += 3 * np.exp(-((SHIFTS + offset_ms / 40) ** 2) / 2)
-    return Scores(0, np.arange(windows) * 0.2, SHIFTS, logits.astype(np.float32))
+    return Scores(0, np.arange(windows) / 5, SHIFTS, logits.astype(np.float32))
 
 
 def test_clips_share_the_error_of_their_recording_and_a_listener_is_left_out() -> None:

@@ -15,7 +15,7 @@ from avsync.distill.store import SAMPLES_PER_FRAME, Store
 from avsync.offset import estimate
 from avsync.records import Clip, Scores, Waveform
 from avsync.scores import score_clip
-from avsync.settings import FRAME_MS, FRAME_S, PROTOCOL_RADIUS, SAMPLE_RATE, WINDOW_FRAMES
+from avsync.settings import FRAME_MS, FRAME_RATE, PROTOCOL_RADIUS, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.weights import Loaded
 
 RESAMPLINGS = 1000
@@ -64,7 +64,7 @@ def _clip(loaded: Loaded, store: Store, index: int, windows: int, calibration: C
     shifts = np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)
     inside = (starts[:, None] + shifts >= 0) & (starts[:, None] + shifts < windows)
     logits_inside = np.where(inside, logits, np.nan)
-    whole = estimate(Scores(0, starts * FRAME_S, shifts, logits), calibration)
+    whole = estimate(Scores(0, starts / FRAME_RATE, shifts, logits), calibration)
     return ClipResult(
         id=store.clips[index].id,
         windows=windows,

@@ -23,7 +23,7 @@ from avsync.distill.store import Store
 from avsync.offset import FLAT_EVIDENCE, combine, estimate
 from avsync.records import Clip, Offset, Scores, Waveform
 from avsync.scores import score_clip
-from avsync.settings import FRAME_MS, FRAME_S, WINDOW_FRAMES
+from avsync.settings import FRAME_MS, FRAME_RATE, WINDOW_FRAMES
 from avsync.weights import Loaded
 
 RADIUS = 25
@@ -66,7 +66,7 @@ def _scores(loaded: Loaded, store: Store, index: int, stride: int) -> Scores | N
         return None
     sound = Waveform(store.wave(index).astype(np.float32) * np.float32(1 / 32768), 0.0)
     logits = score_clip(loaded, Clip(0, 0.0, mouths), starts, sound, RADIUS)
-    return Scores(0, starts * FRAME_S, np.arange(-RADIUS, RADIUS + 1), logits)
+    return Scores(0, starts / FRAME_RATE, np.arange(-RADIUS, RADIUS + 1), logits)
 
 
 def judge_recording(speaker: str, clips: Sequence[tuple[str, Scores]], calibration: Calibration) -> Recording:
