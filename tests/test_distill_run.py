@@ -1,5 +1,6 @@
 """Whole runs at tiny sizes: from data to a checkpoint that `check` loads, through every kind of stop."""
 
+import itertools
 import json
 import os
 import signal
@@ -69,6 +70,7 @@ def test_distilling_writes_a_checkpoint_that_loads_and_says_where_it_comes_from(
     said = go(
         ground, tmp_path / "run", {"method": "mtd"}, teacher=str(ground / "teacher.safetensors"), out=out
     )
+    assert said is not None
     assert str(out) in said
     loaded = weights.load(out)
     assert loaded.model.dims == Dims.from_dict(TINY)
@@ -177,15 +179,13 @@ def test_a_killed_run_goes_on_exactly_where_it_was(ground, tmp_path):
 
 def interrupt_at(monkeypatch, step):
     """Ctrl-C while that step of the first epoch is at work."""
-    real = PairTask.loss
+    real, calls = PairTask.loss, itertools.count(1)
 
     def pressed(self, module, inputs):
-        pressed.count += 1
-        if pressed.count == step:
+        if next(calls) == step:
             os.kill(os.getpid(), signal.SIGINT)
         return real(self, module, inputs)
 
-    pressed.count = 0
     monkeypatch.setattr(PairTask, "loss", pressed)
 
 
@@ -223,14 +223,12 @@ def test_ctrl_c_saves_and_ends_with_130(ground, tmp_path, monkeypatch):
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(
     ground, tmp_path, monkeypatch
 ):
-    real = PairTask.loss
+    real, calls = PairTask.loss, itertools.count(1)
 
     def broken(self, module, inputs):
         total, parts = real(self, module, inputs)
-        broken.count += 1
-        return (total * float("nan") if broken.count == 4 else total), parts
+        return (total * float("nan") if next(calls) == 4 else total), parts
 
-    broken.count = 0
     monkeypatch.setattr(PairTask, "loss", broken)
     with pytest.raises(
         loop.TrainingError, match=r"no number at batch 4 of epoch 1 \(clips t/.*last good"
