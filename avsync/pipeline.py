@@ -39,6 +39,8 @@ MAX_SHIFT_MS = 3_600_000.0
 MAX_WINDOWS = 400
 """Windows scored in one file before they are spread thinner: a quarter of a minute of one face in full.
 More windows of the same minute hardly sharpen the answer, and each costs a thirtieth of a second."""
+MAX_STRIDE = 10
+"""Frames; wider steps than 0.4 s would lose evidence and miss local faults, however long the file."""
 BROKEN_OFF_S = 1.0
 """A file is called broken off when its sound is this much shorter than stored (and by 2 % of it)."""
 DEMO_OFFSET_MS = 120.0
@@ -181,9 +183,9 @@ def load_model(name: str, device: str) -> Loaded:
 
 
 def auto_stride(tracks: Iterable[FaceTrack]) -> int:
-    """Every frame while the faces are few and short; then so many frames that the work stays bounded."""
+    """Every frame while the faces are few and short, then every second, third ... tenth."""
     frames = sum(int(track.seen.sum()) for track in tracks)
-    return max(1, math.ceil(frames / MAX_WINDOWS))
+    return min(MAX_STRIDE, max(1, math.ceil(frames / MAX_WINDOWS)))
 
 
 def _score(
