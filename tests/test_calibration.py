@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avsync.calibration import (
@@ -60,9 +60,8 @@ def test_the_fit_keeps_everything_but_the_weights():
 
 def test_the_temperature_of_made_logits_is_found():
     rng = np.random.default_rng(1)
-    chosen = rng.integers(0, 31, 4000)
-    logits = rng.gumbel(size=(4000, 31))  # argmax over Gumbel noise + a is a draw from softmax(a)
-    strength = rng.normal(0, 2, (4000, 31))
+    logits = rng.gumbel(size=(2000, 31))  # argmax over Gumbel noise + a is a draw from softmax(a)
+    strength = rng.normal(0, 2, (2000, 31))
     chosen = (strength + logits).argmax(axis=1)
     rolled = np.stack([np.roll(row, 15 - k) for row, k in zip(strength, chosen, strict=True)])
     fitted = fit_temperature([3 * rolled], [15])
@@ -71,6 +70,7 @@ def test_the_temperature_of_made_logits_is_found():
 
 
 @given(seed=st.integers(0, 1000), constant=st.floats(-100, 100))
+@settings(deadline=None)
 def test_a_row_is_judged_by_its_differences_only(seed, constant):
     row = np.random.default_rng(seed).normal(size=(1, 31))
     np.testing.assert_allclose(log_ratios(row, 1, 0.2), log_ratios(row + constant, 1, 0.2), atol=1e-9)
