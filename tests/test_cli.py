@@ -358,9 +358,6 @@ def test_the_demo_clip_is_measured_plotted_and_repaired(early_clip: Path, tmp_pa
     document = json.loads(done.stdout)
     assert document["after"]["verdict"] == "in-sync"
     assert target.is_file()
-    again = run("fix-offset", target, tmp_path / "again.mp4")
-    assert again.exit_code == 0
-    assert not (tmp_path / "again.mp4").exists()
 
 
 def test_the_demo_command_finds_and_mends_its_own_error(tmp_path: Path):
