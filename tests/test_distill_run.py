@@ -167,11 +167,11 @@ def test_a_killed_run_goes_on_exactly_where_it_was(ground, tmp_path):
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     done = checkpoint.load_state(tmp_path / "killed")["progress"]["done"]
-    assert 6 <= done < 12
+    assert 6 <= done < 15
     go(ground, None, resume=tmp_path / "killed")
     start(LONG, data=ground / "data", cache=ground / "cache", run=tmp_path / "whole", workers=1, quiet=True)
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
-    assert list(losses(tmp_path / "killed")) == list(range(1, 13))
+    assert list(losses(tmp_path / "killed")) == list(range(1, 16))
     resumed, whole = (checkpoint.load_state(tmp_path / name) for name in ("killed", "whole"))
     for part in ("objective", "average"):
         assert all(torch.equal(v, whole[part][k]) for k, v in resumed[part].items())
