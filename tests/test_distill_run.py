@@ -217,7 +217,7 @@ def test_ctrl_c_saves_and_ends_with_130(ground, tmp_path, monkeypatch):
     monkeypatch.chdir(ground)
     result = CliRunner().invoke(app, ["--resume", str(tmp_path / "run")])
     assert result.exit_code == 0, result.stderr
-    assert list(losses(tmp_path / "run")) == [1, 2, 3, 4]
+    assert list(losses(tmp_path / "run")) == [1, 2, 3, 4, 5]
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(
@@ -277,7 +277,7 @@ def test_a_full_disk_in_mid_epoch_keeps_the_checkpoint_before(ground, tmp_path, 
     assert checkpoint.load_state(tmp_path)["progress"]["done"] == 2
     monkeypatch.undo()
     go(ground, None, resume=tmp_path)
-    assert max(losses(tmp_path)) == 12
+    assert max(losses(tmp_path)) == 15
 
 
 # --- Bad input ---------------------------------------------------------------------------
