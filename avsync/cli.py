@@ -33,7 +33,7 @@ from avsync.cli_options import (
     Stride,
     Workers,
 )
-from avsync.console import console, emit, guarded
+from avsync.console import console, emit, guarded, outcome
 from avsync.distill.cli import distill, train
 from avsync.errors import EXIT_ERROR, EXIT_IN_SYNC, AvsyncError, UsageError
 from avsync.settings import DEFAULT_MODEL, MAX_OFFSET_MS, CheckOptions
@@ -358,4 +358,4 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     # A plain kill then also removes temporary files, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    app(prog_name="avsync")
+    sys.exit(outcome(lambda: app(prog_name="avsync")))

@@ -22,39 +22,46 @@ Command = Callable[..., int | None]
 
 
 def guarded(command: Command) -> Callable[..., None]:
-    """`command` with every way out turned into an exit code; it returns its own (None is 0).
+    """`command` with every way out turned into an exit code, see `outcome`."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        raise typer.Exit(outcome(lambda: command(*args, **kwargs)))
+
+    return run
+
+
+def outcome(work: Callable[[], int | None]) -> int:
+    """The exit code of `work`: what it returns (None is 0), or that of the error it ends in.
 
     An error of avsync's is one sentence on stderr. Anything else is a bug and ends as 4, never as 1,
     which would read as "out of sync".
     """
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            code = command(*args, **kwargs)
-        except KeyboardInterrupt:
-            code = fail("Stopped.", EXIT_INTERRUPTED)
-        except AvsyncError as error:
-            code = fail(str(error), error.exit_code)
-        except Exception as error:
-            if hasattr(error, "exit_code"):  # typer's own: usage errors and Exit
-                raise
-            code = fail(unexpected(error), EXIT_ERROR)
-        raise typer.Exit(code or 0)
-
-    return run
+    try:
+        return work() or 0
+    except KeyboardInterrupt:
+        return fail("Stopped.", EXIT_INTERRUPTED)
+    except AvsyncError as error:
+        return fail(str(error), error.exit_code)
+    except Exception as error:
+        if hasattr(error, "exit_code"):  # typer's own: usage errors and Exit
+            raise
+        return fail(unexpected(error), EXIT_ERROR)
 
 
 def fail(sentence: str, code: int) -> int:
     """Say why on stderr, with the traceback when AVSYNC_DEBUG is set; returns `code`."""
     if os.environ.get("AVSYNC_DEBUG"):
         traceback.print_exc()
-    print(f"avsync: {' '.join(sentence.split())}", file=sys.stderr)
+    if sys.stderr is not None:  # None where it was closed, and print would then take stdout
+        print(f"avsync: {' '.join(sentence.split())}", file=sys.stderr)
     return code
 
 
 def emit(text: str) -> None:
     """Write a result to stdout; a reader that has gone (`| head`) is no error and keeps the exit code."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -299,6 +299,27 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path):
     assert started.returncode == 4
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["--version"], ["check", "--help"], ["models", "list"]])
+def test_output_that_does_not_fit_is_one_sentence(arguments: Sequence[str]):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "avsync", *arguments],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 4
+    assert done.stderr == b"avsync: No space left on device.\n"
+
+
+def test_an_error_never_lands_on_stdout_even_without_stderr():
+    started = command("check", "none.mp4", preexec_fn=lambda: os.close(2))
+    said, _ = started.communicate(timeout=300)
+    assert (started.returncode, said) == (4, "")
+
+
 def test_a_terminal_that_lacks_a_letter_shows_it_escaped(tmp_path: Path):
     name = tmp_path / "fil\u0142m.mp4"
     name.write_text("no video")
