@@ -8,6 +8,7 @@ import re
 import resource
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -561,21 +562,24 @@ def test_places_where_no_file_can_be(made, tmp_path: Path) -> None:
     assert names(tmp_path) == ["dangling.mp4", "file", "folder.mp4"]
 
 
-@pytest.fixture
+@contextmanager
 def short_of_space() -> Iterator[None]:
-    """No file may grow beyond 4 kB, for this process and those it starts."""
+    """No file may grow beyond 4 kB, for this process and those it starts.
+
+    Not a fixture: pytest reports a test before it tears fixtures down, and where its output goes to a file,
+    that file may not grow either.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_file_that_may_not_grow_leaves_nothing(
-    made, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_file_that_may_not_grow_leaves_nothing(made, tmp_path: Path) -> None:
     src = made("plain.mkv")
-    request.getfixturevalue("short_of_space")
-    with pytest.raises(MediaError, match="cannot be written") as error:
+    with short_of_space(), pytest.raises(MediaError, match="cannot be written") as error:
         shift(src, tmp_path / "out.mkv", 120)
     one_sentence(error)
     assert names(tmp_path) == []
