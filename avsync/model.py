@@ -31,7 +31,8 @@ class Dims:
     convolutions over each frame, shared by all windows that contain it). `channels` are the five
     widths of the visual front-end, `audio_channels` those of the audio front-end (None: the same);
     the last of each must be `d_model`. `contrast` is the width of the contrastive embeddings whose
-    similarity is added to the logit (0: none, as in the paper).
+    similarity is added to the logit (0: none, as in the paper). With `layers` 0 there are no cross-modal
+    encoders: the similarity of the embeddings is the logit, for the price of a dot product a pair.
     """
 
     front_end: Literal["clip3d", "frame2d"] = "clip3d"
@@ -50,6 +51,8 @@ class Dims:
             raise ValueError(f"the last front-end width must be d_model = {self.d_model}")
         if self.d_model % self.heads or self.d_model % 2:
             raise ValueError(f"d_model = {self.d_model} must be even and a multiple of heads = {self.heads}")
+        if not self.layers and not self.contrast:
+            raise ValueError("a network without encoder layers needs contrastive embeddings (contrast > 0)")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Dims:
@@ -315,14 +318,15 @@ class VocaLiST(nn.Module):
         self.vid_prenet = (_frame2d_front_end if shared else _clip3d_front_end)(dims.channels)
         self.vid_mixer = WindowMixer(dims.d_model) if shared else None
         self.aud_prenet = _audio_front_end(dims.audio_channels or dims.channels)
-        shape = (dims.d_model, dims.heads, dims.layers)
-        self.av_transformer = CrossEncoder(*shape, name="av")
-        self.va_transformer = CrossEncoder(*shape, name="va")
-        self.mem_transformer = CrossEncoder(*shape, name="fusion")
-        self.fc = nn.Linear(dims.d_model, dims.d_model)
-        self.classifier = nn.Linear(dims.d_model, 1)
+        if dims.layers:
+            shape = (dims.d_model, dims.heads, dims.layers)
+            self.av_transformer = CrossEncoder(*shape, name="av")
+            self.va_transformer = CrossEncoder(*shape, name="va")
+            self.mem_transformer = CrossEncoder(*shape, name="fusion")
+            self.fc = nn.Linear(dims.d_model, dims.d_model)
+            self.classifier = nn.Linear(dims.d_model, 1)
         self.contrast = ContrastHead(dims.d_model, dims.contrast) if dims.contrast else None
-        if self.contrast is not None:  # the encoders begin by correcting nothing
+        if dims.layers and self.contrast is not None:  # the encoders begin by correcting nothing
             nn.init.zeros_(self.classifier.weight)
             nn.init.zeros_(self.classifier.bias)
 
@@ -356,9 +360,11 @@ class VocaLiST(nn.Module):
 
     def pair_logits(self, visual: Tensor, audio: Tensor, maps: Maps | None = None) -> Tensor:
         """Visual tokens (batch, 5, d) and audio tokens (batch, 16, d) -> logits (batch,)."""
-        av = self.av_transformer(audio, visual, maps)
-        va = self.va_transformer(visual, audio, maps)
-        logits = self.head(self.fuse(av, va, maps))
+        logits = visual.new_zeros(len(visual))
+        if self.dims.layers:
+            av = self.av_transformer(audio, visual, maps)
+            va = self.va_transformer(visual, audio, maps)
+            logits = self.head(self.fuse(av, va, maps))
         if self.contrast is not None:
             logits = logits + (self.contrast.embed_visual(visual) * self.contrast.embed_audio(audio)).sum(-1)
         return logits

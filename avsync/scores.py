@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from avsync.audio import mel_span
-from avsync.model import VocaLiST
+from avsync.model import ContrastHead, VocaLiST
 from avsync.records import Clip, Scores, Waveform
 from avsync.settings import FRAME_RATE, FRAME_S, MEL_RATE, SAMPLE_RATE, WINDOW_FRAMES, WINDOW_MELS
 from avsync.weights import Loaded, Preprocessing
@@ -26,6 +26,8 @@ KeysValues = list[tuple[Tensor, Tensor]]
 
 PAIRS_AT_ONCE = 248
 """Pairs that go through the encoders together; bounds memory and keeps the work in cache."""
+DOTS_AT_ONCE = 1 << 14
+"""Pairs whose embeddings are multiplied together."""
 WINDOWS_AT_ONCE = 32
 """Windows or frames that go through a front-end together."""
 FRAMES_PER_MEL_CYCLE = 5
@@ -162,20 +164,38 @@ def pair_logits(
 
     The same numbers as `model.pair_logits(visual[rows], audio[columns])`, with embeddings, keys and values
     computed once per window instead of once per pair."""
+    similar = model.contrast and _similarities(model.contrast, visual, audio, rows, columns)
+    if not model.dims.layers:
+        assert similar is not None  # noqa: S101 (Dims: without encoders there is a contrast head)
+        return similar
     av, va = model.av_transformer, model.va_transformer
     visual_in_av, audio_in_va = av.embed(visual), va.embed(audio)
     queries_av, queries_va = av.embed(audio), va.embed(visual)
     from_visual: KeysValues = [layer.keys_values(visual_in_av) for layer in av.layers]  # type: ignore[operator]
     from_audio: KeysValues = [layer.keys_values(audio_in_va) for layer in va.layers]  # type: ignore[operator]
-    embedded = model.contrast and (model.contrast.embed_visual(visual), model.contrast.embed_audio(audio))
     logits = []
     for begin in range(0, len(rows), PAIRS_AT_ONCE):
         row = torch.from_numpy(rows[begin : begin + PAIRS_AT_ONCE]).to(visual.device)
         column = torch.from_numpy(columns[begin : begin + PAIRS_AT_ONCE]).to(visual.device)
         heard = av.run(queries_av[column], [(k[row], v[row]) for k, v in from_visual])
         seen = va.run(queries_va[row], [(k[column], v[column]) for k, v in from_audio])
-        logit = model.head(model.fuse(heard, seen))
-        if embedded:
-            logit = logit + (embedded[0][row] * embedded[1][column]).sum(-1)
-        logits.append(logit)
-    return torch.cat(logits)
+        logits.append(model.head(model.fuse(heard, seen)))
+    corrections = torch.cat(logits)
+    return corrections if similar is None else similar + corrections
+
+
+def _similarities(
+    head: ContrastHead,
+    visual: Tensor,
+    audio: Tensor,
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+) -> Tensor:
+    """Scaled cosine of the pairs' embeddings, (len(rows),)."""
+    seen, heard = head.embed_visual(visual), head.embed_audio(audio)
+    row, column = (torch.from_numpy(index).to(visual.device) for index in (rows, columns))
+    parts = [
+        (seen[row[begin : begin + DOTS_AT_ONCE]] * heard[column[begin : begin + DOTS_AT_ONCE]]).sum(-1)
+        for begin in range(0, len(rows), DOTS_AT_ONCE)
+    ]
+    return torch.cat(parts)

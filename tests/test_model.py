@@ -87,3 +87,17 @@ def test_dims_survive_yaml_and_refuse_what_cannot_be_built() -> None:
         Dims(channels=(16, 32, 64, 128, 256))
     with pytest.raises(ValueError, match="heads"):
         Dims(channels=(1, 2, 3, 4, 20), d_model=20, heads=8)
+
+
+def test_without_layers_the_similarity_of_the_embeddings_is_the_logit() -> None:
+    dims = Dims("frame2d", (8, 8, 8, 8, 16), 16, 8, layers=0, contrast=12)
+    model = VocaLiST(dims).eval()
+    assert not any("transformer" in key or "classifier" in key for key in model.state_dict())
+    frames, mels = torch.rand(3, 15, 48, 96), torch.rand(3, 1, 80, 16)
+    head = model.contrast
+    assert head is not None
+    seen = head.embed_visual(model.visual_tokens(frames))
+    heard = head.embed_audio(model.audio_tokens(mels))
+    torch.testing.assert_close(model(frames, mels), (seen * heard).sum(-1))
+    with pytest.raises(ValueError, match="contrast"):
+        Dims(layers=0)

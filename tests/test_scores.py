@@ -16,6 +16,9 @@ SHAPES = {
     "contrast": Dims(
         front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1, contrast=8
     ),
+    "embeddings only": Dims(
+        front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=0, contrast=8
+    ),
 }
 
 
