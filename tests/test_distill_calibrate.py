@@ -1,5 +1,6 @@
 """The calibration is fitted on pieces whose true offset is known, and on swapped audio."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from avsync.distill.calibrate import Case, fit, make_cases, quality, write_card
+from avsync.distill.calibrate import Case, fit, held_out_quality, main, make_cases, quality, write_card
 from avsync.distill.store import ShardWriter, Store, StoredClip
 from avsync.model import Dims, VocaLiST
 from avsync.records import Scores
@@ -79,3 +80,19 @@ def test_the_card_keeps_what_it_said_and_gains_the_calibration(tmp_path: Path) -
     assert card["licence"] == "MIT"
     assert card["calibration"] == calibration.to_dict()
     assert load(path, "cpu").calibration == calibration.to_dict()
+
+
+def test_one_half_of_the_speakers_judges_the_fit_of_the_other() -> None:
+    cases = [replace(c, id=f"aa{i % 19:02}/{i}") for i, c in enumerate(made_cases(120))]
+    figures = held_out_quality(cases)
+    assert figures["expected_calibration_error"] < 0.1
+    assert figures["answered_right"] > 0.9
+    assert figures["swapped_answered"] < 0.1
+
+
+def test_the_command_writes_the_card(store: Store, tmp_path: Path) -> None:
+    dims = replace(TINY, layers=0, contrast=8)
+    path = save(tmp_path / "tiny", VocaLiST(dims).eval(), Preprocessing())
+    assert len(store) == 2
+    main(path, tmp_path, count=40)
+    assert load(path, "cpu").info["calibration_quality"]["cases"] == 40

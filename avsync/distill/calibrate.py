@@ -1,4 +1,6 @@
-"""Fits a checkpoint's `Calibration` on prepared clips whose true offset is known.
+"""Fits a checkpoint's `Calibration` on prepared clips whose true offset is known, and writes it to its card.
+
+    python -m avsync.distill.calibrate MODEL.safetensors CACHE --split val --delays delays.json
 
 Each case is a piece of a clip whose audio was moved by a known number of frames, as a user's file
 would be; every fourth case has another clip's audio instead, so that any answer to it is wrong.
@@ -9,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+import typer
 import yaml
 
+from avsync import weights
 from avsync.calibration import (
     Calibration,
     expected_calibration_error,
@@ -23,7 +28,7 @@ from avsync.calibration import (
 )
 from avsync.curve import Measure, evidence, measure
 from avsync.distill.store import Store
-from avsync.distill.tasks import delay_of
+from avsync.distill.tasks import delay_of, read_delays, shares
 from avsync.records import Clip, Scores, Waveform
 from avsync.scores import score_clip
 from avsync.settings import FRAME_MS, FRAME_RATE, MIN_PROBABILITY, PROTOCOL_RADIUS, SAMPLE_RATE
@@ -34,6 +39,8 @@ MAX_SHIFT = 10
 SHORTEST_S, LONGEST_S = 1.2, 10.0
 MARGIN_S = 0.8
 """Audio kept before and after the piece, as the film around it has."""
+BALANCE = 0.5
+"""How far a speaker with many minutes is held back (`tasks.shares`)."""
 COVERED = 0.95
 MAX_ROWS = 4000
 """Windows that the temperature is fitted on; neighbours say the same, so more only cost time."""
@@ -60,16 +67,16 @@ def make_cases(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Case]:
-    """`count` cases from the clips of `store`, every clip as often as the others.
+    """`count` cases from the clips of `store`, long ones and rare speakers more often.
 
     `delays_ms`: by how much the stored audio of a clip (by id, or the start of one) must be delayed
     to be in sync."""
     rng = np.random.default_rng(seed)
-    order = [i for _ in range(-(-count // len(store))) for i in rng.permutation(len(store))][:count]
+    speakers = np.array([clip.id.rsplit("/", 1)[0] for clip in store.clips])
     cases = []
-    for number, index in enumerate(order):
+    for number, index in enumerate(rng.choice(len(store), count, p=shares(store, BALANCE))):
         swapped = number % 4 == 3
-        source = int(rng.choice([i for i in range(len(store)) if i != index])) if swapped else index
+        source = int(rng.choice(np.flatnonzero(speakers != speakers[index]))) if swapped else int(index)
         shift_ms = FRAME_MS * rng.uniform(-MAX_SHIFT, MAX_SHIFT)
         clip, sound = _piece(
             store, index, source, delay_of(store.clips[source], delays_ms) or 0.0, shift_ms, rng
@@ -112,7 +119,8 @@ def fit(cases: Sequence[Case]) -> Calibration:
     measured = _measure(cases, base)
     right = np.array([_is_right(m, c) for m, c in measured])
     errors = np.array([m.offset_ms - c.truth_ms for m, c in measured if c.truth_ms is not None])
-    bias = float(np.median(errors[np.abs(errors) <= FRAME_MS]))
+    near = errors[np.abs(errors) <= FRAME_MS]
+    bias = float(np.median(near)) if len(near) else 0.0
     base = fit_calibration(np.array([m.features for m, _ in measured]), right, replace(base, bias_ms=bias))
     measured = _measure(cases, base)
     return replace(base, spread=_spread(measured, base), mismatch_level=_mismatch_level(measured))
@@ -197,3 +205,58 @@ def write_card(path: Path, calibration: Calibration, figures: Mapping[str, objec
     draft = card.with_suffix(".yaml.tmp")
     draft.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     draft.replace(card)
+
+
+def main(
+    model: Annotated[Path, typer.Argument(help="A checkpoint of ours; its card gets the calibration.")],
+    cache: Annotated[Path, typer.Argument(help="Folder of prepared clips.")],
+    split: Annotated[str, typer.Option(help="Which of its splits, with commas.")] = "val",
+    delays: Annotated[
+        Path | None, typer.Option(help="JSON of clip id, or the start of one, to ms, as in training.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="Splits of which only the clips named in the delays count.")] = "",
+    count: Annotated[int, typer.Option("--cases", help="Pieces to measure.")] = 800,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same pieces.")] = 0,
+) -> None:
+    """Make the probabilities of a checkpoint mean what they say.
+
+    Two halves of the speakers are fitted in turn and measured on the other; the card says how well that went.
+    """
+    known = read_delays(str(delays) if delays else None)
+    store = Store(cache, split.split(",")).select(
+        lambda clip: clip.split not in only.split(",") or delay_of(clip, known) is not None
+    )
+    cases = make_cases(weights.load(model), store, known, count, seed=seed, progress=_tell)
+    calibration = fit(cases)
+    figures = quality(cases, calibration) | {"on_speakers_not_fitted_on": held_out_quality(cases)}
+    write_card(model, calibration, figures)
+    typer.echo(yaml.safe_dump(figures, sort_keys=False, default_flow_style=None))
+
+
+def held_out_quality(cases: Sequence[Case]) -> dict[str, float]:
+    """Calibration error and right answers where each half of the speakers is judged by the other's fit."""
+    speakers = sorted({c.id.rsplit("/", 1)[0] for c in cases})
+    first = set(speakers[::2])
+    halves = [[c for c in cases if (c.id.rsplit("/", 1)[0] in first) == side] for side in (True, False)]
+    judged = [
+        (m.probability, _is_right(m, c), c.truth_ms is None)
+        for mine, other in (halves, halves[::-1])
+        for m, c in _measure(mine, fit(other))
+    ]
+    sure, right, foreign = (np.array(column) for column in zip(*judged, strict=True))
+    told = sure >= MIN_PROBABILITY
+    return {
+        "expected_calibration_error": round(expected_calibration_error(sure, right), 4),
+        "matched_answered": _share(told[~foreign]) or 0.0,
+        "answered_right": _share(right[told & ~foreign]) or 0.0,
+        "swapped_answered": _share(told[foreign]) or 0.0,
+    }
+
+
+def _tell(done: int, total: int) -> None:
+    if done % 50 == 0 or done == total:
+        typer.echo(f"{done} of {total} pieces", err=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
