@@ -24,6 +24,7 @@ def test_clips_share_the_error_of_their_recording_and_a_listener_is_left_out() -
     assert recording.agreeing == ("te1/1", "te1/2")
     assert set(delays_ms([recording])) == {"te1/1", "te1/2"}
     assert delays_ms([recording])["te1/1"] == pytest.approx(-162, abs=6)
+    assert delays_ms([recording], possible_ms=(-100.0, 60.0)) == {}
 
 
 def test_a_recording_without_a_common_offset_is_rejected() -> None:

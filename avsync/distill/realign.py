@@ -9,6 +9,7 @@ from elsewhere) are left out, and so is a speaker whose clips show no common off
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,9 +103,19 @@ def _agrees(offset: Offset, common: Offset) -> bool:
     return abs(offset.offset_ms - common.offset_ms) <= AGREE_MS and offset.evidence >= OWN_EVIDENCE
 
 
-def delays_ms(recordings: Sequence[Recording]) -> dict[str, float]:
-    """Clip id -> ms by which its audio must be delayed to be in sync (an early audio by its offset)."""
-    return {clip: round(r.offset_ms, 1) for r in recordings if r.offset_ms is not None for clip in r.agreeing}
+def delays_ms(
+    recordings: Sequence[Recording], possible_ms: tuple[float, float] = (-math.inf, math.inf)
+) -> dict[str, float]:
+    """Clip id -> ms by which its audio must be delayed to be in sync (an early audio by its offset).
+
+    `possible_ms`: offsets outside it are known to be mistakes, and their recordings are left out."""
+    low, high = possible_ms
+    return {
+        clip: round(r.offset_ms, 1)
+        for r in recordings
+        if r.offset_ms is not None and low <= r.offset_ms <= high
+        for clip in r.agreeing
+    }
 
 
 def main(
@@ -112,6 +123,9 @@ def main(
     cache: Annotated[Path, typer.Argument(help="Folder of prepared clips.")],
     split: Annotated[str, typer.Option(help="Which of its splits.")] = "unaligned",
     out: Annotated[Path, typer.Option(help="Where the delays go, as JSON.")] = Path("delays.json"),
+    possible: Annotated[
+        tuple[float, float], typer.Option(help="Least and largest offset in ms that the recordings can have.")
+    ] = (-1000.0, 1000.0),
 ) -> None:
     """Measure recordings whose synchrony is unknown, for training with `delays`."""
     recordings = realign(weights.load(model), Store(cache, [split]))
@@ -119,7 +133,7 @@ def main(
         found = "no common offset" if r.offset_ms is None else f"{r.offset_ms:+.0f} ms"
         typer.echo(f"{r.speaker}: {found}, evidence {r.evidence:.1f}, {len(r.agreeing)} of {r.clips} clips")
     draft = out.with_suffix(".tmp")
-    draft.write_text(json.dumps(delays_ms(recordings), indent=1) + "\n")
+    draft.write_text(json.dumps(delays_ms(recordings, possible), indent=1) + "\n")
     draft.replace(out)
 
 
