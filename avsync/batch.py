@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from avsync import pipeline
 from avsync.errors import AvsyncError, MediaError, unexpected
+from avsync.manifest import is_manifest, listed
 from avsync.records import Report
 from avsync.settings import CheckOptions
 
@@ -39,13 +41,14 @@ class _Worker:
 
 
 def find_media(paths: Sequence[Path]) -> list[Path]:
-    """Files to check: each path itself, and for a folder the videos below it, sorted; hidden ones and
-    repetitions left out. A folder without videos stays in the list, so that it is reported.
+    """Files to check: each path itself, for a list (see `manifest`) those that it names, and for a folder
+    the videos below it, sorted; hidden ones and repetitions left out. A folder without videos stays in the
+    list, so that it is reported.
 
     Raises MediaError when the folders hold no video at all and nothing else was asked for.
     """
     found: dict[Path, None] = {}
-    for path in paths:
+    for path in chain.from_iterable(listed(path) if is_manifest(path) else [path] for path in paths):
         inside = sorted(_videos(path)) if path.is_dir() else []
         found |= dict.fromkeys(inside or [path])
     files = list(found)
@@ -63,19 +66,29 @@ def _videos(folder: Path) -> Iterator[Path]:
 
 
 def check_many(
-    files: Sequence[Path], options: CheckOptions, *, workers: int = 1, show: Show | None = None
+    files: Sequence[Path],
+    options: CheckOptions,
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    show: Show | None = None,
 ) -> Iterator[tuple[int, Report]]:
-    """(number of the file, its report) as each is finished, in `workers` processes.
+    """(number of the file, its report) as each is finished, in `workers` processes: one by default, on the
+    engine "ray" as many as its cluster has processors.
 
     A file that fails gives a report with the verdict "error" and the sentence in its reasons; so does
     one whose process dies.
     """
     show = show or _silent
-    if min(workers, len(files)) <= 1:
+    if engine == "ray":
+        from avsync.cluster import check_on_ray
+
+        yield from check_on_ray(files, options, workers)
+    elif min(workers or 1, len(files)) <= 1:
         for number, file in enumerate(files):
             yield number, check_safely(file, options, _numbered(show, number))
     else:
-        yield from _in_processes(files, options, min(workers, len(files)), show)
+        yield from _in_processes(files, options, min(workers or 1, len(files)), show)
 
 
 def check_safely(file: Path, options: CheckOptions, progress: pipeline.Progress | None = None) -> Report:
@@ -182,7 +195,7 @@ def _stop(worker: _Worker) -> None:
 def _serve(connection: Connection, options: CheckOptions, threads: int) -> None:
     """The life of a process: check the files that come until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
-    _limit_threads(threads)
+    limit_threads(threads)
     spoken = 0.0
 
     def progress(stage: str, done: float, total: float | None) -> None:
@@ -199,7 +212,8 @@ def _serve(connection: Connection, options: CheckOptions, threads: int) -> None:
         connection.send(check_safely(file, options, progress))
 
 
-def _limit_threads(threads: int) -> None:
+def limit_threads(threads: int) -> None:
+    """How many threads this process computes with."""
     import cv2
     import torch
 

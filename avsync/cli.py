@@ -8,7 +8,6 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,14 +20,17 @@ from avsync.cli_options import (
     Audio,
     AudioTrack,
     Device,
+    Engine,
     FaceDetector,
     Json,
     Jsonl,
+    Junit,
     MaxOffset,
     Model,
     Paths,
     Plot,
     Quiet,
+    Resume,
     Standard,
     Stride,
     Workers,
@@ -36,7 +38,7 @@ from avsync.cli_options import (
 from avsync.console import console, emit, guarded, outcome
 from avsync.distill.cli import distill, train
 from avsync.errors import EXIT_ERROR, EXIT_IN_SYNC, AvsyncError, UsageError
-from avsync.settings import DEFAULT_MODEL, MAX_OFFSET_MS, CheckOptions
+from avsync.settings import DEFAULT_MODEL, ENGINES, MAX_OFFSET_MS, CheckOptions
 
 if TYPE_CHECKING:
     from avsync.records import Report
@@ -68,8 +70,11 @@ def check(
     stride: Stride = None,
     as_json: Json = False,
     jsonl: Jsonl = None,
+    resume: Resume = False,
+    junit: Junit = None,
     plot: Plot = None,
-    workers: Workers = 1,
+    workers: Workers = None,
+    engine: Engine = ENGINES[0],
     quiet: Quiet = False,
 ) -> int:
     """Measure by how much the audio of videos is early or late, and judge it.
@@ -84,12 +89,15 @@ def check(
 
     [bold]Examples[/bold]
     avsync check talk.mp4
-    avsync check clips/ --jsonl out.jsonl --plot plots/ --workers 2
+    avsync check clips/ --jsonl out.jsonl --resume --junit out.xml --workers 2
+    avsync check list.csv --jsonl out.jsonl --engine ray
     avsync check film.mkv --audio-track 1 --standard itu --max-offset-ms 2000
     avsync check talk.mp4 --json | jq .offset_ms
     """
     from avsync.batch import find_media
-    from avsync.options import check_options
+    from avsync.manifest import is_manifest
+    from avsync.options import check_options, one_of
+    from avsync.outputs import STDOUT, Targets, opened
     from avsync.report import exit_code
 
     options = check_options(
@@ -102,27 +110,27 @@ def check(
         device=device,
         stride=stride,
     )
-    if as_json and jsonl == _STDOUT:
+    one_of("engine", engine, ENGINES)
+    if as_json and jsonl == STDOUT:
         raise UsageError("Both --json and --jsonl - write to stdout; choose one.")
-    batch = len(paths) > 1 or paths[0].is_dir()
+    batch = engine == "ray" or len(paths) > 1 or paths[0].is_dir() or is_manifest(paths[0])
     files = find_media(paths)
-    draw = _plotter(plot, files, batch)
-    reports: dict[int, Report] = {}
-    try:
-        with _jsonl(jsonl) as write:
-            for number, report in _checked(files, options, workers=workers, batch=batch, quiet=quiet):
-                reports[number] = report
-                write(report)
-                draw(number, report)
-    finally:
-        # Also after Ctrl-C: what is done is worth showing.
-        done = [reports[number] for number in sorted(reports)]
-        if done and jsonl != _STDOUT:
-            _print(done, batch=batch, as_json=as_json)
+    targets = Targets(jsonl=jsonl, resume=resume, plot=plot, junit=junit)
+    with opened(targets, files, options, batch=batch) as (reports, take):
+        todo = [number for number in range(len(files)) if number not in reports]
+        if reports and not quiet:
+            typer.echo(f"{len(reports)} of {len(files)} files are done already.", err=True)
+        try:
+            for number, report in _checked([files[n] for n in todo], options, workers, engine, batch, quiet):
+                take(todo[number], report)
+        finally:
+            # Also after Ctrl-C: what is done is worth showing.
+            done = [reports[number] for number in sorted(reports)]
+            if done and jsonl != STDOUT:
+                _print(done, batch=batch, as_json=as_json)
     return exit_code(done)
 
 
-_STDOUT = Path("-")
 _STAGES = {
     "probe": "reading the file",
     "model": "loading the model",
@@ -135,13 +143,15 @@ _STAGES = {
 
 
 def _checked(
-    files: Sequence[Path], options: CheckOptions, *, workers: int, batch: bool, quiet: bool
+    files: Sequence[Path], options: CheckOptions, workers: int | None, engine: str, batch: bool, quiet: bool
 ) -> Iterator[tuple[int, Report]]:
     """(number, report) of each file; one file alone also raises its error."""
     from avsync.batch import check_many, failed
     from avsync.pipeline import measure
     from avsync.terminal import progress_bars
 
+    if not files:
+        return
     with progress_bars(quiet=quiet) as bar:
         if not batch:
             try:
@@ -156,7 +166,8 @@ def _checked(
             bar(str(number), f"{files[number].name}: {_STAGES.get(stage, stage)}", done, total)
 
         bar("files", "files", 0, len(files))
-        for count, (number, report) in enumerate(check_many(files, options, workers=workers, show=show), 1):
+        checked = check_many(files, options, workers=workers, engine=engine, show=show)
+        for count, (number, report) in enumerate(checked, 1):
             bar("files", "files", count, len(files))
             bar(str(number), "", 1, 1)
             yield number, report
@@ -167,45 +178,6 @@ def _staged(
 ) -> Callable[[str, float, float | None], None]:
     """A bar that shows the stages of one file in words."""
     return lambda stage, done, total: bar("", _STAGES.get(stage, stage), done, total)
-
-
-@contextmanager
-def _jsonl(path: Path | None) -> Iterator[Callable[[Report], None]]:
-    """A function that writes one report as a line to `path`, to stdout for `-`, nowhere for None."""
-    from avsync.report import jsonl_file, to_line
-
-    if path is None:
-        yield lambda _report: None
-    elif path == _STDOUT:
-        yield lambda report: emit(to_line(report))
-    else:
-        with jsonl_file(path) as stream:
-
-            def write(report: Report) -> None:
-                stream.write(to_line(report))
-                stream.flush()
-
-            yield write
-
-
-def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Callable[[int, Report], None]:
-    """A function that draws the report of a file where `--plot` wants it; looks at `plot` before the work."""
-    if plot is None:
-        return lambda _number, _report: None
-    from avsync.plots import plot_names, save_plot
-
-    single = plot.suffix.lower() == ".png" and not plot.is_dir()
-    if batch and single:
-        raise UsageError(f"Several files cannot share the plot {plot}; give a folder.")
-    if not single and plot.exists() and not plot.is_dir():
-        raise UsageError(f"{plot} is neither a .png file nor a folder; give one of them to --plot.")
-    targets = [plot] if single else plot_names(files, plot)
-
-    def draw(number: int, report: Report) -> None:
-        if report.verdict != "error":
-            save_plot(report, targets[number])
-
-    return draw
 
 
 def _print(reports: Sequence[Report], *, batch: bool, as_json: bool) -> None:

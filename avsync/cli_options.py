@@ -7,10 +7,14 @@ from typing import Annotated
 
 import typer
 
-from avsync.settings import DETECTORS, STANDARDS
+from avsync.settings import DETECTORS, ENGINES, STANDARDS
 
 Paths = Annotated[
-    list[Path], typer.Argument(metavar="PATH", help="Videos, and folders that are searched for videos.")
+    list[Path],
+    typer.Argument(
+        metavar="PATH",
+        help="Videos, folders to search for them, and lists of them (.txt, or .csv with a column path).",
+    ),
 ]
 Model = Annotated[
     str, typer.Option(metavar="NAME", help="A model (see: avsync models list), or the path of a checkpoint.")
@@ -50,9 +54,34 @@ Jsonl = Annotated[
         metavar="FILE", help="Write a line of JSON for each file as soon as it is done; - is stdout."
     ),
 ]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Skip what the --jsonl file holds already, unless the video, or an option, has changed.",
+    ),
+]
+Junit = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a JUnit XML file, in which CI systems show each video."),
+]
 Plot = Annotated[
     Path | None,
     typer.Option(metavar="PATH", help="Draw score and offset into this .png file, or into a folder."),
 ]
-Workers = Annotated[int, typer.Option(metavar="N", min=1, help="Files that are checked at the same time.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Files that are checked at the same time; by default 1, on Ray one for each processor.",
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help=f"Where to check them: {' or '.join(ENGINES)} (the cluster at RAY_ADDRESS, or one made here).",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]

@@ -24,9 +24,9 @@ def check_options(**options: Any) -> CheckOptions:
     if "model" in options:
         options["model"] = str(options["model"])
     chosen = CheckOptions(**options)
-    _one_of("standard", chosen.standard, STANDARDS)
-    _one_of("face_detector", chosen.face_detector, DETECTORS)
-    _one_of("device", chosen.device, get_args(Device))
+    one_of("standard", chosen.standard, STANDARDS)
+    one_of("face_detector", chosen.face_detector, DETECTORS)
+    one_of("device", chosen.device, get_args(Device))
     number("max_offset_ms", chosen.max_offset_ms, MIN_SEARCH_MS, MAX_SEARCH_MS)
     if chosen.audio_track is not None:
         number("audio_track", chosen.audio_track, 0, 1000, whole=True)
@@ -37,7 +37,8 @@ def check_options(**options: Any) -> CheckOptions:
     return chosen
 
 
-def _one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
+def one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
+    """Raises UsageError unless `value` is one of those allowed."""
     if value not in tuple(allowed):
         raise UsageError(f"{name} cannot be {value!r}; choose one of {', '.join(allowed)}.")
 

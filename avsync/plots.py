@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avsync.errors import MediaError
 from avsync.records import Offset, Report, Segment
 from avsync.report import VERDICT_WORDS, offset_words, percent, printable, timecode, within
 from avsync.settings import FRAME_MS, STANDARD_NAMES
+from avsync.writing import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,25 +42,12 @@ def plot_names(videos: Iterable[Path], folder: Path) -> list[Path]:
 
 def save_plot(report: Report, path: Path) -> Path:
     """Draw `report` into a PNG at `path`, replacing it whole. Raises MediaError when it cannot be written."""
-    figure = _draw(report)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".avsync-", suffix=".png", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        with warnings.catch_warnings():
-            # A name in a script that the font lacks is drawn as boxes; that is no user's concern.
-            warnings.filterwarnings("ignore", message="Glyph")
-            figure.savefig(temporary, dpi=120)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise MediaError(f"Cannot write the plot {path}: {error.strerror or error}.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-    return path
+    image = io.BytesIO()
+    with warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; that is no user's concern.
+        warnings.filterwarnings("ignore", message="Glyph")
+        _draw(report).savefig(image, format="png", dpi=120)
+    return write_whole(path, image.getvalue(), what="the plot")
 
 
 def _draw(report: Report) -> Figure:

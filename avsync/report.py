@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
 
-from avsync.errors import (
-    EXIT_CANNOT_TELL,
-    EXIT_ERROR,
-    EXIT_IN_SYNC,
-    EXIT_OUT_OF_SYNC,
-    MediaError,
-    UsageError,
-)
+import numpy as np
+
+from avsync.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_IN_SYNC, EXIT_OUT_OF_SYNC
 from avsync.records import Offset, Report, Segment, TrackReport, Verdict
 from avsync.settings import STANDARD_NAMES
+
+T = TypeVar("T")
 
 SCHEMA = 1
 """Version of the JSON document; it grows when a field changes its meaning or goes away."""
@@ -165,36 +160,33 @@ def to_json(reports: Sequence[Report], *, many: bool) -> str:
     return json.dumps(documents if many else documents[0], indent=2, allow_nan=False) + "\n"
 
 
-def to_line(report: Report) -> str:
-    """The document on one line, with its newline, for `--jsonl`."""
-    return json.dumps(to_dict(report), allow_nan=False) + "\n"
+def to_line(report: Report, more: Mapping[str, Any] | None = None) -> str:
+    """The document and `more` on one line, with its newline, for `--jsonl`."""
+    return json.dumps({**to_dict(report), **(more or {})}, allow_nan=False) + "\n"
 
 
-@contextmanager
-def jsonl_file(path: Path) -> Iterator[IO[str]]:
-    """`path` opened for lines of `to_line`, empty at first; flush each, and what is there stays
-    usable after Ctrl-C.
-
-    Raises UsageError where another kind of file would be overwritten, MediaError where none can be
-    written.
-    """
-    try:
-        # Devices and pipes have no beginning to look at, and reading one may wait for ever.
-        if path.is_file():
-            if _first_byte(path) not in (b"", b"{"):
-                raise UsageError(f"{path} exists and is no JSONL file; name another file for --jsonl.")
-            os.truncate(path, 0)
-        # Appending keeps lines whole even where a second command writes to the same file.
-        stream = path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise MediaError(f"Cannot write {path}: {error.strerror}.") from error
-    with stream:
-        yield stream
+def from_dict(document: Mapping[str, Any]) -> Report:
+    """The report that `to_dict` made a document of; the curves of its tracks are not in one."""
+    values = {
+        **document,
+        "tolerance_ms": (document["tolerance_early_ms"], document["tolerance_late_ms"]),
+        "tracks": tuple(_track_from(track) for track in document["tracks"]),
+        "segments": tuple(_made(Segment, segment) for segment in document["segments"]),
+        "timings_s": document["timings_s"],
+    }
+    return _made(Report, values)
 
 
-def _first_byte(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(1)
+def _track_from(document: Mapping[str, Any]) -> TrackReport:
+    curve = {"shifts": np.zeros(0, np.int64), "curve": np.zeros(0, np.float32)}
+    offset = None if document["evidence"] is None else _made(Offset, {**document, **curve})
+    return _made(TrackReport, {**document, "offset": offset})
+
+
+def _made(record: type[T], values: Mapping[str, Any]) -> T:
+    """A record from the values that have the names of its fields; lists become tuples."""
+    names = {field.name for field in fields(record)} & values.keys()  # pyright: ignore[reportArgumentType]
+    return record(**{n: tuple(values[n]) if isinstance(values[n], list) else values[n] for n in names})
 
 
 def _track_dict(track: TrackReport) -> dict[str, Any]:

@@ -52,6 +52,8 @@ Device = Literal["auto", "cpu", "cuda"]
 
 STANDARDS: tuple[str, ...] = get_args(Standard)
 DETECTORS: tuple[str, ...] = get_args(Detector)
+ENGINES = ("local", "ray")
+"""Where the files of a batch are checked: in processes of this machine, or on a Ray cluster."""
 
 TOLERANCES_MS: dict[str, tuple[float, float]] = {
     "ebu": (40.0, 60.0),

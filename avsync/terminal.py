@@ -38,8 +38,13 @@ _STYLES: dict[Verdict, str] = {
 }
 _MAX_ROWS = 12
 """Rows of a track or segment table; a film has hundreds of tracks, and the JSON lists them all."""
+_MAX_FILES = 40
+"""Files of a batch up to which the table lists all of them; beyond, only those that are not in sync."""
+_MAX_WORST = 10
 _WIDE = 72
 """Columns of a terminal from which on the full tables fit."""
+SPEED_S = 900.0
+"""Seconds of work that the time left is estimated from: a file of a batch may take minutes."""
 
 
 def to_text(reports: Sequence[Report], console: Console, *, batch: bool) -> str:
@@ -142,11 +147,14 @@ def _segments(faults: Sequence[Segment]) -> Table:
 
 
 def _batch(reports: Sequence[Report], console: Console) -> Iterator[RenderableType]:
-    """A table where there is room for one, else (and in a pipe) a line per file."""
+    """A table where there is room for one, else (and in a pipe) a line per file; then what they come to."""
     if console.is_terminal and console.width >= _WIDE:
-        yield _files(reports)
+        wanting = [report for report in reports if report.verdict != "in-sync"]
+        yield _files(reports if len(reports) <= _MAX_FILES else wanting)
     else:
         yield from map(_headline, reports)
+    if len(reports) > _MAX_ROWS:
+        yield from _overview(reports)
     counts = Counter(report.verdict for report in reports)
     words = ", ".join(f"{counts[v]} {VERDICT_WORDS[v].lower()}" for v in VERDICT_WORDS if counts[v])
     files = "1 file" if len(reports) == 1 else f"{len(reports)} files"
@@ -171,6 +179,38 @@ def _files(reports: Sequence[Report]) -> Table:
     return table
 
 
+def _overview(reports: Sequence[Report]) -> Iterator[RenderableType]:
+    """How many files have each verdict, and the files that are worst out of sync."""
+    yield Text()
+    counts = Counter(report.verdict for report in reports)
+    table = _table("verdict", "files", "share")
+    for verdict, words in VERDICT_WORDS.items():
+        if counts[verdict]:
+            table.add_row(
+                Text(words, _STYLES[verdict]), str(counts[verdict]), f"{counts[verdict] / len(reports):.1%}"
+            )
+    yield table
+    if worst := worst_files(reports)[:_MAX_WORST]:
+        yield Text()
+        table = _table("worst", "audio is", "sure")
+        for report in worst:
+            path = Text(printable(report.path), overflow="fold")
+            table.add_row(path, offset_words(report.offset_ms), percent(report.probability))
+        yield table
+    yield Text()
+
+
+def worst_files(reports: Sequence[Report]) -> list[Report]:
+    """The files that are out of sync, the largest error anywhere in a file first."""
+    found = [report for report in reports if report.verdict == "out-of-sync"]
+    return sorted(found, key=_largest_error, reverse=True)
+
+
+def _largest_error(report: Report) -> float:
+    offsets = [report.offset_ms, *(segment.offset_ms for segment in report.segments)]
+    return max((abs(offset) for offset in offsets if offset is not None), default=0.0)
+
+
 @contextmanager
 def progress_bars(*, quiet: bool = False) -> Iterator[Callable[[str, str, float, float | None], None]]:
     """Live bars with the time left on stderr, nothing at all where stderr is no terminal.
@@ -186,7 +226,12 @@ def progress_bars(*, quiet: bool = False) -> Iterator[Callable[[str, str, float,
     # Results go above the bars where both share a terminal, and untouched into a pipe or file.
     together = sys.stdout.isatty()
     with Progress(
-        *columns, console=console, transient=True, redirect_stdout=together, redirect_stderr=False
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=together,
+        redirect_stderr=False,
+        speed_estimate_period=SPEED_S,
     ) as bars:
         tasks: dict[str, tuple[TaskID, str]] = {}
 

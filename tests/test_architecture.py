@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "avsync"
 
 LAYERS = (
-    ("errors", "settings", "records", "options"),
+    ("errors", "settings", "records", "options", "writing"),
     ("opencv", "program", "media", "packets"),
     ("detectors", "shots", "faces"),
     ("crops", "audio"),
@@ -19,11 +19,11 @@ LAYERS = (
     ("scores",),
     ("calibration", "curve", "segments", "offset"),
     ("report",),
-    ("terminal", "plots", "remux", "fix"),
+    ("terminal", "plots", "junit", "ledger", "remux", "fix"),
     ("demo_face", "demo_speech", "demo_voice", "demo"),
     ("pipeline",),
-    ("batch",),
-    ("console", "cli_options", "cli_models"),
+    ("manifest", "batch", "cluster"),
+    ("console", "cli_options", "cli_models", "outputs"),
     ("bench", "distill"),
     ("cli",),
 )
@@ -31,7 +31,8 @@ LAYERS = (
 
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TORCH_FREE = (
-    "batch calibration cli console crops curve faces fix media offset plots records report segments settings"
+    "batch calibration cli cluster console crops curve faces fix junit ledger manifest media offset outputs "
+    "plots records report segments settings writing"
 )
 
 

@@ -118,7 +118,7 @@ if os.environ.get("AVSYNC_TEST_FAKE"):
         return Report(str(path), "in-sync", 1.0, model=str(os.getpid()))
 
     pipeline.measure = measure
-    batch._limit_threads = lambda threads: None
+    batch.limit_threads = lambda threads: None
 """
     )
     root = str(Path(batch.__file__).parents[1])

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,9 @@ def test_a_verdict_is_on_stdout_and_nothing_on_stderr(answers: Callable[[str], P
         ["check", "x.mp4", "--json", "--jsonl", "-"],
         ["check", "x.mp4", "--audio", "y.wav", "--audio-track", "1"],
         ["check", "x.mp4", "y.mp4", "--plot", "one.png"],
+        ["check", "x.mp4", "--resume"],
+        ["check", "x.mp4", "--resume", "--jsonl", "-"],
+        ["check", "x.mp4", "--engine", "slurm"],
         ["fix-offset", "x.mp4"],
         ["fix-offset", "x.mp4", "y.mp4", "--offset-ms", "inf"],
         ["models", "fetch", "unknown"],
@@ -216,6 +220,58 @@ def test_jsonl_does_not_destroy_a_video(answers: Callable[[str], Path]):
     video.write_bytes(b"\0\0\0\x20ftypisom")
     assert run("check", answers("sync"), "--jsonl", video).exit_code == 2
     assert video.read_bytes() == b"\0\0\0\x20ftypisom"
+
+
+# --- libraries ----------------------------------------------------------------------------
+
+
+def test_a_list_is_a_batch_even_of_one(answers: Callable[[str], Path], tmp_path: Path):
+    answers("late")
+    (tmp_path / "list.csv").write_text("path,title\nlate.mp4,x\n")
+    assert [d["path"] for d in json.loads(run("check", tmp_path / "list.csv", "--json").stdout)] == [
+        "late.mp4"
+    ]
+
+
+def test_a_resumed_run_does_only_what_is_left_and_reports_all(
+    answers: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, junit = tmp_path / "out.jsonl", tmp_path / "out.xml"
+    files = [answers("late"), answers("bad"), answers("sync")]
+    for stem in ("late", "bad", "sync"):
+        answer = ANSWERS[stem]
+        if isinstance(answer, Report):
+            monkeypatch.setitem(ANSWERS, stem, replace(answer, path=str(tmp_path / f"{stem}.mp4")))
+    run("check", *files[:2], "--jsonl", out)
+    monkeypatch.setitem(ANSWERS, "late", AssertionError("it was done already"))
+    done = run("check", *files, "--jsonl", out, "--resume", "--junit", junit)
+    assert done.exit_code == 4
+    assert done.stderr == "1 of 3 files are done already.\n"
+    assert "3 files: 1 in sync, 1 out of sync, 1 error." in done.stdout
+    verdicts = [json.loads(line)["verdict"] for line in out.read_text().splitlines()]
+    assert verdicts == ["out-of-sync", "error", "in-sync"]
+    assert junit.read_text().count("<testcase") == 3
+    monkeypatch.setitem(ANSWERS, "bad", Report(str(files[1]), "in-sync", 0.0))
+    assert run("check", *files, "--jsonl", out, "--resume").exit_code == 1
+    assert run("check", files[0], "--jsonl", out, "--resume").exit_code == 1
+
+
+def test_junit_is_there_after_ctrl_c_and_destroys_nothing(answers: Callable[[str], Path], tmp_path: Path):
+    junit = tmp_path / "out.xml"
+    assert run("check", answers("late"), answers("stop"), "--junit", junit).exit_code == 130
+    assert junit.read_text().count("<testcase") == 1
+    video = answers("sync")
+    video.write_bytes(b"\0\0\0\x20ftypisom")
+    assert run("check", answers("late"), "--junit", video).exit_code == 2
+    assert video.read_bytes() == b"\0\0\0\x20ftypisom"
+
+
+def test_ray_that_is_missing_is_one_sentence(answers: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = run("check", answers("late"), "--engine", "ray")
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'avsync[ray]'" in done.stderr
 
 
 # --- plots --------------------------------------------------------------------------------

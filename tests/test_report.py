@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from avsync.errors import MediaError, UsageError
+from avsync.errors import MediaError
 from avsync.plots import plot_names, save_plot
 from avsync.records import Offset, Report, Segment, TrackReport, Verdict
 from avsync.report import (
     EXIT_CODES,
     exit_code,
-    jsonl_file,
+    from_dict,
     offset_words,
     percent,
     printable,
@@ -28,7 +29,7 @@ from avsync.report import (
     to_json,
     to_line,
 )
-from avsync.terminal import to_text
+from avsync.terminal import to_text, worst_files
 
 SHIFTS = np.arange(-15, 16)
 
@@ -177,6 +178,41 @@ def test_in_a_pipe_a_batch_is_one_whole_line_per_file_and_a_summary():
     assert lines[2] == "2 files: 1 in sync, 1 out of sync."
 
 
+def a_library(count: int) -> list[Report]:
+    """Every third file late, each by one ms more than the one before."""
+    return [
+        a_report("out-of-sync", -100.0 - n, f"late{n}.mp4")
+        if n % 3 == 0
+        else Report(f"{n}.mp4", "in-sync", 1.0)
+        for n in range(count)
+    ]
+
+
+def test_a_library_ends_in_counts_and_the_worst_files():
+    lines = text(*a_library(60), batch=True).splitlines()
+    assert lines[0].startswith("late0.mp4: OUT OF SYNC")
+    overview = "\n".join(lines[60:])
+    assert re.search(r"OUT OF SYNC +20 +33\.3%", overview)
+    assert re.search(r"in sync +40 +66\.7%", overview)
+    assert re.findall(r"late\d+(?=\.mp4)", overview)[:2] == ["late57", "late54"]
+    assert "60 files: 40 in sync, 20 out of sync." in overview
+
+
+def test_a_large_library_on_a_terminal_shows_what_needs_a_look():
+    shown = text(*a_library(60), batch=True, terminal=True)
+    assert "late3.mp4" in shown
+    assert "\n4.mp4" not in shown
+    assert "\n4.mp4" in text(*a_library(12), batch=True, terminal=True)
+
+
+def test_the_worst_file_may_be_one_with_a_bad_part():
+    part = replace(a_report("out-of-sync", 5.0, "part.mp4"), segments=(Segment(0.0, 9.0, 500.0, 9.0, 0.9),))
+    assert [r.path for r in worst_files([a_report(), Report("x", "in-sync", 1.0), part])] == [
+        "part.mp4",
+        "clip.mp4",
+    ]
+
+
 def test_brackets_in_names_are_not_markup():
     assert text(a_report(path="[bold]x[/bold].mp4")).startswith("[bold]x[/bold].mp4: ")
 
@@ -224,25 +260,11 @@ def test_an_undecodable_path_survives_json():
     assert json.loads(to_line(a_report(path="a\udcff.mp4")))["path"] == "a\udcff.mp4"
 
 
-def test_jsonl_lines_are_there_as_soon_as_they_are_flushed(tmp_path: Path):
-    target = tmp_path / "out.jsonl"
-    with jsonl_file(target) as stream:
-        stream.write(to_line(a_report()))
-        stream.flush()
-        assert json.loads(target.read_text())["verdict"] == "out-of-sync"
-
-
-def test_jsonl_refuses_to_overwrite_what_is_no_jsonl(tmp_path: Path):
-    video = tmp_path / "video.mp4"
-    video.write_bytes(b"\0\0\0\x18ftyp")
-    with pytest.raises(UsageError, match="no JSONL"), jsonl_file(video):
-        pass
-    assert video.read_bytes() == b"\0\0\0\x18ftyp"
-
-
-def test_jsonl_in_a_missing_folder_is_one_sentence(tmp_path: Path):
-    with pytest.raises(MediaError, match="Cannot write"), jsonl_file(tmp_path / "none" / "out.jsonl"):
-        pass
+def test_a_report_comes_back_from_its_document():
+    document = to_dict(a_report())
+    assert to_dict(from_dict(json.loads(json.dumps(document)))) == document
+    bare = to_dict(Report("x.mp4", "error", reasons=("x.mp4 is no video.",)))
+    assert to_dict(from_dict(bare)) == bare
 
 
 # --- exit codes ---------------------------------------------------------------------------

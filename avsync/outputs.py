@@ -1,0 +1,112 @@
+"""Where the reports of `check` go besides stdout: JSON lines, plots, JUnit XML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from avsync.console import emit
+from avsync.errors import UsageError
+from avsync.records import Report
+from avsync.settings import CheckOptions
+
+Take = Callable[[int, Report], None]
+"""take(number, report): what to do with the report of the file with that number."""
+
+STDOUT = Path("-")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Paths of `check`'s results; None: not wanted. `resume`: go on with what `jsonl` holds."""
+
+    jsonl: Path | None = None
+    resume: bool = False
+    plot: Path | None = None
+    junit: Path | None = None
+
+
+@contextmanager
+def opened(
+    targets: Targets, files: Sequence[Path], options: CheckOptions, *, batch: bool
+) -> Iterator[tuple[dict[int, Report], Take]]:
+    """(reports by the number of their file, a function that takes in one more).
+
+    At first there are those that a resumed JSONL file holds. Every target is looked at before the work
+    begins; what speaks of all files is written at the end, which Ctrl-C brings forward.
+    """
+    if targets.resume and targets.jsonl in (None, STDOUT):
+        raise UsageError("--resume goes on with the file that --jsonl names; give one.")
+    draw = _plotter(targets.plot, files, batch)
+    if targets.junit is not None:
+        from avsync.writing import protect
+
+        protect(targets.junit, b"<", "XML", "--junit")
+    with _jsonl(targets, files, options) as (reports, write_line):
+
+        def take(number: int, report: Report) -> None:
+            reports[number] = report
+            write_line(number, report)
+            draw(number, report)
+
+        try:
+            yield reports, take
+        finally:
+            if targets.junit is not None:
+                _save_junit(targets.junit, [reports[number] for number in sorted(reports)])
+
+
+@contextmanager
+def _jsonl(
+    targets: Targets, files: Sequence[Path], options: CheckOptions
+) -> Iterator[tuple[dict[int, Report], Take]]:
+    """The reports that the file holds already, and a function that writes one more line."""
+    from avsync.ledger import jsonl_file, resume, stamp
+    from avsync.report import to_line
+
+    path = targets.jsonl
+    if path is None:
+        yield {}, lambda _number, _report: None
+        return
+    stamps = [stamp(file, options) for file in files]
+    if path == STDOUT:
+        yield {}, lambda number, report: emit(to_line(report, stamps[number]))
+        return
+    names = {str(file): number for number, file in enumerate(files)}
+    held = resume(path, {n: stamps[number] for n, number in names.items()}) if targets.resume else {}
+    with jsonl_file(path, resumed=targets.resume) as stream:
+
+        def write(number: int, report: Report) -> None:
+            stream.write(to_line(report, stamps[number]))
+            stream.flush()
+
+        yield {names[name]: report for name, report in held.items()}, write
+
+
+def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
+    """A function that draws the report of a file where `--plot` wants it; looks at `plot` before the work."""
+    if plot is None:
+        return lambda _number, _report: None
+    from avsync.plots import plot_names, save_plot
+
+    single = plot.suffix.lower() == ".png" and not plot.is_dir()
+    if batch and single:
+        raise UsageError(f"Several files cannot share the plot {plot}; give a folder.")
+    if not single and plot.exists() and not plot.is_dir():
+        raise UsageError(f"{plot} is neither a .png file nor a folder; give one of them to --plot.")
+    targets = [plot] if single else plot_names(files, plot)
+
+    def draw(number: int, report: Report) -> None:
+        if report.verdict != "error":
+            save_plot(report, targets[number])
+
+    return draw
+
+
+def _save_junit(path: Path, reports: Sequence[Report]) -> None:
+    from avsync.junit import to_junit
+    from avsync.writing import write_whole
+
+    write_whole(path, to_junit(reports))
