@@ -1,6 +1,7 @@
 """Sound: decode to 16 kHz mono on the common clock, log-mel for the models, MFCC for SyncNet.
 
 Long files stay on disk: a waveform is memory-mapped, and every pass over it goes block by block.
+scipy.signal takes half a second to import, so only what needs it does that.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from typing import Any
 import ffmpeg
 import numpy as np
 import numpy.typing as npt
-import python_speech_features
 import scipy.fft
-import scipy.signal
 import soundfile
 
 from avsync.errors import MediaError, UsageError
@@ -197,6 +196,8 @@ def resampled(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
     if rate == SAMPLE_RATE:
         yield from blocks
         return
+    import scipy.signal
+
     common = math.gcd(rate, SAMPLE_RATE)
     up, down = SAMPLE_RATE // common, rate // common
     reach = 10 * max(up, down)
@@ -292,7 +293,8 @@ def _reflected(samples: Samples, low: int, count: int) -> Samples:
 
 @lru_cache
 def _hann() -> Samples:
-    return np.asarray(scipy.signal.get_window("hann", FFT_SAMPLES, fftbins=True), np.float32)
+    turns = np.arange(FFT_SAMPLES) / FFT_SAMPLES
+    return (0.5 - 0.5 * np.cos(2 * np.pi * turns)).astype(np.float32)
 
 
 @lru_cache
@@ -322,5 +324,7 @@ def _mel_to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def mfcc(samples: Samples) -> npt.NDArray[np.float64]:
     """SyncNet's audio features, (13, n), 100 columns a second, from 16-bit samples as its authors use."""
+    import python_speech_features
+
     whole = (np.clip(samples, -1, 1) * 32767).astype(np.int16)
     return np.asarray(python_speech_features.mfcc(whole, SAMPLE_RATE), np.float64).T

@@ -8,20 +8,24 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 import ffmpeg
 import numpy as np
+import numpy.typing as npt
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.format import Flags
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 
+from avsync.ahead import ahead
 from avsync.errors import MediaError
 from avsync.program import decoding, ffmpeg_path, source
 from avsync.records import AudioStream, Frame, Media, VideoStream
@@ -33,6 +37,8 @@ MIN_SIDE = 16
 """Pixels; a smaller picture holds no face."""
 PROBE_PACKETS = 5000
 """Packets read at most to find the first picture and sound of every stream."""
+AHEAD_BYTES = 8 << 20
+"""Of decoded pictures that nobody has asked for yet: a dozen of the size that faces are sought in."""
 MAX_FPS = Fraction(240)
 """A higher stored average is a time base, not a frame rate (browsers record such WebM files)."""
 EARLY_US = 100_000
@@ -231,8 +237,8 @@ def frames(
 
     Frame i of the video is shown at video.start_s + i / 25 and is the stored picture nearest in time, so that
     no frame rate looks late. Only frames in [start_s, end_s) are given. `progress` gets the share done, 0..1.
-    One picture at a time is in memory; ffmpeg is stopped when the generator is closed. A file that breaks
-    off yields what there is.
+    At most AHEAD_BYTES of pictures are in memory, so that decoding goes on while one is looked at; ffmpeg is
+    stopped when the generator is closed. A file that breaks off yields what there is.
 
     Raises:
         MediaError: there is no video, or none of it can be decoded.
@@ -247,14 +253,14 @@ def frames(
     seek_s = _seek_point(media, video, video.start_s + first / FRAME_RATE)
     index = first
     with decoding(_frame_output(media, video, (width, height), first, seek_s)) as (pipe, complaint):
-        while stop is None or index < stop:
-            image = np.empty((height, width, 3), np.uint8)
-            if pipe.readinto(memoryview(image).cast("B")) < image.nbytes:  # type: ignore[attr-defined]
-                break
-            yield Frame(video.start_s + index / FRAME_RATE, image)
-            index += 1
-            if progress and (index - first) % FRAME_RATE == 0:
-                progress(min(1.0, (index - first) / max(1, total)))
+        count = None if stop is None else max(0, stop - first)
+        depth = max(1, AHEAD_BYTES // (3 * width * height))
+        with closing(ahead(islice(_images(pipe, (height, width, 3)), count), depth)) as images:
+            for image in images:
+                yield Frame(video.start_s + index / FRAME_RATE, image)
+                index += 1
+                if progress and (index - first) % FRAME_RATE == 0:
+                    progress(min(1.0, (index - first) / max(1, total)))
         if index == 0 and stop != 0:
             why = complaint() or "ffmpeg found no picture in it"
             raise MediaError(
@@ -262,6 +268,15 @@ def frames(
             )
     if progress:
         progress(1.0)
+
+
+def _images(pipe: IO[bytes], shape: tuple[int, int, int]) -> Iterator[npt.NDArray[np.uint8]]:
+    """Raw pictures as they come; a broken last one is dropped."""
+    while True:
+        image = np.empty(shape, np.uint8)
+        if pipe.readinto(memoryview(image).cast("B")) < image.nbytes:  # type: ignore[attr-defined]
+            return
+        yield image
 
 
 def frame_size(video: VideoStream, long_side: int) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from avsync import audio, crops, faces, fix, media, offset
+from avsync.ahead import ahead
 from avsync.calibration import Calibration
 from avsync.errors import CannotTell, MediaError
 from avsync.options import check_options, number
@@ -37,16 +38,19 @@ Progress = Callable[[str, float, float | None], None]
 
 MAX_SHIFT_MS = 3_600_000.0
 MAX_WINDOWS = 400
-"""Windows scored in one file before they are spread thinner: a quarter of a minute of one face in full.
-More windows of the same minute hardly sharpen the answer, and each costs a thirtieth of a second."""
+"""Windows that pass through cross-modal encoders in one file before they are spread thinner: a quarter of a
+minute of one face in full. More hardly sharpen the answer, and each costs a thirtieth of a second."""
+MAX_EMBEDDED = 10_000
+"""The same for models without such encoders, whose windows cost a millisecond: seven minutes of one face."""
 MAX_STRIDE = 10
 """Frames; wider steps than 0.4 s would lose evidence and miss local faults, however long the file."""
 BROKEN_OFF_S = 1.0
 """A file is called broken off when its sound is this much shorter than stored (and by 2 % of it)."""
 DEMO_OFFSET_MS = 120.0
 DEMO_TOLERANCE_MS = 20.0
-PIECE_FRAMES = 250
-"""Frames of crops in memory at once for each face; also the step of the progress bar."""
+PIECE_FRAMES = 254
+"""Frames of crops in a piece of one face, of which a few are in memory at once; also the step of the progress
+bar. 250 more than the overlap: a multiple of five frames, so that every piece cuts the sound alike."""
 
 T = TypeVar("T")
 
@@ -154,7 +158,7 @@ def _judge(
         )
     if not tracks:
         raise CannotTell(f"No face that lasts was found in {found.path}.")
-    stride = options.stride or auto_stride(tracks)
+    stride = options.stride or auto_stride(tracks, loaded)
     scores = _score(loaded, found, tracks, sound, stride, options, tell, timings)
     if not scores:
         raise CannotTell(f"No face in {found.path} is seen together with sound for long enough to judge.")
@@ -182,10 +186,11 @@ def load_model(name: str, device: str) -> Loaded:
     return weights.load(name, device)
 
 
-def auto_stride(tracks: Iterable[FaceTrack]) -> int:
+def auto_stride(tracks: Iterable[FaceTrack], model: Loaded) -> int:
     """Every frame while the faces are few and short, then every second, third ... tenth."""
     frames = sum(int(track.seen.sum()) for track in tracks)
-    return min(MAX_STRIDE, max(1, math.ceil(frames / MAX_WINDOWS)))
+    affordable = MAX_WINDOWS if model.model.dims.layers else MAX_EMBEDDED
+    return min(MAX_STRIDE, max(1, math.ceil(frames / affordable)))
 
 
 def _score(
@@ -198,11 +203,11 @@ def _score(
     tell: Progress,
     timings: dict[str, float],
 ) -> list[Scores]:
-    """Crops stream into the model as they are cut; the time of each is booked to its own stage."""
+    """Crops stream into the model while the next are cut; what it waits for them is booked to their stage."""
     from avsync.scores import score_clips
 
     end_s = max(track.start_s + len(track.boxes) / FRAME_RATE for track in tracks)
-    clips = crops.mouth_clips(found, tracks, piece_frames=PIECE_FRAMES)
+    clips = ahead(crops.mouth_clips(found, tracks, piece_frames=PIECE_FRAMES), 1)
     started = time.perf_counter()
     scores = score_clips(
         loaded,

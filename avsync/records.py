@@ -204,4 +204,5 @@ class Report:
     model: str = ""
     audio_track: int | None = None
     timings_s: dict[str, float] = field(default_factory=dict)
-    """Seconds of work by stage: probe, faces, crops, audio, scores, total."""
+    """Seconds by stage: probe, model, audio, faces, crops (what the scores waited for them), scores, offset,
+    total."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,7 +60,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         world.models_loaded += 1
         if name == "nope":
             raise ModelError('There is no model called "nope".')
-        return SimpleNamespace(name=name, calibration={})
+        dims = SimpleNamespace(layers=0 if name == "embeddings" else 4)
+        return SimpleNamespace(name=name, calibration={}, model=SimpleNamespace(dims=dims))
 
     def clips(_media: Media, tracks: tuple[FaceTrack, ...], **_options: Any):
         for track in tracks:
@@ -136,6 +138,33 @@ def test_short_files_are_judged_at_every_frame_and_long_ones_thinner(seconds: in
     assert world.asked["stride"] == stride
     avsync.check("talk.mp4", stride=7)
     assert world.asked["stride"] == 7
+
+
+@pytest.mark.parametrize(("seconds", "stride"), [(400, 1), (800, 2), (36_000, 10)])
+def test_a_model_whose_windows_cost_little_judges_minutes_at_every_frame(
+    seconds: int, stride: int, world: World
+):
+    world.tracks = (a_track(0, seconds=seconds),)
+    avsync.check("talk.mp4", model="embeddings")
+    assert world.asked["stride"] == stride
+
+
+def test_crops_are_cut_while_others_are_scored(world: World, monkeypatch: pytest.MonkeyPatch):
+    cutting = Event()
+
+    def clips(_media: Media, tracks: tuple[FaceTrack, ...], **_options: Any):
+        yield Clip(0, 0.0, np.zeros((50, 48, 96, 3), np.uint8))
+        cutting.set()
+        yield Clip(0, 2.0, np.zeros((50, 48, 96, 3), np.uint8))
+
+    def score(_loaded: Any, clips: Any, *_sound: Any, **_options: Any):
+        waited = [cutting.wait(10) for _ in clips]
+        assert waited == [True, True], "the second piece is cut before the first is done with"
+        return [made_scores(0, np.arange(96) / 25, 0.0, 6.0, 15)]
+
+    monkeypatch.setattr(crops, "mouth_clips", clips)
+    monkeypatch.setattr("avsync.scores.score_clips", score)
+    assert avsync.check("talk.mp4").judged_s > 0
 
 
 def test_a_separate_audio_file_replaces_the_videos_own(world: World):
