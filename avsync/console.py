@@ -55,7 +55,17 @@ def fail(sentence: str, code: int) -> int:
         traceback.print_exc()
     if sys.stderr is not None:  # None where it was closed, and print would then take stdout
         print(f"avsync: {' '.join(sentence.split())}", file=sys.stderr)
+    _drop_what_stdout_cannot_take()
     return code
+
+
+def _drop_what_stdout_cannot_take() -> None:
+    """Python flushes stdout once more as it ends, and turns a failure of that into exit code 120."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def emit(text: str) -> None:

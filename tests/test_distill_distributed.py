@@ -16,7 +16,9 @@ from avsync.distill.checkpoint import load_state
 from avsync.distill.distributed import SharedBatchNorm, share_batch_norms
 from avsync.distill.monitor import read_metrics
 
-RECIPE = {**FAST, "method": "bce", "student": TINY, "samples_per_epoch": 12, "epochs": 1, "lr": 1e-4}
+RECIPE = {**FAST, "method": "bce", "student": TINY, "samples_per_epoch": 12, "epochs": 1, "lr": 1e-7}
+# The steps are tiny: where a gradient is nothing but rounding, such as that of a bias before a batch norm,
+# Adam goes a whole step in the rounding's direction, and after a few long ones the runs are strangers.
 # Dropout draws other numbers in two processes than in one, so it is off here.
 WORKER = """
 import json, sys, torch
@@ -60,12 +62,19 @@ def test_two_processes_give_the_result_of_one_with_the_doubled_batch(tmp_path):
     for a, b in zip(one, two, strict=True):
         if a["kind"] == "train":
             assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
-    one, two = (load_state(tmp_path / name)["objective"] for name in ("one", "two"))
-    ours, theirs = (torch.cat([v.flatten().float() for v in state.values()]) for state in (one, two))
-    # Where a gradient is nothing but rounding, such as that of a bias before a batch norm, Adam takes a
-    # whole step in the rounding's direction.
-    assert torch.isclose(ours, theirs, rtol=1e-3, atol=1e-5).float().mean() > 0.9
-    assert (ours - theirs).norm() < 1e-2 * ours.norm()
+    one, two = (load_state(tmp_path / name) for name in ("one", "two"))
+    for part in (lambda s: flat(s["objective"].values()), lambda s: gradients(s["optimizer"])):
+        ours, theirs = part(one), part(two)
+        assert (ours - theirs).norm() < 0.01 * ours.norm()
+
+
+def flat(tensors):
+    return torch.cat([v.flatten().float() for v in tensors])
+
+
+def gradients(state):
+    """The running mean of every parameter's gradient, as Adam keeps it."""
+    return flat(own["exp_avg"] for own in state["state"].values())
 
 
 def test_a_shared_norm_alone_is_an_ordinary_one():
