@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from distill_factory import made_cache
 
-from avsync.bench.accuracy import ClipResult, evaluate, summarise
+from avsync.bench.accuracy import ClipResult, evaluate, summarise, validation_f1
 from avsync.bench.protocol import existing_hits, protocol_hits
 from avsync.distill.store import ShardWriter, Store, StoredClip
 from avsync.model import Dims, VocaLiST
@@ -59,3 +60,28 @@ def test_the_interval_is_over_clips() -> None:
     assert high == pytest.approx(60, abs=3)
     assert row["whole_clip_accuracy"][0] == 50.0
     assert row["median_error_ms"] == 10.0
+
+
+def test_f1_counts_pairs_above_zero_and_its_interval_is_over_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(made_cache(tmp_path, {"val": [30] * 40}), ["val"])
+    torch.manual_seed(0)
+    loaded = load(save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing()), "cpu")
+
+    def says(*logits: float) -> list[float]:
+        """F1 where the pairs of each clip, in sync and not in turn, get these logits in turn."""
+        given = np.resize(np.array(logits), 8 * len(store))
+        monkeypatch.setattr("avsync.bench.accuracy.pair_scores", lambda *_: given)
+        return validation_f1(loaded, store)
+
+    assert says(2.0, -1.0) == [100.0, 100.0, 100.0]
+    assert says(2.0, 1.0)[0] == pytest.approx(66.7, abs=0.1)
+    mean, low, high = says(2.0, -1.0, -1.0, -1.0)
+    assert low <= mean <= high
+    assert mean == pytest.approx(66.7, abs=0.1)
+
+
+def test_no_clip_with_a_window_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no clip"):
+        summarise([])

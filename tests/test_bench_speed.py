@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from avsync import media, weights
+from avsync.bench.models import Named
 from avsync.bench.speed import end_to_end, model_speed, pair_gflop, write_long_video
 from avsync.model import STUDENT, Dims, VocaLiST
 from avsync.weights import Preprocessing
@@ -20,7 +21,7 @@ def tiny(tmp_path: Path) -> str:
 
 
 def test_both_ways_give_the_same_scores(tiny: str) -> None:
-    speed = model_speed(tiny, windows=4, plain_windows=2, runs=2)
+    speed = model_speed(Named("tiny", tiny), windows=4, plain_windows=2, runs=2)
     assert speed.largest_difference < 1e-3
     assert 0 < speed.plain_s[1] <= speed.plain_s[0] <= speed.plain_s[2]
     assert speed.speedup > 0

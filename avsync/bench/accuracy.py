@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +12,23 @@ import numpy.typing as npt
 
 from avsync.bench.protocol import FRAMES_K, existing_hits, protocol_hits
 from avsync.calibration import Calibration
+from avsync.distill.distributed import World
+from avsync.distill.inputs import reader
+from avsync.distill.sampling import validation_pairs
 from avsync.distill.store import SAMPLES_PER_FRAME, Store
+from avsync.distill.validate import pair_scores
+from avsync.model import count_parameters
 from avsync.offset import estimate
 from avsync.records import Clip, Scores, Waveform
 from avsync.scores import score_clip
 from avsync.settings import FRAME_MS, FRAME_RATE, PROTOCOL_RADIUS, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.weights import Loaded
 
+VALIDATION_SPLIT = "val"
 RESAMPLINGS = 1000
+PAIRS_A_CLIP = 8
+"""Fixed pairs of each validation clip, half of them in sync, as in training."""
+PAIRS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,23 @@ class ClipResult:
     def source(self) -> str:
         """The first two letters of the speaker's name, which tell where the clip is from."""
         return self.id[:2]
+
+
+def judge(
+    loaded: Loaded, store: Store, validation: Store, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """A model's row: size, accuracy by the protocol, whole clips, and F1 on `validation` (None where that
+    is empty), with the seconds that it took."""
+    begun = time.perf_counter()
+    row = summarise(evaluate(loaded, store, progress))
+    return {
+        "name": loaded.name,
+        "checkpoint": str(loaded.path),
+        "parameters": count_parameters(loaded.model),
+        **row,
+        "validation_f1": validation_f1(loaded, validation) if len(validation) else None,
+        "seconds": round(time.perf_counter() - begun, 1),
+    }
 
 
 def evaluate(
@@ -76,8 +103,34 @@ def _clip(loaded: Loaded, store: Store, index: int, windows: int, calibration: C
     )
 
 
+def validation_f1(loaded: Loaded, store: Store) -> list[float]:
+    """[F1, low, high] in percent of "in sync" at a logit above 0, on the pairs that training validates on;
+    the 95 % interval is by bootstrap over clips."""
+    pairs = validation_pairs(store.windows, PAIRS_A_CLIP)
+    source = reader(store, loaded.device)
+    logits = pair_scores(loaded.model, loaded.preprocessing, source, pairs, PAIRS_AT_ONCE, World())
+    return _f1_interval(pairs.clips, logits > 0, pairs.labels == 1)
+
+
+def _f1_interval(
+    clips: npt.NDArray[np.int64], said: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_]
+) -> list[float]:
+    counts = np.zeros((int(clips.max()) + 1, 2))
+    np.add.at(counts, clips, np.column_stack([2 * (said & true), said.astype(int) + true]))
+
+    def f1(chosen: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return chosen[..., 0] / np.maximum(1, chosen[..., 1])
+
+    low, high = np.quantile(f1(counts[_draws(len(counts))].sum(axis=1)), [0.025, 0.975])
+    return [round(100 * float(v), 2) for v in (f1(counts.sum(axis=0)), low, high)]
+
+
 def summarise(results: Sequence[ClipResult], true_ms: float = 0.0) -> dict[str, Any]:
-    """Means over clips in percent, with 95 % intervals by bootstrap over clips."""
+    """Means over clips in percent, with 95 % intervals by bootstrap over clips.
+
+    Raises ValueError when there is no clip."""
+    if not results:
+        raise ValueError("no clip has a window to score")
     tables = {
         "window_accuracy": np.array([r.published for r in results]),
         "window_accuracy_existing": np.array([r.existing for r in results]),
@@ -97,6 +150,10 @@ def summarise(results: Sequence[ClipResult], true_ms: float = 0.0) -> dict[str, 
 
 def _interval(values: npt.NDArray[np.float64]) -> list[float]:
     """[mean, low, high] in percent."""
-    draws = np.random.default_rng(0).integers(0, len(values), (RESAMPLINGS, len(values)))
-    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
+    low, high = np.quantile(values[_draws(len(values))].mean(axis=1), [0.025, 0.975])
     return [round(100 * float(v), 2) for v in (values.mean(), low, high)]
+
+
+def _draws(n: int) -> npt.NDArray[np.int64]:
+    """Numbers of the clips of every resampling, (RESAMPLINGS, n)."""
+    return np.random.default_rng(0).integers(0, n, (RESAMPLINGS, n))

@@ -9,22 +9,43 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avsync.console import console, emit, guarded
+from avsync.console import emit, guarded
 from avsync.errors import UsageError
 from avsync.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from avsync.bench.models import Named
     from avsync.bench.real import Outcome
-    from avsync.bench.speed import ModelSpeed
 
 Models = Annotated[
     str,
     typer.Option(
         "--models",
         metavar="LIST",
-        help="Names or paths, comma-separated; student and teacher are the paper's networks.",
+        help="Names, paths or NAME=PATH, comma-separated, or all; for speed, student and teacher are the "
+        "paper's networks without weights.",
     ),
 ]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Accuracy by the published protocol on this data: what avsync train --data takes, or a "
+        "prepared cache.",
+    ),
+]
+Split = Annotated[str, typer.Option(metavar="NAME", help="The clips that are judged (with --data).")]
+Limit = Annotated[
+    int, typer.Option(min=0, metavar="N", help="At most so many clips, evenly taken; 0: all (with --data).")
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where prepared clips are kept; by default cache/NAME here."),
+]
+Workers = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Processes that prepare clips; 0: one a core.")
+]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda (with --data).")]
 Real = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Shift, re-encode and check the in-sync videos of this folder."),
@@ -44,6 +65,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print everything as one JS
 def bench(
     speed: Speed = False,
     models: Models = DEFAULT_MODEL,
+    data: Data = None,
+    split: Split = "test",
+    limit: Limit = 0,
+    cache: Cache = None,
+    workers: Workers = 0,
+    device: Device = "auto",
     real: Real = None,
     shifts: Shifts = 4,
     video: Video = 60.0,
@@ -57,102 +84,120 @@ def bench(
 
     avsync bench
 
+    avsync bench --data lrs2/ --split test --models avsync-1,vocalist=vocalist_5f_lrs2.pth
+
     avsync bench --speed --models avsync-1,student,teacher
 
     avsync bench --real clips/ --shifts 25 --json
     """
-    names = [name.strip() for name in models.split(",") if name.strip()]
-    if not names:
-        raise UsageError("--models names no model; give names or paths, comma-separated.")
+    from avsync.bench.models import parse_models
+
+    chosen = parse_models(models)
     result: dict[str, Any] = {"schema": 1}
+    if data is not None:
+        where = {"cache": cache, "workers": workers, "device": device}
+        result["accuracy"] = _accuracy(data, split, limit, chosen, show=not as_json, **where)
     if real is not None:
-        result["real"] = _real(real, names[0], shifts, show=not as_json)
-    if speed or real is None:
-        result |= _speed(names, video, windows, runs, show=not as_json)
+        result["real"] = _real(real, chosen[0].checkpoint, shifts, show=not as_json)
+    if speed or (real is None and data is None):
+        result |= _speed(chosen, video, windows, runs, show=not as_json)
     if as_json:
         emit(json.dumps(result, indent=2) + "\n")
     return 0
 
 
-def _speed(names: Sequence[str], video: float, windows: int, runs: int, *, show: bool) -> dict[str, Any]:
+def _accuracy(
+    data: Path,
+    split: str,
+    limit: int,
+    models: Sequence[Named],
+    *,
+    cache: Path | None,
+    workers: int,
+    device: str,
+    show: bool,
+) -> dict[str, Any]:
+    from avsync.bench import tables
+    from avsync.bench.accuracy import VALIDATION_SPLIT, judge
+    from avsync.bench.data import open_clips
+    from avsync.bench.models import load
+    from avsync.bench.published import NOTE, ROWS, as_dict
+    from avsync.terminal import progress_bars
+
+    with progress_bars() as bar:
+
+        def preparing(done: int, total: int, _: str) -> None:
+            bar("data", "preparing clips", done, total)
+
+        loaded = [load(model, device) for model in models]  # a wrong name is told before hours of work
+        splits = tuple(dict.fromkeys((split, VALIDATION_SPLIT)))
+        stores = open_clips(data, splits, cache=cache, limit=limit, workers=workers, progress=preparing)
+        rows = []
+        for model in loaded:
+
+            def judging(done: int, total: int, name: str = model.name) -> None:
+                bar(name, f"judging {name}", done, total)
+
+            rows.append(judge(model, stores[0], stores[-1], judging))
+    if show:
+        table = tables.accuracy_table(rows, ROWS, f"{data.name}, {split}, {len(stores[0])} clips")
+        tables.show(table, NOTE)
+    return {
+        "data": str(data),
+        "split": split,
+        "clips": len(stores[0]),
+        "validation_clips": len(stores[-1]),
+        "models": rows,
+        "published": [as_dict(row) for row in ROWS],
+    }
+
+
+def _speed(models: Sequence[Named], video: float, windows: int, runs: int, *, show: bool) -> dict[str, Any]:
     from avsync.bench import speed as timing
+    from avsync.bench import tables
+    from avsync.terminal import progress_bars
 
     measured = []
-    for name in names:
-        with _status(f"timing {name}"):
-            measured.append(timing.model_speed(name, windows=windows, runs=runs))
+    with progress_bars() as bar:
+        for number, model in enumerate(models):
+            bar("speed", f"timing {model.name}", number, len(models))
+            measured.append(timing.model_speed(model, windows=windows, runs=runs))
     result: dict[str, Any] = {
         "machine": timing.machine(),
         "speed": [timing.as_dict(m) for m in measured],
     }
     if show:
-        _print_speed(measured, result["machine"])
+        machine = "{processor}, {threads} threads, torch {torch}".format(**result["machine"])
+        tables.show(tables.speed_table(measured), machine)
     if video:
-        with _status(f"checking {video:.0f} s of made video"):
-            result["end_to_end"] = timing.end_to_end(names[0], video)
+        with progress_bars() as bar:
+            bar("video", f"checking {video:.0f} s of made video", 0, None)
+            result["end_to_end"] = timing.end_to_end(models[0].checkpoint, video)
         if show:
-            _print_end_to_end(result["end_to_end"], names[0])
+            tables.show(tables.end_to_end_table(result["end_to_end"], models[0].name))
     return result
-
-
-def _print_speed(measured: Sequence[ModelSpeed], machine: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table(title="Seconds per window of 31 offsets, median (least-most)")
-    for heading in (
-        "model",
-        "parameters",
-        "MB",
-        "GFLOP, plain",
-        "plain",
-        "ours",
-        "faster",
-        "largest difference",
-    ):
-        table.add_column(heading, justify="left" if heading == "model" else "right")
-    for m in measured:
-        size = "-" if m.megabytes is None else f"{m.megabytes:.1f}"
-        table.add_row(
-            *[m.name, f"{m.parameters:,}", size, f"{m.gflop_plain:.0f}", _times(m.plain_s), _times(m.ours_s)],
-            *[f"{m.speedup:.1f} x", f"{m.largest_difference:.1e}"],
-        )
-    console().print(table)
-    console().print(f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}")
-
-
-def _times(times: tuple[float, float, float]) -> str:
-    return "{:.3f} ({:.3f}-{:.3f})".format(*times)
-
-
-def _print_end_to_end(result: dict[str, Any], model: str) -> None:
-    from rich.table import Table
-
-    table = Table(title=f"avsync check of {result['video_s']:.0f} s of 720p with {model}")
-    table.add_column("stage")
-    table.add_column("seconds", justify="right")
-    for stage, seconds in result["timings_s"].items():
-        table.add_row(stage, f"{seconds:.2f}")
-    console().print(table)
 
 
 def _real(folder: Path, model: str, shifts: int, *, show: bool) -> dict[str, Any]:
     from avsync.bench import real as bench_real
+    from avsync.bench import tables
+    from avsync.terminal import progress_bars
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; give a folder of videos that are in sync.")
     cases = bench_real.plan_cases(bench_real.find_clips(folder), shifts)
     outcomes = []
-    with _progress() as bar:
-        task = bar.add_task("checking shifted copies", total=len(cases))
-        for found in bench_real.run(cases, model):
+    with progress_bars() as bar:
+        for number, found in enumerate(bench_real.run(cases, model), 1):
             outcomes.append(found)
-            bar.advance(task)
+            bar("real", "checking shifted copies", number, len(cases))
+    groups = _by_source(outcomes)
     if show:
-        _print_real(outcomes)
+        tables.show(tables.real_table({**groups, "all": outcomes}))
     return {
         "model": model,
         "all": bench_real.summarise(outcomes),
-        "by_source": {k: bench_real.summarise(v) for k, v in _by_source(outcomes).items()},
+        "by_source": {k: bench_real.summarise(v) for k, v in groups.items()},
         "cases": [bench_real.as_dict(o) for o in outcomes],
     }
 
@@ -163,39 +208,3 @@ def _by_source(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     for found in outcomes:
         groups.setdefault(found.case.clip.stem.rpartition("-")[0] or found.case.clip.stem, []).append(found)
     return dict(sorted(groups.items()))
-
-
-def _print_real(outcomes: Sequence[Outcome]) -> None:
-    from rich.table import Table
-
-    from avsync.bench.real import LIMITS_MS, summarise
-
-    table = Table(title="Shifted and re-encoded copies: error of what was answered")
-    for heading in ("source", "copies", "answered", "median error", *[f"within {n} ms" for n in LIMITS_MS]):
-        table.add_column(heading, justify="left" if heading == "source" else "right")
-    for name, part in {**_by_source(outcomes), "all": list(outcomes)}.items():
-        row = summarise(part)
-        within = [_percent(row[f"within_{n}ms"]) for n in LIMITS_MS]
-        median = row["median_error_ms"]
-        error = "-" if median is None else f"{median:.0f} ms"
-        table.add_row(name, str(row["cases"]), _percent(row["answered_share"]), error, *within)
-    console().print(table)
-
-
-def _percent(share: float | int | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f} %"
-
-
-def _status(words: str) -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True).status(words)
-
-
-def _progress() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    stderr = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True)

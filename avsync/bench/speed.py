@@ -16,17 +16,16 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from avsync import media, pipeline, weights
+from avsync import media, pipeline
+from avsync.bench.models import Named, load_for_timing
 from avsync.demo import write_demo
 from avsync.errors import MediaError
-from avsync.model import STUDENT, TEACHER, WINDOW_INPUT, VocaLiST, count_parameters
+from avsync.model import WINDOW_INPUT, VocaLiST, count_parameters
 from avsync.records import Clip, Waveform
 from avsync.scores import audio_windows, score_clip, to_input
 from avsync.settings import PROTOCOL_RADIUS, SAMPLE_RATE, WINDOW_FRAMES
-from avsync.weights import Loaded, Preprocessing
+from avsync.weights import Loaded
 
-PAPER_SHAPES = {"student": STUDENT, "teacher": TEACHER}
-"""The paper's networks can be timed without their weights."""
 PAIRS = 2 * PROTOCOL_RADIUS + 1
 DEMO_PERIOD_S = 20.0
 """The long video for the end-to-end timing repeats a made clip of this length."""
@@ -50,19 +49,10 @@ class ModelSpeed:
     runs: int
 
 
-def load_for_timing(name: str) -> Loaded:
-    """The model of that name; "student" and "teacher" are the paper's networks with random weights."""
-    if name not in PAPER_SHAPES:
-        return weights.load(name, "cpu")
-    torch.manual_seed(0)
-    model = VocaLiST(PAPER_SHAPES[name]).eval()
-    return Loaded(name, Path(), model, Preprocessing(), {}, torch.device("cpu"))
-
-
-def model_speed(name: str, *, windows: int = 25, plain_windows: int = 2, runs: int = 3) -> ModelSpeed:
+def model_speed(named: Named, *, windows: int = 25, plain_windows: int = 2, runs: int = 3) -> ModelSpeed:
     """Times both ways in turn, after one warm-up of each. `windows` neighbouring windows go through ours, the
     first `plain_windows` of them through the plain way, which is too slow for more."""
-    loaded = load_for_timing(name)
+    loaded = load_for_timing(named)
     clip, sound = _material(windows)
     starts = np.arange(windows)
 
@@ -79,7 +69,7 @@ def model_speed(name: str, *, windows: int = 25, plain_windows: int = 2, runs: i
         our_times.append(_seconds(ours) / windows)
     known = loaded.path.is_file()
     return ModelSpeed(
-        name=name,
+        name=named.name,
         parameters=count_parameters(loaded.model),
         megabytes=round(loaded.path.stat().st_size / 1e6, 1) if known else None,
         gflop_plain=round(PAIRS * pair_gflop(loaded.model), 1),

@@ -1,0 +1,55 @@
+"""What `--models` names: checkpoints, and the papers' networks without weights where only speed counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from avsync import weights
+from avsync.errors import UsageError
+from avsync.model import STUDENT, TEACHER, VocaLiST
+from avsync.weights import Loaded, Preprocessing
+
+UNTRAINED = {"student": STUDENT, "teacher": TEACHER}
+"""The papers' networks can be timed without their weights."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """One of `--models`: the name it is shown by, and the name or path of its checkpoint."""
+
+    name: str
+    checkpoint: str
+
+
+def parse_models(text: str) -> list[Named]:
+    """ "a,b=path" -> models a and b; "all": every checkpoint on this machine and the untrained networks.
+
+    Raises UsageError when nothing is named, or a name twice."""
+    if text.strip() == "all":
+        return [Named(name, name) for name in dict.fromkeys([*weights.available(), *UNTRAINED])]
+    chosen = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, is_given, path = part.partition("=")
+        chosen.append(Named(name.strip(), path.strip() if is_given else part))
+    if not chosen or not all(model.name and model.checkpoint for model in chosen):
+        raise UsageError("--models names no model; give names, paths or NAME=PATH, comma-separated.")
+    if len({model.name for model in chosen}) < len(chosen):
+        raise UsageError("--models gives a name twice; tell them apart with NAME=PATH.")
+    return chosen
+
+
+def load(model: Named, device: str = "cpu") -> Loaded:
+    """The checkpoint under the name it was given."""
+    return replace(weights.load(model.checkpoint, device), name=model.name)
+
+
+def load_for_timing(model: Named) -> Loaded:
+    """As `load`; names of UNTRAINED that are no checkpoint give those networks with random weights."""
+    if model.checkpoint not in UNTRAINED or model.checkpoint in weights.available():
+        return load(model)
+    torch.manual_seed(0)
+    network = VocaLiST(UNTRAINED[model.checkpoint]).eval()
+    return Loaded(model.name, Path(), network, Preprocessing(), {}, torch.device("cpu"))

@@ -1,0 +1,108 @@
+"""What `avsync bench` prints for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from avsync.bench.protocol import FRAMES_K
+from avsync.console import console, emit
+
+if TYPE_CHECKING:
+    from avsync.bench.published import Published
+    from avsync.bench.real import Outcome
+    from avsync.bench.speed import ModelSpeed
+
+PIPE_WIDTH = 150
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def show(*parts: Table | str) -> None:
+    """Write tables and sentences to stdout; a reader that has gone is no error."""
+    out = console()
+    if not out.is_terminal:
+        out.width = max(out.width, PIPE_WIDTH)
+    with out.capture() as capture:
+        for part in parts:
+            out.print(part, highlight=False, soft_wrap=isinstance(part, str))
+    emit(capture.get())
+
+
+def table(title: str, *headings: str) -> Table:
+    """A table whose first column holds words and the others numbers."""
+    made = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for number, heading in enumerate(headings):
+        made.add_column(heading, justify="right" if number else "left", overflow="fold")
+    return made
+
+
+def accuracy_table(rows: Sequence[dict[str, Any]], published: Sequence[Published], data: str) -> Table:
+    """Measured rows with their intervals, then the published ones."""
+    lengths = [f"K={k}" for k in FRAMES_K]
+    title = f"Windows within one frame of the truth, % (95 % interval), by input length in frames; {data}"
+    made = table(title, "model", "parameters", *lengths, "whole clip", "val. F1")
+    for row in rows:
+        by_length = [_interval(row["window_accuracy"][str(k)]) for k in FRAMES_K]
+        whole, f1 = _interval(row["whole_clip_accuracy"]), _interval(row["validation_f1"])
+        made.add_row(row["name"], f"{row['parameters']:,}", *by_length, whole, f1)
+    made.add_section()
+    for entry in published:
+        size = "-" if entry.parameters_m is None else f"{entry.parameters_m:.1f} M"
+        cells = ["-" if a is None else f"{a}" for a in entry.accuracy]
+        made.add_row(f"{entry.name} (published)", size, *cells, "-", "-", style="dim")
+    return made
+
+
+def _interval(values: Sequence[float] | None) -> str:
+    return "-" if values is None else "{:.1f}\n({:.1f}-{:.1f})".format(*values)
+
+
+def speed_table(measured: Sequence[ModelSpeed]) -> Table:
+    """Seconds per window, the plain way and ours."""
+    made = table(
+        "Seconds per window of 31 offsets, median (least-most)",
+        *["model", "parameters", "MB", "GFLOP, plain", "plain", "ours", "faster", "largest difference"],
+    )
+    for m in measured:
+        size = "-" if m.megabytes is None else f"{m.megabytes:.1f}"
+        made.add_row(
+            *[m.name, f"{m.parameters:,}", size, f"{m.gflop_plain:.0f}", _times(m.plain_s), _times(m.ours_s)],
+            *[f"{m.speedup:.1f} x", f"{m.largest_difference:.1e}"],
+        )
+    return made
+
+
+def _times(times: tuple[float, float, float]) -> str:
+    return "{:.3f} ({:.3f}-{:.3f})".format(*times)
+
+
+def end_to_end_table(result: dict[str, Any], model: str) -> Table:
+    """Seconds by stage of one long video."""
+    made = table(f"avsync check of {result['video_s']:.0f} s of 720p with {model}", "stage", "seconds")
+    for stage, seconds in result["timings_s"].items():
+        made.add_row(stage, f"{seconds:.2f}")
+    return made
+
+
+def real_table(groups: dict[str, list[Outcome]]) -> Table:
+    """Errors by group of copies."""
+    from avsync.bench.real import LIMITS_MS, summarise
+
+    made = table(
+        "Shifted and re-encoded copies: error of what was answered",
+        *["source", "copies", "answered", "median error", *[f"within {n} ms" for n in LIMITS_MS]],
+    )
+    for name, part in groups.items():
+        row = summarise(part)
+        within = [_percent(row[f"within_{n}ms"]) for n in LIMITS_MS]
+        median = row["median_error_ms"]
+        error = "-" if median is None else f"{median:.0f} ms"
+        made.add_row(name, str(row["cases"]), _percent(row["answered_share"]), error, *within)
+    return made
+
+
+def _percent(share: float | int | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"

@@ -1,0 +1,72 @@
+"""`avsync bench` as it is typed: tables for people, one JSON document for programs."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from distill_factory import made_cache
+from typer.testing import CliRunner
+
+from avsync import weights
+from avsync.bench import published
+from avsync.bench.protocol import FRAMES_K
+from avsync.cli import app
+from avsync.model import Dims, VocaLiST
+from avsync.weights import Preprocessing
+
+TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("bench")
+    made_cache(root / "cache", {"test": [30, 40, 20], "val": [25, 25]})
+    torch.manual_seed(0)
+    weights.save(root / "tiny", VocaLiST(TINY).eval(), Preprocessing())
+    return root
+
+
+def bench(*arguments: object) -> str:
+    done = CliRunner().invoke(app, ["bench", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_accuracy_of_several_models_is_one_document(ground: Path) -> None:
+    tiny = ground / "tiny.safetensors"
+    text = bench("--data", ground / "cache", "--models", f"a={tiny},b={tiny}", "--limit", 2, "--json")
+    found = json.loads(text)["accuracy"]
+    assert (found["split"], found["clips"], found["validation_clips"]) == ("test", 2, 2)
+    first, second = found["models"]
+    assert [first["name"], second["name"]] == ["a", "b"]
+    assert first["window_accuracy"] == second["window_accuracy"]
+    assert set(first["window_accuracy"]) == {str(k) for k in FRAMES_K}
+    for mean, low, high in [*first["window_accuracy"].values(), first["validation_f1"]]:
+        assert 0 <= low <= mean <= high <= 100
+    assert all(row["published"] for row in found["published"])
+
+
+def test_published_rows_stand_beside_the_measured_ones_and_say_so(ground: Path) -> None:
+    text = bench("--data", ground / "cache", "--models", ground / "tiny.safetensors", "--limit", 1)
+    row = next(line for line in text.splitlines() if "MTDVocaLiST" in line)
+    assert "published" in row
+    assert row.split()[2:] == ["13.3", "M", "91.45", "95.75", "97.99", "98.95", "99.46", "99.68", "-", "-"]
+
+
+def test_without_validation_clips_there_is_no_f1(ground: Path, tmp_path: Path) -> None:
+    cache = made_cache(tmp_path / "cache", {"test": [20]})
+    text = bench("--data", cache, "--models", ground / "tiny.safetensors", "--json")
+    assert json.loads(text)["accuracy"]["models"][0]["validation_f1"] is None
+
+
+def test_a_wrong_model_is_told_before_the_data_is_prepared(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["bench", "--data", str(tmp_path), "--models", "nobody"])
+    assert done.exit_code == 4
+    assert "nobody" in done.output
+
+
+def test_every_published_row_names_its_source() -> None:
+    assert all(row.source and len(row.accuracy) == len(FRAMES_K) for row in published.ROWS)
+    sizes = {row.name: row.parameters_m for row in published.ROWS}
+    assert sizes["VocaLiST"] == 80.1
