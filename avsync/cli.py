@@ -25,6 +25,7 @@ from avsync.cli_options import (
     Json,
     Jsonl,
     Junit,
+    MaxDrift,
     MaxOffset,
     Model,
     Paths,
@@ -38,7 +39,7 @@ from avsync.cli_options import (
 from avsync.console import console, emit, guarded, outcome
 from avsync.distill.cli import distill, train
 from avsync.errors import EXIT_ERROR, EXIT_IN_SYNC, AvsyncError, UsageError
-from avsync.settings import DEFAULT_MODEL, ENGINES, MAX_OFFSET_MS, CheckOptions
+from avsync.settings import DEFAULT_MODEL, ENGINES, MAX_DRIFT_MS_PER_MIN, MAX_OFFSET_MS, CheckOptions
 
 if TYPE_CHECKING:
     from avsync.records import Report
@@ -63,6 +64,7 @@ def check(
     model: Model = DEFAULT_MODEL,
     standard: Standard = CheckOptions.standard,
     max_offset_ms: MaxOffset = MAX_OFFSET_MS,
+    max_drift: MaxDrift = MAX_DRIFT_MS_PER_MIN,
     audio: Audio = None,
     audio_track: AudioTrack = None,
     face_detector: FaceDetector = CheckOptions.face_detector,
@@ -104,6 +106,7 @@ def check(
         model=model,
         standard=standard,
         max_offset_ms=max_offset_ms,
+        max_drift_ms_per_min=max_drift,
         audio=audio,
         audio_track=audio_track,
         face_detector=face_detector,
@@ -213,6 +216,7 @@ def fix_offset(
     model: Model = DEFAULT_MODEL,
     standard: Standard = CheckOptions.standard,
     max_offset_ms: MaxOffset = MAX_OFFSET_MS,
+    max_drift: MaxDrift = MAX_DRIFT_MS_PER_MIN,
     audio_track: AudioTrack = None,
     face_detector: FaceDetector = CheckOptions.face_detector,
     device: Device = CheckOptions.device,
@@ -251,6 +255,7 @@ def fix_offset(
             model=model,
             standard=standard,
             max_offset_ms=max_offset_ms,
+            max_drift_ms_per_min=max_drift,
             audio_track=audio_track,
             face_detector=face_detector,
             device=device,

@@ -25,6 +25,9 @@ Standard = Annotated[
 MaxOffset = Annotated[
     float, typer.Option(metavar="MS", help="Largest error that is searched, early or late, in milliseconds.")
 ]
+MaxDrift = Annotated[
+    float, typer.Option(metavar="MS", help="Largest drift that is in tolerance, in milliseconds a minute.")
+]
 Audio = Annotated[
     Path | None,
     typer.Option(

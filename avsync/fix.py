@@ -135,7 +135,7 @@ def _measured(report: Report, src: Path, *, force: bool) -> float | None:
         raise CannotTell(f"{src}: {summary(report)}; nothing is written, unless --offset-ms gives the error.")
     if report.verdict == "in-sync":
         return report.offset_ms if force else None
-    if within(report.offset_ms, report.tolerance_ms):
+    if report.faults or within(report.offset_ms, report.tolerance_ms):
         raise CannotTell(f"{src}: {summary(report)}, which no single shift mends; nothing is written.")
     if _drifts(report):
         raise CannotTell(

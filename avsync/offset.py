@@ -1,7 +1,7 @@
-"""Scores -> the synchrony error, how sure it is, and what to say of it. Pure numpy, no I/O.
+"""Scores -> the synchrony error and how sure it is. Pure numpy, no I/O.
 
 `curve` holds the averaging and the peak, `segments` the offset along the video, `calibration` the constants
-of a checkpoint.
+of a checkpoint, `defects` what to say of it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ import numpy.typing as npt
 
 from avsync.calibration import Calibration
 from avsync.curve import MIN_BLOCKS, Measure, evidence
-from avsync.records import Offset, Scores, Segment, Verdict
-from avsync.segments import Piece, Timeline, timeline
+from avsync.records import Offset, Scores, Segment
+from avsync.segments import main_piece, timeline
 from avsync.settings import FRAME_MS, MIN_PROBABILITY
 
 FLAT_EVIDENCE = 5.0
 """Noise alone reaches about this height over the rest, in units of itself."""
 MIN_TRACK_WEIGHT = 0.05
-MISMATCH_SPEECH_S = 10.0
-"""Seconds of speech that must have been judged before lips are said not to match it."""
 
 
 def estimate(
@@ -40,8 +38,7 @@ def estimate(
     if not len(found.rows):
         return _nothing(scores.shifts)
     line = timeline(found, calibration)
-    main = max(line.pieces, key=lambda p: (p.measure.probability >= MIN_PROBABILITY, p.measure.observations))
-    m = main.measure
+    m = main_piece(line.pieces).measure
     return Offset(
         offset_ms=m.offset_ms,
         uncertainty_ms=m.uncertainty_ms,
@@ -52,7 +49,8 @@ def estimate(
         curve=m.curve.astype(np.float32),
         segments=line.segments,
         drift_ms_per_min=line.drift_ms_per_min,
-        reasons=(*_doubts(m, scores.shifts, calibration), *_changes(line, main)),
+        drift_uncertainty_ms_per_min=line.drift_uncertainty,
+        reasons=_doubts(m, scores.shifts, calibration),
     )
 
 
@@ -80,18 +78,6 @@ def _doubts(m: Measure, shifts: npt.NDArray[np.int64], calibration: Calibration)
     elif m.rival_ms is not None and not m.at_edge:
         reasons.append(f"two offsets compete: {m.offset_ms:+.0f} ms and {m.rival_ms:+.0f} ms")
     return tuple(reasons)
-
-
-def _changes(line: Timeline, main: Piece) -> tuple[str, ...]:
-    """What to know of the number when the offset is not constant."""
-    if line.drift_ms_per_min:
-        return (
-            f"the offset drifts by {line.drift_ms_per_min:+.0f} ms a minute; "
-            f"{main.measure.offset_ms:+.0f} ms holds in the middle",
-        )
-    if len(line.pieces) > 1:
-        return (f"the offset jumps {len(line.pieces) - 1} time(s) along the video; see the segments",)
-    return ()
 
 
 def combine(tracks: Sequence[Scores]) -> Scores:
@@ -147,48 +133,3 @@ def judged_share(segments: Sequence[Segment]) -> float:
     """Share (0..1) of the segments' time that has an answer; the rest are gaps."""
     total = sum(s.end_s - s.start_s for s in segments)
     return sum(s.end_s - s.start_s for s in segments if s.offset_ms is not None) / total if total else 0.0
-
-
-def verdict(
-    offset: Offset,
-    tolerance_ms: tuple[float, float],
-    speech_s: float = 0.0,
-    calibration: Calibration | None = None,
-    min_probability: float = MIN_PROBABILITY,
-) -> tuple[Verdict, tuple[str, ...]]:
-    """What to say of an offset, and why.
-
-    tolerance_ms: largest error in tolerance, (audio early, audio late); speech_s: seconds of speech over a
-    moving mouth that were judged. A stretch that is out of tolerance makes the whole video so.
-    """
-    level = (calibration or Calibration()).mismatch_level
-    if offset.offset_ms is None or offset.uncertainty_ms is None:
-        return "cannot-tell", offset.reasons
-    if offset.probability < min_probability:
-        if level is not None and speech_s >= MISMATCH_SPEECH_S and float(np.nanmax(offset.curve)) < level:
-            return "mismatch", ("the lips do not say this speech at any offset that was searched",)
-        return "cannot-tell", offset.reasons or ("the evidence is too thin",)
-    early, late = tolerance_ms
-    reasons = list(offset.reasons)
-    faulty = [s for s in offset.segments if s.offset_ms is not None and not -late <= s.offset_ms <= early]
-    reasons += [_fault(s) for s in faulty if len(offset.segments) > 1]
-    for limit in (early, -late):
-        if abs(offset.offset_ms - limit) < offset.uncertainty_ms:
-            reasons.append(
-                f"the limit of {limit:+.0f} ms lies within the uncertainty of {offset.uncertainty_ms:.0f} ms"
-            )
-    inside = -late <= offset.offset_ms <= early and not faulty
-    return "in-sync" if inside else "out-of-sync", tuple(reasons)
-
-
-def _fault(segment: Segment) -> str:
-    offset = segment.offset_ms or 0.0
-    side = "early" if offset > 0 else "late"
-    return (
-        f"from {_clock(segment.start_s)} to {_clock(segment.end_s)} the audio is {abs(offset):.0f} ms {side}"
-    )
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes)}:{rest:04.1f}"

@@ -28,6 +28,7 @@ def check_options(**options: Any) -> CheckOptions:
     one_of("face_detector", chosen.face_detector, DETECTORS)
     one_of("device", chosen.device, get_args(Device))
     number("max_offset_ms", chosen.max_offset_ms, MIN_SEARCH_MS, MAX_SEARCH_MS)
+    number("max_drift_ms_per_min", chosen.max_drift_ms_per_min, 0, MAX_SEARCH_MS)
     if chosen.audio_track is not None:
         number("audio_track", chosen.audio_track, 0, 1000, whole=True)
     if chosen.stride is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from avsync import audio, crops, faces, fix, media, offset
+from avsync import audio, crops, defects, faces, fix, media, offset
 from avsync.ahead import ahead
 from avsync.calibration import Calibration
 from avsync.errors import CannotTell, MediaError
@@ -58,8 +58,8 @@ T = TypeVar("T")
 def check(path: str | Path, *, progress: Progress | None = None, **options: Any) -> Report:
     """Measure by how much the audio of a video is early or late, and judge it by a standard.
 
-    `options` are the fields of `settings.CheckOptions`: model, standard, max_offset_ms, audio,
-    audio_track, face_detector, device, stride. A file that is fine but cannot be judged gives the
+    `options` are the fields of `settings.CheckOptions`: model, standard, max_offset_ms, max_drift_ms_per_min,
+    audio, audio_track, face_detector, device, stride. A file that is fine but cannot be judged gives the
     verdict "cannot-tell" with the reasons. Raises UsageError for a wrong option, MediaError for a file
     that cannot be read, ModelError for a checkpoint that cannot be used.
     """
@@ -106,6 +106,7 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
         "cannot-tell",
         standard=options.standard,
         tolerance_ms=tolerance(options.standard, None),
+        max_drift_ms_per_min=options.max_drift_ms_per_min,
         model=options.model,
         audio_track=options.audio_track,
     )
@@ -234,16 +235,18 @@ def _report(
         np.unique(np.concatenate([s.times_s for s in scores]))
     )
     judged_s *= stride * FRAME_S
-    verdict, reasons = offset.verdict(pooled, report.tolerance_ms, judged_s, calibration)
+    judged = defects.judge(pooled, report.tolerance_ms, report.max_drift_ms_per_min)
     by_track = {s.track: (s, o, i == speaking) for i, (s, o) in enumerate(zip(scores, own, strict=True))}
     return replace(
         report,
-        verdict=verdict,
+        verdict=judged.verdict,
         offset_ms=pooled.offset_ms,
         uncertainty_ms=pooled.uncertainty_ms,
         probability=pooled.probability,
         drift_ms_per_min=pooled.drift_ms_per_min,
-        reasons=(*reasons, *notes),
+        drift_uncertainty_ms_per_min=pooled.drift_uncertainty_ms_per_min,
+        faults=judged.faults,
+        reasons=(*judged.reasons, *notes),
         tracks=tuple(_track(track, by_track.get(track.track)) for track in tracks),
         segments=pooled.segments,
         judged_s=judged_s,

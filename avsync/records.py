@@ -15,7 +15,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from avsync.settings import MAX_DRIFT_MS_PER_MIN
+
 Verdict = Literal["in-sync", "out-of-sync", "mismatch", "cannot-tell", "error"]
+Severity = Literal["slight", "clear", "severe"]
+"""Of a local fault: in tolerance, out of it, or far out of it."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +141,28 @@ class Scores:
 @dataclass(frozen=True)
 class Segment:
     """Offset of one stretch: [start_s, end_s) in seconds, ms, probability 0..1.
-    `offset_ms` is None where the evidence is too thin (a gap)."""
+    `offset_ms` is None where the evidence is too thin (a gap); a gap that rather speaks for another offset
+    than the rest of the video has it in `hint_ms`. `fault`: the offset differs from that of the rest."""
 
     start_s: float
     end_s: float
     offset_ms: float | None
     uncertainty_ms: float | None
     probability: float
+    fault: bool = False
+    hint_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A stretch [start_s, end_s) in seconds whose offset (ms) differs from that of the rest of the video."""
+
+    start_s: float
+    end_s: float
+    offset_ms: float
+    uncertainty_ms: float
+    probability: float
+    severity: Severity
 
 
 @dataclass(frozen=True)
@@ -154,7 +173,8 @@ class Offset:
     `uncertainty_ms` is half the width of a 95 % interval. `probability` (0..1, calibrated) that
     the true offset is within one frame (40 ms) of `offset_ms`. `evidence` is the height of the
     peak over the rest in units of its noise. `curve` (n_shifts,) float32: averaged logits.
-    `drift_ms_per_min` None when it cannot be told. `reasons`: short sentences, why not sure.
+    `drift_ms_per_min`, and half its 95 % interval, are None when the drift cannot be told, 0 where none is
+    seen. `reasons`: short sentences, why not sure.
     """
 
     offset_ms: float | None
@@ -166,6 +186,7 @@ class Offset:
     curve: npt.NDArray[np.float32]
     segments: tuple[Segment, ...] = ()
     drift_ms_per_min: float | None = None
+    drift_uncertainty_ms_per_min: float | None = None
     reasons: tuple[str, ...] = ()
 
 
@@ -195,6 +216,9 @@ class Report:
     tolerance_ms: tuple[float, float] = (40.0, 60.0)
     """Audio early, audio late."""
     drift_ms_per_min: float | None = None
+    drift_uncertainty_ms_per_min: float | None = None
+    max_drift_ms_per_min: float = MAX_DRIFT_MS_PER_MIN
+    faults: tuple[Fault, ...] = ()
     reasons: tuple[str, ...] = ()
     tracks: tuple[TrackReport, ...] = ()
     segments: tuple[Segment, ...] = ()

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from avsync.defects import exceeds
 from avsync.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_IN_SYNC, EXIT_OUT_OF_SYNC
-from avsync.records import Offset, Report, Segment, TrackReport, Verdict
+from avsync.records import Fault, Offset, Report, Segment, TrackReport, Verdict
 from avsync.settings import STANDARD_NAMES
 
 T = TypeVar("T")
@@ -98,11 +99,32 @@ def within(offset_ms: float, tolerance_ms: tuple[float, float]) -> bool:
     return -late <= offset_ms <= early
 
 
+def drift_words(drift_ms_per_min: float) -> str:
+    """ "growing early by 60 ms a minute": which way the audio goes against the picture."""
+    way = "early" if drift_ms_per_min > 0 else "late"
+    return f"growing {way} by {abs(drift_ms_per_min):.0f} ms a minute"
+
+
+def defects(report: Report) -> tuple[str, ...]:
+    """Which of the three defects are out of tolerance: "offset", "drift", "local"."""
+    if report.verdict != "out-of-sync":
+        return ()
+    found = {
+        "offset": report.offset_ms is not None and not within(report.offset_ms, report.tolerance_ms),
+        "drift": exceeds(
+            report.drift_ms_per_min, report.drift_uncertainty_ms_per_min, report.max_drift_ms_per_min
+        ),
+        "local": any(fault.severity != "slight" for fault in report.faults),
+    }
+    return tuple(name for name, there in found.items() if there)
+
+
 def limits_words(report: Report) -> str:
     """The standard and its limits."""
     early, late = report.tolerance_ms
     name = STANDARD_NAMES.get(report.standard, report.standard)
-    return f"{name}, audio at most {early:.0f} ms early or {late:.0f} ms late"
+    drift = f"a drift of {report.max_drift_ms_per_min:.0f} ms a minute"
+    return f"{name}, audio at most {early:.0f} ms early or {late:.0f} ms late; at most {drift}"
 
 
 def _joined(reasons: Sequence[str]) -> str:
@@ -120,7 +142,7 @@ def summary(report: Report) -> str:
     if report.verdict == "in-sync":
         size = offset_words(report.offset_ms)
         return f"audio is {size}, within tolerance" if size != "0 ms" else "audio and lips agree"
-    if within(report.offset_ms, report.tolerance_ms):
+    if report.drift_ms_per_min or set(defects(report)) != {"offset"}:
         detail = _joined(report.reasons) or "parts of it are out of tolerance"
         return f"audio is {offset_words(report.offset_ms)} on the whole, but {detail}"
     return repair_words(report.offset_ms)
@@ -140,6 +162,10 @@ def to_dict(report: Report) -> dict[str, Any]:
         "uncertainty_ms": _number(report.uncertainty_ms, 1),
         "probability": _number(report.probability, 4),
         "drift_ms_per_min": _number(report.drift_ms_per_min, 2),
+        "drift_uncertainty_ms_per_min": _number(report.drift_uncertainty_ms_per_min, 2),
+        "max_drift_ms_per_min": _number(report.max_drift_ms_per_min, 2),
+        "defects": list(defects(report)),
+        "faults": [_fault_dict(fault) for fault in report.faults],
         "standard": report.standard,
         "tolerance_early_ms": _number(report.tolerance_ms[0], 1),
         "tolerance_late_ms": _number(report.tolerance_ms[1], 1),
@@ -172,6 +198,7 @@ def from_dict(document: Mapping[str, Any]) -> Report:
         "tolerance_ms": (document["tolerance_early_ms"], document["tolerance_late_ms"]),
         "tracks": tuple(_track_from(track) for track in document["tracks"]),
         "segments": tuple(_made(Segment, segment) for segment in document["segments"]),
+        "faults": tuple(_made(Fault, fault) for fault in document.get("faults", ())),
         "timings_s": document["timings_s"],
     }
     return _made(Report, values)
@@ -213,6 +240,19 @@ def _segment_dict(segment: Segment) -> dict[str, Any]:
         "offset_ms": _number(segment.offset_ms, 1),
         "uncertainty_ms": _number(segment.uncertainty_ms, 1),
         "probability": _number(segment.probability, 4),
+        "fault": segment.fault,
+        "hint_ms": _number(segment.hint_ms, 1),
+    }
+
+
+def _fault_dict(fault: Fault) -> dict[str, Any]:
+    return {
+        "start_s": _number(fault.start_s, 3),
+        "end_s": _number(fault.end_s, 3),
+        "offset_ms": _number(fault.offset_ms, 1),
+        "uncertainty_ms": _number(fault.uncertainty_ms, 1),
+        "probability": _number(fault.probability, 4),
+        "severity": fault.severity,
     }
 
 

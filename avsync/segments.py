@@ -7,8 +7,9 @@ What a window can add is bounded (calibration.log_ratios), so wrong windows do n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,8 @@ SLOPES_PER_FRAME = 2
 """Slopes tried for each frame by which the offset may change from end to end."""
 MAX_CHANGE = 30
 """Frames by which the offset may change from end to end for the change to be taken for a drift."""
+MAX_BASES = 4
+"""Offsets that are tried as the one that a video keeps returning to."""
 MIN_DRIFT_BLOCKS = 8
 MAX_DRIFT_ERROR = 40.0
 """A drift known no better than this (95 %, ms per minute) is not told."""
@@ -39,6 +42,8 @@ STRETCH_OBSERVATIONS = 20
 """Where windows are sparse, a stretch is longer, so as to hold about this many independent ones."""
 STRETCH_CERTAINTY = 0.5
 """Probability, from a stretch alone, that it has the offset of its piece, for it to count as judged."""
+CONTRADICTION = 0.02
+"""The same, for it to speak against that offset rather than to say nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,13 @@ class Blocks:
 @dataclass(frozen=True)
 class Piece:
     """Consecutive windows on one line: `windows` are their numbers, `measure.offset_ms` is the offset at
-    `middle_s`, which changes by `slope` ms per second."""
+    `middle_s`, which changes by `slope` ms per second. `fault`: it differs from the rest of the video."""
 
     windows: Ints
     measure: Measure
     middle_s: float
     slope: float = 0.0
+    fault: bool = False
 
     def offset_at(self, time_s: float) -> float:
         """Offset in ms at a time of the video."""
@@ -68,34 +74,64 @@ class Piece:
 
 @dataclass(frozen=True)
 class Timeline:
-    """`pieces` in order of time: one for a constant or drifting video, several where it jumps.
-    `drift_ms_per_min` None when it cannot be told."""
+    """`pieces` in order of time: one for a constant or drifting video, several where it jumps; those that are
+    no fault share one measure. Drift and half its 95 % interval are in ms a minute, None when not known."""
 
     pieces: tuple[Piece, ...]
     segments: tuple[Segment, ...]
     drift_ms_per_min: float | None
+    drift_uncertainty: float | None
 
 
 def timeline(found: Evidence, calibration: Calibration) -> Timeline:
-    """Choose among a constant offset, a drift and jumps, and weigh the evidence along the video.
+    """Choose among a constant offset and a drift, with the stretches that differ from it, and weigh the
+    evidence along the video.
 
     `found` has at least one window; its windows are in order of time.
     """
+    middle = float(found.times_s[0] + found.times_s[-1]) / 2
     blocks = block_likelihoods(found, calibration)
-    path, path_value = best_path(blocks.values, calibration.change_cost + float(np.log(len(blocks.values))))
-    slope, error, line_value = best_line(blocks, int(np.median(path)))
-    if line_value - calibration.change_cost > path_value:
-        pieces = (_piece(found, np.arange(len(found.rows)), calibration, slope),)
-        drift = 60 * slope
-    else:
-        pieces = tuple(_piece(found, windows, calibration) for windows in _runs(found, blocks, path))
-        steady = len(pieces) == 1 and pieces[0].measure.probability >= MIN_PROBABILITY
-        flat = abs(slope) <= error * calibration.spread <= MAX_DRIFT_ERROR / 60
-        drift = 0.0 if steady and flat else None
+    cost = calibration.change_cost
+    path, base, value = likeliest_path(blocks.values, cost)
+    pieces = _pieces(found, blocks, path, base, calibration, 0.0, middle)
+    drift = uncertainty = None
+    slope, error, line_value = best_line(blocks, base)
+    if np.isfinite(error):
+        straight = straightened(found, slope, middle)
+        line_blocks = block_likelihoods(straight, calibration)
+        line_path, line_base, stepped_value = likeliest_path(line_blocks.values, cost)
+        sloping = _pieces(straight, line_blocks, line_path, line_base, calibration, slope, middle)
+        # A drift must beat a blind guess, too: of so many lines, one suits noise better than any constant.
+        likelier = max(line_value, stepped_value) - cost > max(value, np.log(len(blocks.values)))
+        if likelier and main_piece(sloping).measure.probability >= MIN_PROBABILITY:
+            found, blocks, pieces = straight, line_blocks, sloping
+            drift, uncertainty = 60 * slope, 60 * error * calibration.spread
+    if drift is None:
+        drift, uncertainty = _steady(blocks, pieces, calibration)
     starts = [float(found.times_s[piece.windows[0]]) for piece in pieces]
     ends = [*starts[1:], float(found.times_s[-1]) + WINDOW_FRAMES * FRAME_S]
     spans = zip(pieces, starts, ends, strict=True)
-    return Timeline(pieces, tuple(s for span in spans for s in _segments(found, blocks, *span)), drift)
+    segments = tuple(s for span in spans for s in _segments(found, blocks, *span, calibration))
+    return Timeline(pieces, segments, drift, uncertainty)
+
+
+def main_piece(pieces: Sequence[Piece]) -> Piece:
+    """What the video is measured by: of the pieces that are sure, the one with the most evidence."""
+    return max(pieces, key=lambda p: (p.measure.probability >= MIN_PROBABILITY, p.measure.observations))
+
+
+def _steady(
+    blocks: Blocks, pieces: Sequence[Piece], calibration: Calibration
+) -> tuple[float | None, float | None]:
+    """(0, half the 95 % interval of the drift) where the video is known not to drift, else None."""
+    main = main_piece(pieces).measure
+    if main.probability < MIN_PROBABILITY:
+        return None, None
+    own = np.unique(blocks.block[np.concatenate([p.windows for p in pieces if p.measure is main])])
+    steady = Blocks(blocks.times_s[own], blocks.values[own], blocks.block)
+    slope, error, _ = best_line(steady, int(steady.values.sum(axis=0).argmax()))
+    error *= calibration.spread
+    return (0.0, 60 * error) if abs(slope) <= error <= MAX_DRIFT_ERROR / 60 else (None, None)
 
 
 def block_likelihoods(found: Evidence, calibration: Calibration) -> Blocks:
@@ -113,16 +149,35 @@ def block_likelihoods(found: Evidence, calibration: Calibration) -> Blocks:
     return Blocks(times, curves * (observations * trust)[:, None], block)
 
 
-def best_path(values: Floats, change_cost: float) -> tuple[Ints, float]:
-    """Column of each block (n_blocks,) on the likeliest path of steps, and its log-likelihood less
-    `change_cost` for each step."""
+def likeliest_path(values: Floats, change_cost: float) -> tuple[Ints, int, float]:
+    """Column of each block (n_blocks,) on the likeliest path of steps; the column that it keeps returning to;
+    and its log-likelihood less the price of its steps."""
+    constant = values.sum(axis=0)
+    steps = best_path(values, change_cost, None)[0]
+    tried = np.unique(np.concatenate([steps, [constant.argmax()]]))
+    bases = tried[np.argsort(-constant[tried])][:MAX_BASES]
+    found = [(*best_path(values, change_cost, int(base)), int(base)) for base in bases]
+    path, value, base = max(found, key=lambda f: f[1])
+    return path, base if base in path else int(np.bincount(path).argmax()), value
+
+
+def best_path(values: Floats, change_cost: float, base: int | None) -> tuple[Ints, float]:
+    """The path that `likeliest_path` describes, for a known `base`.
+
+    A step may come at any block, which costs the log of their number; where it leads costs `change_cost` on
+    top, unless it leads back to the base.
+    """
+    place = float(np.log(len(values)))
+    cost = np.full(values.shape[1], change_cost + place)
+    if base is not None:
+        cost[base] = place
     total = values[0].copy()
     came_from = np.tile(np.arange(values.shape[1]), (len(values), 1))
     for b in range(1, len(values)):
         best = int(total.argmax())
-        stepped = total[best] - change_cost > total
+        stepped = total[best] - cost > total
         came_from[b, stepped] = best
-        total = np.where(stepped, total[best] - change_cost, total) + values[b]
+        total = np.where(stepped, total[best] - cost, total) + values[b]
     path = np.empty(len(values), np.int64)
     path[-1] = int(total.argmax())
     for b in range(len(values) - 1, 0, -1):
@@ -173,57 +228,106 @@ def _upsample(values: Floats) -> Floats:
     return np.concatenate([np.stack(parts, axis=2).reshape(len(values), -1), values[:, -1:]], axis=1)
 
 
-def _runs(found: Evidence, blocks: Blocks, path: Ints) -> list[Ints]:
-    """Windows of each step of the path; the cuts are moved to the window where the evidence turns."""
-    cuts = [0]
+def straightened(found: Evidence, slope: float, middle_s: float) -> Evidence:
+    """The evidence as it would be without a drift of `slope` ms a second around `middle_s`."""
+    step = float(found.shifts[1] - found.shifts[0])
+    moves = np.rint(-slope * (found.times_s - middle_s) / FRAME_MS / step).astype(np.int64)
+    columns = np.arange(found.rows.shape[1]) + moves[:, None]
+    inside = (columns >= 0) & (columns < found.rows.shape[1])
+    moved = np.take_along_axis(found.rows, columns.clip(0, found.rows.shape[1] - 1), axis=1)
+    rows = np.where(inside, moved, np.nan)
+    kept = np.isfinite(rows).any(axis=1)
+    return Evidence(rows[kept], found.times_s[kept], found.shifts, found.weights[kept])
+
+
+def _pieces(
+    found: Evidence,
+    blocks: Blocks,
+    path: Ints,
+    base: int,
+    calibration: Calibration,
+    slope: float,
+    middle_s: float,
+) -> tuple[Piece, ...]:
+    """The path's steps as pieces. What is not sure of its own offset, or of a difference, belongs to the
+    rest; otherwise the rest would consist of windows chosen to agree."""
+    runs = _runs(found, blocks, path)
+    rest = _measured(found, [run for column, run in runs if column == base], calibration)
+    cost = calibration.change_cost + float(np.log(len(blocks.values)))
+
+    def apart(column: int, run: Ints) -> Measure | None:
+        own = _measured(found, [run], calibration)
+        likely = blocks.values[np.unique(blocks.block[run]), column].sum() > cost
+        return own if likely and own.probability >= MIN_PROBABILITY and _differs(own, rest) else None
+
+    measures = [None if column == base else apart(column, run) for column, run in runs]
+    rest = _measured(found, [run for (_, run), m in zip(runs, measures, strict=True) if not m], calibration)
+    pieces: list[Piece] = []
+    for (_, run), own in zip(runs, measures, strict=True):
+        if own is None and pieces and pieces[-1].measure is rest:
+            pieces[-1] = replace(pieces[-1], windows=np.concatenate([pieces[-1].windows, run]))
+        else:
+            pieces.append(Piece(run, own or rest, middle_s, slope))
+    main = main_piece(pieces).measure
+    sure = main.probability >= MIN_PROBABILITY
+    return tuple(
+        replace(p, fault=sure and p.measure is not main and p.measure.probability >= MIN_PROBABILITY)
+        for p in pieces
+    )
+
+
+def _measured(found: Evidence, runs: Sequence[Ints], calibration: Calibration) -> Measure:
+    windows = np.concatenate(runs)
+    rows, times, weights = found.rows[windows], found.times_s[windows], found.weights[windows]
+    return measure(replace(found, rows=rows, times_s=times, weights=weights), calibration)
+
+
+def _differs(apart: Measure, rest: Measure) -> bool:
+    unsure = float(np.hypot(apart.uncertainty_ms, rest.uncertainty_ms))
+    return abs(apart.offset_ms - rest.offset_ms) > max(FRAME_MS, unsure)
+
+
+def _runs(found: Evidence, blocks: Blocks, path: Ints) -> list[tuple[int, Ints]]:
+    """(column, windows) of each step of the path, cut at the window where the evidence turns."""
+    cuts, columns = [0], [int(path[0])]
     for b in np.flatnonzero(np.diff(path)):
         near = np.flatnonzero((blocks.block >= b - 1) & (blocks.block <= b + 2))
         gain = np.nan_to_num(found.rows[near, path[b]] - found.rows[near, path[b + 1]])
         cut = int(near[0] + np.argmax(np.concatenate([[0.0], np.cumsum(gain)])))
         cuts.append(max(cut, cuts[-1] + 1))
-    return [run for run in np.split(np.arange(len(found.rows)), cuts[1:]) if len(run)]
-
-
-def _piece(found: Evidence, windows: Ints, calibration: Calibration, slope: float = 0.0) -> Piece:
-    """Measure the windows as one line of a known slope (ms per second)."""
-    times = found.times_s[windows]
-    middle = float(times[0] + times[-1]) / 2
-    rows = found.rows[windows]
-    if slope:
-        step = float(found.shifts[1] - found.shifts[0])
-        moves = np.rint(-slope * (times - middle) / FRAME_MS / step).astype(np.int64)
-        columns = np.arange(rows.shape[1]) + moves[:, None]
-        inside = (columns >= 0) & (columns < rows.shape[1])
-        straight = np.take_along_axis(rows, columns.clip(0, rows.shape[1] - 1), axis=1)
-        rows = np.where(inside, straight, np.nan)
-    part = replace(found, rows=rows, times_s=times, weights=found.weights[windows])
-    measured = measure(part, calibration)
-    return Piece(windows, measured, middle, slope)
+        columns.append(int(path[b + 1]))
+    runs = np.split(np.arange(len(found.rows)), cuts[1:])
+    return [(column, run) for column, run in zip(columns, runs, strict=True) if len(run)]
 
 
 def _segments(
-    found: Evidence, blocks: Blocks, piece: Piece, start_s: float, end_s: float
+    found: Evidence, blocks: Blocks, piece: Piece, start_s: float, end_s: float, calibration: Calibration
 ) -> Iterator[Segment]:
     """Neighbouring stretches of a piece that are judged, or that are gaps, as one segment each."""
     m = piece.measure
-    observed = int(m.observations / STRETCH_OBSERVATIONS)
-    count = max(1, min(round((end_s - start_s) / STRETCH_S), observed, MAX_STRETCHES))
+    times = found.times_s[piece.windows]
+    observed = len(np.unique(np.floor((times - times[0]) / calibration.dependence_s + 1e-6)))
+    count = max(1, min(round((end_s - start_s) / STRETCH_S), observed // STRETCH_OBSERVATIONS, MAX_STRETCHES))
     edges = np.linspace(start_s, end_s, count + 1)
-    stretch = np.searchsorted(edges[1:-1], found.times_s[piece.windows], side="right")
-    judged = [
-        m.probability >= MIN_PROBABILITY
-        and (count == 1 or _certainty(found, blocks, piece, piece.windows[stretch == i]) >= STRETCH_CERTAINTY)
-        for i in range(count)
-    ]
+    stretch = np.searchsorted(edges[1:-1], times, side="right")
+    if m.probability < MIN_PROBABILITY:
+        states = [_Weight(False, None)] * count
+    elif observed >= m.observations and count == 1:
+        states = [_Weight(True, None)]
+    else:
+        states = [_weight(found, blocks, m, piece.windows[stretch == i]) for i in range(count)]
     first = 0
     for past in range(1, count + 1):
-        if past < count and judged[past] == judged[first] and _flat(piece, edges[first], edges[past + 1]):
+        if past < count and states[past] == states[first] and _flat(piece, edges[first], edges[past + 1]):
             continue
         span = float(edges[first]), float(edges[past])
-        if judged[first]:
-            yield Segment(*span, piece.offset_at(sum(span) / 2), m.uncertainty_ms, m.probability)
+        if states[first].judged:
+            offset = piece.offset_at(sum(span) / 2)
+            yield Segment(*span, offset, m.uncertainty_ms, m.probability, piece.fault)
         else:
-            yield Segment(*span, None, None, min(m.probability, MIN_PROBABILITY / 2))
+            gap = Segment(*span, None, None, min(m.probability, MIN_PROBABILITY / 2))
+            hint = states[first].hint_ms
+            yield replace(gap, hint_ms=None if hint is None else hint + piece.offset_at(sum(span) / 2))
         first = past
 
 
@@ -232,12 +336,23 @@ def _flat(piece: Piece, start_s: float, end_s: float) -> bool:
     return abs(piece.slope) * (end_s - start_s) <= FRAME_MS
 
 
-def _certainty(found: Evidence, blocks: Blocks, piece: Piece, windows: Ints) -> float:
-    """Probability, from the blocks of these windows alone, that they have the offset of the piece."""
+class _Weight(NamedTuple):
+    """Whether a stretch bears its piece out; if it rather speaks for another offset, which, as the difference
+    in ms."""
+
+    judged: bool
+    hint_ms: float | None
+
+
+def _weight(found: Evidence, blocks: Blocks, m: Measure, windows: Ints) -> _Weight:
+    """What the blocks of these windows alone say of the offset that their piece has."""
     if not len(windows):
-        return 0.0
+        return _Weight(False, None)
     total = blocks.values[np.unique(blocks.block[windows])].sum(axis=0)
     share = np.exp(total - total.max())
-    expected = piece.offset_at(float(found.times_s[windows].mean()))
-    near = np.abs(-FRAME_MS * found.shifts - expected) <= 1.5 * FRAME_MS
-    return float(share[near].sum() / share.sum())
+    apart = -FRAME_MS * found.shifts - m.offset_ms
+    near = np.abs(apart) <= 1.5 * FRAME_MS
+    certainty = float(share[near].sum() / share.sum())
+    best = int(total.argmax())
+    elsewhere = certainty <= CONTRADICTION and total[best] >= -np.log(CONTRADICTION)
+    return _Weight(certainty >= STRETCH_CERTAINTY, float(apart[best]) if elsewhere else None)

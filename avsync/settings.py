@@ -46,6 +46,9 @@ DEFAULT_MODEL = "avsync-1"
 MIN_PROBABILITY = 0.6
 """Below this probability that the offset is within one frame, `check` answers "cannot tell"."""
 
+MAX_DRIFT_MS_PER_MIN = 20.0
+"""Largest drift in tolerance: in two minutes it uses up what EBU R37 allows early audio."""
+
 Standard = Literal["ebu", "itu", "itu-acceptable", "atsc", "netflix"]
 Detector = Literal["centerface", "sfd", "yunet", "retinaface", "scrfd", "blazeface"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -82,6 +85,8 @@ class CheckOptions:
     standard: str = "ebu"
     max_offset_ms: float = MAX_OFFSET_MS
     """Largest error searched, either way."""
+    max_drift_ms_per_min: float = MAX_DRIFT_MS_PER_MIN
+    """Largest drift in tolerance, either way."""
     audio: Path | None = None
     """A separate audio file to judge against the picture."""
     audio_track: int | None = None

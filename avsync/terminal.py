@@ -15,17 +15,17 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 from rich.text import Text
 
-from avsync.records import Report, Segment, TrackReport, Verdict
+from avsync.records import Fault, Report, Segment, TrackReport, Verdict
 from avsync.report import (
     VERDICT_WORDS,
     certainty_words,
+    drift_words,
     limits_words,
     offset_words,
     percent,
     printable,
     summary,
     timecode,
-    within,
 )
 from avsync.settings import FRAME_MS
 
@@ -67,14 +67,17 @@ def _single(report: Report, console: Console) -> Iterator[RenderableType]:
         return
     if report.offset_ms is not None:
         yield Text(f"  measured: {_measured(report)}")
+    if report.drift_ms_per_min is not None:
+        yield Text(f"  drift: {_drift(report)}")
     yield Text(f"  judged by: {limits_words(report)}")
     said = summary(report)
     yield from (Text(f"  note: {printable(reason)}") for reason in report.reasons if reason not in said)
     if report.tracks:
         yield _tracks(report.tracks, console)
-    faults = [segment for segment in report.segments if _faulty(segment, report)]
-    if faults and len(faults) < len(report.segments):
-        yield _segments(faults)
+    if report.faults:
+        yield _faults(report.faults)
+    if gaps := [segment for segment in report.segments if segment.offset_ms is None]:
+        yield Text(f"not judged for lack of evidence: {_gaps(gaps)}")
 
 
 def _headline(report: Report) -> Text:
@@ -89,14 +92,21 @@ def _headline(report: Report) -> Text:
 
 def _measured(report: Report) -> str:
     uncertainty = "" if report.uncertainty_ms is None else f" (+/- {report.uncertainty_ms:.0f} ms)"
-    drift = report.drift_ms_per_min
-    drifting = "" if drift is None else f", drifting {abs(drift):.0f} ms a minute"
     guess = "best guess " if report.verdict in ("cannot-tell", "mismatch") else ""
     certainty = certainty_words(report.probability)
     return (
-        f"{guess}audio {offset_words(report.offset_ms)}{uncertainty}{drifting}; "
+        f"{guess}audio {offset_words(report.offset_ms)}{uncertainty}; "
         f"{certainty} that this is right within {FRAME_MS:.0f} ms"
     )
+
+
+def _gaps(gaps: Sequence[Segment]) -> str:
+    spans = []
+    for gap in gaps[:_MAX_ROWS]:
+        hint = "" if gap.hint_ms is None else f" (rather {offset_words(gap.hint_ms)})"
+        spans.append(_span(gap.start_s, gap.end_s) + hint)
+    more = f", and {len(gaps) - _MAX_ROWS} more: --json lists them all" if len(gaps) > _MAX_ROWS else ""
+    return ", ".join(spans) + more
 
 
 def _table(*columns: str, title: str | None = None) -> Table:
@@ -132,15 +142,17 @@ def _span(start_s: float, end_s: float) -> str:
     return f"{timecode(start_s)}-{timecode(end_s)}"
 
 
-def _faulty(segment: Segment, report: Report) -> bool:
-    return segment.offset_ms is not None and not within(segment.offset_ms, report.tolerance_ms)
+def _drift(report: Report) -> str:
+    drift, uncertainty = report.drift_ms_per_min, report.drift_uncertainty_ms_per_min
+    within_ms = "" if uncertainty is None else f" (+/- {uncertainty:.0f} ms)"
+    return (drift_words(drift) if drift else "none seen") + within_ms
 
 
-def _segments(faults: Sequence[Segment]) -> Table:
-    table = _table("time", "audio is", "sure", title="out of tolerance here:")
-    for segment in faults[:_MAX_ROWS]:
-        span = _span(segment.start_s, segment.end_s)
-        table.add_row(span, offset_words(segment.offset_ms), percent(segment.probability))
+def _faults(faults: Sequence[Fault]) -> Table:
+    table = _table("time", "audio is", "sure", "severity", title="different from the rest here:")
+    for fault in faults[:_MAX_ROWS]:
+        span = _span(fault.start_s, fault.end_s)
+        table.add_row(span, offset_words(fault.offset_ms), percent(fault.probability), fault.severity)
     if len(faults) > _MAX_ROWS:
         table.caption = f"and {len(faults) - _MAX_ROWS} more: --json lists them all"
     return table

@@ -17,7 +17,7 @@ LAYERS = (
     ("crops", "audio"),
     ("model", "weights"),
     ("scores",),
-    ("calibration", "curve", "segments", "offset"),
+    ("calibration", "curve", "segments", "offset", "defects"),
     ("report",),
     ("terminal", "plots", "junit", "ledger", "remux", "fix"),
     ("demo_face", "demo_speech", "demo_voice", "demo"),
@@ -31,8 +31,8 @@ LAYERS = (
 
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TORCH_FREE = (
-    "batch calibration cli cluster console crops curve faces fix junit ledger manifest media offset outputs "
-    "plots records report segments settings writing"
+    "batch calibration cli cluster console crops curve defects faces fix junit ledger manifest media offset "
+    "outputs plots records report segments settings writing"
 )
 
 

@@ -127,6 +127,7 @@ def test_a_verdict_is_on_stdout_and_nothing_on_stderr(answers: Callable[[str], P
         ["check", "x.mp4", "--max-offset-ms", "many"],
         ["check", "x.mp4", "--max-offset-ms", "-5"],
         ["check", "x.mp4", "--max-offset-ms", "nan"],
+        ["check", "x.mp4", "--max-drift", "-1"],
         ["check", "x.mp4", "--standard", "smpte"],
         ["check", "x.mp4", "--workers", "0"],
         ["check", "x.mp4", "--json", "--jsonl", "-"],

@@ -14,7 +14,7 @@ import pytest
 import avsync
 from avsync import audio, crops, faces, media, pipeline
 from avsync.errors import CannotTell, MediaError, ModelError, UsageError
-from avsync.records import AudioStream, Clip, FaceTrack, Media, Scores, VideoStream, Waveform
+from avsync.records import AudioStream, Clip, FaceTrack, Media, Offset, Scores, VideoStream, Waveform
 
 SECONDS = 20
 
@@ -111,6 +111,24 @@ def test_the_standard_decides_what_is_in_tolerance(world: World):
     world.offset_ms = -80.0
     assert avsync.check("talk.mp4", standard="ebu").verdict == "out-of-sync"
     assert avsync.check("talk.mp4", standard="itu").verdict == "in-sync"
+
+
+def test_a_drift_is_judged_by_its_own_limit(world: World, monkeypatch: pytest.MonkeyPatch):
+    found = Offset(
+        0.0,
+        5.0,
+        0.9,
+        9.0,
+        False,
+        np.arange(3),
+        np.zeros(3, np.float32),
+        drift_ms_per_min=25.0,
+        drift_uncertainty_ms_per_min=3.0,
+    )
+    monkeypatch.setattr("avsync.offset.judge", lambda *_: (found, (found,), 0))
+    report = avsync.check("talk.mp4")
+    assert (report.verdict, report.drift_ms_per_min, report.max_drift_ms_per_min) == ("out-of-sync", 25, 20)
+    assert avsync.check("talk.mp4", max_drift_ms_per_min=30).verdict == "in-sync"
 
 
 def test_the_netflix_tolerance_is_one_frame_of_this_video(world: World):
@@ -224,6 +242,7 @@ def test_a_model_that_is_missing_is_known_before_the_work(world: World):
         ({"max_offset_ms": float("nan")}, "max_offset_ms"),
         ({"max_offset_ms": "600"}, "max_offset_ms"),
         ({"max_offset_ms": 1e9}, "max_offset_ms"),
+        ({"max_drift_ms_per_min": -1}, "max_drift_ms_per_min"),
         ({"audio_track": -1}, "audio_track"),
         ({"audio_track": 1.5}, "whole number"),
         ({"audio_track": True}, "audio_track"),

@@ -15,9 +15,10 @@ from rich.console import Console
 
 from avsync.errors import MediaError
 from avsync.plots import plot_names, save_plot
-from avsync.records import Offset, Report, Segment, TrackReport, Verdict
+from avsync.records import Fault, Offset, Report, Segment, TrackReport, Verdict
 from avsync.report import (
     EXIT_CODES,
+    defects,
     exit_code,
     from_dict,
     offset_words,
@@ -32,6 +33,7 @@ from avsync.report import (
 from avsync.terminal import to_text, worst_files
 
 SHIFTS = np.arange(-15, 16)
+FAULT = Fault(20, 40, -200.0, 5.0, 0.9, "severe")
 
 
 def an_offset(offset_ms: float | None = 120.0, probability: float = 0.97) -> Offset:
@@ -151,15 +153,43 @@ def test_hundreds_of_faces_do_not_flood_the_terminal():
     assert len(printed.splitlines()) < 30
 
 
-def test_only_faulty_segments_are_listed():
-    segments = (
-        Segment(0, 20, 0.0, 5.0, 0.9),
-        Segment(20, 40, -200.0, 5.0, 0.9),
-        Segment(40, 60, None, None, 0.0),
-    )
-    printed = text(replace(a_report(offset_ms=0.0), segments=segments))
-    assert "0:20.0-0:40.0" in printed
-    assert "0:00.0-0:20.0" not in printed
+def test_the_three_defects_are_told_apart():
+    assert defects(a_report(offset_ms=120.0)) == ("offset",)
+    drifting = replace(a_report(offset_ms=0.0), drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=4.0)
+    assert defects(drifting) == ("drift",)
+    assert defects(replace(drifting, offset_ms=120.0, faults=(FAULT,))) == ("offset", "drift", "local")
+    assert defects(replace(a_report("in-sync", 0.0), faults=(replace(FAULT, severity="slight"),))) == ()
+
+
+def test_a_drift_is_printed_with_its_direction_and_uncertainty():
+    drifting = replace(a_report(offset_ms=0.0), drift_ms_per_min=-60.0, drift_uncertainty_ms_per_min=4.0)
+    assert "  drift: growing late by 60 ms a minute (+/- 4 ms)\n" in text(drifting)
+    assert "  drift: none seen (+/- 4 ms)\n" in text(replace(drifting, drift_ms_per_min=0.0))
+    assert "  drift:" not in text(a_report())
+    assert "at most a drift of 20 ms a minute" in text(a_report())
+
+
+def test_a_drift_or_a_fault_is_not_said_to_be_fixed_by_a_shift():
+    for defect in (
+        replace(a_report(), drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=4.0),
+        replace(a_report(), faults=(FAULT,)),
+    ):
+        assert "fixes it" not in text(defect)
+
+
+def test_local_faults_are_listed_with_their_severity():
+    printed = text(replace(a_report(offset_ms=0.0), faults=(FAULT,)))
+    lines = [line.rstrip() for line in printed.splitlines()]
+    assert "different from the rest here:" in lines
+    (row,) = [line.split() for line in lines if line.startswith("0:20.0-0:40.0")]
+    assert row == ["0:20.0-0:40.0", "200", "ms", "late", "90", "%", "severe"]
+
+
+def test_stretches_without_an_answer_are_listed():
+    gaps = (Segment(20, 30, None, None, 0.1), Segment(40, 60, None, None, 0.1, hint_ms=200.0))
+    printed = text(replace(a_report("in-sync", 0.0), segments=(Segment(0, 20, 0.0, 5.0, 0.9), *gaps)))
+    assert "evidence: 0:20.0-0:30.0, 0:40.0-1:00.0 (rather 200 ms early)\n" in printed
+    assert "not judged" not in text(replace(a_report(), segments=()))
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
@@ -237,7 +267,11 @@ def test_the_document_has_the_promised_fields():
         "offset_ms": None,
         "uncertainty_ms": None,
         "probability": 0.0,
+        "fault": False,
+        "hint_ms": None,
     }
+    assert (document["defects"], document["faults"]) == (["offset"], [])
+    assert document["max_drift_ms_per_min"] == 20.0
 
 
 def test_several_files_are_a_list_even_when_one_was_found():
@@ -261,8 +295,10 @@ def test_an_undecodable_path_survives_json():
 
 
 def test_a_report_comes_back_from_its_document():
-    document = to_dict(a_report())
+    whole = replace(a_report(), faults=(FAULT,), drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=4.0)
+    document = to_dict(whole)
     assert to_dict(from_dict(json.loads(json.dumps(document)))) == document
+    assert from_dict(document).faults == (FAULT,)
     bare = to_dict(Report("x.mp4", "error", reasons=("x.mp4 is no video.",)))
     assert to_dict(from_dict(bare)) == bare
 

@@ -1,0 +1,147 @@
+"""An Offset -> which defects a video has, and the verdict. Pure numpy, no I/O.
+
+Three defects are told apart: a constant offset, a drift, and local faults, which are stretches whose offset
+differs from that of the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from avsync.records import Fault, Offset, Segment, Severity, Verdict
+from avsync.settings import MAX_DRIFT_MS_PER_MIN, MIN_PROBABILITY
+
+SEVERE = 2.0
+"""A fault that exceeds its limit by this factor or more is severe."""
+HINTED_SHARE = 0.2
+"""Where so much of a video (0..1) rather speaks for another offset, it is not called in sync."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on one file and its reasons; `faults` in order of time."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    faults: tuple[Fault, ...] = ()
+
+
+def judge(
+    offset: Offset,
+    tolerance_ms: tuple[float, float],
+    max_drift_ms_per_min: float = MAX_DRIFT_MS_PER_MIN,
+    *,
+    mismatched: bool = False,
+    min_probability: float = MIN_PROBABILITY,
+) -> Judgement:
+    """What to say of an offset, and why.
+
+    tolerance_ms: largest error in tolerance, (audio early, audio late); mismatched: the lips were found not
+    to say this speech. A stretch that is out of tolerance makes the whole video so.
+    """
+    if offset.offset_ms is None or offset.uncertainty_ms is None:
+        return Judgement("cannot-tell", offset.reasons)
+    if mismatched:
+        return Judgement("mismatch", ("the lips do not say this speech at any offset that was searched",))
+    if offset.probability < min_probability:
+        return Judgement("cannot-tell", offset.reasons or ("the evidence is too thin",))
+    faults = local_faults(offset.segments, tolerance_ms)
+    drifts = exceeds(offset.drift_ms_per_min, offset.drift_uncertainty_ms_per_min, max_drift_ms_per_min)
+    reasons = [*offset.reasons, *_drift_words(offset, max_drift_ms_per_min), *map(_fault_words, faults)]
+    if not offset.drift_ms_per_min:
+        reasons += _close_calls(offset.offset_ms, offset.uncertainty_ms, tolerance_ms)
+    outside = [s for s in offset.segments if excess(s.offset_ms, tolerance_ms) > 1]
+    if excess(offset.offset_ms, tolerance_ms) > 1 or drifts or outside:
+        return Judgement("out-of-sync", tuple(reasons), faults)
+    hinted = [s for s in offset.segments if excess(s.hint_ms, tolerance_ms) > 1]
+    if _seconds(hinted) >= HINTED_SHARE * _seconds(offset.segments) > 0:
+        return Judgement("cannot-tell", (*reasons, *map(_hint_words, hinted)), faults)
+    return Judgement("in-sync", tuple(reasons), faults)
+
+
+def excess(offset_ms: float | None, tolerance_ms: tuple[float, float]) -> float:
+    """An error as a multiple of its limit, (audio early, audio late); 0 where it is not known."""
+    if offset_ms is None:
+        return 0.0
+    early, late = tolerance_ms
+    return max(offset_ms / early, -offset_ms / late)
+
+
+def exceeds(drift: float | None, uncertainty: float | None, limit: float) -> bool:
+    """Whether a drift is known to be one, and larger than its limit; all in ms a minute."""
+    return drift is not None and abs(drift) > max(limit, uncertainty or 0.0)
+
+
+def local_faults(segments: Sequence[Segment], tolerance_ms: tuple[float, float]) -> tuple[Fault, ...]:
+    """The stretches that differ from the rest; neighbouring ones with the same offset are one."""
+    faults: list[Fault] = []
+    for s in segments:
+        if not s.fault or s.offset_ms is None or s.uncertainty_ms is None:
+            continue
+        last = faults[-1] if faults else None
+        if last and last.end_s == s.start_s and abs(last.offset_ms - s.offset_ms) <= s.uncertainty_ms:
+            faults[-1] = Fault(
+                last.start_s, s.end_s, last.offset_ms, s.uncertainty_ms, s.probability, last.severity
+            )
+        else:
+            grade = severity(s.offset_ms, tolerance_ms)
+            faults.append(Fault(s.start_s, s.end_s, s.offset_ms, s.uncertainty_ms, s.probability, grade))
+    return tuple(faults)
+
+
+def severity(offset_ms: float, tolerance_ms: tuple[float, float]) -> Severity:
+    """How bad a local fault is: "slight" in tolerance, "severe" from twice the limit on."""
+    times = excess(offset_ms, tolerance_ms)
+    return "severe" if times >= SEVERE else "clear" if times > 1 else "slight"
+
+
+def _seconds(segments: Sequence[Segment]) -> float:
+    return sum(s.end_s - s.start_s for s in segments)
+
+
+# --- Words -------------------------------------------------------------------------------
+
+
+def _drift_words(offset: Offset, limit: float) -> list[str]:
+    if not offset.drift_ms_per_min:
+        return []
+    known = [s for s in offset.segments if s.offset_ms is not None and not s.fault]
+    ends = [_at(s.offset_ms or 0.0) for s in (known[0], known[-1])] if known else ["?", "?"]
+    over = exceeds(offset.drift_ms_per_min, offset.drift_uncertainty_ms_per_min, limit)
+    allowed = f"more than the {limit:.0f} ms allowed" if over else f"{limit:.0f} ms are allowed"
+    return [
+        f"the offset drifts by {offset.drift_ms_per_min:+.0f} ms a minute ({allowed}), "
+        f"from {ends[0]} to {ends[1]}"
+    ]
+
+
+def _close_calls(offset_ms: float, uncertainty_ms: float, tolerance_ms: tuple[float, float]) -> list[str]:
+    early, late = tolerance_ms
+    return [
+        f"the limit of {limit:+.0f} ms lies within the uncertainty of {uncertainty_ms:.0f} ms"
+        for limit in (early, -late)
+        if abs(offset_ms - limit) < uncertainty_ms
+    ]
+
+
+def _fault_words(fault: Fault) -> str:
+    return f"{_span(fault.start_s, fault.end_s)} the audio is {_at(fault.offset_ms)}"
+
+
+def _hint_words(segment: Segment) -> str:
+    span = _span(segment.start_s, segment.end_s)
+    return f"{span} it rather seems {_at(segment.hint_ms or 0.0)}, which is too weak to be sure"
+
+
+def _span(start_s: float, end_s: float) -> str:
+    return f"from {_clock(start_s)} to {_clock(end_s)}"
+
+
+def _at(offset_ms: float) -> str:
+    return f"{abs(offset_ms):.0f} ms {'early' if offset_ms > 0 else 'late'}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes)}:{rest:04.1f}"
