@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -279,6 +279,7 @@ def test_several_files_are_a_list_even_when_one_was_found():
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.floats(allow_nan=True, allow_infinity=True))
+@settings(deadline=None)
 def test_json_never_holds_nan(offset_ms: float, probability: float):
     report = replace(
         a_report(),
