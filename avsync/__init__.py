@@ -4,6 +4,7 @@ apart, and repairs it.
     import avsync
     report = avsync.check("talk.mp4")
     print(report.verdict, report.offset_ms)      # positive: the audio is early
+    avsync.save_page(report, "talk.html")        # charts, faces, what was not judged
     avsync.fix_offset("talk.mp4", "fixed.mp4")
 
 Importing the package is cheap: torch, OpenCV and the model come with the first call.
@@ -15,17 +16,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from avsync.page import save_page
     from avsync.pipeline import check, fix_offset
     from avsync.records import Report
     from avsync.weights import load as load_model
 
 __version__ = "0.1.0"
-__all__ = ["Report", "__version__", "check", "fix_offset", "load_model"]
+__all__ = ["Report", "__version__", "check", "fix_offset", "load_model", "save_page"]
 
 _HOMES = {
     "check": ("avsync.pipeline", "check"),
     "fix_offset": ("avsync.pipeline", "fix_offset"),
     "load_model": ("avsync.weights", "load"),
+    "save_page": ("avsync.page", "save_page"),
     "Report": ("avsync.records", "Report"),
 }
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from avsync import pipeline
 from avsync.errors import AvsyncError, MediaError, unexpected
 from avsync.manifest import is_manifest, listed
+from avsync.options import plain
 from avsync.records import Report
 from avsync.settings import CheckOptions
 
@@ -105,7 +106,14 @@ def check_safely(file: Path, options: CheckOptions, progress: pipeline.Progress 
 
 def failed(file: Path, sentence: str, options: CheckOptions) -> Report:
     """The report of a file that could not be checked."""
-    return Report(str(file), "error", standard=options.standard, model=options.model, reasons=(sentence,))
+    return Report(
+        str(file),
+        "error",
+        standard=options.standard,
+        model=options.model,
+        reasons=(sentence,),
+        settings=plain(options),
+    )
 
 
 def _silent(number: int, stage: str, done: float, total: float | None) -> None:

@@ -28,6 +28,7 @@ from avsync.cli_options import (
     MaxDrift,
     MaxOffset,
     Model,
+    Page,
     Paths,
     Plot,
     Quiet,
@@ -75,6 +76,7 @@ def check(
     resume: Resume = False,
     junit: Junit = None,
     plot: Plot = None,
+    page: Page = None,
     workers: Workers = None,
     engine: Engine = ENGINES[0],
     quiet: Quiet = False,
@@ -91,6 +93,7 @@ def check(
 
     [bold]Examples[/bold]
     avsync check talk.mp4
+    avsync check talk.mp4 --report talk.html
     avsync check clips/ --jsonl out.jsonl --resume --junit out.xml --workers 2
     avsync check list.csv --jsonl out.jsonl --engine ray
     avsync check film.mkv --audio-track 1 --standard itu --max-offset-ms 2000
@@ -118,7 +121,7 @@ def check(
         raise UsageError("Both --json and --jsonl - write to stdout; choose one.")
     batch = engine == "ray" or len(paths) > 1 or paths[0].is_dir() or is_manifest(paths[0])
     files = find_media(paths)
-    targets = Targets(jsonl=jsonl, resume=resume, plot=plot, junit=junit)
+    targets = Targets(jsonl=jsonl, resume=resume, plot=plot, junit=junit, page=page)
     with opened(targets, files, options, batch=batch) as (reports, take):
         todo = [number for number in range(len(files)) if number not in reports]
         if reports and not quiet:

@@ -72,6 +72,10 @@ Plot = Annotated[
     Path | None,
     typer.Option(metavar="PATH", help="Draw score and offset into this .png file, or into a folder."),
 ]
+Page = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="Write a page (.html) for people: verdict, charts, faces."),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

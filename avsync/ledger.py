@@ -6,11 +6,11 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from avsync.errors import MediaError, UsageError
+from avsync.options import plain
 from avsync.records import Report
 from avsync.report import from_dict
 from avsync.settings import CheckOptions
@@ -27,12 +27,7 @@ def stamp(file: Path, options: CheckOptions) -> Stamp:
         size, modified = status.st_size, round(status.st_mtime, 3)
     except OSError:
         size = modified = None
-    settings = {name: value if value is None else _plain(value) for name, value in asdict(options).items()}
-    return {"size_bytes": size, "modified_s": modified, "settings": settings}
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+    return {"size_bytes": size, "modified_s": modified, "settings": plain(options)}
 
 
 def resume(path: Path, stamps: Mapping[str, Stamp]) -> dict[str, Report]:

@@ -122,11 +122,14 @@ def judge(
     if len(tracks) == 1:
         return offsets[0], offsets, choose_speaker(offsets)
     pooled = combine(tracks)
-    trust = np.array(
-        [max(MIN_TRACK_WEIGHT, 1 - (FLAT_EVIDENCE / max(o.evidence, 1e-9)) ** 2) for o in offsets]
-    )
-    weights = np.repeat(trust / trust.max(), [len(t.times_s) for t in tracks])[_time_order(tracks)]
+    weights = np.repeat(track_weights(offsets), [len(t.times_s) for t in tracks])[_time_order(tracks)]
     return estimate(pooled, calibration, weights), offsets, choose_speaker(offsets)
+
+
+def track_weights(offsets: Sequence[Offset]) -> npt.NDArray[np.float64]:
+    """How much each track counts, (n,): 1 for the one whose evidence exceeds noise by most."""
+    trust = [max(MIN_TRACK_WEIGHT, 1 - (FLAT_EVIDENCE / max(o.evidence, 1e-9)) ** 2) for o in offsets]
+    return np.array(trust) / max(trust)
 
 
 def judged_share(segments: Sequence[Segment]) -> float:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from avsync.errors import MediaError
 
-__all__ = ["Image", "cv2", "explain", "resize"]
+__all__ = ["Image", "cv2", "encoded", "explain", "resize"]
 
 Image = npt.NDArray[np.uint8]
 """A picture: RGB, (height, width, 3)."""
@@ -51,3 +51,9 @@ def resize(image: Image, width: int, height: int) -> Image:
     shrinks = width <= image.shape[1] and height <= image.shape[0]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cast(Image, cv2.resize(image, (width, height), interpolation=way))
+
+
+def encoded(image: Image, suffix: str) -> bytes:
+    """The picture, RGB or with transparency RGBA, as the content of a file of that kind: ".jpg" or ".png"."""
+    way = cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+    return cv2.imencode(suffix, cv2.cvtColor(image, way))[1].tobytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,6 +36,11 @@ def check_options(**options: Any) -> CheckOptions:
     if chosen.audio is not None and chosen.audio_track is not None:
         raise UsageError("Give either a separate audio file or an audio track of the video, not both.")
     return chosen
+
+
+def plain(options: CheckOptions) -> dict[str, Any]:
+    """The options by name, as JSON has them."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
 
 
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> None:

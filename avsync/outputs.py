@@ -1,4 +1,4 @@
-"""Where the reports of `check` go besides stdout: JSON lines, plots, JUnit XML."""
+"""Where the reports of `check` go besides stdout: JSON lines, plots, JUnit XML, a page."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ Take = Callable[[int, Report], None]
 """take(number, report): what to do with the report of the file with that number."""
 
 STDOUT = Path("-")
+PAGE_SUFFIXES = (".html", ".htm")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Targets:
     resume: bool = False
     plot: Path | None = None
     junit: Path | None = None
+    page: Path | None = None
 
 
 @contextmanager
@@ -44,18 +46,22 @@ def opened(
         from avsync.writing import protect
 
         protect(targets.junit, b"<", "XML", "--junit")
+    keep = _page_keeper(targets.page, len(files))
     with _jsonl(targets, files, options) as (reports, write_line):
 
         def take(number: int, report: Report) -> None:
-            reports[number] = report
+            reports[number] = keep(report)
             write_line(number, report)
             draw(number, report)
 
         try:
             yield reports, take
         finally:
+            done = [reports[number] for number in sorted(reports)]
             if targets.junit is not None:
-                _save_junit(targets.junit, [reports[number] for number in sorted(reports)])
+                _save_junit(targets.junit, done)
+            if targets.page is not None and done:
+                _save_page(done, targets.page)
 
 
 @contextmanager
@@ -110,3 +116,23 @@ def _save_junit(path: Path, reports: Sequence[Report]) -> None:
     from avsync.writing import write_whole
 
     write_whole(path, to_junit(reports))
+
+
+def _page_keeper(page: Path | None, files: int) -> Callable[[Report], Report]:
+    """A function that keeps of a report what the page will show; looks at `page` before the work."""
+    from avsync.page import keeper, without_pictures
+
+    if page is None:
+        return without_pictures
+    from avsync.writing import protect
+
+    if page.is_dir() or page.suffix.lower() not in PAGE_SUFFIXES:
+        raise UsageError(f"{page} is no name of a page; give --report a file that ends in .html.")
+    protect(page, b"<", "HTML", "--report")
+    return keeper(files)
+
+
+def _save_page(reports: Sequence[Report], page: Path) -> None:
+    from avsync.page import save_page
+
+    save_page(reports, page)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from avsync import audio, crops, defects, faces, fix, media, offset
+from avsync import audio, coverage, crops, defects, faces, fix, media, offset
 from avsync.ahead import ahead
 from avsync.calibration import Calibration
 from avsync.errors import CannotTell, MediaError
-from avsync.options import check_options, number
-from avsync.records import FaceTrack, Media, Offset, Report, Scores, TrackReport, Waveform
+from avsync.opencv import Image, encoded
+from avsync.options import check_options, number, plain
+from avsync.records import FaceTrack, Media, Report, Scores, TrackReport, Unjudged, Waveform
 from avsync.report import offset_words, summary, timecode
 from avsync.settings import (
     FRAME_MS,
@@ -109,6 +110,7 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
         max_drift_ms_per_min=options.max_drift_ms_per_min,
         model=options.model,
         audio_track=options.audio_track,
+        settings=plain(options),
     )
     with _timed(timings, "total"):
         try:
@@ -123,7 +125,8 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
             )
             report = _judge(found, report, options, tell, timings)
         except CannotTell as error:
-            report = replace(report, reasons=(str(error),))
+            whole = Unjudged(0.0, report.duration_s or 0.0, str(error).rstrip("."))
+            report = replace(report, reasons=(str(error),), unjudged=(whole,))
     return replace(report, timings_s=timings)
 
 
@@ -160,11 +163,19 @@ def _judge(
     if not tracks:
         raise CannotTell(f"No face that lasts was found in {found.path}.")
     stride = options.stride or auto_stride(tracks, loaded)
-    scores = _score(loaded, found, tracks, sound, stride, options, tell, timings)
+    portraits: dict[int, bytes] = {}
+    scores = _score(loaded, found, tracks, sound, stride, options, tell, timings, portraits)
     if not scores:
-        raise CannotTell(f"No face in {found.path} is seen together with sound for long enough to judge.")
+        return replace(
+            report,
+            reasons=(f"No face in {found.path} is seen together with sound for long enough to judge.",),
+            tracks=tuple(_track(track, None) for track in tracks),
+            unjudged=coverage.unjudged(tracks, (), (), (), found.duration_s),
+        )
     with _timed(timings, "offset"):
-        return _report(report, tracks, scores, stride, Calibration.from_dict(loaded.calibration), notes)
+        report = replace(report, stride=stride)
+        calibration = Calibration.from_dict(loaded.calibration)
+        return _report(report, tracks, scores, calibration, notes, portraits)
 
 
 def _broken_off(found: Media, sound: Waveform, options: CheckOptions) -> tuple[str, ...]:
@@ -203,12 +214,17 @@ def _score(
     options: CheckOptions,
     tell: Progress,
     timings: dict[str, float],
+    portraits: dict[int, bytes],
 ) -> list[Scores]:
     """Crops stream into the model while the next are cut; what it waits for them is booked to their stage."""
     from avsync.scores import score_clips
 
     end_s = max(track.start_s + len(track.boxes) / FRAME_RATE for track in tracks)
-    clips = ahead(crops.mouth_clips(found, tracks, piece_frames=PIECE_FRAMES), 1)
+
+    def keep(track: int, face: Image) -> None:
+        portraits[track] = encoded(face, ".jpg")
+
+    clips = ahead(crops.mouth_clips(found, tracks, piece_frames=PIECE_FRAMES, on_face=keep), 1)
     started = time.perf_counter()
     scores = score_clips(
         loaded,
@@ -226,17 +242,23 @@ def _report(
     report: Report,
     tracks: Sequence[FaceTrack],
     scores: list[Scores],
-    stride: int,
     calibration: Calibration,
     notes: tuple[str, ...],
+    portraits: Mapping[int, bytes],
 ) -> Report:
     pooled, own, speaking = offset.judge(scores, calibration)
+    weights = offset.track_weights(own).tolist()
+    stride = report.stride or 1
     judged_s = offset.judged_share(pooled.segments) * len(
         np.unique(np.concatenate([s.times_s for s in scores]))
     )
     judged_s *= stride * FRAME_S
     judged = defects.judge(pooled, report.tolerance_ms, report.max_drift_ms_per_min)
-    by_track = {s.track: (s, o, i == speaking) for i, (s, o) in enumerate(zip(scores, own, strict=True))}
+    by_track = {
+        s.track: TrackReport(s.track, 0, 0, len(s.times_s), o, i == speaking, weights[i])
+        for i, (s, o) in enumerate(zip(scores, own, strict=True))
+    }
+    duration_s = report.duration_s or 0.0
     return replace(
         report,
         verdict=judged.verdict,
@@ -247,18 +269,18 @@ def _report(
         drift_uncertainty_ms_per_min=pooled.drift_uncertainty_ms_per_min,
         faults=judged.faults,
         reasons=(*judged.reasons, *notes),
-        tracks=tuple(_track(track, by_track.get(track.track)) for track in tracks),
+        tracks=tuple(_track(t, by_track.get(t.track), portraits.get(t.track)) for t in tracks),
         segments=pooled.segments,
         judged_s=judged_s,
+        unjudged=coverage.unjudged(tracks, scores, weights, pooled.segments, duration_s, stride),
+        score_map=coverage.score_map(scores, weights, calibration),
     )
 
 
-def _track(track: FaceTrack, judged: tuple[Scores, Offset, bool] | None) -> TrackReport:
+def _track(track: FaceTrack, judged: TrackReport | None, portrait: bytes | None = None) -> TrackReport:
     end_s = track.start_s + len(track.boxes) / FRAME_RATE
-    if judged is None:
-        return TrackReport(track.track, track.start_s, end_s, 0, None)
-    scores, own, speaking = judged
-    return TrackReport(track.track, track.start_s, end_s, len(scores.times_s), own, speaking)
+    report = judged or TrackReport(track.track, 0, 0, 0, None)
+    return replace(report, start_s=track.start_s, end_s=end_s, portrait=portrait)
 
 
 def _silent(stage: str, done: float, total: float | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -193,7 +193,8 @@ class Offset:
 @dataclass(frozen=True)
 class TrackReport:
     """One face track in the report: where it was, what it said. `speaking` marks the track that the
-    verdict comes from. `thumbnail` uint8 (96, 96, 3) RGB or None."""
+    verdict comes from. `weight` is how much its windows counted, 0..1. `portrait` is its face as a JPEG
+    picture of 96x96 pixels, or None."""
 
     track: int
     start_s: float
@@ -201,6 +202,32 @@ class TrackReport:
     windows: int
     offset: Offset | None
     speaking: bool = False
+    weight: float = 0.0
+    portrait: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """A stretch [start_s, end_s) in seconds that the verdict does not speak of, and why."""
+
+    start_s: float
+    end_s: float
+    why: str
+
+
+@dataclass(frozen=True)
+class ScoreMap:
+    """How well lips and sound fit along the video, for people to look at.
+
+    `values` float32 (n_spans, n_offsets): mean log-likelihood ratio of the windows in each span, NaN where
+    there is none; span i begins at start_s + i * step_s. `offsets_ms` float64 (n_offsets,), descending;
+    positive when the audio is early.
+    """
+
+    start_s: float
+    step_s: float
+    offsets_ms: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -227,6 +254,12 @@ class Report:
     """Seconds of speech-bearing picture that windows were scored on."""
     model: str = ""
     audio_track: int | None = None
+    unjudged: tuple[Unjudged, ...] = ()
+    score_map: ScoreMap | None = None
+    stride: int | None = None
+    """Frames from one judged window to the next; None where none was judged."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The options of the check, as plain values."""
     timings_s: dict[str, float] = field(default_factory=dict)
     """Seconds by stage: probe, model, audio, faces, crops (what the scores waited for them), scores, offset,
     total."""

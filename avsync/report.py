@@ -12,7 +12,7 @@ import numpy as np
 
 from avsync.defects import exceeds
 from avsync.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_IN_SYNC, EXIT_OUT_OF_SYNC
-from avsync.records import Fault, Offset, Report, Segment, TrackReport, Verdict
+from avsync.records import Fault, Offset, Report, Segment, TrackReport, Unjudged, Verdict
 from avsync.settings import STANDARD_NAMES
 
 T = TypeVar("T")
@@ -172,10 +172,13 @@ def to_dict(report: Report) -> dict[str, Any]:
         "reasons": list(report.reasons),
         "tracks": [_track_dict(track) for track in report.tracks],
         "segments": [_segment_dict(segment) for segment in report.segments],
+        "unjudged": [_unjudged_dict(stretch) for stretch in report.unjudged],
         "duration_s": _number(report.duration_s, 3),
         "judged_s": _number(report.judged_s, 3),
         "model": report.model,
         "audio_track": report.audio_track,
+        "stride": report.stride,
+        "settings": report.settings,
         "timings_s": {stage: _number(seconds, 3) for stage, seconds in report.timings_s.items()},
     }
 
@@ -192,13 +195,14 @@ def to_line(report: Report, more: Mapping[str, Any] | None = None) -> str:
 
 
 def from_dict(document: Mapping[str, Any]) -> Report:
-    """The report that `to_dict` made a document of; the curves of its tracks are not in one."""
+    """The report that `to_dict` made a document of; curves, pictures and the score map are not in one."""
     values = {
         **document,
         "tolerance_ms": (document["tolerance_early_ms"], document["tolerance_late_ms"]),
         "tracks": tuple(_track_from(track) for track in document["tracks"]),
         "segments": tuple(_made(Segment, segment) for segment in document["segments"]),
         "faults": tuple(_made(Fault, fault) for fault in document.get("faults", ())),
+        "unjudged": tuple(_made(Unjudged, stretch) for stretch in document.get("unjudged", ())),
         "timings_s": document["timings_s"],
     }
     return _made(Report, values)
@@ -224,6 +228,7 @@ def _track_dict(track: TrackReport) -> dict[str, Any]:
         "start_s": _number(track.start_s, 3),
         "end_s": _number(track.end_s, 3),
         "windows": track.windows,
+        "weight": _number(track.weight, 3),
         "offset_ms": _number(offset.offset_ms, 1) if offset else None,
         "uncertainty_ms": _number(offset.uncertainty_ms, 1) if offset else None,
         "probability": _number(offset.probability, 4) if offset else None,
@@ -253,6 +258,14 @@ def _fault_dict(fault: Fault) -> dict[str, Any]:
         "uncertainty_ms": _number(fault.uncertainty_ms, 1),
         "probability": _number(fault.probability, 4),
         "severity": fault.severity,
+    }
+
+
+def _unjudged_dict(stretch: Unjudged) -> dict[str, Any]:
+    return {
+        "start_s": _number(stretch.start_s, 3),
+        "end_s": _number(stretch.end_s, 3),
+        "why": stretch.why,
     }
 
 

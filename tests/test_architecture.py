@@ -19,7 +19,8 @@ LAYERS = (
     ("scores",),
     ("calibration", "curve", "segments", "offset", "defects"),
     ("report",),
-    ("terminal", "plots", "junit", "ledger", "remux", "fix"),
+    ("coverage",),
+    ("charts", "terminal", "plots", "junit", "page", "ledger", "remux", "fix"),
     ("demo_face", "demo_speech", "demo_voice", "demo"),
     ("pipeline",),
     ("manifest", "batch", "cluster"),
@@ -31,8 +32,8 @@ LAYERS = (
 
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TORCH_FREE = (
-    "batch calibration cli cluster console crops curve defects faces fix junit ledger manifest media offset "
-    "outputs plots records report segments settings writing"
+    "batch calibration charts cli cluster console coverage crops curve defects faces fix junit ledger "
+    "manifest media offset outputs page plots records report segments settings writing"
 )
 
 

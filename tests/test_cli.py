@@ -290,6 +290,36 @@ def test_a_plot_is_not_written_over_another_kind_of_file(answers: Callable[[str]
     assert run("check", answers("sync"), "--plot", video).exit_code == 2
 
 
+# --- pages --------------------------------------------------------------------------------
+
+
+def test_a_page_of_one_file_or_of_a_batch(answers: Callable[[str], Path], tmp_path: Path):
+    page = tmp_path / "page.html"
+    assert run("check", answers("late"), "--report", page).exit_code == 1
+    assert "Out of sync" in page.read_text()
+    run("check", answers("late"), answers("bad"), "--report", page)
+    assert "2 videos" in page.read_text()
+    assert "bad.mp4 is no video" in page.read_text()
+
+
+def test_a_page_is_there_after_an_error_and_after_ctrl_c(answers: Callable[[str], Path], tmp_path: Path):
+    page = tmp_path / "page.html"
+    assert run("check", answers("bad"), "--report", page).exit_code == 4
+    assert "bad.mp4 is no video" in page.read_text()
+    assert run("check", answers("late"), answers("stop"), "--report", page).exit_code == 130
+    assert "Out of sync" in page.read_text()
+
+
+def test_a_page_is_an_html_file_and_destroys_nothing(answers: Callable[[str], Path], tmp_path: Path):
+    video = answers("late")
+    assert run("check", video, "--report", tmp_path).exit_code == 2
+    assert run("check", video, "--report", tmp_path / "page.pdf").exit_code == 2
+    other = tmp_path / "other.html"
+    other.write_bytes(b"\0\0\0\x20ftypisom")
+    assert run("check", video, "--report", other).exit_code == 2
+    assert other.read_bytes() == b"\0\0\0\x20ftypisom"
+
+
 # --- fix-offset ---------------------------------------------------------------------------
 
 
@@ -425,11 +455,14 @@ def early_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_demo_clip_is_measured_plotted_and_repaired(early_clip: Path, tmp_path: Path):
-    done = run("check", early_clip, "--json", "--plot", tmp_path / "plot.png")
+    page = tmp_path / "page.html"
+    done = run("check", early_clip, "--json", "--plot", tmp_path / "plot.png", "--report", page)
     report = json.loads(done.stdout)
     assert done.exit_code == 1
     assert report["offset_ms"] == pytest.approx(120, abs=20)
     assert (tmp_path / "plot.png").stat().st_size > 10_000
+    assert "data:image/jpeg" in page.read_text()
+    assert "data:image/png" in page.read_text()
     target = tmp_path / "fixed.mp4"
     done = run("fix-offset", early_clip, target, "--json")
     assert done.exit_code == 0, done.stderr

@@ -9,6 +9,7 @@ import pytest
 
 from avsync.errors import MediaError, UsageError
 from avsync.ledger import jsonl_file, resume, stamp
+from avsync.options import plain
 from avsync.records import Report, Segment
 from avsync.report import to_line
 from avsync.settings import CheckOptions
@@ -73,7 +74,7 @@ def test_a_missing_folder_is_one_sentence(tmp_path: Path):
 
 def test_a_file_that_has_not_changed_is_held(tmp_path: Path, video: Path):
     ledger = tmp_path / "out.jsonl"
-    report = replace(LATE, path=str(video))
+    report = replace(LATE, path=str(video), settings=plain(OPTIONS))
     write(ledger, report)
     assert held(ledger, video) == {str(video): report}
     assert held(tmp_path / "none.jsonl", video) == {}

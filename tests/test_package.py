@@ -83,6 +83,12 @@ def test_the_models_ship_beside_the_code(names: set[str]) -> None:
     assert {f"avsync/models/{name}" for name in MODEL_FILES} <= names
 
 
+def test_the_templates_of_the_page_ship(names: set[str]) -> None:
+    templates = {p.relative_to(ROOT).as_posix() for p in (ROOT / "avsync/pages").iterdir()}
+    assert len(templates) > 1
+    assert templates <= names
+
+
 def test_nothing_else_is_in_the_wheel(names: set[str]) -> None:
     assert {name.split("/")[0] for name in names} == {"avsync", f"avsync-{avsync.__version__}.dist-info"}
     assert not [name for name in names if "test" in Path(name).name]
