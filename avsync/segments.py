@@ -42,6 +42,12 @@ STRETCH_OBSERVATIONS = 20
 """Where windows are sparse, a stretch is longer, so as to hold about this many independent ones."""
 STRETCH_CERTAINTY = 0.5
 """Probability, from a stretch alone, that it has the offset of its piece, for it to count as judged."""
+UNFIT = -2.0
+"""Sum of log-likelihood ratios at or below which a stretch is not said to have an offset. The best offset of
+noise comes to about -3 in three seconds and to -10 in ten; that of speech to 0 and more."""
+MIN_FAULT_OBSERVATIONS = 8
+FACE_BIAS_MS = 100.0
+"""Models may err by as much from one face to the next; a smaller difference must exceed the uncertainty."""
 CONTRADICTION = 0.02
 """The same, for it to speak against that offset rather than to say nothing."""
 
@@ -253,14 +259,16 @@ def _pieces(
     rest; otherwise the rest would consist of windows chosen to agree."""
     runs = _runs(found, blocks, path)
     rest = _measured(found, [run for column, run in runs if column == base], calibration)
-    cost = calibration.change_cost + float(np.log(len(blocks.values)))
 
     def apart(column: int, run: Ints) -> Measure | None:
+        if column == base or rest.probability < MIN_PROBABILITY:
+            return None
         own = _measured(found, [run], calibration)
-        likely = blocks.values[np.unique(blocks.block[run]), column].sum() > cost
-        return own if likely and own.probability >= MIN_PROBABILITY and _differs(own, rest) else None
+        sure = own.probability >= MIN_PROBABILITY and own.observations >= MIN_FAULT_OBSERVATIONS
+        fits = blocks.values[np.unique(blocks.block[run]), column].sum() > UNFIT
+        return own if sure and fits and _differs(own, rest) else None
 
-    measures = [None if column == base else apart(column, run) for column, run in runs]
+    measures = [apart(column, run) for column, run in runs]
     rest = _measured(found, [run for (_, run), m in zip(runs, measures, strict=True) if not m], calibration)
     pieces: list[Piece] = []
     for (_, run), own in zip(runs, measures, strict=True):
@@ -269,11 +277,7 @@ def _pieces(
         else:
             pieces.append(Piece(run, own or rest, middle_s, slope))
     main = main_piece(pieces).measure
-    sure = main.probability >= MIN_PROBABILITY
-    return tuple(
-        replace(p, fault=sure and p.measure is not main and p.measure.probability >= MIN_PROBABILITY)
-        for p in pieces
-    )
+    return tuple(replace(p, fault=p.measure is not main) for p in pieces)
 
 
 def _measured(found: Evidence, runs: Sequence[Ints], calibration: Calibration) -> Measure:
@@ -284,7 +288,7 @@ def _measured(found: Evidence, runs: Sequence[Ints], calibration: Calibration) -
 
 def _differs(apart: Measure, rest: Measure) -> bool:
     unsure = float(np.hypot(apart.uncertainty_ms, rest.uncertainty_ms))
-    return abs(apart.offset_ms - rest.offset_ms) > max(FRAME_MS, unsure)
+    return abs(apart.offset_ms - rest.offset_ms) > np.clip(unsure, FRAME_MS, FACE_BIAS_MS)
 
 
 def _runs(found: Evidence, blocks: Blocks, path: Ints) -> list[tuple[int, Ints]]:
@@ -354,5 +358,5 @@ def _weight(found: Evidence, blocks: Blocks, m: Measure, windows: Ints) -> _Weig
     near = np.abs(apart) <= 1.5 * FRAME_MS
     certainty = float(share[near].sum() / share.sum())
     best = int(total.argmax())
-    elsewhere = certainty <= CONTRADICTION and total[best] >= -np.log(CONTRADICTION)
+    elsewhere = certainty <= CONTRADICTION and total[best] > UNFIT
     return _Weight(certainty >= STRETCH_CERTAINTY, float(apart[best]) if elsewhere else None)

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from demo_factory import moved_demo
 from scores_factory import made
 
+import avsync
 from avsync.defects import excess, judge, severity
 from avsync.offset import estimate
 from avsync.records import Fault, Offset, Segment
@@ -108,6 +110,15 @@ def test_a_wrong_middle_third_does_not_pass_from_the_scores_on():
     (fault,) = judged.faults
     assert (fault.start_s, fault.end_s) == pytest.approx((10, 20), abs=1)
     assert fault.offset_ms == pytest.approx(200, abs=15)
+
+
+def test_a_real_check_does_not_pass_a_wrong_middle_third(tmp_path):
+    clip = moved_demo(tmp_path / "clip.mp4", lambda t: np.where((t >= 10) & (t < 20), 200.0, 0.0))
+    report = avsync.check(clip)
+    assert report.verdict in ("out-of-sync", "cannot-tell")
+    assert abs(report.offset_ms or 0) < 60
+    if report.verdict == "out-of-sync":
+        assert [f.offset_ms for f in report.faults] == pytest.approx([200], abs=60)
 
 
 def test_one_wrong_window_passes():
