@@ -140,3 +140,13 @@ def test_front_ends_learn_slower_beside_the_encoders():
         )
         optimizer = make_optimizer(DenseObjective(VocaLiST(recipe.student), recipe), recipe)
         assert {group["share"] for group in optimizer.param_groups} == expected
+
+
+def test_delays_lie_beside_the_recipe_that_names_them(tmp_path):
+    (tmp_path / "mine.yaml").write_text("delays: mine.json\n")
+    assert read_recipe(tmp_path / "mine.yaml").delays == str(tmp_path / "mine.json")
+
+
+def test_the_bundled_recipe_and_its_delays_can_be_read():
+    recipe = read_recipe(Path(__file__).parents[1] / "models/avsync-1.train.yaml")
+    assert len(read_delays(recipe.delays)) > 100

@@ -96,8 +96,8 @@ class Recipe:
     """Dense only: every so many windows of a validation clip are scored."""
     augment: Augment = NONE
     delays: str | None = None
-    """JSON or YAML file of clip id, or the start of one, to the ms by which its stored audio must be
-    delayed to be in sync (dense only)."""
+    """JSON or YAML file, beside the YAML that names it, of clip id, or the start of one, to the ms by which
+    its stored audio must be delayed to be in sync (dense only)."""
     delays_only: tuple[str, ...] = ()
     """Splits of which only the clips named in `delays` are used."""
     balance: float = 0.0
@@ -167,6 +167,8 @@ def read_recipe(path: Path | None, **overrides: Any) -> Recipe:
             raise UsageError(f"The configuration {path} is no valid YAML: {error}.") from error
         if not isinstance(values, dict):
             raise UsageError(f"The configuration {path} must be a list of `name: value` lines.")
+        if isinstance(values.get("delays"), str):
+            values["delays"] = str(path.parent / values["delays"])
     return recipe_from(values | {k: v for k, v in overrides.items() if v is not None})
 
 
