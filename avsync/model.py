@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avsync.network import Network
 from avsync.settings import FACE_SIZE as MOUTH_WIDTH
-from avsync.settings import MEL_BANDS, MOUTH_HEIGHT, WINDOW_FRAMES, WINDOW_MELS
+from avsync.settings import MOUTH_HEIGHT, WINDOW_FRAMES, WINDOW_MELS
 
 __all__ = ["MOUTH_HEIGHT", "MOUTH_WIDTH", "STUDENT", "TEACHER", "Attention", "Dims", "Maps", "VocaLiST"]
 
@@ -109,7 +110,7 @@ def _block2d(
     return ConvBlock(nn.Conv2d(c_in, c_out, kernel, stride, padding), nn.BatchNorm2d(c_out), residual)
 
 
-def _clip3d_front_end(c: Sequence[int]) -> nn.Sequential:
+def clip3d_front_end(c: Sequence[int]) -> nn.Sequential:
     """3-D convolutions over (height 48, width 96, time 5)."""
     half = (2, 2, 1)
     return nn.Sequential(
@@ -158,7 +159,7 @@ class WindowMixer(nn.Module):
         return (x + self.convs[1](F.relu(self.convs[0](x)))).transpose(1, 2)
 
 
-def _audio_front_end(c: Sequence[int]) -> nn.Sequential:
+def audio_front_end(c: Sequence[int]) -> nn.Sequential:
     """2-D convolutions over (80 mel bands, 16 columns)."""
     third = (3, 1)
     blocks = [_block2d(1, c[0], 3, 1, 1)]
@@ -308,16 +309,16 @@ class ContrastHead(nn.Module):
         return self.log_scale.exp().clamp(max=self.MAX_SCALE).sqrt()
 
 
-class VocaLiST(nn.Module):
+class VocaLiST(Network):
     """The whole network; see the module's docstring."""
 
     def __init__(self, dims: Dims = STUDENT) -> None:
         super().__init__()
-        self.dims = dims
+        self.dims: Dims = dims
         shared = dims.front_end == "frame2d"
-        self.vid_prenet = (_frame2d_front_end if shared else _clip3d_front_end)(dims.channels)
+        self.vid_prenet = (_frame2d_front_end if shared else clip3d_front_end)(dims.channels)
         self.vid_mixer = WindowMixer(dims.d_model) if shared else None
-        self.aud_prenet = _audio_front_end(dims.audio_channels or dims.channels)
+        self.aud_prenet = audio_front_end(dims.audio_channels or dims.channels)
         if dims.layers:
             shape = (dims.d_model, dims.heads, dims.layers)
             self.av_transformer = CrossEncoder(*shape, name="av")
@@ -329,6 +330,10 @@ class VocaLiST(nn.Module):
         if dims.layers and self.contrast is not None:  # the encoders begin by correcting nothing
             nn.init.zeros_(self.classifier.weight)
             nn.init.zeros_(self.classifier.bias)
+
+    @property
+    def embeds(self) -> bool:
+        return not self.dims.layers
 
     def frame_tokens(self, mouths: Tensor) -> Tensor:
         """(n, 3, 48, 96) single frames -> (n, d), for the frame-shared front-end only."""
@@ -346,9 +351,9 @@ class VocaLiST(nn.Module):
         volume = clips.permute(0, 2, 3, 4, 1)
         return self.vid_prenet(volume).flatten(2).transpose(1, 2)
 
-    def audio_tokens(self, mels: Tensor) -> Tensor:
+    def audio_tokens(self, sounds: Tensor) -> Tensor:
         """(batch, 1, 80, 16) -> (batch, 16, d)."""
-        return self.aud_prenet(mels).squeeze(2).transpose(1, 2)
+        return self.aud_prenet(sounds).squeeze(2).transpose(1, 2)
 
     def fuse(self, av: Tensor, va: Tensor, maps: Maps | None = None) -> Tensor:
         """AV output (batch, 16, d) and VA output (batch, 5, d) -> fused tokens (batch, 16, d)."""
@@ -369,17 +374,8 @@ class VocaLiST(nn.Module):
             logits = logits + (self.contrast.embed_visual(visual) * self.contrast.embed_audio(audio)).sum(-1)
         return logits
 
-    def forward(self, frames: Tensor, mels: Tensor, maps: Maps | None = None) -> Tensor:
-        """frames (batch, 15, 48, 96) as the checkpoint's preprocessing gives them, mels
-        (batch, 1, 80, 16) -> logits (batch,). A list passed as `maps` receives one `Attention` a
+    def forward(self, frames: Tensor, sounds: Tensor, maps: Maps | None = None) -> Tensor:
+        """frames (batch, 15, 48, 96) as the checkpoint's preprocessing gives them, sounds
+        (batch, 1, 80, 16) mels -> logits (batch,). A list passed as `maps` receives one `Attention` a
         layer, in the order av1.., va1.., fusion1..; without it nothing is kept."""
-        return self.pair_logits(self.visual_tokens(frames), self.audio_tokens(mels), maps)
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Trainable parameters."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-WINDOW_INPUT = {"frames": (3 * WINDOW_FRAMES, MOUTH_HEIGHT, MOUTH_WIDTH), "mels": (1, MEL_BANDS, WINDOW_MELS)}
-"""Shapes of one window's inputs, without the batch axis."""
+        return self.pair_logits(self.visual_tokens(frames), self.audio_tokens(sounds), maps)

@@ -16,7 +16,7 @@ import numpy as np
 from avsync import audio, coverage, crops, defects, faces, fix, media, offset
 from avsync.ahead import ahead
 from avsync.calibration import Calibration
-from avsync.errors import CannotTell, MediaError
+from avsync.errors import CannotTell, MediaError, ModelError
 from avsync.opencv import Image, encoded
 from avsync.options import check_options, number, plain
 from avsync.records import FaceTrack, Media, Report, Scores, TrackReport, Unjudged, Waveform
@@ -147,6 +147,11 @@ def _judge(
     tell("model", 0, None)
     with _timed(timings, "model"):
         loaded = load_model(options.model, options.device)
+        if loaded.model.picture == "face":
+            raise ModelError(
+                f"{loaded.path} looks at whole faces, but a check cuts out mouths; "
+                "judge it with: avsync bench --data."
+            )
     tell("audio", 0, None)
     with _timed(timings, "audio"):
         sound = (
@@ -201,7 +206,7 @@ def load_model(name: str, device: str) -> Loaded:
 def auto_stride(tracks: Iterable[FaceTrack], model: Loaded) -> int:
     """Every frame while the faces are few and short, then every second, third ... tenth."""
     frames = sum(int(track.seen.sum()) for track in tracks)
-    affordable = MAX_WINDOWS if model.model.dims.layers else MAX_EMBEDDED
+    affordable = MAX_EMBEDDED if model.model.embeds else MAX_WINDOWS
     return min(MAX_STRIDE, max(1, math.ceil(frames / affordable)))
 
 

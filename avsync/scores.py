@@ -17,6 +17,7 @@ from torch import Tensor
 
 from avsync.audio import mel_span
 from avsync.model import ContrastHead, VocaLiST
+from avsync.network import Network, Sound
 from avsync.records import Clip, Scores, Waveform
 from avsync.settings import FRAME_RATE, FRAME_S, MEL_RATE, SAMPLE_RATE, WINDOW_FRAMES, WINDOW_MELS
 from avsync.weights import Loaded, Preprocessing
@@ -28,6 +29,8 @@ PAIRS_AT_ONCE = 248
 """Pairs that go through the encoders together; bounds memory and keeps the work in cache."""
 DOTS_AT_ONCE = 1 << 14
 """Pairs whose embeddings are multiplied together."""
+EMBEDDED_AT_ONCE = 1 << 12
+"""The same for networks with embeddings of a thousand numbers."""
 WINDOWS_AT_ONCE = 32
 """Windows or frames that go through a front-end together."""
 FRAMES_PER_MEL_CYCLE = 5
@@ -78,14 +81,14 @@ def score_clip(
     loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], waveform: Waveform, max_shift: int
 ) -> npt.NDArray[np.float32]:
     """Logits (len(starts), 2 * max_shift + 1) of one clip, NaN where there is no audio for a pair."""
-    mels, exists = audio_windows(clip, waveform, max_shift)
+    sounds, exists = audio_windows(clip, waveform, max_shift, loaded.model.sound)
     wanted = starts[:, None] + np.arange(2 * max_shift + 1)[None]
     needed = np.unique(wanted[exists[wanted]])
     logits = np.full(wanted.shape, np.nan, np.float32)
     if not len(needed):
         return logits
     visual = visual_tokens(loaded, clip.mouths, starts)
-    audio = audio_tokens(loaded, mels[needed])
+    audio = audio_tokens(loaded, sounds[needed])
     rows, columns = np.nonzero(exists[wanted])
     position = np.searchsorted(needed, wanted[rows, columns])
     logits[rows, columns] = pair_logits(loaded.model, visual, audio, rows, position).cpu().numpy()
@@ -93,22 +96,41 @@ def score_clip(
 
 
 def audio_windows(
-    clip: Clip, waveform: Waveform, max_shift: int
+    clip: Clip, waveform: Waveform, max_shift: int, sound: Sound = "mel"
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Mel windows at every frame from `max_shift` before the clip to as many after it.
+    """Sound windows at every frame from `max_shift` before the clip to as many after it.
 
-    Returns (n, 80, 16) and whether each lies wholly within the waveform (n,);
+    Returns (n, 80, 16) mels or (n, 13, 20) MFCCs, and whether each lies wholly within the waveform (n,);
     n = windows of the clip + 2 * max_shift, and window i belongs to frame i - max_shift."""
-    lead = -(-max_shift // FRAMES_PER_MEL_CYCLE) * FRAMES_PER_MEL_CYCLE
     frames = np.arange(-max_shift, len(clip.mouths) - WINDOW_FRAMES + 1 + max_shift)
-    columns = (frames + lead) * MEL_RATE // FRAME_RATE
-    mel = mel_span(waveform, clip.start_s - lead * FRAME_S, int(columns[-1]) + WINDOW_MELS)
-    windows = np.lib.stride_tricks.sliding_window_view(mel, WINDOW_MELS, axis=1)[:, columns].swapaxes(0, 1)
+    windows = (_mel_windows if sound == "mel" else _mfcc_windows)(clip, waveform, frames)
     begins = clip.start_s + frames * FRAME_S
     end = waveform.start_s + len(waveform.samples) / SAMPLE_RATE
     tolerance = FRAME_S / 4
     exists = (begins >= waveform.start_s - tolerance) & (begins + WINDOW_FRAMES * FRAME_S <= end + tolerance)
     return windows, exists
+
+
+def _mel_windows(clip: Clip, waveform: Waveform, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """(n, 80, 16), one window for each of the consecutive `frames`."""
+    lead = -(int(frames[0]) // FRAMES_PER_MEL_CYCLE) * FRAMES_PER_MEL_CYCLE
+    columns = (frames + lead) * MEL_RATE // FRAME_RATE
+    mel = mel_span(waveform, clip.start_s - lead * FRAME_S, int(columns[-1]) + WINDOW_MELS)
+    return np.lib.stride_tricks.sliding_window_view(mel, WINDOW_MELS, axis=1)[:, columns].swapaxes(0, 1)
+
+
+def _mfcc_windows(clip: Clip, waveform: Waveform, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """(n, 13, 20), one window for each of the consecutive `frames`; silence beyond the waveform's ends."""
+    from avsync.mfcc import COLUMNS_PER_FRAME, WINDOW_COLUMNS, WINDOW_SAMPLES, mfcc
+
+    first = round((clip.start_s + frames[0] * FRAME_S - waveform.start_s) * SAMPLE_RATE) - 1
+    index = first + np.arange((len(frames) - 1) * SAMPLE_RATE // FRAME_RATE + WINDOW_SAMPLES)
+    inside = (index >= 0) & (index < len(waveform.samples))
+    span = np.zeros(len(index), np.float32)
+    span[inside] = waveform.samples[index[inside]]
+    columns = mfcc(torch.from_numpy(span)[None])[0].numpy()
+    windows = np.lib.stride_tricks.sliding_window_view(columns, WINDOW_COLUMNS, axis=1)
+    return windows[:, ::COLUMNS_PER_FRAME].swapaxes(0, 1)
 
 
 def to_input(mouths: npt.NDArray[np.uint8], preprocessing: Preprocessing, device: torch.device) -> Tensor:
@@ -127,7 +149,7 @@ def visual_tokens(loaded: Loaded, mouths: npt.NDArray[np.uint8], starts: npt.NDA
     """Visual tokens (len(starts), 5, d) of the windows that start at `starts`."""
     model = loaded.model
     of_window = starts[:, None] + np.arange(WINDOW_FRAMES)[None]
-    if model.vid_mixer is not None:
+    if isinstance(model, VocaLiST) and model.vid_mixer is not None:
         used, inverse = np.unique(of_window, return_inverse=True)
         frames = [
             to_input(mouths[used[part]], loaded.preprocessing, loaded.device) for part in _batches(len(used))
@@ -145,16 +167,17 @@ def visual_tokens(loaded: Loaded, mouths: npt.NDArray[np.uint8], starts: npt.NDA
     return torch.cat(parts)
 
 
-def audio_tokens(loaded: Loaded, mels: npt.NDArray[np.float32]) -> Tensor:
-    """Audio tokens (n, 16, d) of mel windows (n, 80, 16)."""
+def audio_tokens(loaded: Loaded, sounds: npt.NDArray[np.float32]) -> Tensor:
+    """Audio tokens (n, 16, d) of mel windows (n, 80, 16), or what another network makes of its sounds."""
     parts = [
-        torch.from_numpy(np.ascontiguousarray(mels[part])).to(loaded.device) for part in _batches(len(mels))
+        torch.from_numpy(np.ascontiguousarray(sounds[part])).to(loaded.device)
+        for part in _batches(len(sounds))
     ]
     return torch.cat([loaded.model.audio_tokens(part[:, None]) for part in parts])
 
 
 def pair_logits(
-    model: VocaLiST,
+    model: Network,
     visual: Tensor,
     audio: Tensor,
     rows: npt.NDArray[np.int64],
@@ -164,6 +187,8 @@ def pair_logits(
 
     The same numbers as `model.pair_logits(visual[rows], audio[columns])`, with embeddings, keys and values
     computed once per window instead of once per pair."""
+    if not isinstance(model, VocaLiST):
+        return _other_logits(model, visual, audio, rows, columns)
     similar = model.contrast and _similarities(model.contrast, visual, audio, rows, columns)
     if not model.dims.layers:
         assert similar is not None  # noqa: S101 (Dims: without encoders there is a contrast head)
@@ -182,6 +207,23 @@ def pair_logits(
         logits.append(model.head(model.fuse(heard, seen)))
     corrections = torch.cat(logits)
     return corrections if similar is None else similar + corrections
+
+
+def _other_logits(
+    model: Network,
+    visual: Tensor,
+    audio: Tensor,
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+) -> Tensor:
+    """Logits of the pairs by a network of which nothing more than its encodings can be shared."""
+    at_once = EMBEDDED_AT_ONCE if model.embeds else PAIRS_AT_ONCE
+    row, column = (torch.from_numpy(index).to(visual.device) for index in (rows, columns))
+    parts = [
+        model.pair_logits(visual[row[begin : begin + at_once]], audio[column[begin : begin + at_once]])
+        for begin in range(0, len(rows), at_once)
+    ]
+    return torch.cat(parts)
 
 
 def _similarities(

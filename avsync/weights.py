@@ -26,7 +26,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from avsync.errors import ModelError, UsageError
-from avsync.model import STUDENT, TEACHER, Dims, VocaLiST, count_parameters
+from avsync.model import STUDENT, TEACHER, Dims
+from avsync.network import Network, count_parameters
+from avsync.networks import AnyDims, build_network, dims_from
+from avsync.syncnet import SyncNetDims
 
 FORMAT = 1
 """Version of the YAML beside a checkpoint."""
@@ -49,7 +52,7 @@ class Loaded:
 
     name: str
     path: Path
-    model: VocaLiST
+    model: Network
     preprocessing: Preprocessing
     calibration: Mapping[str, Any]
     device: torch.device
@@ -61,7 +64,7 @@ class PublicModel:
     """A checkpoint of the papers' authors. `url` is None where only a person can fetch it."""
 
     file: str
-    dims: Dims
+    dims: AnyDims
     preprocessing: Preprocessing
     url: str | None
     where: str
@@ -84,6 +87,14 @@ PUBLIC: dict[str, PublicModel] = {
         None,
         "the shared drive folder that the README of github.com/vskadandale/vocalist links to",
         "see github.com/vskadandale/vocalist; trained on LRS2 (BBC, research only)",
+    ),
+    "syncnet": PublicModel(
+        "syncnet_v2.model",
+        SyncNetDims(picture="face"),
+        Preprocessing("bgr", 1.0),
+        None,
+        "the script download_model.sh of github.com/joonson/syncnet_python",
+        "see github.com/joonson/syncnet_python",
     ),
 }
 
@@ -142,7 +153,7 @@ def find(name: str | Path) -> Path:
 def load(name: str | Path, device: str = "auto") -> Loaded:
     """The network of a checkpoint, in eval mode on `device` ("auto": CUDA if there is one).
 
-    Raises ModelError when the file is missing, damaged, or not a VocaLiST network."""
+    Raises ModelError when the file is missing, damaged, or not a network that is known here."""
     path = find(name)
     target = pick_device(device)
     if path.suffix == ".safetensors":
@@ -158,14 +169,15 @@ def load(name: str | Path, device: str = "auto") -> Loaded:
     return Loaded(path.stem, path, model, preprocessing, info.get("calibration") or {}, target, info)
 
 
-def build(dims: Dims, state: Mapping[str, Tensor], path: Path) -> VocaLiST:
+def build(dims: AnyDims, state: Mapping[str, Tensor], path: Path) -> Network:
     """A network of `dims` with these weights as float32, in eval mode."""
-    model = VocaLiST(dims)
+    model = build_network(dims)
     try:
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except RuntimeError as error:
+        family = getattr(dims, "family", "VocaLiST")
         detail = str(error).strip().splitlines()[-1].strip()
-        raise ModelError(f"{path} does not hold the weights of a VocaLiST network: {detail}") from error
+        raise ModelError(f"{path} does not hold the weights of a {family} network: {detail}") from error
     return model.eval()
 
 
@@ -196,9 +208,9 @@ def read_card(path: Path) -> dict[str, Any]:
     return info
 
 
-def _card_dims(path: Path, info: Mapping[str, Any]) -> Dims:
+def _card_dims(path: Path, info: Mapping[str, Any]) -> AnyDims:
     try:
-        return Dims.from_dict(info["dims"])
+        return dims_from(info["dims"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{path.with_suffix('.yaml')} has no usable dims: {error}") from error
 
@@ -238,12 +250,15 @@ def read_public(path: Path) -> dict[str, Tensor]:
 
 
 def _recognise(path: Path, state: Mapping[str, Tensor]) -> PublicModel:
+    if "netcnnlip.0.weight" in state:
+        return PUBLIC["syncnet"]
     width = state["fc.weight"].shape[0] if "fc.weight" in state else None
     for public in PUBLIC.values():
-        if public.dims.d_model == width:
+        if isinstance(public.dims, Dims) and public.dims.d_model == width:
             return public
     raise ModelError(
-        f"{path} is neither a VocaLiST nor an MTDVocaLiST checkpoint (no layer fc of width 512 or 200)."
+        f"{path} is neither a VocaLiST nor an MTDVocaLiST checkpoint (no layer fc of width 512 or 200), "
+        "nor SyncNet's (no netcnnlip)."
     )
 
 
@@ -255,7 +270,7 @@ def file_sha256(path: Path) -> str:
 
 def save(
     path: Path,
-    model: VocaLiST,
+    model: Network,
     preprocessing: Preprocessing,
     info: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,

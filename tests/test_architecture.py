@@ -15,7 +15,7 @@ LAYERS = (
     ("opencv", "program", "media", "packets"),
     ("detectors", "shots", "faces"),
     ("crops", "audio"),
-    ("model", "weights"),
+    ("network", "mfcc", "model", "syncnet", "avst", "networks", "weights"),
     ("scores",),
     ("calibration", "curve", "segments", "offset", "defects"),
     ("report",),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from avsync.model import STUDENT, TEACHER, Dims, Maps, VocaLiST, count_parameters
+from avsync.model import STUDENT, TEACHER, Dims, Maps, VocaLiST
+from avsync.network import count_parameters
 
 FILES = {
     "student": (STUDENT, "mtdvocalist_student_state_dict.json", 13_280_961),

@@ -17,7 +17,7 @@ from avsync.distill.inputs import reader
 from avsync.distill.sampling import validation_pairs
 from avsync.distill.store import SAMPLES_PER_FRAME, Store
 from avsync.distill.validate import pair_scores
-from avsync.model import count_parameters
+from avsync.network import count_parameters
 from avsync.offset import estimate
 from avsync.records import Clip, Scores, Waveform
 from avsync.scores import score_clip

@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 
 from avsync import weights
+from avsync.distill.recipe import ARCHITECTURES
 from avsync.errors import UsageError
-from avsync.model import STUDENT, TEACHER, VocaLiST
+from avsync.networks import build_network
 from avsync.weights import Loaded, Preprocessing
 
-UNTRAINED = {"student": STUDENT, "teacher": TEACHER}
-"""The papers' networks can be timed without their weights."""
+UNTRAINED = ("student", "teacher", "syncnet", "perfect-match", "avst", "dual")
+"""Architectures of `avsync train` that can be timed without weights."""
 
 
 @dataclass(frozen=True)
@@ -51,5 +52,5 @@ def load_for_timing(model: Named) -> Loaded:
     if model.checkpoint not in UNTRAINED or model.checkpoint in weights.available():
         return load(model)
     torch.manual_seed(0)
-    network = VocaLiST(UNTRAINED[model.checkpoint]).eval()
+    network = build_network(ARCHITECTURES[model.checkpoint]).eval()
     return Loaded(model.name, Path(), network, Preprocessing(), {}, torch.device("cpu"))

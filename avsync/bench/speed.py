@@ -20,12 +20,25 @@ from avsync import media, pipeline
 from avsync.bench.models import Named, load_for_timing
 from avsync.demo import write_demo
 from avsync.errors import MediaError
-from avsync.model import WINDOW_INPUT, VocaLiST, count_parameters
+from avsync.mfcc import COEFFICIENTS, WINDOW_COLUMNS
+from avsync.network import Network, count_parameters
 from avsync.records import Clip, Waveform
 from avsync.scores import audio_windows, score_clip, to_input
-from avsync.settings import PROTOCOL_RADIUS, SAMPLE_RATE, WINDOW_FRAMES
+from avsync.settings import (
+    FACE_SIZE,
+    MEL_BANDS,
+    MOUTH_HEIGHT,
+    PROTOCOL_RADIUS,
+    SAMPLE_RATE,
+    WINDOW_FRAMES,
+    WINDOW_MELS,
+)
+from avsync.syncnet import FACE_PIXELS
 from avsync.weights import Loaded
 
+PICTURES = {"mouth": (MOUTH_HEIGHT, FACE_SIZE), "face": (FACE_PIXELS, FACE_PIXELS)}
+SOUNDS = {"mel": (1, 1, MEL_BANDS, WINDOW_MELS), "mfcc": (1, 1, COEFFICIENTS, WINDOW_COLUMNS)}
+"""Shapes of one window's inputs."""
 PAIRS = 2 * PROTOCOL_RADIUS + 1
 DEMO_PERIOD_S = 20.0
 """The long video for the end-to-end timing repeats a made clip of this length."""
@@ -53,7 +66,7 @@ def model_speed(named: Named, *, windows: int = 25, plain_windows: int = 2, runs
     """Times both ways in turn, after one warm-up of each. `windows` neighbouring windows go through ours, the
     first `plain_windows` of them through the plain way, which is too slow for more."""
     loaded = load_for_timing(named)
-    clip, sound = _material(windows)
+    clip, sound = _material(windows, PICTURES[loaded.model.picture])
     starts = np.arange(windows)
 
     def ours() -> np.ndarray:
@@ -82,10 +95,10 @@ def model_speed(named: Named, *, windows: int = 25, plain_windows: int = 2, runs
     )
 
 
-def _material(windows: int) -> tuple[Clip, Waveform]:
+def _material(windows: int, size: tuple[int, int]) -> tuple[Clip, Waveform]:
     """Random pictures and sound of `windows` windows, with sound for every candidate offset."""
     rng = np.random.default_rng(0)
-    mouths = rng.integers(0, 256, (windows + WINDOW_FRAMES - 1, 48, 96, 3), np.uint8)
+    mouths = rng.integers(0, 256, (windows + WINDOW_FRAMES - 1, *size, 3), np.uint8)
     seconds = len(mouths) / 25 + 2
     samples = (0.1 * rng.standard_normal(int(seconds * SAMPLE_RATE))).astype(np.float32)
     return Clip(0, 0.0, mouths), Waveform(samples, -1.0)
@@ -94,19 +107,19 @@ def _material(windows: int) -> tuple[Clip, Waveform]:
 @torch.inference_mode()
 def plain_scores(loaded: Loaded, clip: Clip, sound: Waveform, windows: int) -> np.ndarray:
     """The whole network on every pair of the first `windows` windows, (windows, 31)."""
-    mels, _ = audio_windows(clip, sound, PROTOCOL_RADIUS)
+    sounds, _ = audio_windows(clip, sound, PROTOCOL_RADIUS, loaded.model.sound)
     pixels = to_input(clip.mouths, loaded.preprocessing, loaded.device)
     rows = []
     for t in range(windows):
         frames = pixels[t : t + WINDOW_FRAMES].flatten(0, 1).expand(PAIRS, -1, -1, -1)
-        mel = torch.from_numpy(np.ascontiguousarray(mels[t : t + PAIRS]))[:, None]
-        rows.append(loaded.model(frames, mel).numpy())
+        heard = torch.from_numpy(np.ascontiguousarray(sounds[t : t + PAIRS]))[:, None]
+        rows.append(loaded.model(frames, heard).numpy())
     return np.stack(rows)
 
 
-def pair_gflop(model: VocaLiST) -> float:
+def pair_gflop(model: Network) -> float:
     """Arithmetic of one whole pass on one pair, in 10^9 operations."""
-    inputs = [torch.zeros(1, *shape) for shape in WINDOW_INPUT.values()]
+    inputs = [torch.zeros(1, 3 * WINDOW_FRAMES, *PICTURES[model.picture]), torch.zeros(SOUNDS[model.sound])]
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(*inputs)
     return counter.get_total_flops() / 1e9

@@ -41,10 +41,18 @@ Kl = Annotated[
     str | None, typer.Option(metavar="DIRECTION", help="student-teacher (the paper) or teacher-student.")
 ]
 Arch = Annotated[
-    str | None, typer.Option(metavar="NAME", help="vocalist (80 M) or mtdvocalist (13 M); YAML gives others.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="vocalist (80 M), mtdvocalist (13 M), syncnet, perfect-match, avst, dual; YAML gives others.",
+    ),
 ]
 Objective = Annotated[
-    str | None, typer.Option(metavar="NAME", help="pairs (the paper), or dense: all shifts inside a clip.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="pairs (the paper), dense: all shifts inside a clip, or match: 31 sounds a picture.",
+    ),
 ]
 Init = Annotated[
     str | None,

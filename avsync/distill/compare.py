@@ -96,7 +96,7 @@ def judge(
     from avsync.distill.store import Store
     from avsync.distill.validate import clip_scores
     from avsync.errors import MediaError
-    from avsync.model import count_parameters
+    from avsync.network import count_parameters
     from avsync.weights import load
 
     path = folder / RESULT

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from avsync.audio import mel_filters
 from avsync.distill.augment import NONE, Augment, augment_pictures, augment_waves, mask_mels
-from avsync.distill.store import MARGIN, REGION, Store
+from avsync.distill.store import MARGIN, REGION, SAMPLES_PER_FRAME, Store
+from avsync.mfcc import WINDOW_SAMPLES, mfcc
+from avsync.network import Sound
 from avsync.settings import FFT_SAMPLES, HOP_SAMPLES, MEL_RATE, WINDOW_FRAMES, WINDOW_MELS
 from avsync.settings import FRAME_RATE as FPS
 from avsync.weights import Preprocessing
@@ -116,21 +118,38 @@ def log_mels(waves: Tensor) -> Tensor:
     return (8 * (20 * mel.clamp_min(1e-5).log10() - 20 + 100) / 100 - 4).clamp(-4, 4)
 
 
-def pair_bytes(source: Reader, clips: IntArray, video: IntArray, audio: IntArray) -> Bytes:
-    """Bytes of picture windows at frames `video` and audio windows at frames `audio`, (n,) each."""
+def window_samples(sound: Sound, frames: IntArray) -> IntArray:
+    """Sample numbers (n, m) that the sound windows at `frames` (n,) are made of."""
+    if sound == "mel":
+        return columns_samples(first_column(frames), WINDOW_MELS)
+    return frames[:, None] * SAMPLES_PER_FRAME - 1 + np.arange(WINDOW_SAMPLES)
+
+
+def sound_inputs(sound: Sound, waves: Tensor) -> Tensor:
+    """Samples of `window_samples` (n, m) -> mels (n, 1, 80, 16) or MFCCs (n, 1, 13, 20)."""
+    return (log_mels(waves) if sound == "mel" else mfcc(waves))[:, None]
+
+
+def pair_bytes(
+    source: Reader, clips: IntArray, video: IntArray, audio: IntArray, sound: Sound = "mel"
+) -> Bytes:
+    """Bytes of picture windows at frames `video` (n,) and sound windows at frames `audio`, (n,) or, several
+    for each picture, (n, k); their samples lie one after the other."""
     frames = video[:, None] + np.arange(WINDOW_FRAMES)
-    return source.fetch(clips, frames, columns_samples(first_column(audio), WINDOW_MELS))
+    samples = window_samples(sound, audio.reshape(-1))
+    return source.fetch(clips, frames, samples.reshape(len(clips), -1))
 
 
 def pair_inputs(
-    raw: Bytes, rng: np.random.Generator | None = None, amount: Augment = NONE
+    raw: Bytes, rng: np.random.Generator | None = None, amount: Augment = NONE, sound: Sound = "mel"
 ) -> tuple[Tensor, Tensor]:
-    """Bytes of pairs -> mouths float (n, 5, 3, 48, 96) RGB in 0..1 and mels (n, 1, 80, 16). Without
-    `rng` they are exactly what the model is given when it checks a video."""
+    """Bytes of pairs -> mouths float (n, 5, 3, 48, 96) RGB in 0..1 and sounds, mels (n, 1, 80, 16) or MFCCs
+    (n, 1, 13, 20). Without `rng` they are exactly what the model is given when it checks a video."""
     if rng is None or amount == NONE:
-        return cut(raw.frames), log_mels(raw.waves)[:, None]
+        return cut(raw.frames), sound_inputs(sound, raw.waves)
     mouths = augment_pictures(raw.frames, rng, amount)
-    return mouths, mask_mels(log_mels(augment_waves(raw.waves, rng, amount)), rng, amount)[:, None]
+    sounds = sound_inputs(sound, augment_waves(raw.waves, rng, amount))
+    return mouths, mask_mels(sounds[:, 0], rng, amount)[:, None] if sound == "mel" else sounds
 
 
 def cut(regions: Tensor) -> Tensor:

@@ -79,6 +79,14 @@ def bce(logits: Tensor, labels: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits.float(), labels.float())
 
 
+def contrastive(distances: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """SyncNet's loss of pairs (n,): half the mean of the squared distance where in sync, and of the square of
+    what it lacks of the margin where not."""
+    near = distances.float() ** 2
+    far = (margin - distances.float()).clamp_min(0) ** 2
+    return torch.where(labels == 1, near, far).mean() / 2
+
+
 def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Hinton's soft targets for a classifier with ONE logit: the two-class KL between sigmoids at
     `temperature`, times its square so that the gradient keeps its size."""

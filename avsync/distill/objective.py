@@ -18,6 +18,9 @@ from avsync.distill.losses import LAYERS, Outputs
 from avsync.distill.weighting import LEARNED, Weighting
 from avsync.errors import ModelError, UsageError
 from avsync.model import Dims, Maps, VocaLiST
+from avsync.network import Network
+from avsync.networks import AnyDims
+from avsync.syncnet import SyncNetDims
 
 if TYPE_CHECKING:
     from avsync.distill.recipe import Recipe
@@ -79,8 +82,12 @@ METHODS: dict[str, Method] = {
 }
 
 
-def run(model: VocaLiST, frames: Tensor, mels: Tensor, maps: bool) -> Outputs:
-    """One forward pass that keeps what the losses need; attention maps only when asked."""
+def run(model: Network, frames: Tensor, mels: Tensor, maps: bool) -> Outputs:
+    """One forward pass that keeps what the losses need; attention maps only when asked. A network without
+    cross-modal encoders leaves its logits and nothing else."""
+    if not isinstance(model, VocaLiST) or not model.dims.layers:
+        logits = model(frames, mels)
+        return Outputs(logits, logits.new_zeros(len(logits), 0, 0))
     kept: Maps | None = [] if maps else None
     visual, audio = model.visual_tokens(frames), model.audio_tokens(mels)
     heard = model.av_transformer(audio, visual, kept)
@@ -94,13 +101,15 @@ def run(model: VocaLiST, frames: Tensor, mels: Tensor, maps: bool) -> Outputs:
 
 
 @torch.no_grad()
-def teach(teacher: VocaLiST, frames: Tensor, mels: Tensor, recipe: Recipe) -> Outputs:
+def teach(teacher: Network, frames: Tensor, mels: Tensor, recipe: Recipe) -> Outputs:
     """The frozen teacher's outputs."""
     return run(teacher, frames, mels, METHODS[recipe.method].maps)
 
 
 def task_names(recipe: Recipe) -> list[str]:
-    """Names of the tasks that the losses of a recipe come under, BCE first."""
+    """Names of the tasks that the losses of a recipe come under, the one of the labels first."""
+    if uses_distance(recipe.student):
+        return ["contrastive"]
     named = {
         "kd": ["kd"],
         "rkd": ["rkd_distance", "rkd_angle"],
@@ -112,11 +121,16 @@ def task_names(recipe: Recipe) -> list[str]:
     return ["bce", *named.get(recipe.method, by_map)]
 
 
+def uses_distance(dims: object) -> bool:
+    """Whether a network learns by the contrastive loss on distances rather than by cross-entropy."""
+    return isinstance(dims, SyncNetDims) and dims.family == "syncnet"
+
+
 class PairObjective(nn.Module):
     """The student and everything that learns with it; its forward pass gives the losses, so that
     DistributedDataParallel sees one module."""
 
-    def __init__(self, student: VocaLiST, recipe: Recipe, teacher: Dims | None) -> None:
+    def __init__(self, student: Network, recipe: Recipe, teacher: Dims | None) -> None:
         super().__init__()
         self.student, self.recipe = student, recipe
         self.weighting = Weighting(recipe.weighting, task_names(recipe), recipe.weights)
@@ -129,14 +143,22 @@ class PairObjective(nn.Module):
         """The scalar to minimise, and the losses by task."""
         method = METHODS[self.recipe.method]
         ours = run(self.student, frames, mels, method.maps)
-        tasks = {"bce": losses.bce(ours.logits, labels)}
+        if uses_distance(self.student.dims):
+            margin = self.student.dims.margin
+            tasks = {"contrastive": losses.contrastive(margin / 2 - ours.logits, labels, margin)}
+        else:
+            tasks = {"bce": losses.bce(ours.logits, labels)}
         if taught is not None:
             tasks |= method.make(ours, taught, self.recipe, self.regressor)
         return self.weighting(tasks), tasks
 
 
-def check_teacher(teacher: Dims, student: Dims, method: str) -> None:
+def check_teacher(teacher: AnyDims, student: AnyDims, method: str) -> None:
     """Raise ModelError where the teacher's maps cannot be matched with the student's."""
+    if not isinstance(teacher, Dims) or not isinstance(student, Dims) or not teacher.layers:
+        raise ModelError(
+            f"--method {method} needs a teacher of VocaLiST's family, with cross-modal encoders."
+        )
     if METHODS[method].maps and (teacher.heads, teacher.layers) != (student.heads, student.layers):
         raise ModelError(
             f"The teacher has {teacher.layers} layers of {teacher.heads} heads, the student "

@@ -10,26 +10,47 @@ from typing import Any, Literal
 
 import yaml
 
+from avsync.avst import AvstDims
 from avsync.distill.augment import NONE, Augment
 from avsync.distill.losses import LAYERS, TERMS, Direction
-from avsync.distill.objective import check_method, parse_layers, parse_terms
+from avsync.distill.objective import METHODS, check_method, parse_layers, parse_terms
 from avsync.distill.sampling import Negatives
 from avsync.distill.weighting import KINDS, LEARNED
 from avsync.errors import UsageError
 from avsync.model import STUDENT, TEACHER, Dims
+from avsync.networks import AnyDims, dims_from
 from avsync.settings import PROTOCOL_RADIUS
+from avsync.syncnet import SyncNetDims
 from avsync.weights import Preprocessing
 
-ARCHITECTURES: dict[str, Dims] = {
+DUAL = Dims(
+    front_end="frame2d",
+    channels=(24, 32, 64, 96, 128),
+    audio_channels=(16, 16, 32, 64, 128),
+    d_model=128,
+    layers=0,
+    contrast=256,
+)
+"""Independent encoders whose embeddings are compared: avsync-1 without its cross-modal encoders."""
+ARCHITECTURES: dict[str, AnyDims] = {
     "mtdvocalist": STUDENT,
     "student": STUDENT,
     "vocalist": TEACHER,
     "teacher": TEACHER,
+    "syncnet": SyncNetDims("syncnet"),
+    "perfect-match": SyncNetDims("perfect-match"),
+    "avst": AvstDims(),
+    "dual": DUAL,
 }
 """Names for --arch and for `student:` in YAML."""
+SUITED: dict[str, dict[str, Any]] = {
+    "perfect-match": {"objective": "match"},
+    "dual": {"objective": "dense", "dense": {"anchors": 0, "front_lr": 1.0}},
+}
+"""Settings that an architecture brings where none are given: how its paper trains it."""
 AUTHORS_PIXELS = Preprocessing("rgb", 1.0)
 """RGB bytes as they are, as the public student takes them."""
-Objective = Literal["pairs", "dense"]
+Objective = Literal["pairs", "dense", "match"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +96,7 @@ class Recipe:
     rkd_distance: float = 25.0
     rkd_angle: float = 50.0
     hint_weight: float = 100.0
-    student: Dims = STUDENT
+    student: AnyDims = STUDENT
     preprocessing: Preprocessing = AUTHORS_PIXELS
     init: str | None = None
     """Checkpoint to start from instead of random weights."""
@@ -134,7 +155,7 @@ class Recipe:
 
 TUPLES = ("layers", "terms", "train_splits", "val_splits", "delays_only", "betas")
 CHOICES = {
-    "objective": ("pairs", "dense"),
+    "objective": ("pairs", "dense", "match"),
     "kl": ("student-teacher", "teacher-student"),
     "negatives": ("near", "anywhere"),
     "optimizer": ("adam", "adamw"),
@@ -174,7 +195,7 @@ def read_recipe(path: Path | None, **overrides: Any) -> Recipe:
 
 def recipe_from(values: Mapping[str, Any]) -> Recipe:
     """A checked recipe from plain values; raises UsageError that names what is wrong."""
-    values = dict(values)
+    values = _suited(values)
     for key, value in values.items():
         values[key] = _plain(key, value)
     recipe = _build(Recipe, values, "configuration")
@@ -190,10 +211,37 @@ def recipe_from(values: Mapping[str, Any]) -> Recipe:
             raise UsageError(f"{key} cannot be {value!r}; it is a number of {least} or more.")
     if recipe.batch % 2:
         raise UsageError(f"batch must be even, half in sync and half not; it is {recipe.batch}.")
-    if recipe.objective == "dense" and recipe.method != "bce":
-        raise UsageError("Dense supervision has no teacher yet: use avsync train --objective dense.")
     check_method(recipe)
+    _check_network(recipe)
     return recipe
+
+
+def _suited(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` on top of what the named architecture brings."""
+    name = values.get("student")
+    brought = SUITED.get(name, {}) if isinstance(name, str) else {}
+    merged = {**brought, **values}
+    if isinstance(values.get("dense"), dict) and "dense" in brought:
+        merged["dense"] = {**brought["dense"], **values["dense"]}
+    return merged
+
+
+def _check_network(recipe: Recipe) -> None:
+    """Raise UsageError where network, objective and method do not fit together."""
+    dims = recipe.student
+    encoders = isinstance(dims, Dims) and dims.layers > 0
+    if isinstance(dims, SyncNetDims) and dims.picture == "face":
+        raise UsageError("Training data holds mouths, not whole faces: train with picture: mouth.")
+    if recipe.objective != "pairs" and recipe.method != "bce":
+        raise UsageError(
+            f"--objective {recipe.objective} has no teacher: use avsync train --objective {recipe.objective}."
+        )
+    if METHODS[recipe.method].teacher and not encoders:
+        raise UsageError(f"--method {recipe.method} needs a student with cross-modal encoders to teach.")
+    if recipe.objective == "dense" and not isinstance(dims, Dims):
+        raise UsageError("Dense supervision is for networks of VocaLiST's family; choose another --arch.")
+    if recipe.objective == "match" and not isinstance(dims, SyncNetDims):
+        raise UsageError("--objective match is for --arch perfect-match or syncnet.")
 
 
 def _plain(key: str, value: Any) -> Any:
@@ -252,16 +300,16 @@ def _fail(where: str, known: dataclasses.Field, value: Any) -> None:
     raise UsageError(f"{known.name} of the {where} cannot be {value!r}; it is a {kind}.")
 
 
-def parse_dims(value: Any) -> Dims:
+def parse_dims(value: Any) -> AnyDims:
     """A name of ARCHITECTURES, or the dims themselves."""
-    if isinstance(value, Dims):
+    if isinstance(value, AnyDims):
         return value
     if isinstance(value, str):
         if value not in ARCHITECTURES:
             raise UsageError(f"There is no architecture {value!r}; choose one of {', '.join(ARCHITECTURES)}.")
         return ARCHITECTURES[value]
     try:
-        return Dims.from_dict(value)
+        return dims_from(value)
     except (TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"These dims make no network: {error}.") from error
 

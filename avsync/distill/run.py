@@ -18,6 +18,7 @@ from avsync.distill.dense import DenseObjective
 from avsync.distill.disk import disk_errors
 from avsync.distill.distributed import World, share_first, wait, world
 from avsync.distill.loop import BEST, Trainer, train
+from avsync.distill.match import MatchObjective, MatchTask
 from avsync.distill.monitor import Monitor, read_metrics
 from avsync.distill.objective import METHODS, PairObjective, check_teacher
 from avsync.distill.prepare import BROKEN, prepare
@@ -26,7 +27,10 @@ from avsync.distill.sources import Source, find_sources
 from avsync.distill.store import Store
 from avsync.distill.tasks import DenseTask, PairTask, Task, usable
 from avsync.errors import MediaError, ModelError, UsageError
-from avsync.model import VocaLiST, count_parameters
+from avsync.model import VocaLiST
+from avsync.network import count_parameters
+from avsync.networks import build_network
+from avsync.syncnet import SyncNet
 from avsync.weights import Loaded, file_sha256, load, pick_device, save
 
 
@@ -185,12 +189,16 @@ def _trainer(
 ) -> Trainer:
     """Networks and task of a run, on the device."""
     torch.manual_seed(recipe.seed)
-    student = VocaLiST(recipe.student)
+    student = build_network(recipe.student)
     task: Task
-    if recipe.objective == "dense":
+    if isinstance(student, VocaLiST) and recipe.objective == "dense":
         objective = DenseObjective(student, recipe).to(device)
         _initialise(objective, recipe)
         task = DenseTask(recipe, objective, *stores, device, at)
+    elif isinstance(student, SyncNet) and recipe.objective == "match":
+        objective = MatchObjective(student).to(device)
+        _initialise(objective, recipe)
+        task = MatchTask(recipe, objective, *stores, device, at)
     else:
         objective = PairObjective(student, recipe, teacher.model.dims if teacher else None).to(device)
         _initialise(objective, recipe)
@@ -208,7 +216,7 @@ def _trainer(
     return Trainer(recipe, task, folder, device, at, card)
 
 
-def _initialise(objective: PairObjective | DenseObjective, recipe: Recipe) -> None:
+def _initialise(objective: PairObjective | DenseObjective | MatchObjective, recipe: Recipe) -> None:
     """Start from another run (with its contrast head) or from a checkpoint of the same shape."""
     if recipe.init is None:
         return

@@ -47,7 +47,7 @@ class Task(Protocol):
 
 def usable(store: Store, recipe: Recipe) -> Store:
     """The training clips that the recipe's objective can use."""
-    if recipe.objective == "pairs":
+    if recipe.objective != "dense":
         return store.select(lambda clip: clip.windows >= 2)
     delays = read_delays(recipe.delays)
     least = recipe.dense.min_clip_windows
@@ -88,20 +88,22 @@ class PairTask:
         return self._plan(epoch).part(first, first + each)
 
     def load(self, epoch: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Mouths (n, 5, 3, 48, 96), mels (n, 1, 80, 16), labels (n,) of this process's share of a step."""
+        """Mouths (n, 5, 3, 48, 96), sounds, mels (n, 1, 80, 16) or MFCCs (n, 1, 13, 20), and labels (n,) of
+        this process's share of a step."""
         pairs = self._pairs(epoch, step)
         rng = np.random.default_rng([self.recipe.seed, epoch, step, self.at.rank])
-        raw = pair_bytes(self._train, pairs.clips, pairs.video, pairs.audio)
-        mouths, mels = pair_inputs(raw, rng, self.recipe.augment)
-        return mouths, mels, torch.from_numpy(pairs.labels).to(mouths.device)
+        sound = self.objective.student.sound
+        raw = pair_bytes(self._train, pairs.clips, pairs.video, pairs.audio, sound)
+        mouths, sounds = pair_inputs(raw, rng, self.recipe.augment, sound)
+        return mouths, sounds, torch.from_numpy(pairs.labels).to(mouths.device)
 
     def loss(self, module: nn.Module, inputs: tuple[Tensor, Tensor, Tensor]) -> Losses:
-        mouths, mels, labels = inputs
+        mouths, sounds, labels = inputs
         taught = None
         if self.teacher is not None:
             frames = as_frames(mouths, self.teacher.preprocessing)
-            taught = teach(self.teacher.model, frames, mels, self.recipe)
-        return module(as_frames(mouths, self.recipe.preprocessing), mels, labels, taught)
+            taught = teach(self.teacher.model, frames, sounds, self.recipe)
+        return module(as_frames(mouths, self.recipe.preprocessing), sounds, labels, taught)
 
     def clips(self, epoch: int, step: int) -> list[str]:
         return [self._clips[i].id for i in self._pairs(epoch, step).clips]

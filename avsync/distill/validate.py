@@ -15,7 +15,7 @@ from avsync.distill.distributed import World
 from avsync.distill.inputs import Reader, as_frames, pair_bytes, pair_inputs
 from avsync.distill.sampling import Pairs
 from avsync.distill.store import SAMPLES_PER_FRAME, Store
-from avsync.model import VocaLiST
+from avsync.network import Network
 from avsync.records import Clip, Waveform
 from avsync.scores import score_clip
 from avsync.settings import PROTOCOL_RADIUS, WINDOW_FRAMES
@@ -31,7 +31,7 @@ def f1_score(logits: npt.NDArray, labels: npt.NDArray) -> float:
 
 @torch.no_grad()
 def pair_scores(
-    model: VocaLiST, preprocessing: Preprocessing, source: Reader, pairs: Pairs, batch: int, at: World
+    model: Network, preprocessing: Preprocessing, source: Reader, pairs: Pairs, batch: int, at: World
 ) -> npt.NDArray[np.float32]:
     """Logits of fixed pairs, this process's share of them."""
     model.eval()
@@ -39,8 +39,9 @@ def pair_scores(
     mine = Pairs(*(column[at.rank :: at.size] for column in pairs))
     for first in range(0, len(mine.clips), batch):
         part = mine.part(first, first + batch)
-        mouths, mels = pair_inputs(pair_bytes(source, part.clips, part.video, part.audio))
-        logits.append(model(as_frames(mouths, preprocessing), mels).float().cpu().numpy())
+        raw = pair_bytes(source, part.clips, part.video, part.audio, model.sound)
+        mouths, sounds = pair_inputs(raw, sound=model.sound)
+        logits.append(model(as_frames(mouths, preprocessing), sounds).float().cpu().numpy())
     return np.concatenate(logits) if logits else np.zeros(0, np.float32)
 
 

@@ -1,0 +1,53 @@
+"""What every network must offer to be scored and trained: VocaLiST's family and those it is compared with."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+Sound = Literal["mel", "mfcc"]
+Picture = Literal["mouth", "face"]
+
+
+class Network(nn.Module):
+    """Two encoders, and a logit for every pair of what they give.
+
+    `dims` fixes the shape, and `dims.to_dict()` is what a checkpoint's card says of it. `sound` is what the
+    audio encoder takes: "mel" (n, 1, 80, 16) or "mfcc" (n, 1, 13, 20), both of 0.2 s. `picture` is "mouth"
+    (48 x 96) or "face" (224 x 224).
+    """
+
+    sound: ClassVar[Sound] = "mel"
+    dims: Any
+
+    @property
+    def picture(self) -> Picture:
+        """Which crops the network was trained on."""
+        return "mouth"
+
+    @property
+    def embeds(self) -> bool:
+        """Whether a pair costs no more than comparing two vectors."""
+        return False
+
+    def visual_tokens(self, frames: Tensor) -> Tensor:
+        """(n, 15, height, width), five frames of three channels stacked -> (n, ...)."""
+        raise NotImplementedError
+
+    def audio_tokens(self, sounds: Tensor) -> Tensor:
+        """(n, 1, bands, columns) -> (n, ...)."""
+        raise NotImplementedError
+
+    def pair_logits(self, visual: Tensor, audio: Tensor) -> Tensor:
+        """n visual and n audio encodings -> logits (n,)."""
+        raise NotImplementedError
+
+    def forward(self, frames: Tensor, sounds: Tensor) -> Tensor:
+        """The whole network on n pairs -> logits (n,)."""
+        return self.pair_logits(self.visual_tokens(frames), self.audio_tokens(sounds))
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
