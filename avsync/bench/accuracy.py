@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.bench.protocol import FRAMES_K, existing_hits, protocol_hits
+from avsync.bench.whole_faces import face_pictures
 from avsync.calibration import Calibration
 from avsync.distill.distributed import World
 from avsync.distill.inputs import reader
@@ -55,7 +56,8 @@ def judge(
     loaded: Loaded, store: Store, validation: Store, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
     """A model's row: size, accuracy by the protocol, whole clips, and F1 on `validation` (None where that
-    is empty), with the seconds that it took."""
+    is empty or the model looks at whole faces, which are not prepared), with the seconds that it took."""
+    has_f1 = len(validation) > 0 and loaded.model.picture == "mouth"
     begun = time.perf_counter()
     row = summarise(evaluate(loaded, store, progress))
     return {
@@ -63,7 +65,7 @@ def judge(
         "checkpoint": str(loaded.path),
         "parameters": count_parameters(loaded.model),
         **row,
-        "validation_f1": validation_f1(loaded, validation) if len(validation) else None,
+        "validation_f1": validation_f1(loaded, validation) if has_f1 else None,
         "seconds": round(time.perf_counter() - begun, 1),
     }
 
@@ -84,21 +86,23 @@ def evaluate(
 
 
 def _clip(loaded: Loaded, store: Store, index: int, windows: int, calibration: Calibration) -> ClipResult:
-    mouths = Clip(0, 0.0, store.mouths(index)[: windows + WINDOW_FRAMES])
+    whole = loaded.model.picture == "face"
+    pictures = face_pictures(store.clips[index]) if whole else store.mouths(index)
+    mouths = Clip(0, 0.0, pictures[: windows + WINDOW_FRAMES])
     sound = Waveform(store.wave(index).astype(np.float32) * np.float32(1 / 32768), 0.0)
     starts = np.arange(windows)
     logits = score_clip(loaded, mouths, starts, sound, PROTOCOL_RADIUS)
     shifts = np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)
     inside = (starts[:, None] + shifts >= 0) & (starts[:, None] + shifts < windows)
     logits_inside = np.where(inside, logits, np.nan)
-    whole = estimate(Scores(0, starts / FRAME_RATE, shifts, logits), calibration)
+    answer = estimate(Scores(0, starts / FRAME_RATE, shifts, logits), calibration)
     return ClipResult(
         id=store.clips[index].id,
         windows=windows,
         published=tuple(float(protocol_hits(logits_inside, k).mean()) for k in FRAMES_K),
         existing=tuple(float(existing_hits(logits_inside, k).mean()) for k in FRAMES_K),
-        offset_ms=whole.offset_ms,
-        probability=whole.probability,
+        offset_ms=answer.offset_ms,
+        probability=answer.probability,
         seconds=len(sound.samples) / SAMPLE_RATE,
     )
 

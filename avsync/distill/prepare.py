@@ -23,13 +23,15 @@ from avsync.distill.disk import FULL, disk_errors
 from avsync.distill.sources import Source, is_prepared
 from avsync.distill.store import MARGIN, SAMPLES_PER_FRAME, BrokenClip, ShardWriter, StoredClip, read_shards
 from avsync.errors import AvsyncError, MediaError, ModelError, unexpected
-from avsync.opencv import cv2
-from avsync.records import FaceTrack
+from avsync.opencv import Image, cv2
+from avsync.records import FaceTrack, Media
 from avsync.settings import DECODE_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.settings import FRAME_RATE as FPS
 
 Progress = Callable[[int, int, str], None]
 """progress(done, total, id of the clip just finished)."""
+
+CutFace = Callable[[Image, npt.NDArray[np.float32]], Image]
 
 CLIPS_PER_SHARD = 64
 MIN_FRAMES = 2 * WINDOW_FRAMES
@@ -177,20 +179,42 @@ def cut_video(path: Path) -> Cut:
     Raises:
         AvsyncError: the video cannot be read, or shows no face for long enough.
     """
+    found = _with_video(path)
+    track, first, stop = main_face(path, faces.find_tracks(found))
+    pictures = list(_pictures(found, track, first, stop, _region))
+    sound = audio.waveform(found)
+    begin_s = track.start_s + first / FPS - sound.start_s
+    wave = _aligned(sound.samples, round(begin_s * SAMPLE_RATE), len(pictures))
+    return Cut(np.stack(pictures), wave, float(found.video.fps if found.video else FPS))
+
+
+def main_face_pictures(path: Path, cut: CutFace) -> Iterator[Image]:
+    """The frames of a video that `cut_video` takes, each as `cut` makes it of (picture, face box).
+
+    Raises:
+        AvsyncError: the video cannot be read, or shows no face for long enough.
+    """
+    found = _with_video(path)
+    yield from _pictures(found, *main_face(path, faces.find_tracks(found)), cut)
+
+
+def _with_video(path: Path) -> Media:
     found = media.probe(path)
     if found.video is None:
         raise MediaError(f"{path} has no video.")
-    track, first, stop = main_face(path, faces.find_tracks(found))
+    return found
+
+
+def _pictures(found: Media, track: FaceTrack, first: int, stop: int, cut: CutFace) -> Iterator[Image]:
     start_s, end_s = track.start_s + first / FPS, track.start_s + stop / FPS
-    pictures = []
     for frame in media.frames(found, long_side=DECODE_LONG_SIDE, start_s=start_s, end_s=end_s):
         number = round((frame.time_s - track.start_s) * FPS)
         if first <= number < stop:
-            box = track.boxes[number]
-            pictures.append(crops.crop(frame.image, box, top=FACE_SIZE - MOUTH_HEIGHT, margin=MARGIN))
-    sound = audio.waveform(found)
-    wave = _aligned(sound.samples, round((start_s - sound.start_s) * SAMPLE_RATE), len(pictures))
-    return Cut(np.stack(pictures), wave, float(found.video.fps))
+            yield cut(frame.image, track.boxes[number])
+
+
+def _region(image: Image, box: npt.NDArray[np.float32]) -> Image:
+    return crops.crop(image, box, top=FACE_SIZE - MOUTH_HEIGHT, margin=MARGIN)
 
 
 def main_face(path: Path, tracks: Sequence[FaceTrack]) -> tuple[FaceTrack, int, int]:
@@ -232,17 +256,22 @@ def cut_prepared(folder: Path) -> Cut:
         MediaError: a picture or the sound cannot be read.
     """
     whole = np.array([0, 0, 1, 1], np.float32)
-    pictures = []
-    while (path := folder / f"{len(pictures)}.jpg").is_file():
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            raise MediaError(f"{path} is no readable picture.")
-        face = np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
-        pictures.append(crops.crop(face, whole, top=FACE_SIZE - MOUTH_HEIGHT, margin=MARGIN))
+    pictures = [_region(face, whole) for face in prepared_faces(folder)]
     if len(pictures) < MIN_FRAMES:
         raise MediaError(f"{folder} holds only {len(pictures)} pictures; {MIN_FRAMES} are the least.")
     wave = _aligned(audio.load_audio(folder / "audio.wav").samples, 0, len(pictures))
     return Cut(np.stack(pictures), wave, float(FPS))
+
+
+def prepared_faces(folder: Path) -> Iterator[Image]:
+    """The numbered pictures of a prepared clip, RGB. Raises MediaError when one cannot be read."""
+    number = 0
+    while (path := folder / f"{number}.jpg").is_file():
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+        if image is None:
+            raise MediaError(f"{path} is no readable picture.")
+        yield np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
+        number += 1
 
 
 def _list_broken(cache: Path, broken: Sequence[BrokenClip]) -> None:
