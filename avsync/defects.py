@@ -7,11 +7,18 @@ differs from that of the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from avsync.records import Fault, Offset, Segment, Severity, Verdict
+import numpy as np
+import numpy.typing as npt
+
+from avsync.calibration import Calibration
+from avsync.curve import average
+from avsync.records import Fault, Offset, Scores, Segment, Severity, Verdict
 from avsync.settings import MAX_DRIFT_MS_PER_MIN, MIN_PROBABILITY
 
+MISMATCH_SPEECH_S = 10.0
+"""Seconds of speech over a moving mouth before lips are said not to match it."""
 SEVERE = 2.0
 """A fault that exceeds its limit by this factor or more is severe."""
 HINTED_SHARE = 0.2
@@ -32,19 +39,19 @@ def judge(
     tolerance_ms: tuple[float, float],
     max_drift_ms_per_min: float = MAX_DRIFT_MS_PER_MIN,
     *,
-    mismatched: bool = False,
+    mismatch: bool = False,
     min_probability: float = MIN_PROBABILITY,
 ) -> Judgement:
     """What to say of an offset, and why.
 
-    tolerance_ms: largest error in tolerance, (audio early, audio late); mismatched: the lips were found not
-    to say this speech. A stretch that is out of tolerance makes the whole video so.
+    tolerance_ms: largest error in tolerance, (audio early, audio late); mismatch: what `mismatched`
+    says. A stretch that is out of tolerance makes the whole video so.
     """
     if offset.offset_ms is None or offset.uncertainty_ms is None:
         return Judgement("cannot-tell", offset.reasons)
-    if mismatched:
-        return Judgement("mismatch", ("the lips do not say this speech at any offset that was searched",))
     if offset.probability < min_probability:
+        if mismatch:
+            return Judgement("mismatch", ("the lips do not say this speech at any offset that was searched",))
         return Judgement("cannot-tell", offset.reasons or ("the evidence is too thin",))
     faults = local_faults(offset.segments, tolerance_ms)
     drifts = exceeds(offset.drift_ms_per_min, offset.drift_uncertainty_ms_per_min, max_drift_ms_per_min)
@@ -98,6 +105,30 @@ def severity(offset_ms: float, tolerance_ms: tuple[float, float]) -> Severity:
 
 def _seconds(segments: Sequence[Segment]) -> float:
     return sum(s.end_s - s.start_s for s in segments)
+
+
+def mismatched(
+    tracks: Sequence[Scores],
+    speaking: Sequence[npt.NDArray[np.bool_]],
+    calibration: Calibration,
+    every_s: float,
+) -> bool:
+    """Whether the lips of every face that moves its mouth to the speech fit it at no offset at all.
+
+    speaking: per track (n_windows,), where the mouth moves while speech is heard; what lies outside, as a
+    voice-over above a silent face, says nothing. every_s: seconds from one window to the next.
+    """
+    level = calibration.mismatch_level
+    tops = [
+        float(
+            np.nanmax(
+                average(replace(s, times_s=s.times_s[w], logits=s.logits[w]), calibration), initial=-np.inf
+            )
+        )
+        for s, w in zip(tracks, speaking, strict=True)
+        if w.sum() * every_s >= MISMATCH_SPEECH_S
+    ]
+    return level is not None and bool(tops) and max(tops) < level
 
 
 # --- Words -------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from avsync import audio, coverage, crops, defects, faces, fix, media, offset
-from avsync.ahead import ahead
+from avsync import audio, coverage, crops, defects, faces, fix, media, motion, offset, speech
+from avsync.ahead import ahead, beside
 from avsync.calibration import Calibration
 from avsync.errors import CannotTell, MediaError, ModelError
 from avsync.opencv import Image, encoded
 from avsync.options import check_options, number, plain
-from avsync.records import FaceTrack, Media, Report, Scores, TrackReport, Unjudged, Waveform
+from avsync.records import FaceTrack, Media, Report, Scores, Speech, TrackReport, Unjudged, Waveform
 from avsync.report import offset_words, summary, timecode
 from avsync.settings import (
     FRAME_MS,
@@ -27,6 +28,7 @@ from avsync.settings import (
     FRAME_S,
     SAMPLE_RATE,
     TOLERANCES_MS,
+    WINDOW_FRAMES,
     CheckOptions,
     FixOptions,
 )
@@ -160,6 +162,22 @@ def _judge(
         if audio.is_silent(sound.samples):
             raise CannotTell(f"The audio of {options.audio or found.path} is silent.")
         notes = (*_broken_off(found, sound, options), *audio.audio_condition(sound))
+    with beside(speech.listen(sound)) as listening:
+        return _compare(found, report, loaded, sound, listening, notes, options, tell, timings)
+
+
+def _compare(
+    found: Media,
+    report: Report,
+    loaded: Loaded,
+    sound: Waveform,
+    listening: Future[list[speech.Floats]],
+    notes: tuple[str, ...],
+    options: CheckOptions,
+    tell: Progress,
+    timings: dict[str, float],
+) -> Report:
+    """The stages that look at the picture, while another thread listens for speech."""
     tell("faces", 0, 1)
     with _timed(timings, "faces"):
         tracks = faces.find_tracks(
@@ -168,8 +186,8 @@ def _judge(
     if not tracks:
         raise CannotTell(f"No face that lasts was found in {found.path}.")
     stride = options.stride or auto_stride(tracks, loaded)
-    portraits: dict[int, bytes] = {}
-    scores = _score(loaded, found, tracks, sound, stride, options, tell, timings, portraits)
+    watch = Watch({}, {})
+    scores = _score(loaded, found, tracks, sound, stride, options, tell, timings, watch)
     if not scores:
         return replace(
             report,
@@ -180,7 +198,16 @@ def _judge(
     with _timed(timings, "offset"):
         report = replace(report, stride=stride)
         calibration = Calibration.from_dict(loaded.calibration)
-        return _report(report, tracks, scores, calibration, notes, portraits)
+        heard = speech.heard(listening.result(), sound.start_s)
+        return _report(report, tracks, scores, calibration, notes, watch, heard)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is seen of each track while its crops pass: a picture of the face (JPEG), how the mouth moves."""
+
+    portraits: dict[int, bytes]
+    motion: dict[int, motion.Pieces]
 
 
 def _broken_off(found: Media, sound: Waveform, options: CheckOptions) -> tuple[str, ...]:
@@ -219,7 +246,7 @@ def _score(
     options: CheckOptions,
     tell: Progress,
     timings: dict[str, float],
-    portraits: dict[int, bytes],
+    watch: Watch,
 ) -> list[Scores]:
     """Crops stream into the model while the next are cut; what it waits for them is booked to their stage."""
     from avsync.scores import score_clips
@@ -227,9 +254,10 @@ def _score(
     end_s = max(track.start_s + len(track.boxes) / FRAME_RATE for track in tracks)
 
     def keep(track: int, face: Image) -> None:
-        portraits[track] = encoded(face, ".jpg")
+        watch.portraits[track] = encoded(face, ".jpg")
 
-    clips = ahead(crops.mouth_clips(found, tracks, piece_frames=PIECE_FRAMES, on_face=keep), 1)
+    clips = crops.mouth_clips(found, tracks, piece_frames=PIECE_FRAMES, on_face=keep)
+    clips = ahead(motion.watched(clips, watch.motion), 1)
     started = time.perf_counter()
     scores = score_clips(
         loaded,
@@ -249,7 +277,8 @@ def _report(
     scores: list[Scores],
     calibration: Calibration,
     notes: tuple[str, ...],
-    portraits: Mapping[int, bytes],
+    watch: Watch,
+    heard: Speech,
 ) -> Report:
     pooled, own, speaking = offset.judge(scores, calibration)
     weights = offset.track_weights(own).tolist()
@@ -258,12 +287,22 @@ def _report(
         np.unique(np.concatenate([s.times_s for s in scores]))
     )
     judged_s *= stride * FRAME_S
-    judged = defects.judge(pooled, report.tolerance_ms, report.max_drift_ms_per_min)
+    speaking_windows = [
+        speech.spoken(heard, s.times_s, WINDOW_FRAMES * FRAME_S)
+        & motion.moves(watch.motion.get(s.track, ()), s.times_s)
+        for s in scores
+    ]
+    judged = defects.judge(
+        pooled,
+        report.tolerance_ms,
+        report.max_drift_ms_per_min,
+        mismatch=defects.mismatched(scores, speaking_windows, calibration, stride * FRAME_S),
+    )
     by_track = {
         s.track: TrackReport(s.track, 0, 0, len(s.times_s), o, i == speaking, weights[i])
         for i, (s, o) in enumerate(zip(scores, own, strict=True))
     }
-    duration_s = report.duration_s or 0.0
+    unjudged = coverage.unjudged(tracks, scores, weights, pooled.segments, report.duration_s or 0.0, stride)
     return replace(
         report,
         verdict=judged.verdict,
@@ -274,10 +313,12 @@ def _report(
         drift_uncertainty_ms_per_min=pooled.drift_uncertainty_ms_per_min,
         faults=judged.faults,
         reasons=(*judged.reasons, *notes),
-        tracks=tuple(_track(t, by_track.get(t.track), portraits.get(t.track)) for t in tracks),
+        tracks=tuple(_track(t, by_track.get(t.track), watch.portraits.get(t.track)) for t in tracks),
         segments=pooled.segments,
         judged_s=judged_s,
-        unjudged=coverage.unjudged(tracks, scores, weights, pooled.segments, duration_s, stride),
+        speech_s=speech.seconds(heard),
+        speech_judged_s=speech.seconds(heard, [(gap.start_s, gap.end_s) for gap in unjudged]),
+        unjudged=unjudged,
         score_map=coverage.score_map(scores, weights, calibration),
     )
 

@@ -95,6 +95,16 @@ class Waveform:
 
 
 @dataclass(frozen=True)
+class Speech:
+    """Probability of speech, float32 (n,) 0..1, in each `step_s` seconds from `start_s` on; NaN where nobody
+    listened."""
+
+    start_s: float
+    step_s: float
+    probability: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class FaceTrack:
     """One face through one shot, sampled at 25 frames a second.
 
@@ -251,7 +261,11 @@ class Report:
     segments: tuple[Segment, ...] = ()
     duration_s: float | None = None
     judged_s: float = 0.0
-    """Seconds of speech-bearing picture that windows were scored on."""
+    """Seconds of picture with a face that the answer speaks of."""
+    speech_s: float | None = None
+    """Seconds of speech in the sound, as far as the picture lasts."""
+    speech_judged_s: float | None = None
+    """Seconds of it that lie in stretches that were judged."""
     model: str = ""
     audio_track: int | None = None
     unjudged: tuple[Unjudged, ...] = ()

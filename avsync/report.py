@@ -20,6 +20,9 @@ T = TypeVar("T")
 SCHEMA = 1
 """Version of the JSON document; it grows when a field changes its meaning or goes away."""
 
+MIN_SPEECH_S = 0.5
+"""Less speech than this in a file is called none."""
+
 EXIT_CODES: dict[Verdict, int] = {
     "in-sync": EXIT_IN_SYNC,
     "out-of-sync": EXIT_OUT_OF_SYNC,
@@ -127,6 +130,16 @@ def limits_words(report: Report) -> str:
     return f"{name}, audio at most {early:.0f} ms early or {late:.0f} ms late; at most {drift}"
 
 
+def speech_words(report: Report) -> str | None:
+    """How much speech there is and what share of it was judged; None where nobody listened."""
+    if report.speech_s is None or report.speech_judged_s is None:
+        return None
+    if report.speech_s < MIN_SPEECH_S:
+        return "none is heard"
+    share = min(1.0, report.speech_judged_s / report.speech_s)
+    return f"{report.speech_s:.0f} s are heard, of which {percent(share)} were judged"
+
+
 def _joined(reasons: Sequence[str]) -> str:
     return "; ".join(reason.rstrip(".") for reason in reasons)
 
@@ -175,6 +188,8 @@ def to_dict(report: Report) -> dict[str, Any]:
         "unjudged": [_unjudged_dict(stretch) for stretch in report.unjudged],
         "duration_s": _number(report.duration_s, 3),
         "judged_s": _number(report.judged_s, 3),
+        "speech_s": _number(report.speech_s, 1),
+        "speech_judged_s": _number(report.speech_judged_s, 1),
         "model": report.model,
         "audio_track": report.audio_track,
         "stride": report.stride,

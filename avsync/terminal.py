@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 from rich.text import Text
 
-from avsync.records import Fault, Report, Segment, TrackReport, Verdict
+from avsync.records import Fault, Report, TrackReport, Unjudged, Verdict
 from avsync.report import (
     VERDICT_WORDS,
     certainty_words,
@@ -24,6 +24,7 @@ from avsync.report import (
     offset_words,
     percent,
     printable,
+    speech_words,
     summary,
     timecode,
 )
@@ -41,6 +42,8 @@ _MAX_ROWS = 12
 _MAX_FILES = 40
 """Files of a batch up to which the table lists all of them; beyond, only those that are not in sync."""
 _MAX_WORST = 10
+_MIN_GAP_S = 1.0
+"""Stretches that were not judged are listed from this length on."""
 _WIDE = 72
 """Columns of a terminal from which on the full tables fit."""
 SPEED_S = 900.0
@@ -69,6 +72,8 @@ def _single(report: Report, console: Console) -> Iterator[RenderableType]:
         yield Text(f"  measured: {_measured(report)}")
     if report.drift_ms_per_min is not None:
         yield Text(f"  drift: {_drift(report)}")
+    if spoken := speech_words(report):
+        yield Text(f"  speech: {spoken}")
     yield Text(f"  judged by: {limits_words(report)}")
     said = summary(report)
     yield from (Text(f"  note: {printable(reason)}") for reason in report.reasons if reason not in said)
@@ -76,8 +81,8 @@ def _single(report: Report, console: Console) -> Iterator[RenderableType]:
         yield _tracks(report.tracks, console)
     if report.faults:
         yield _faults(report.faults)
-    if gaps := [segment for segment in report.segments if segment.offset_ms is None]:
-        yield Text(f"not judged for lack of evidence: {_gaps(gaps)}")
+    if report.unjudged and report.tracks:
+        yield _gaps([gap for gap in report.unjudged if gap.end_s - gap.start_s >= _MIN_GAP_S])
 
 
 def _headline(report: Report) -> Text:
@@ -100,13 +105,13 @@ def _measured(report: Report) -> str:
     )
 
 
-def _gaps(gaps: Sequence[Segment]) -> str:
-    spans = []
+def _gaps(gaps: Sequence[Unjudged]) -> Table:
+    table = _table("time", "why", title="not judged:")
     for gap in gaps[:_MAX_ROWS]:
-        hint = "" if gap.hint_ms is None else f" (rather {offset_words(gap.hint_ms)})"
-        spans.append(_span(gap.start_s, gap.end_s) + hint)
-    more = f", and {len(gaps) - _MAX_ROWS} more: --json lists them all" if len(gaps) > _MAX_ROWS else ""
-    return ", ".join(spans) + more
+        table.add_row(_span(gap.start_s, gap.end_s), gap.why)
+    if len(gaps) > _MAX_ROWS:
+        table.caption = f"and {len(gaps) - _MAX_ROWS} more: --json lists them all"
+    return table
 
 
 def _table(*columns: str, title: str | None = None) -> Table:

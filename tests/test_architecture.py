@@ -16,6 +16,7 @@ LAYERS = (
     ("detectors", "shots", "faces"),
     ("crops", "audio"),
     ("network", "mfcc", "model", "syncnet", "avst", "networks", "weights"),
+    ("motion", "speech"),
     ("scores",),
     ("calibration", "curve", "segments", "offset", "defects"),
     ("report",),

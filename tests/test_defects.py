@@ -1,14 +1,18 @@
 """Constant offset, drift and local faults: what counts as which, and what the verdict is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from demo_factory import moved_demo
 from scores_factory import made
 
 import avsync
-from avsync.defects import excess, judge, severity
+from avsync.calibration import Calibration
+from avsync.curve import average
+from avsync.defects import excess, judge, mismatched, severity
 from avsync.offset import estimate
-from avsync.records import Fault, Offset, Segment
+from avsync.records import Fault, Offset, Scores, Segment
 
 EBU = (40.0, 60.0)
 
@@ -56,8 +60,49 @@ def test_too_little_certainty_cannot_tell():
 
 def test_no_window_cannot_tell():
     nothing = Offset(None, None, 0.0, 0.0, False, np.arange(3), np.zeros(3, np.float32), reasons=("no face",))
-    assert judge(nothing, EBU) == judge(nothing, EBU, mismatched=True)
+    assert judge(nothing, EBU) == judge(nothing, EBU, mismatch=True)
     assert judge(nothing, EBU).verdict == "cannot-tell"
+
+
+# --- Mismatch ---------------------------------------------------------------------------------
+
+LEVEL = Calibration(mismatch_level=0.2)
+
+
+def everywhere(scores: Scores, flag=True):
+    return np.full(len(scores.times_s), flag)
+
+
+def test_lips_that_fit_nowhere_do_not_match():
+    foreign, own = made(750, height=0), made(750, 3.0)
+    assert mismatched([foreign], [everywhere(foreign)], LEVEL, 0.04)
+    assert not mismatched([own], [everywhere(own)], LEVEL, 0.04)
+
+
+def test_the_whole_video_is_compared_with_the_level_not_its_best_piece():
+    foreign = made(1500, height=0, seed=3)
+    best = max(average(replace(foreign, times_s=foreign.times_s[w], logits=foreign.logits[w])).max()
+               for w in np.split(np.arange(1500), 20))  # fmt: skip
+    assert average(foreign).max() < 0.2 < best
+    assert mismatched([foreign], [everywhere(foreign)], LEVEL, 0.04)
+
+
+def test_a_mismatch_needs_a_level_and_ten_seconds_of_speech_over_a_moving_mouth():
+    foreign = made(750, height=0)
+    assert not mismatched([foreign], [everywhere(foreign)], Calibration(), 0.04)
+    assert not mismatched([foreign], [everywhere(foreign, False)], LEVEL, 0.04)
+    assert not mismatched([foreign], [np.arange(750) < 200], LEVEL, 0.04)
+    assert mismatched([foreign], [np.arange(750) < 300], LEVEL, 0.04)
+
+
+def test_a_listener_beside_the_speaker_is_no_mismatch():
+    foreign, own = made(750, height=0), made(750, 3.0)
+    assert not mismatched([foreign, own], [everywhere(foreign), everywhere(own)], LEVEL, 0.04)
+
+
+def test_a_mismatch_is_only_said_where_no_offset_is_sure():
+    assert judge(answer(0, probability=0.2), EBU, mismatch=True).verdict == "mismatch"
+    assert judge(answer(0, probability=0.9), EBU, mismatch=True).verdict == "in-sync"
 
 
 # --- Drift ------------------------------------------------------------------------------------

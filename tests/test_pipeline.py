@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import avsync
-from avsync import audio, crops, faces, media, pipeline
+from avsync import audio, crops, faces, media, motion, pipeline, speech
 from avsync.errors import CannotTell, MediaError, ModelError, UsageError
 from avsync.records import AudioStream, Clip, FaceTrack, Media, Offset, Scores, VideoStream, Waveform
 
@@ -27,6 +27,9 @@ class World:
     sound: Waveform
     tracks: tuple[FaceTrack, ...]
     offset_ms: float = 120.0
+    speech: np.ndarray = field(default_factory=lambda: np.ones(SECONDS * 31, np.float32))
+    motion: float = 5.0
+    calibration: dict[str, Any] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
     models_loaded: int = 0
 
@@ -61,7 +64,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         if name == "nope":
             raise ModelError('There is no model called "nope".')
         dims = SimpleNamespace(layers=0 if name == "embeddings" else 4)
-        return SimpleNamespace(name=name, calibration={}, model=SimpleNamespace(dims=dims))
+        return SimpleNamespace(name=name, calibration=world.calibration, model=SimpleNamespace(dims=dims))
 
     def clips(_media: Media, tracks: tuple[FaceTrack, ...], **_options: Any):
         for track in tracks:
@@ -88,6 +91,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(audio, "load_audio", lambda path: world.asked.update(audio=path) or world.sound)
     monkeypatch.setattr(faces, "find_tracks", find)
     monkeypatch.setattr(crops, "mouth_clips", clips)
+    monkeypatch.setattr(speech, "listen", lambda _sound: iter([world.speech]))
+    monkeypatch.setattr(motion, "mouth_motion", lambda mouths: np.full(len(mouths) // 2, world.motion))
     monkeypatch.setattr("avsync.weights.load", load)
     monkeypatch.setattr("avsync.scores.score_clips", score)
     pipeline.load_model.cache_clear()
@@ -189,6 +194,26 @@ def test_a_separate_audio_file_replaces_the_videos_own(world: World):
     world.media = a_media(sound=False)
     assert avsync.check("talk.mp4", audio="other.wav").verdict == "out-of-sync"
     assert world.asked["audio"] == Path("other.wav")
+
+
+def test_the_share_of_speech_that_was_judged_is_reported(world: World):
+    report = avsync.check("talk.mp4")
+    assert (report.speech_s, report.speech_judged_s) == pytest.approx((SECONDS, SECONDS), abs=0.5)
+    world.speech[: 310 * 2 // 3] = 0.0
+    world.tracks = (a_track(0, seconds=15.0),)
+    report = avsync.check("talk.mp4")
+    assert report.speech_s == pytest.approx(SECONDS - 6.6, abs=0.3)
+    assert report.speech_judged_s == pytest.approx(SECONDS - 6.6 - 5, abs=0.3)
+
+
+def test_moving_lips_that_fit_the_speech_nowhere_are_a_mismatch_and_a_voice_over_is_not(world: World):
+    world.tracks = (a_track(1),)
+    world.calibration = {"mismatch_level": 0.5}
+    assert avsync.check("dub.mp4").verdict == "mismatch"
+    world.motion = 0.2
+    assert avsync.check("voice-over.mp4").verdict == "cannot-tell"
+    world.motion, world.speech[:] = 5.0, 0.0
+    assert avsync.check("music.mp4").verdict == "cannot-tell"
 
 
 # --- cannot tell --------------------------------------------------------------------------

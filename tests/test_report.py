@@ -15,7 +15,7 @@ from rich.console import Console
 
 from avsync.errors import MediaError
 from avsync.plots import plot_names, save_plot
-from avsync.records import Fault, Offset, Report, Segment, TrackReport, Verdict
+from avsync.records import Fault, Offset, Report, Segment, TrackReport, Unjudged, Verdict
 from avsync.report import (
     EXIT_CODES,
     defects,
@@ -185,11 +185,20 @@ def test_local_faults_are_listed_with_their_severity():
     assert row == ["0:20.0-0:40.0", "200", "ms", "late", "90", "%", "severe"]
 
 
-def test_stretches_without_an_answer_are_listed():
-    gaps = (Segment(20, 30, None, None, 0.1), Segment(40, 60, None, None, 0.1, hint_ms=200.0))
-    printed = text(replace(a_report("in-sync", 0.0), segments=(Segment(0, 20, 0.0, 5.0, 0.9), *gaps)))
-    assert "evidence: 0:20.0-0:30.0, 0:40.0-1:00.0 (rather 200 ms early)\n" in printed
-    assert "not judged" not in text(replace(a_report(), segments=()))
+def test_stretches_without_an_answer_are_listed_with_the_reason():
+    gaps = (Unjudged(20, 30, "no face is seen"), Unjudged(40, 40.5, "no face is seen"))
+    lines = [line.rstrip() for line in text(replace(a_report("in-sync", 0.0), unjudged=gaps)).splitlines()]
+    assert "0:20.0-0:30.0   no face is seen" in lines
+    assert not any("0:40.0" in line for line in lines)
+
+
+def test_the_share_of_speech_that_was_judged_is_printed():
+    report = replace(a_report(), speech_s=20.0, speech_judged_s=15.0)
+    assert "  speech: 20 s are heard, of which 75 % were judged\n" in text(report)
+    assert "  speech: none is heard\n" in text(replace(report, speech_s=0.1, speech_judged_s=0.0))
+    assert "speech:" not in text(a_report())
+    assert to_dict(report)["speech_s"] == 20.0
+    assert from_dict(to_dict(report)).speech_judged_s == 15.0
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])

@@ -1,0 +1,56 @@
+"""Speech is told from silence, noise and music, and its seconds are counted."""
+
+import numpy as np
+import pytest
+
+from avsync import demo, speech
+from avsync.records import Speech, Waveform
+
+RATE = 16_000
+
+
+def listened(samples, start_s=0.0) -> Speech:
+    sound = Waveform(np.asarray(samples, np.float32), start_s)
+    return speech.heard(speech.listen(sound), start_s)
+
+
+@pytest.fixture(scope="module")
+def voice() -> np.ndarray:
+    return demo.render(seed=0, duration_s=6.0)[1]
+
+
+def test_a_voice_is_heard_and_silence_is_not(voice):
+    quiet = np.zeros(3 * RATE, np.float32)
+    found = listened(np.concatenate([quiet, voice, quiet]))
+    assert speech.seconds(found, [(3, 9)]) < 0.5
+    assert 3.5 < speech.seconds(found) < 6.5
+
+
+def test_noise_and_a_chord_are_no_speech():
+    times = np.arange(4 * RATE) / RATE
+    chord = sum(0.1 * np.sin(2 * np.pi * hz * times) for hz in (220, 277.2, 329.6))
+    noise = np.random.default_rng(0).normal(0, 0.1, 4 * RATE)
+    assert speech.seconds(listened(chord)) < 0.5
+    assert speech.seconds(listened(noise)) < 0.5
+
+
+def test_a_sound_shorter_than_a_chunk_has_no_speech():
+    assert speech.seconds(listened(np.zeros(100))) == 0.0
+    assert not speech.spoken(listened(np.zeros(100)), np.array([0.0]), 0.2).any()
+
+
+def test_speech_is_counted_outside_of_gaps_on_the_common_clock():
+    found = Speech(10.0, 0.5, np.array([1, 1, 0, 1], np.float32))
+    assert speech.seconds(found) == 1.5
+    assert speech.seconds(found, [(0.0, 10.5)]) == 1.0
+    assert speech.spoken(found, np.array([9.0, 10.0, 11.0, 11.5]), 0.5).tolist() == [False, True, False, True]
+
+
+def test_of_a_long_sound_only_pieces_are_listened_to_and_stand_for_the_rest(monkeypatch):
+    monkeypatch.setattr(speech, "LISTENED_S", 20.0)
+    found = listened(np.zeros(45 * RATE))
+    known = np.isfinite(found.probability)
+    assert known[: speech.PIECE].all()
+    assert not known[speech.PIECE : 2 * speech.PIECE].any()
+    half = Speech(0.0, 1.0, np.array([1, np.nan, 1, np.nan], np.float32))
+    assert speech.seconds(half) == 4.0
