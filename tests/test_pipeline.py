@@ -63,8 +63,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         world.models_loaded += 1
         if name == "nope":
             raise ModelError('There is no model called "nope".')
-        dims = SimpleNamespace(layers=0 if name == "embeddings" else 4)
-        return SimpleNamespace(name=name, calibration=world.calibration, model=SimpleNamespace(dims=dims))
+        model = SimpleNamespace(picture="mouth", embeds=name == "embeddings")
+        return SimpleNamespace(name=name, calibration=world.calibration, model=model)
 
     def clips(_media: Media, tracks: tuple[FaceTrack, ...], **_options: Any):
         for track in tracks:
