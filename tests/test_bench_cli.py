@@ -70,3 +70,16 @@ def test_every_published_row_names_its_source() -> None:
     assert all(row.source and len(row.accuracy) == len(FRAMES_K) for row in published.ROWS)
     sizes = {row.name: row.parameters_m for row in published.ROWS}
     assert sizes["VocaLiST"] == 80.1
+
+
+def test_without_options_made_clips_are_checked_and_the_model_is_timed(
+    ground: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avsync.bench.real.DEMO_CLIPS", 1)
+    monkeypatch.setattr("avsync.bench.real.DEMO_CLIP_S", 2.0)
+    tiny = ground / "tiny.safetensors"
+    found = json.loads(bench("--models", f"tiny={tiny}", "--video", 0, "--windows", 2, "--runs", 1, "--json"))
+    assert len(found["demo"]["cases"]) == 1
+    assert [row["name"] for row in found["speed"]] == ["tiny"]
+    assert {"gflop_ours", "windows_per_s", "real_time_factor", "peak_mb"} <= set(found["speed"][0])
+    assert "accuracy" not in found and "real" not in found and "end_to_end" not in found

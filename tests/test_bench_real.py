@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from avsync import media
-from avsync.bench.real import FRAME_RATES, Case, find_clips, outcome, plan_cases, summarise, write_case
+from avsync.bench.real import (
+    FRAME_RATES,
+    Case,
+    find_clips,
+    outcome,
+    plan_cases,
+    run_demo_set,
+    summarise,
+    write_case,
+)
 from avsync.demo import write_demo
 from avsync.errors import MediaError, UsageError
 from avsync.records import Report
@@ -55,3 +64,9 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_text("no video")
     with pytest.raises(MediaError, match=r"bad\.mp4"):
         write_case(Case(tmp_path / "bad.mp4", 0.0, None), tmp_path / "copy.mp4")
+
+
+def test_the_bundled_model_finds_the_errors_of_made_clips() -> None:
+    told = list(run_demo_set("avsync-1", count=2, seconds=5.0))
+    assert [o.case.shift_ms < 0 for o in told] == [True, False]
+    assert all(o.answered and o.error_ms is not None and abs(o.error_ms) < 40 for o in told)

@@ -45,7 +45,7 @@ Cache = Annotated[
 Workers = Annotated[
     int, typer.Option(min=0, metavar="N", help="Processes that prepare clips; 0: one a core.")
 ]
-Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda (with --data).")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda (with --data, --speed).")]
 Real = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Shift, re-encode and check the in-sync videos of this folder."),
@@ -53,12 +53,16 @@ Real = Annotated[
 Shifts = Annotated[int, typer.Option(min=1, metavar="N", help="Shifted copies of each video (with --real).")]
 Speed = Annotated[bool, typer.Option("--speed", help="Time the models, the plain way and ours side by side.")]
 Video = Annotated[
-    float,
-    typer.Option(min=0, metavar="S", help="Seconds of made 720p video to check end to end; 0: none."),
+    float | None,
+    typer.Option(min=0, metavar="S", help="Seconds of made 720p video to check end to end (60); 0: none."),
 ]
 Windows = Annotated[int, typer.Option(min=2, metavar="N", help="Neighbouring windows that are timed.")]
 Runs = Annotated[int, typer.Option(min=1, metavar="N", help="Timed runs of each way; the median counts.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as one JSON document.")]
+
+
+VIDEO_S, BARE_VIDEO_S = 60.0, 30.0
+"""Length of the made video; without options the whole bench is to end within three minutes."""
 
 
 @guarded
@@ -73,12 +77,14 @@ def bench(
     device: Device = "auto",
     real: Real = None,
     shifts: Shifts = 4,
-    video: Video = 60.0,
+    video: Video = None,
     windows: Windows = 25,
     runs: Runs = 3,
     as_json: AsJson = False,
 ) -> int:
     """Measure how fast and how right avsync is on this machine and on your videos.
+
+    Without options: the bundled model on a few made clips, and its speed.
 
     [bold]Examples[/bold]
 
@@ -99,8 +105,12 @@ def bench(
         result["accuracy"] = _accuracy(data, split, limit, chosen, show=not as_json, **where)
     if real is not None:
         result["real"] = _real(real, chosen[0].checkpoint, shifts, show=not as_json)
-    if speed or (real is None and data is None):
-        result |= _speed(chosen, video, windows, runs, show=not as_json)
+    bare = not speed and real is None and data is None
+    if bare:
+        result["demo"] = _demo(chosen[0], show=not as_json)
+    if speed or bare:
+        length = (BARE_VIDEO_S if bare else VIDEO_S) if video is None else video
+        result |= _speed(chosen, device, length, windows, runs, show=not as_json)
     if as_json:
         emit(json.dumps(result, indent=2) + "\n")
     return 0
@@ -152,30 +162,60 @@ def _accuracy(
     }
 
 
-def _speed(models: Sequence[Named], video: float, windows: int, runs: int, *, show: bool) -> dict[str, Any]:
+def _speed(
+    models: Sequence[Named], device: str, video: float, windows: int, runs: int, *, show: bool
+) -> dict[str, Any]:
     from avsync.bench import speed as timing
     from avsync.bench import tables
+    from avsync.bench.end_to_end import end_to_end
     from avsync.terminal import progress_bars
 
     measured = []
     with progress_bars() as bar:
         for number, model in enumerate(models):
             bar("speed", f"timing {model.name}", number, len(models))
-            measured.append(timing.model_speed(model, windows=windows, runs=runs))
+            measured += timing.model_speeds([model], device=device, windows=windows, runs=runs)
     result: dict[str, Any] = {
-        "machine": timing.machine(),
+        "machine": timing.machine(device),
         "speed": [timing.as_dict(m) for m in measured],
     }
     if show:
-        machine = "{processor}, {threads} threads, torch {torch}".format(**result["machine"])
-        tables.show(tables.speed_table(measured), machine)
+        tables.show(tables.speed_table(measured), _machine_words(result["machine"]))
     if video:
         with progress_bars() as bar:
             bar("video", f"checking {video:.0f} s of made video", 0, None)
-            result["end_to_end"] = timing.end_to_end(models[0].checkpoint, video)
+            result["end_to_end"] = end_to_end(models[0].checkpoint, video)
         if show:
             tables.show(tables.end_to_end_table(result["end_to_end"], models[0].name))
     return result
+
+
+def _machine_words(machine: dict[str, Any]) -> str:
+    gpu = f"{machine['gpu']}; " if machine["gpu"] else ""
+    return (
+        f"{gpu}{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}, float32. RTF: "
+        "seconds of work for a second of one face, every frame's window scored; peak: of the whole process, "
+        "or of the GPU's memory."
+    )
+
+
+def _demo(model: Named, *, show: bool) -> dict[str, Any]:
+    from avsync.bench import real, tables
+    from avsync.terminal import progress_bars
+
+    outcomes = []
+    with progress_bars() as bar:
+        checked = real.run_demo_set(model.checkpoint, real.DEMO_CLIPS, real.DEMO_CLIP_S)
+        for number, found in enumerate(checked, 1):
+            bar("demo", "checking made clips", number, real.DEMO_CLIPS)
+            outcomes.append(found)
+    if show:
+        tables.show(tables.demo_table(outcomes, model.name))
+    return {
+        "model": model.name,
+        "all": real.summarise(outcomes),
+        "cases": [real.as_dict(o) for o in outcomes],
+    }
 
 
 def _real(folder: Path, model: str, shifts: int, *, show: bool) -> dict[str, Any]:

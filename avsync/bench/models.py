@@ -47,10 +47,11 @@ def load(model: Named, device: str = "cpu") -> Loaded:
     return replace(weights.load(model.checkpoint, device), name=model.name)
 
 
-def load_for_timing(model: Named) -> Loaded:
+def load_for_timing(model: Named, device: str = "cpu") -> Loaded:
     """As `load`; names of UNTRAINED that are no checkpoint give those networks with random weights."""
+    target = weights.pick_device(device)
     if model.checkpoint not in UNTRAINED or model.checkpoint in weights.available():
-        return load(model)
+        return load(model, device)
     torch.manual_seed(0)
-    network = build_network(ARCHITECTURES[model.checkpoint]).eval()
-    return Loaded(model.name, Path(), network, Preprocessing(), {}, torch.device("cpu"))
+    network = build_network(ARCHITECTURES[model.checkpoint]).eval().to(target)
+    return Loaded(model.name, Path(), network, Preprocessing(), {}, target)

@@ -6,7 +6,7 @@ import random
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from avsync import media, pipeline
 from avsync.batch import MEDIA_SUFFIXES
+from avsync.demo import write_demo
 from avsync.errors import AvsyncError, MediaError, UsageError
 from avsync.records import Report
 
@@ -27,6 +28,8 @@ FRAME_RATES: tuple[Fraction | None, ...] = (
 )
 """Frame rates that the copies are stored at, in turn; None keeps the clip's own."""
 MAX_SHIFT_MS = 400.0
+DEMO_CLIPS = 4
+DEMO_CLIP_S = 6.0
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,16 @@ def run(
             yield outcome(case, _checked(target, model))
             if progress:
                 progress(number, len(cases))
+
+
+def run_demo_set(model: str, count: int, seconds: float) -> Iterator[Outcome]:
+    """Checks `count` made talking faces, each with a known error; nothing is needed but the package."""
+    with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
+        for seed, case in enumerate(plan_cases([Path("demo.mp4")], count)):
+            video = write_demo(
+                Path(folder) / f"{seed}.mp4", offset_ms=case.shift_ms, seed=seed, duration_s=seconds
+            )
+            yield outcome(replace(case, clip=Path(f"demo-{seed}"), fps=None), _checked(video, model))
 
 
 def _checked(path: Path, model: str) -> Report:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import platform
+import resource
 import statistics
-import subprocess
-import tempfile
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from avsync import media, pipeline
 from avsync.bench.models import Named, load_for_timing
-from avsync.demo import write_demo
-from avsync.errors import MediaError
 from avsync.mfcc import COEFFICIENTS, WINDOW_COLUMNS
 from avsync.network import Network, count_parameters
 from avsync.records import Clip, Waveform
 from avsync.scores import audio_windows, score_clip, to_input
 from avsync.settings import (
     FACE_SIZE,
+    FRAME_RATE,
     MEL_BANDS,
     MOUTH_HEIGHT,
     PROTOCOL_RADIUS,
@@ -40,32 +40,63 @@ PICTURES = {"mouth": (MOUTH_HEIGHT, FACE_SIZE), "face": (FACE_PIXELS, FACE_PIXEL
 SOUNDS = {"mel": (1, 1, MEL_BANDS, WINDOW_MELS), "mfcc": (1, 1, COEFFICIENTS, WINDOW_COLUMNS)}
 """Shapes of one window's inputs."""
 PAIRS = 2 * PROTOCOL_RADIUS + 1
-DEMO_PERIOD_S = 20.0
-"""The long video for the end-to-end timing repeats a made clip of this length."""
+
+
+class Spread(NamedTuple):
+    """Of several runs: median, least and most."""
+
+    median: float
+    least: float
+    most: float
 
 
 @dataclass(frozen=True)
 class ModelSpeed:
-    """One model on this machine. `plain_s` and `ours_s` are seconds per window with 31 offsets, medians
-    with (least, most); `speedup` their ratio; `largest_difference` of the scores; `gflop_plain` the
-    arithmetic of 31 whole passes, in 10^9 multiply-adds times two."""
+    """One model on this machine, on windows with 31 offsets.
+
+    `plain_s` and `ours_s`: seconds a window; `speedup` their ratio; `largest_difference` of the scores of
+    both ways. `windows_per_s` our way; `real_time_factor`: seconds of our work for a second of one face when
+    every frame's window is scored. `gflop_plain` and `gflop_ours`: 10^9 operations a window, a
+    multiply-add being two. `megabytes`: of the checkpoint, None without one. `peak_mb`: the most memory that
+    scoring our way took, of the whole process with PyTorch on a CPU, of the card's memory on a GPU.
+    """
 
     name: str
+    device: str
     parameters: int
     megabytes: float | None
     gflop_plain: float
-    plain_s: tuple[float, float, float]
-    ours_s: tuple[float, float, float]
+    gflop_ours: float
+    plain_s: Spread
+    ours_s: Spread
+    windows_per_s: Spread
+    real_time_factor: float
     speedup: float
     largest_difference: float
+    peak_mb: float
     windows: int
     runs: int
 
 
-def model_speed(named: Named, *, windows: int = 25, plain_windows: int = 2, runs: int = 3) -> ModelSpeed:
+def model_speeds(
+    models: Sequence[Named], *, device: str = "cpu", windows: int = 25, runs: int = 3
+) -> list[ModelSpeed]:
+    """Each model timed in a process of its own, one after the other, so that none finds the memory or the
+    caches of another."""
+    found = []
+    for model in models:
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            timed = pool.submit(model_speed, model, device=device, windows=windows, runs=runs)
+            found.append(timed.result())
+    return found
+
+
+def model_speed(
+    named: Named, *, device: str = "cpu", windows: int = 25, plain_windows: int = 2, runs: int = 3
+) -> ModelSpeed:
     """Times both ways in turn, after one warm-up of each. `windows` neighbouring windows go through ours, the
     first `plain_windows` of them through the plain way, which is too slow for more."""
-    loaded = load_for_timing(named)
+    loaded = load_for_timing(named, device)
     clip, sound = _material(windows, PICTURES[loaded.model.picture])
     starts = np.arange(windows)
 
@@ -75,21 +106,28 @@ def model_speed(named: Named, *, windows: int = 25, plain_windows: int = 2, runs
     def plain() -> np.ndarray:
         return plain_scores(loaded, clip, sound, plain_windows)
 
-    difference = float(np.nanmax(np.abs(ours()[:plain_windows] - plain())))
+    scores = ours()
+    peak_mb = _peak_mb(loaded.device)
+    difference = float(np.nanmax(np.abs(scores[:plain_windows] - plain())))
     plain_times, our_times = [], []
     for _ in range(runs):
-        plain_times.append(_seconds(plain) / plain_windows)
-        our_times.append(_seconds(ours) / windows)
+        plain_times.append(_seconds(plain, loaded.device) / plain_windows)
+        our_times.append(_seconds(ours, loaded.device) / windows)
     known = loaded.path.is_file()
     return ModelSpeed(
         name=named.name,
+        device=str(loaded.device),
         parameters=count_parameters(loaded.model),
         megabytes=round(loaded.path.stat().st_size / 1e6, 1) if known else None,
-        gflop_plain=round(PAIRS * pair_gflop(loaded.model), 1),
+        gflop_plain=round(PAIRS * pair_gflop(loaded.model), 2),
+        gflop_ours=round(_gflop(ours) / windows, 2),
         plain_s=_spread(plain_times),
         ours_s=_spread(our_times),
+        windows_per_s=_spread([1 / t for t in our_times]),
+        real_time_factor=round(FRAME_RATE * statistics.median(our_times), 4),
         speedup=statistics.median(p / o for p, o in zip(plain_times, our_times, strict=True)),
         largest_difference=difference,
+        peak_mb=round(peak_mb, 1),
         windows=windows,
         runs=runs,
     )
@@ -99,7 +137,7 @@ def _material(windows: int, size: tuple[int, int]) -> tuple[Clip, Waveform]:
     """Random pictures and sound of `windows` windows, with sound for every candidate offset."""
     rng = np.random.default_rng(0)
     mouths = rng.integers(0, 256, (windows + WINDOW_FRAMES - 1, *size, 3), np.uint8)
-    seconds = len(mouths) / 25 + 2
+    seconds = len(mouths) / FRAME_RATE + 2
     samples = (0.1 * rng.standard_normal(int(seconds * SAMPLE_RATE))).astype(np.float32)
     return Clip(0, 0.0, mouths), Waveform(samples, -1.0)
 
@@ -108,79 +146,66 @@ def _material(windows: int, size: tuple[int, int]) -> tuple[Clip, Waveform]:
 def plain_scores(loaded: Loaded, clip: Clip, sound: Waveform, windows: int) -> np.ndarray:
     """The whole network on every pair of the first `windows` windows, (windows, 31)."""
     sounds, _ = audio_windows(clip, sound, PROTOCOL_RADIUS, loaded.model.sound)
-    pixels = to_input(clip.mouths, loaded.preprocessing, loaded.device)
+    pixels = to_input(clip.mouths[: windows + WINDOW_FRAMES - 1], loaded.preprocessing, loaded.device)
     rows = []
     for t in range(windows):
         frames = pixels[t : t + WINDOW_FRAMES].flatten(0, 1).expand(PAIRS, -1, -1, -1)
-        heard = torch.from_numpy(np.ascontiguousarray(sounds[t : t + PAIRS]))[:, None]
-        rows.append(loaded.model(frames, heard).numpy())
+        heard = torch.from_numpy(np.ascontiguousarray(sounds[t : t + PAIRS]))[:, None].to(loaded.device)
+        rows.append(loaded.model(frames, heard).cpu().numpy())
     return np.stack(rows)
 
 
 def pair_gflop(model: Network) -> float:
     """Arithmetic of one whole pass on one pair, in 10^9 operations."""
-    inputs = [torch.zeros(1, 3 * WINDOW_FRAMES, *PICTURES[model.picture]), torch.zeros(SOUNDS[model.sound])]
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model(*inputs)
+    device = next(model.parameters()).device
+    frames = torch.zeros(1, 3 * WINDOW_FRAMES, *PICTURES[model.picture], device=device)
+    sounds = torch.zeros(SOUNDS[model.sound], device=device)
+    with torch.inference_mode():
+        return _gflop(lambda: model(frames, sounds))
+
+
+def _gflop(work: Callable[[], object]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        work()
     return counter.get_total_flops() / 1e9
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    """How long `work` takes; on a GPU between two events of its own clock."""
+    if device.type == "cuda":
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        work()
+        end.record()
+        torch.cuda.synchronize(device)
+        return begin.elapsed_time(end) / 1000
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def _spread(times: list[float]) -> tuple[float, float, float]:
-    return statistics.median(times), min(times), max(times)
+def _spread(times: list[float]) -> Spread:
+    return Spread(statistics.median(times), min(times), max(times))
 
 
-def write_long_video(target: Path, seconds: float, height: int = 720) -> None:
-    """A talking head of the given length, 16:9: the made demo face beside black, repeated."""
-    with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
-        short = write_demo(Path(folder) / "short.mp4", duration_s=min(seconds, DEMO_PERIOD_S))
-        width = height * 16 // 9
-        command = [
-            *[
-                media.ffmpeg_path(),
-                "-nostdin",
-                "-v",
-                "error",
-                "-y",
-                "-stream_loop",
-                "-1",
-                "-i",
-                f"file:{short}",
-            ],
-            *["-t", f"{seconds}", "-vf", f"scale=-2:{height},pad={width}:{height}:-1:-1", "-c:v", "libx264"],
-            *["-preset", "veryfast", "-crf", "20", "-c:a", "aac", f"file:{target.resolve()}"],
-        ]
-        done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        raise MediaError(f"{target} could not be made: {done.stderr.decode(errors='replace').strip()}")
+def _peak_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Linux lets a new process inherit what getrusage says of the one that started it.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def end_to_end(model: str, seconds: float) -> dict[str, Any]:
-    """`check` of a made talking head of that length in 720p, model loading included: seconds by stage."""
-    with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
-        video = Path(folder) / "long.mp4"
-        write_long_video(video, seconds)
-        pipeline.load_model.cache_clear()
-        report = pipeline.check(video, model=model)
-    total = report.timings_s["total"]
-    return {
-        "video_s": seconds,
-        "verdict": report.verdict,
-        "offset_ms": report.offset_ms,
-        "timings_s": {k: round(v, 2) for k, v in report.timings_s.items()},
-        "seconds_per_second_of_video": round(total / seconds, 3),
-    }
-
-
-def machine() -> dict[str, Any]:
+def machine(device: str = "cpu") -> dict[str, Any]:
     """What the figures were made on."""
+    on_gpu = device != "cpu" and torch.cuda.is_available()
     return {
         "processor": _processor(),
+        "gpu": torch.cuda.get_device_name() if on_gpu else None,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -63,27 +63,45 @@ def _interval(values: Sequence[float] | None) -> str:
 def speed_table(measured: Sequence[ModelSpeed]) -> Table:
     """Seconds per window, the plain way and ours."""
     made = table(
-        "Seconds per window of 31 offsets, median (least-most)",
-        *["model", "parameters", "MB", "GFLOP, plain", "plain", "ours", "faster", "largest difference"],
+        "One window with its 31 offsets: the plain way and ours, median (least-most)",
+        *["model", "parameters", "MB", "GFLOP plain", "ours", "s plain", "ours", "faster", "windows/s"],
+        *["RTF", "peak MB", "largest difference"],
     )
     for m in measured:
         size = "-" if m.megabytes is None else f"{m.megabytes:.1f}"
         made.add_row(
-            *[m.name, f"{m.parameters:,}", size, f"{m.gflop_plain:.0f}", _times(m.plain_s), _times(m.ours_s)],
-            *[f"{m.speedup:.1f} x", f"{m.largest_difference:.1e}"],
+            *[m.name, f"{m.parameters:,}", size, f"{m.gflop_plain:.4g}", f"{m.gflop_ours:.3g}"],
+            *[_spread(m.plain_s), _spread(m.ours_s), f"{m.speedup:.1f} x", _spread(m.windows_per_s)],
+            *[f"{m.real_time_factor:.3g}", f"{m.peak_mb:.0f}", f"{m.largest_difference:.1e}"],
         )
     return made
 
 
-def _times(times: tuple[float, float, float]) -> str:
-    return "{:.3f} ({:.3f}-{:.3f})".format(*times)
+def _spread(values: Sequence[float]) -> str:
+    return "{:.3g}\n({:.3g}-{:.3g})".format(*values)
 
 
 def end_to_end_table(result: dict[str, Any], model: str) -> Table:
     """Seconds by stage of one long video."""
-    made = table(f"avsync check of {result['video_s']:.0f} s of 720p with {model}", "stage", "seconds")
+    made = table(
+        f"avsync check of {result['video_s']:.0f} s of 720p with {model}",
+        "stage",
+        "seconds",
+        "a second of video",
+    )
     for stage, seconds in result["timings_s"].items():
-        made.add_row(stage, f"{seconds:.2f}")
+        made.add_row(stage, f"{seconds:.2f}", f"{result['by_stage_per_second_of_video'][stage]:.3f}")
+    return made
+
+
+def demo_table(outcomes: Sequence[Outcome], model: str) -> Table:
+    """What was said of each made clip."""
+    title = f"Made clips with known errors, checked with {model}"
+    made = table(title, "clip", "error, ms (early is +)", "measured", "verdict", "probability")
+    for o in outcomes:
+        measured = "-" if o.offset_ms is None else f"{o.offset_ms:+.0f}"
+        shift = f"{o.case.shift_ms:+.0f}"
+        made.add_row(o.case.clip.name, shift, measured, o.verdict, f"{100 * o.probability:.0f} %")
     return made
 
 
