@@ -14,8 +14,8 @@ from avsync.errors import UsageError
 from avsync.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from avsync.bench.copies import Case
     from avsync.bench.models import Named
-    from avsync.bench.real import Outcome
 
 Models = Annotated[
     str,
@@ -51,6 +51,20 @@ Real = Annotated[
     typer.Option(metavar="FOLDER", help="Shift, re-encode and check the in-sync videos of this folder."),
 ]
 Shifts = Annotated[int, typer.Option(min=1, metavar="N", help="Shifted copies of each video (with --real).")]
+Encode = Annotated[
+    str,
+    typer.Option(metavar="LIST", help="h264, h264-low, hevc, mpeg4, vp9: each for all copies (with --real)."),
+]
+Noise = Annotated[
+    str, typer.Option(metavar="LIST", help="Copies with noise so many dB under the speech (with --real).")
+]
+Music = Annotated[
+    str, typer.Option(metavar="LIST", help="Copies with music so many dB under the speech (with --real).")
+]
+Fps = Annotated[
+    str,
+    typer.Option(metavar="LIST", help="Frame rates of the copies, in turn; own: the clip's (with --real)."),
+]
 Speed = Annotated[bool, typer.Option("--speed", help="Time the models, the plain way and ours side by side.")]
 Video = Annotated[
     float | None,
@@ -77,6 +91,10 @@ def bench(
     device: Device = "auto",
     real: Real = None,
     shifts: Shifts = 4,
+    encode: Encode = "h264",
+    noise: Noise = "",
+    music: Music = "",
+    fps: Fps = "25,24,30000/1001,60,own",
     video: Video = None,
     windows: Windows = 25,
     runs: Runs = 3,
@@ -94,7 +112,7 @@ def bench(
 
     avsync bench --speed --models avsync-1,student,teacher
 
-    avsync bench --real clips/ --shifts 25 --json
+    avsync bench --real clips/ --shifts 5 --encode h264,vp9 --noise 10,0 --music 5
     """
     from avsync.bench.models import parse_models
 
@@ -104,7 +122,13 @@ def bench(
         where = {"cache": cache, "workers": workers, "device": device}
         result["accuracy"] = _accuracy(data, split, limit, chosen, show=not as_json, **where)
     if real is not None:
-        result["real"] = _real(real, chosen[0].checkpoint, shifts, show=not as_json)
+        from avsync.bench.copies import find_clips, parse_conditions, parse_rates, plan_cases
+
+        if not real.is_dir():
+            raise UsageError(f"{real} is not a folder; give a folder of videos that are in sync.")
+        conditions, rates = parse_conditions(encode, noise, music), parse_rates(fps)
+        cases = plan_cases(find_clips(real), shifts, conditions, rates)
+        result["real"] = _real(cases, chosen[0], show=not as_json)
     bare = not speed and real is None and data is None
     if bare:
         result["demo"] = _demo(chosen[0], show=not as_json)
@@ -218,33 +242,31 @@ def _demo(model: Named, *, show: bool) -> dict[str, Any]:
     }
 
 
-def _real(folder: Path, model: str, shifts: int, *, show: bool) -> dict[str, Any]:
-    from avsync.bench import real as bench_real
-    from avsync.bench import tables
+def _real(cases: Sequence[Case], model: Named, *, show: bool) -> dict[str, Any]:
+    from avsync.bench import real, tables
     from avsync.terminal import progress_bars
 
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder; give a folder of videos that are in sync.")
-    cases = bench_real.plan_cases(bench_real.find_clips(folder), shifts)
     outcomes = []
     with progress_bars() as bar:
-        for number, found in enumerate(bench_real.run(cases, model), 1):
+        bar("real", "checking altered copies", 0, len(cases))
+        for number, found in enumerate(real.run(cases, model.checkpoint), 1):
             outcomes.append(found)
-            bar("real", "checking shifted copies", number, len(cases))
-    groups = _by_source(outcomes)
-    if show:
-        tables.show(tables.real_table({**groups, "all": outcomes}))
-    return {
-        "model": model,
-        "all": bench_real.summarise(outcomes),
-        "by_source": {k: bench_real.summarise(v) for k, v in groups.items()},
-        "cases": [bench_real.as_dict(o) for o in outcomes],
+            bar("real", "checking altered copies", number, len(cases))
+    groups = {
+        "by_source": real.grouped(outcomes, real.source),
+        "by_condition": real.grouped(outcomes, lambda o: o.case.condition.name),
+        "by_fps": real.grouped(outcomes, real.stored_fps),
     }
-
-
-def _by_source(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """By the first part of the file's name, up to its last dash."""
-    groups: dict[str, list[Outcome]] = {}
-    for found in outcomes:
-        groups.setdefault(found.case.clip.stem.rpartition("-")[0] or found.case.clip.stem, []).append(found)
-    return dict(sorted(groups.items()))
+    calibrated = real.reliability(outcomes)
+    if show:
+        title = f"Altered copies, checked with {model.name}: error of what was answered"
+        for heading, parts in groups.items():
+            tables.show(tables.real_table(title, heading.removeprefix("by_"), {**parts, "all": outcomes}))
+        tables.show(*tables.reliability_parts(calibrated))
+    return {
+        "model": model.checkpoint,
+        "all": real.summarise(outcomes),
+        **{name: {k: real.summarise(v) for k, v in parts.items()} for name, parts in groups.items()},
+        "reliability": calibrated,
+        "cases": [real.as_dict(o) for o in outcomes],
+    }

@@ -1,44 +1,25 @@
-"""End to end on whole videos: shift by a known amount, re-encode, check, compare."""
+"""End to end on whole videos: shift by a known amount, alter, check, compare."""
 
 from __future__ import annotations
 
-import random
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from avsync import media, pipeline
-from avsync.batch import MEDIA_SUFFIXES
+from avsync import pipeline
+from avsync.bench.copies import Case, plan_cases, suffix, write_case
+from avsync.calibration import expected_calibration_error, reliability_table
 from avsync.demo import write_demo
-from avsync.errors import AvsyncError, MediaError, UsageError
+from avsync.errors import AvsyncError
 from avsync.records import Report
+from avsync.settings import FRAME_MS
 
 LIMITS_MS = (20, 40, 80)
-FRAME_RATES: tuple[Fraction | None, ...] = (
-    Fraction(25),
-    Fraction(24),
-    Fraction(30000, 1001),
-    Fraction(60),
-    None,
-)
-"""Frame rates that the copies are stored at, in turn; None keeps the clip's own."""
-MAX_SHIFT_MS = 400.0
 DEMO_CLIPS = 4
 DEMO_CLIP_S = 6.0
-
-
-@dataclass(frozen=True)
-class Case:
-    """One altered copy of a clip: its audio is `shift_ms` early (negative: late), stored at `fps`."""
-
-    clip: Path
-    shift_ms: float
-    fps: Fraction | None
 
 
 @dataclass(frozen=True)
@@ -59,65 +40,13 @@ class Outcome:
         return self.verdict in ("in-sync", "out-of-sync")
 
 
-def find_clips(folder: Path) -> list[Path]:
-    """Videos directly in `folder`, sorted. Raises UsageError when there is none."""
-    clips = sorted(p for p in folder.iterdir() if p.suffix.lower() in MEDIA_SUFFIXES)
-    if not clips:
-        raise UsageError(f"There is no video in {folder}; give a folder of clips that are in sync.")
-    return clips
-
-
-def plan_cases(clips: Sequence[Path], shifts: int, seed: int = 0) -> list[Case]:
-    """`shifts` cases a clip: amounts drawn evenly from -400..+400 ms, frame rates in turn."""
-    draw = random.Random(seed)  # noqa: S311 (not a secret)
-    cases = []
-    for clip in clips:
-        for i in range(shifts):
-            low = -MAX_SHIFT_MS + 2 * MAX_SHIFT_MS * i / shifts
-            shift = draw.uniform(low, low + 2 * MAX_SHIFT_MS / shifts)
-            cases.append(Case(clip, round(shift), FRAME_RATES[len(cases) % len(FRAME_RATES)]))
-    return cases
-
-
-def write_case(case: Case, target: Path) -> None:
-    """The altered copy as H.264 and AAC. Raises MediaError when ffmpeg cannot make it."""
-    seconds = abs(case.shift_ms) / 1000
-    moved = f"atrim=start={seconds}" if case.shift_ms > 0 else f"adelay={seconds * 1000:.3f}:all=1"
-    audio = f"aresample=async=1:first_pts=0,{moved},asetpts=PTS-STARTPTS"
-    # The filter takes the nearest picture; the option -r would let them lag by up to a frame.
-    rate = "" if case.fps is None else f",fps={case.fps}:round=near"
-    command = [
-        *[media.ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-i", f"file:{case.clip.resolve()}"],
-        *["-map", "0:v:0", "-map", "0:a:0", "-c:v", "libx264", "-preset", "veryfast", "-crf", "20"],
-        *[
-            "-pix_fmt",
-            "yuv420p",
-            "-vf",
-            f"scale=trunc(iw/2)*2:trunc(ih/2)*2{rate}",
-            "-af",
-            audio,
-            "-c:a",
-            "aac",
-        ],
-        *["-b:a", "128k", f"file:{target.resolve()}"],
-    ]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        detail = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise MediaError(f"{case.clip} could not be re-encoded: {' '.join(detail)}")
-
-
-def run(
-    cases: Sequence[Case], model: str, progress: Callable[[int, int], None] | None = None
-) -> Iterator[Outcome]:
+def run(cases: Sequence[Case], model: str) -> Iterator[Outcome]:
     """Checks every case in turn."""
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
-        for number, case in enumerate(cases, 1):
-            target = Path(folder) / "case.mp4"
+        for case in cases:
+            target = Path(folder) / f"case{suffix(case)}"
             write_case(case, target)
             yield outcome(case, _checked(target, model))
-            if progress:
-                progress(number, len(cases))
 
 
 def run_demo_set(model: str, count: int, seconds: float) -> Iterator[Outcome]:
@@ -169,12 +98,50 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
     return row
 
 
+def reliability(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Whether the probability means what it says: of each tenth of it that occurs [mean probability, share
+    within a frame, copies], the mean distance between the two, and how often the interval held the truth."""
+    told = [o for o in outcomes if o.error_ms is not None]
+    if not told:
+        return {"table": [], "expected_calibration_error": None, "interval_holds": None}
+    probabilities = [o.probability for o in told]
+    right = [abs(o.error_ms or 0.0) <= FRAME_MS for o in told]
+    sure = [o for o in told if o.answered and o.uncertainty_ms is not None]
+    inside = [abs(o.error_ms or 0.0) <= (o.uncertainty_ms or 0.0) for o in sure]
+    return {
+        "table": [
+            [round(p, 3), round(share, 3), n] for p, share, n in reliability_table(probabilities, right)
+        ],
+        "expected_calibration_error": round(expected_calibration_error(probabilities, right), 4),
+        "interval_holds": round(float(np.mean(inside)), 3) if inside else None,
+    }
+
+
+def grouped(outcomes: Sequence[Outcome], key: Callable[[Outcome], str]) -> dict[str, list[Outcome]]:
+    """The outcomes by what `key` says of them, in the order of first appearance."""
+    groups: dict[str, list[Outcome]] = {}
+    for found in outcomes:
+        groups.setdefault(key(found), []).append(found)
+    return groups
+
+
+def source(found: Outcome) -> str:
+    """The first part of the clip's name, up to its last dash."""
+    return found.case.clip.stem.rpartition("-")[0] or found.case.clip.stem
+
+
+def stored_fps(found: Outcome) -> str:
+    """The frame rate of the copy in words."""
+    return "own" if found.case.fps is None else f"{float(found.case.fps):.5g}"
+
+
 def as_dict(outcome: Outcome) -> dict[str, object]:
     """Plain values for JSON."""
     return {
         "clip": outcome.case.clip.name,
         "shift_ms": outcome.case.shift_ms,
         "fps": None if outcome.case.fps is None else float(outcome.case.fps),
+        "condition": outcome.case.condition.name,
         "verdict": outcome.verdict,
         "offset_ms": outcome.offset_ms,
         "error_ms": outcome.error_ms,

@@ -105,14 +105,12 @@ def demo_table(outcomes: Sequence[Outcome], model: str) -> Table:
     return made
 
 
-def real_table(groups: dict[str, list[Outcome]]) -> Table:
+def real_table(title: str, heading: str, groups: dict[str, list[Outcome]]) -> Table:
     """Errors by group of copies."""
     from avsync.bench.real import LIMITS_MS, summarise
 
-    made = table(
-        "Shifted and re-encoded copies: error of what was answered",
-        *["source", "copies", "answered", "median error", *[f"within {n} ms" for n in LIMITS_MS]],
-    )
+    columns = ["copies", "answered", "median error", *[f"within {n} ms" for n in LIMITS_MS]]
+    made = table(title, heading, *columns)
     for name, part in groups.items():
         row = summarise(part)
         within = [_percent(row[f"within_{n}ms"]) for n in LIMITS_MS]
@@ -120,6 +118,21 @@ def real_table(groups: dict[str, list[Outcome]]) -> Table:
         error = "-" if median is None else f"{median:.0f} ms"
         made.add_row(name, str(row["cases"]), _percent(row["answered_share"]), error, *within)
     return made
+
+
+def reliability_parts(found: dict[str, Any]) -> list[Table | str]:
+    """How often each tenth of the probability was right."""
+    if not found["table"]:
+        return ["No copy got an offset, so there is nothing to say of the probability."]
+    made = table("Does the probability hold?", "said, mean", "right within 40 ms", "copies")
+    for said, right, copies in found["table"]:
+        made.add_row(_percent(said), _percent(right), str(copies))
+    held = _percent(found["interval_holds"])
+    error = found["expected_calibration_error"]
+    return [
+        made,
+        f"Expected calibration error {error:.3f}; the interval held the truth in {held} of the answers.",
+    ]
 
 
 def _percent(share: float | int | None) -> str:
