@@ -40,7 +40,7 @@ from avsync.cli_options import (
 from avsync.console import console, emit, guarded, outcome
 from avsync.distill.cli import distill, train
 from avsync.errors import EXIT_ERROR, EXIT_IN_SYNC, AvsyncError, UsageError
-from avsync.settings import DEFAULT_MODEL, ENGINES, MAX_DRIFT_MS_PER_MIN, MAX_OFFSET_MS, CheckOptions
+from avsync.settings import DEFAULT_MODEL, ENGINES, MAX_DRIFT_MS_PER_MIN, MAX_OFFSET_MS, METHODS, CheckOptions
 
 if TYPE_CHECKING:
     from avsync.records import Report
@@ -216,6 +216,14 @@ def fix_offset(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the ffmpeg command and write nothing.")
     ] = False,
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="copy: one shift, nothing re-encoded; retime: follow drift and jumps, which re-encodes the "
+            "audio track.",
+        ),
+    ] = METHODS[0],
     model: Model = DEFAULT_MODEL,
     standard: Standard = CheckOptions.standard,
     max_offset_ms: MaxOffset = MAX_OFFSET_MS,
@@ -227,20 +235,24 @@ def fix_offset(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Shift the audio of a video into sync, without re-encoding anything.
+    """Bring the audio of a video into sync.
 
-    Every stream, chapter and tag is kept; only timestamps move. OUT appears only
-    when the result was verified. A file in tolerance is left alone.
+    By default nothing is re-encoded: every stream, chapter and tag is kept, and
+    only timestamps move. Where the audio drifts or jumps no single shift helps;
+    --method retime resamples, cuts and pads the audio track, re-encodes it, and
+    copies all else. OUT appears only when the result was verified. A file in
+    tolerance is left alone.
 
     [bold]Exit codes[/bold]
     0  repaired, or nothing to repair
     2  wrong usage, such as an OUT that exists
-    3  cannot tell the error, or no single shift mends it; nothing is written
+    3  cannot tell the error, or the method does not mend it; nothing is written
     4  a file or a model cannot be used
 
     [bold]Examples[/bold]
     avsync fix-offset in.mp4 out.mp4
     avsync fix-offset in.mp4 out.mp4 --offset-ms 120
+    avsync fix-offset in.mkv out.mkv --method retime
     avsync fix-offset in.mkv out.mkv --dry-run
     """
     from avsync import pipeline
@@ -254,7 +266,9 @@ def fix_offset(
             offset_ms=offset_ms,
             force=force,
             dry_run=dry_run,
+            method=method,
             progress=_staged(bar),
+            announce=lambda sentence: None if quiet else typer.echo(printable(sentence), err=True),
             model=model,
             standard=standard,
             max_offset_ms=max_offset_ms,
@@ -270,6 +284,7 @@ def fix_offset(
             "source": str(src),
             "target": str(dst),
             "written": result.written,
+            "method": method,
             "offset_ms": round(result.offset_ms, 1),
             "sentence": result.sentence,
             "command": result.command or None,

@@ -1,4 +1,4 @@
-"""Repair a constant synchrony error: plan -> remux to a file beside the target -> verify -> rename."""
+"""Repair a synchrony error: plan -> remux to a file beside the target -> verify -> rename."""
 
 from __future__ import annotations
 
@@ -8,29 +8,26 @@ import os
 import re
 import secrets
 import subprocess
+import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from avsync import packets
+from avsync import packets, retime
+from avsync.audio import audio_track
+from avsync.encoders import encoding
 from avsync.errors import CannotTell, MediaError, UsageError
 from avsync.media import ffmpeg_path, probe, source
-from avsync.packets import Contents, DifferentError, Packets
-from avsync.records import Report
-from avsync.remux import Plan, command, plan
-from avsync.report import offset_words, summary, within
+from avsync.packets import Contents
+from avsync.proof import Progress, other_target, show, verify
+from avsync.records import Media, Report
+from avsync.remux import Plan, command, muxer_of, plan
+from avsync.report import defects, largest_error, offset_words, summary
 from avsync.settings import FixOptions
 
 __all__ = ["FixResult", "Plan", "apply", "command", "fix_offset", "plan", "verify"]
 
-Progress = Callable[[str, float, float | None], None]
-"""progress(stage, done, total)."""
-
-STAGE = "fix"
-DURATION_SLACK_S = 1.0
 NAME_BYTES = 255
 """Longest file name on common file systems."""
 
@@ -61,15 +58,17 @@ def fix_offset(
     *,
     measure: Callable[[Path], Report],
     progress: Progress | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> FixResult:
     """Write `dst`: `src` with its synchrony error removed, or nothing where there is none.
 
     `measure` judges a file; it is asked before and after the repair, unless `options.offset_ms` gives
-    the error. The target appears only when everything was verified.
+    the error. The target appears only when everything was verified. `announce` is told in a sentence that a
+    track will be re-encoded, before that begins.
 
     Raises:
         UsageError: the target is the source, exists already, or cannot hold the streams or the shift.
-        CannotTell: the error cannot be measured, or no single shift removes it.
+        CannotTell: the error cannot be measured, or the method does not remove it.
         MediaError: the file cannot be read or written.
     """
     src, dst = Path(src), Path(dst)
@@ -85,27 +84,65 @@ def fix_offset(
 
     before = None
     offset_ms = options.offset_ms
+    if options.method == "retime" and offset_ms is not None:
+        raise UsageError("A given --offset-ms is a single shift, which --method copy does; leave one out.")
     if offset_ms is None:
         make_plan(0.0)  # A target that cannot be written should be known before minutes of measuring.
         before = measure(src)
-        offset_ms = _measured(before, src, force=options.force)
-    if offset_ms is None or (offset_ms == 0 and not options.force):
+        offset_ms = _measured(before, src, options)
+    if offset_ms is None or (offset_ms == 0 and not options.force and options.method == "copy"):
         return _nothing_to_do(src, before)
+    if options.method == "retime" and before is not None:
+        return _retime(media, dst, options, before, measure, progress, announce)
     planned = make_plan(offset_ms)
     result = FixResult(before, None, offset_ms, command(planned, options.force), False, "")
     if options.dry_run:
         return replace(result, sentence=f"Would {planned.sentence} and write {dst}; nothing is written.")
+    after, lost = _written(planned, before, measure, progress)
+    return replace(result, report_after=after, written=True, sentence=_done(planned, before, after, lost))
 
+
+def _written(
+    planned: Plan, before: Report | None, measure: Callable[[Path], Report], progress: Progress | None
+) -> tuple[Report | None, tuple[str, ...]]:
+    """Write the target, unless it measures no better than the source did; (how it measures, what is lost)."""
     after = None
 
     def accept(written: Path) -> None:
         nonlocal after
         if before is not None:
-            after = replace(measure(written), path=str(dst))
-            _compare(before, after, dst)
+            after = replace(measure(written), path=str(planned.dst))
+            _compare(before, after, planned.dst)
 
     lost = apply(planned, progress, accept=accept)
-    return replace(result, report_after=after, written=True, sentence=_done(planned, before, after, lost))
+    return after, lost
+
+
+def _retime(
+    media: Media,
+    dst: Path,
+    options: FixOptions,
+    before: Report,
+    measure: Callable[[Path], Report],
+    progress: Progress | None,
+    announce: Callable[[str], None] | None,
+) -> FixResult:
+    """Re-time and re-encode the track that was measured; everything else is copied."""
+    stream = audio_track(media, options.check.audio_track)
+    chosen = encoding(media, stream, muxer_of(media, dst))
+    others = "; the other audio tracks stay as they are" if len(media.audio) > 1 else ""
+    deed = f"audio track {stream.track} is {retime.words(before)}, and re-encoded ({chosen.words}){others}"
+    result = FixResult(before, None, before.offset_ms or 0.0, "", False, "")
+    if options.dry_run:
+        return replace(result, sentence=f"In {dst}, {deed}; nothing is written.")
+    if announce:
+        announce(f"{media.path}: {deed}; all else is copied.")
+    with tempfile.TemporaryDirectory(prefix="avsync-") as folder:
+        retimed = retime.prepared(media, stream, before, Path(folder), chosen)
+        planned = plan(media, 0.0, dst, stream.track, leave_out=options.force, retimed=retimed)
+        after, lost = _written(planned, before, measure, progress)
+    sentence = f"{dst}: {deed}; all else was copied." + _before_after(before, after) + _losses(dst, lost)
+    return replace(result, report_after=after, written=True, sentence=sentence)
 
 
 def check_target(src: Path, dst: Path, *, force: bool) -> None:
@@ -127,37 +164,38 @@ def check_target(src: Path, dst: Path, *, force: bool) -> None:
         raise UsageError(f"{dst} is no name for a file here ({error}); give another one.") from error
 
 
-def _measured(report: Report, src: Path, *, force: bool) -> float | None:
+def _measured(report: Report, src: Path, options: FixOptions) -> float | None:
     """The error to remove, in ms; None where the file is in tolerance and shall be left alone."""
     if report.verdict == "error":
         raise MediaError(f"{src} cannot be measured: {summary(report)}.")
     if report.verdict in ("mismatch", "cannot-tell") or report.offset_ms is None:
         raise CannotTell(f"{src}: {summary(report)}; nothing is written, unless --offset-ms gives the error.")
     if report.verdict == "in-sync":
-        return report.offset_ms if force else None
-    if report.faults or within(report.offset_ms, report.tolerance_ms):
-        raise CannotTell(f"{src}: {summary(report)}, which no single shift mends; nothing is written.")
-    if _drifts(report):
+        return report.offset_ms if options.force else None
+    if options.method == "copy" and (reason := _no_single_shift(report)):
         raise CannotTell(
-            f"The audio of {src} drifts by {report.drift_ms_per_min:+.0f} ms per minute, so no single shift "
-            "fits all of it; nothing is written, unless --offset-ms gives the shift."
+            f"{src}: {reason}, so no single shift mends it; nothing is written (use --method retime)."
         )
     return report.offset_ms
 
 
-def _drifts(report: Report) -> bool:
-    """Whether the best single shift would leave the ends of the file out of tolerance."""
-    if report.drift_ms_per_min is None or not report.duration_s:
-        return False
-    return abs(report.drift_ms_per_min) * report.duration_s / 60 / 2 > min(report.tolerance_ms)
+def _no_single_shift(report: Report) -> str | None:
+    """Why the best single shift would leave a part of the file out of tolerance; None where it would not."""
+    found = defects(report)
+    if found == () or "local" in found or found == ("drift",) or report.faults:
+        return summary(report)
+    drift = abs(report.drift_ms_per_min or 0.0)
+    if drift * (report.duration_s or 0.0) / 60 / 2 > min(report.tolerance_ms):
+        return f"the audio drifts by {report.drift_ms_per_min:+.0f} ms per minute"
+    return None
 
 
 def _compare(before: Report, after: Report, dst: Path) -> None:
     """Raises CannotTell when the repaired file looks no better than the source did."""
-    worse = after.verdict == "out-of-sync" and abs(after.offset_ms or 0) >= abs(before.offset_ms or 0)
+    worse = after.verdict == "out-of-sync" and largest_error(after) >= largest_error(before)
     if worse or after.verdict in ("mismatch", "error"):
         raise CannotTell(
-            f"Measured again after the shift: {summary(after)}; so {dst} is not written, and the first "
+            f"Measured again after the repair: {summary(after)}; so {dst} is not written, and the first "
             f"measurement ({offset_words(before.offset_ms)}) cannot be trusted."
         )
 
@@ -173,11 +211,15 @@ def _nothing_to_do(src: Path, report: Report | None) -> FixResult:
 def _done(planned: Plan, before: Report | None, after: Report | None, lost: Sequence[str]) -> str:
     verb, rest = planned.sentence.split(" ", 1)
     sentence = f"{planned.dst}: {verb}{'d' if verb.endswith('e') else 'ed'} {rest}; nothing was re-encoded."
-    if before is not None and after is not None:
-        sentence += f" Before: {summary(before)}. After: {summary(after)}."
-    if lost:
-        sentence += f" {planned.dst.suffix} cannot keep {', '.join(lost)}."
-    return sentence
+    return sentence + _before_after(before, after) + _losses(planned.dst, lost)
+
+
+def _before_after(before: Report | None, after: Report | None) -> str:
+    return f" Before: {summary(before)}. After: {summary(after)}." if before and after else ""
+
+
+def _losses(dst: Path, lost: Sequence[str]) -> str:
+    return f" {dst.suffix} cannot keep {', '.join(lost)}." if lost else ""
 
 
 # --- Write -------------------------------------------------------------------------------
@@ -252,21 +294,15 @@ def _run(planned: Plan, before: Contents, temporary: Path, progress: Progress | 
             for line in process.stdout:
                 time = re.match(r"out_time_us=(-?\d+)", line)
                 if time:
-                    _show(progress, before, int(time[1]) / 1e6 - before.start_s, 0.0, 0.5)
+                    show(progress, before, int(time[1]) / 1e6 - before.start_s, 0.0, 0.5)
                 elif not re.match(r"\w+=", line):
                     log.append(line)
         except BaseException:
             process.kill()
             raise
-    _show(progress, before, math.inf, 0.0, 0.5)
+    show(progress, before, math.inf, 0.0, 0.5)
     if process.returncode:
         raise MediaError(_complaint(planned, log, process.returncode))
-
-
-def _show(progress: Progress | None, file: Contents, done_s: float, first: float, share: float) -> None:
-    """Report `done_s` of `file` as the part of the work that begins at `first` and is `share` of it."""
-    if progress and file.duration_s:
-        progress(STAGE, first + share * min(max(done_s / file.duration_s, 0.0), 1.0), 1.0)
 
 
 def _complaint(planned: Plan, log: Sequence[str], code: int) -> str:
@@ -280,81 +316,6 @@ def _complaint(planned: Plan, log: Sequence[str], code: int) -> str:
     if "not currently supported in container" in text or "Could not write header" in text:
         return (
             f"{planned.dst.suffix} cannot hold the streams of {planned.src.name} ({first}); "
-            f"{_other_target(planned)}."
+            f"{other_target(planned)}."
         )
     return f"ffmpeg could not copy {planned.src} ({first}); check that the file plays, or record it again."
-
-
-def _other_target(planned: Plan) -> str:
-    old, new = (path.suffix.lower() for path in (planned.src, planned.dst))
-    if old == ".avi":
-        return "convert it to .mkv first, and give that file"
-    return f"choose a target that ends in {'.mkv' if old == new else old}"
-
-
-# --- Verify ------------------------------------------------------------------------------
-
-
-def verify(planned: Plan, before: Contents, path: Path, progress: Progress | None = None) -> tuple[str, ...]:
-    """Prove that `path` holds every packet of the source, moved as planned, and nothing else changed.
-
-    Returns what its format cannot keep of tags, titles and dispositions.
-
-    Raises:
-        MediaError: it is not a true copy; the sentence says where.
-    """
-    after = packets.contents(path)
-    old = packets.read_packets(before, lambda done_s: _show(progress, before, done_s, 0.5, 0.25))
-    new = packets.read_packets(after, lambda done_s: _show(progress, after, done_s, 0.75, 0.25))
-    try:
-        pairs = packets.pair(
-            [p for p in old if not p.stream.remade and p.stream.index not in planned.left_out],
-            [p for p in new if not p.stream.remade],
-        )
-        picture_moved_s = _check_shift(planned, pairs)
-        packets.check_chapters(before.chapters, after.chapters, picture_moved_s)
-        _check_whole(planned, before, after, pairs)
-    except DifferentError as error:
-        raise MediaError(
-            f"The copy of {planned.src.name} failed its check and is not kept, because {error}; "
-            f"{_other_target(planned)}."
-        ) from error
-    return packets.lost_tags(before, after, pairs)
-
-
-def _check_shift(planned: Plan, pairs: Sequence[tuple[Packets, Packets]]) -> float:
-    """Seconds by which the picture moved. Raises DifferentError unless the audio moved against it as planned,
-    and everything else with it."""
-    moves = {old.stream.index: packets.moved_by(old, new) for old, new in pairs if not old.stream.cover}
-    picture = next(
-        (moves[o.stream.index] for o, _ in pairs if o.stream.kind == "video" and not o.stream.cover), None
-    )
-    if picture is None:
-        raise DifferentError("its picture has no times")
-    for index, move in moves.items():
-        planned_s = planned.offset_ms / 1000 if index in planned.moved else 0.0
-        if move is None and index in planned.moved:
-            raise DifferentError(f"stream {index} has no times")
-        if move is not None and abs(move - picture - planned_s) > packets.TIME_TOLERANCE_S:
-            raise DifferentError(
-                f"stream {index} moved by {1000 * (move - picture):.0f} ms against the picture, "
-                f"not by {1000 * planned_s:.0f} ms"
-            )
-    return picture
-
-
-def _check_whole(
-    planned: Plan, before: Contents, after: Contents, pairs: Sequence[tuple[Packets, Packets]]
-) -> None:
-    """Raises DifferentError when the picture is turned or scaled otherwise, or the stored length is off."""
-    old, new = probe(planned.src).video, probe(after.path).video
-    look = [v and (v.width, v.height, v.rotation_deg) for v in (old, new)]
-    if look[0] != look[1]:
-        raise DifferentError(f"its picture would show as {look[1]}, not {look[0]}")
-    # MPEG streams store no length; it is guessed from the last packets.
-    if "mpeg" not in before.container and before.duration_s and after.duration_s:
-        # What a broken source says of its length may be far more than it holds.
-        shortest = max(np.nanmax(p.times_s, initial=0.0) for _, p in pairs) - after.start_s - DURATION_SLACK_S
-        longest = before.duration_s + abs(planned.offset_ms) / 1000 + DURATION_SLACK_S
-        if not shortest <= after.duration_s <= longest:
-            raise DifferentError(f"it lasts {after.duration_s:.1f} s instead of {before.duration_s:.1f} s")

@@ -199,6 +199,19 @@ def pair(before: Sequence[Packets], after: Sequence[Packets]) -> list[tuple[Pack
     return pairs
 
 
+def new_one(before: Sequence[Packets], after: Sequence[Packets], kind: str) -> Packets:
+    """The one stream of a kind whose packets `before` has not.
+
+    Raises:
+        DifferentError: there is none, or there are several.
+    """
+    known = {(p.digest, p.count) for p in before}
+    new = [p for p in after if p.stream.kind == kind and (p.digest, p.count) not in known]
+    if len(new) != 1:
+        raise DifferentError(f"{len(new)} {kind} streams are new instead of one")
+    return new[0]
+
+
 def moved_by(before: Packets, after: Packets) -> float | None:
     """Seconds by which every packet of a stream moved; None where neither file gives times.
 

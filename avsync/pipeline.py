@@ -19,13 +19,14 @@ from avsync.ahead import ahead, beside
 from avsync.calibration import Calibration
 from avsync.errors import CannotTell, MediaError, ModelError
 from avsync.opencv import Image, encoded
-from avsync.options import check_options, number, plain
+from avsync.options import check_options, number, one_of, plain
 from avsync.records import FaceTrack, Media, Report, Scores, Speech, TrackReport, Unjudged, Waveform
 from avsync.report import offset_words, summary, timecode
 from avsync.settings import (
     FRAME_MS,
     FRAME_RATE,
     FRAME_S,
+    METHODS,
     SAMPLE_RATE,
     TOLERANCES_MS,
     WINDOW_FRAMES,
@@ -76,24 +77,30 @@ def fix_offset(
     offset_ms: float | None = None,
     force: bool = False,
     dry_run: bool = False,
+    method: str = METHODS[0],
     progress: Progress | None = None,
+    announce: Callable[[str], None] | None = None,
     **options: Any,
 ) -> fix.FixResult:
-    """Write `dst`: `src` with its audio shifted into sync, nothing re-encoded.
+    """Write `dst`: `src` with its audio in sync.
 
-    `offset_ms` is the error to remove (positive: the audio is early); None measures it, with the same
-    `options` as `check`. Raises UsageError for a wrong request, CannotTell when no single shift is known to
-    mend the file, MediaError when a file cannot be read or written.
+    `method` "copy" shifts the audio and re-encodes nothing; "retime" also follows drift and jumps, and
+    re-encodes the audio track that it judges by, which `announce` is told before. `offset_ms` is the error to
+    remove (positive: the audio is early); None measures it, with the same `options` as `check`. Raises
+    UsageError for a wrong request, CannotTell when the method is not known to mend the file, MediaError when
+    a file cannot be read or written.
     """
+    one_of("method", method, METHODS)
     if offset_ms is not None:
         number("offset_ms", offset_ms, -MAX_SHIFT_MS, MAX_SHIFT_MS)
-    chosen = FixOptions(offset_ms, force, dry_run, check_options(**options))
+    chosen = FixOptions(offset_ms, force, dry_run, method, check_options(**options))
     return fix.fix_offset(
         Path(src),
         Path(dst),
         chosen,
         measure=lambda path: measure(path, chosen.check, progress),
         progress=progress,
+        announce=announce,
     )
 
 

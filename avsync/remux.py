@@ -1,6 +1,7 @@
 """Plan to move audio against picture by stream copy: the ffmpeg command for every container.
 
-No packet is touched; only the times change that the container gives them.
+No packet is touched; only the times change that the container gives them. (A re-timed track comes as raw
+sound that ffmpeg encodes; all else is copied.)
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import av
 
 from avsync import packets
+from avsync.encoders import Encoding
 from avsync.errors import MediaError, UsageError
 from avsync.media import ffmpeg_path, source
 from avsync.packets import Contents, Stream
@@ -48,13 +50,31 @@ MUXERS = {
     ".mxf": "mxf",
     ".nut": "nut",
 }
+RAW_TAGS = ("language", "title", "handler_name", "comment")
+"""Tags that a track which comes as raw sound is given; others would be false of the new encoding."""
 MOV_MUXERS = ("mov", "mp4", "3gp")
+
+
+@dataclass(frozen=True)
+class Retimed:
+    """A track to encode anew: its stream's number; a file of raw float32 samples, which start at `start_s` of
+    the container's own clock and last `length_s`."""
+
+    stream: int
+    path: Path
+    rate_hz: int
+    channels: int
+    layout: str
+    start_s: float
+    length_s: float
+    encoding: Encoding
 
 
 @dataclass(frozen=True)
 class Plan:
     """How to write `dst`: ffmpeg's arguments (without the program and what it does with an existing
-    file), the streams whose numbers are `moved` and `left_out`, and one phrase for a person."""
+    file), the streams whose numbers are `moved` and `left_out`, one phrase for a person, and the track that
+    is encoded anew."""
 
     src: Path
     dst: Path
@@ -63,6 +83,7 @@ class Plan:
     moved: tuple[int, ...]
     left_out: tuple[int, ...]
     sentence: str
+    retimed: Retimed | None = None
 
 
 def command(plan: Plan, overwrite: bool = False) -> str:
@@ -74,12 +95,18 @@ def command(plan: Plan, overwrite: bool = False) -> str:
 
 
 def plan(
-    media: Media, offset_ms: float, dst: Path, audio_track: int | None = None, *, leave_out: bool = False
+    media: Media,
+    offset_ms: float,
+    dst: Path,
+    audio_track: int | None = None,
+    *,
+    leave_out: bool = False,
+    retimed: Retimed | None = None,
 ) -> Plan:
     """Plan to remove a synchrony error of `offset_ms` (positive: the audio is early, so it gets delayed).
 
-    All audio tracks move, or `audio_track` alone. With `leave_out`, data streams that the target's
-    format cannot hold are left out instead of refused.
+    All audio tracks move, or `audio_track` alone; `retimed` takes its place. With `leave_out`, data streams
+    that the target's format cannot hold are left out instead of refused.
 
     Raises:
         UsageError: no such track, no sensible offset, or a target that cannot hold the streams or a delay.
@@ -110,12 +137,15 @@ def plan(
     # Absolute times matter in MPEG streams (cue messages quote them), and are a burden everywhere else.
     if file.container in ("mpegts", "mpeg") and muxer not in ("mpegts", "vob", "mpeg"):
         rest_s, audio_s = rest_s - file.start_s, audio_s - file.start_s
+    fine = retimed is not None or _fine(file, moved)
+    second = _raw_input(retimed) if retimed else _input(file, audio_s if fine else 0)
     arguments = [
         *("-hide_banner", "-nostdin", "-loglevel", "error", "-copyts"),
         *_input(file, rest_s),
-        *(_input(file, audio_s) if _fine(file, moved) else _input(file, 0)),
-        *_mapped(file, streams, moved, muxer),
-        *([] if _fine(file, moved) else _shift_filters(streams, moved, audio_s)),
+        *second,
+        *_mapped(file, streams, moved, muxer, retimed),
+        *(_encoded(streams, retimed, audio_s) if retimed else []),
+        *([] if fine else _shift_filters(streams, moved, audio_s)),
         *_muxer_options(file, streams, muxer),
         *("-f", muxer, source(dst)),
     ]
@@ -127,7 +157,13 @@ def plan(
         moved=moved,
         left_out=unwritable,
         sentence=_sentence(offset_ms, audio_track, unwritable),
+        retimed=retimed,
     )
+
+
+def muxer_of(media: Media, dst: Path) -> str:
+    """ffmpeg's name of the container that `dst` will be. Raises UsageError when its suffix names none."""
+    return _muxer(packets.contents(media.path), dst)
 
 
 def _moved_tracks(media: Media, audio_track: int | None) -> tuple[int, ...]:
@@ -181,11 +217,22 @@ def _input(file: Contents, shift_s: float) -> list[str]:
     return [*missing_times, *shift, "-i", source(file.path)]
 
 
-def _mapped(file: Contents, streams: Sequence[Stream], moved: Sequence[int], muxer: str) -> list[str]:
+def _raw_input(retimed: Retimed) -> list[str]:
+    # The older option for channels is understood by every ffmpeg, but says nothing of which they are.
+    stereo = retimed.channels <= 2
+    channels = ["-ac", str(retimed.channels)] if stereo else ["-ch_layout", retimed.layout]
+    return ["-f", "f32le", "-ar", str(retimed.rate_hz), *channels, "-i", source(retimed.path)]
+
+
+def _mapped(
+    file: Contents, streams: Sequence[Stream], moved: Sequence[int], muxer: str, retimed: Retimed | None
+) -> list[str]:
     """Every stream in its order, the moved ones from the second input; with its dispositions."""
     attached = [s for s in streams if s.cover and muxer == "matroska"]
     mapped = [s for s in streams if s not in attached]
-    arguments = [word for s in mapped for word in ("-map", f"{int(s.index in moved)}:{s.index}")]
+    arguments = []
+    for s in mapped:
+        arguments += ["-map", "1:0" if retimed and s.index in moved else f"{int(s.index in moved)}:{s.index}"]
     arguments += ["-map_metadata", "0", "-map_chapters", "0", "-c", "copy", "-copy_unknown"]
     arguments += ["-strict", "experimental"]
     for number, stream in enumerate(mapped):
@@ -198,6 +245,16 @@ def _mapped(file: Contents, streams: Sequence[Stream], moved: Sequence[int], mux
     for number, stream in enumerate(attached, len(mapped)):
         arguments += _attached(file, stream, number)
     return arguments
+
+
+def _encoded(streams: Sequence[Stream], retimed: Retimed, shift_s: float) -> list[str]:
+    """Encode the re-timed track, at its time (an input of raw sound ignores -itsoffset) and with its tags."""
+    number, stream = next((n, s) for n, s in enumerate(streams) if s.index == retimed.stream)
+    rate = ["-b:" + str(number), f"{retimed.encoding.kbps}k"] if retimed.encoding.kbps else []
+    later = [f"-filter:{number}", f"asetpts=PTS+{retimed.start_s + shift_s:.6f}/TB"]
+    tags = {key: value for key, value in stream.tags.items() if key in RAW_TAGS}
+    named = [word for key, value in tags.items() for word in (f"-metadata:s:{number}", f"{key}={value}")]
+    return [f"-c:{number}", retimed.encoding.encoder, *rate, *later, *named]
 
 
 def _attached(file: Contents, cover: Stream, number: int) -> list[str]:

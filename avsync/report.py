@@ -122,6 +122,12 @@ def defects(report: Report) -> tuple[str, ...]:
     return tuple(name for name, there in found.items() if there)
 
 
+def largest_error(report: Report) -> float:
+    """The largest offset anywhere in the file, in ms, early or late."""
+    offsets = [report.offset_ms, *(segment.offset_ms for segment in report.segments)]
+    return max((abs(offset) for offset in offsets if offset is not None), default=0.0)
+
+
 def limits_words(report: Report) -> str:
     """The standard and its limits."""
     early, late = report.tolerance_ms

@@ -55,6 +55,8 @@ Device = Literal["auto", "cpu", "cuda"]
 
 STANDARDS: tuple[str, ...] = get_args(Standard)
 DETECTORS: tuple[str, ...] = get_args(Detector)
+METHODS = ("copy", "retime")
+"""How `fix-offset` repairs."""
 ENGINES = ("local", "ray")
 """Where the files of a batch are checked: in processes of this machine, or on a Ray cluster."""
 
@@ -105,4 +107,7 @@ class FixOptions:
     """The synchrony error to remove (positive: the audio is early); None: measure it."""
     force: bool = False
     dry_run: bool = False
+    method: str = "copy"
+    """"copy" shifts all of the audio and touches no packet; "retime" follows drift and jumps, and re-encodes
+    the audio track that it judges by."""
     check: CheckOptions = CheckOptions()

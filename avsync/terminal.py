@@ -20,6 +20,7 @@ from avsync.report import (
     VERDICT_WORDS,
     certainty_words,
     drift_words,
+    largest_error,
     limits_words,
     offset_words,
     percent,
@@ -220,12 +221,7 @@ def _overview(reports: Sequence[Report]) -> Iterator[RenderableType]:
 def worst_files(reports: Sequence[Report]) -> list[Report]:
     """The files that are out of sync, the largest error anywhere in a file first."""
     found = [report for report in reports if report.verdict == "out-of-sync"]
-    return sorted(found, key=_largest_error, reverse=True)
-
-
-def _largest_error(report: Report) -> float:
-    offsets = [report.offset_ms, *(segment.offset_ms for segment in report.segments)]
-    return max((abs(offset) for offset in offsets if offset is not None), default=0.0)
+    return sorted(found, key=largest_error, reverse=True)
 
 
 @contextmanager

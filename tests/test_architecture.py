@@ -21,7 +21,7 @@ LAYERS = (
     ("calibration", "curve", "segments", "offset", "defects"),
     ("report",),
     ("coverage",),
-    ("charts", "terminal", "plots", "junit", "page", "ledger", "remux", "fix"),
+    ("charts", "terminal", "plots", "junit", "page", "ledger", "encoders", "remux", "proof", "retime", "fix"),
     ("demo_face", "demo_speech", "demo_voice", "demo"),
     ("pipeline",),
     ("manifest", "batch", "cluster"),
