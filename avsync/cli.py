@@ -268,7 +268,7 @@ def fix_offset(
             dry_run=dry_run,
             method=method,
             progress=_staged(bar),
-            announce=lambda sentence: None if quiet else typer.echo(printable(sentence), err=True),
+            announce=lambda sentence: typer.echo(printable(sentence), err=True),
             model=model,
             standard=standard,
             max_offset_ms=max_offset_ms,

@@ -137,6 +137,7 @@ def test_a_verdict_is_on_stdout_and_nothing_on_stderr(answers: Callable[[str], P
         ["check", "x.mp4", "--resume", "--jsonl", "-"],
         ["check", "x.mp4", "--engine", "slurm"],
         ["fix-offset", "x.mp4"],
+        ["fix-offset", "x.mp4", "y.mp4", "--method", "move"],
         ["fix-offset", "x.mp4", "y.mp4", "--offset-ms", "inf"],
         ["models", "fetch", "unknown"],
     ],
@@ -326,7 +327,7 @@ def test_a_page_is_an_html_file_and_destroys_nothing(answers: Callable[[str], Pa
 def test_fix_passes_its_options_on_and_prints_the_sentence(monkeypatch: pytest.MonkeyPatch):
     asked: dict[str, Any] = {}
 
-    def repair(src: Path, dst: Path, options: Any, *, measure: Any, progress: Any) -> fix.FixResult:
+    def repair(src: Path, dst: Path, options: Any, **_told: Any) -> fix.FixResult:
         asked.update(src=src, dst=dst, options=options)
         return fix.FixResult(None, None, 120.0, "ffmpeg -i in.mp4", False, "Would delay audio by 120 ms.")
 
@@ -345,6 +346,19 @@ def test_fix_passes_its_options_on_and_prints_the_sentence(monkeypatch: pytest.M
     assert asked["options"].check.standard == "itu"
     document = json.loads(run("fix-offset", "in.mp4", "out.mp4", "--dry-run", "--json").stdout)
     assert (document["written"], document["offset_ms"], document["before"]) == (False, 120.0, None)
+
+
+def test_fix_says_on_stderr_that_it_re_encodes_before_it_does(monkeypatch: pytest.MonkeyPatch):
+    def repair(src: Path, dst: Path, options: Any, *, announce: Any, **_told: Any) -> fix.FixResult:
+        assert options.method == "retime"
+        announce("in.mp4: audio track 0 is re-encoded.")
+        return fix.FixResult(None, None, 0.0, "", True, "out.mp4: done.")
+
+    monkeypatch.setattr(fix, "fix_offset", repair)
+    done = run("fix-offset", "in.mp4", "out.mp4", "--method", "retime")
+    assert (done.stdout, done.stderr) == ("out.mp4: done.\n", "in.mp4: audio track 0 is re-encoded.\n")
+    document = json.loads(run("fix-offset", "in.mp4", "out.mp4", "--method", "retime", "--json").stdout)
+    assert document["method"] == "retime"
 
 
 def test_fix_that_cannot_tell_exits_3(monkeypatch: pytest.MonkeyPatch):

@@ -313,7 +313,7 @@ def test_time_is_booked_to_stages_that_add_up(world: World):
 
 
 def test_fixing_measures_with_the_options_given(world: World, monkeypatch: pytest.MonkeyPatch):
-    def repair(src: Path, dst: Path, options: Any, *, measure: Any, progress: Any) -> Any:
+    def repair(src: Path, dst: Path, options: Any, *, measure: Any, **_told: Any) -> Any:
         return measure(src)
 
     monkeypatch.setattr("avsync.fix.fix_offset", repair)
