@@ -83,3 +83,17 @@ def test_without_options_made_clips_are_checked_and_the_model_is_timed(
     assert [row["name"] for row in found["speed"]] == ["tiny"]
     assert {"gflop_ours", "windows_per_s", "real_time_factor", "peak_mb"} <= set(found["speed"][0])
     assert "accuracy" not in found and "real" not in found and "end_to_end" not in found
+
+
+def test_figures_are_drawn_of_what_was_measured(ground: Path, tmp_path: Path) -> None:
+    tiny, folder = ground / "tiny.safetensors", tmp_path / "figures"
+    text = bench("--data", ground / "cache", "--models", tiny, "--limit", 1, "--plot", folder)
+    assert {path.name for path in folder.iterdir()} == {"accuracy-by-length.png", "accuracy-by-size.png"}
+    assert "accuracy-by-size.png" in text
+
+
+def test_a_plot_of_nothing_is_told_before_the_work(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for wrong in (["--plot", str(tmp_path)], ["--plot", str(file), "--log", str(tmp_path)]):
+        assert CliRunner().invoke(app, ["bench", *wrong]).exit_code == 2

@@ -72,6 +72,14 @@ Video = Annotated[
 ]
 Windows = Annotated[int, typer.Option(min=2, metavar="N", help="Neighbouring windows that are timed.")]
 Runs = Annotated[int, typer.Option(min=1, metavar="N", help="Timed runs of each way; the median counts.")]
+Plot = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Draw what --data, --real and --log give into PNG files there."),
+]
+Log = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="RUN", help="Folder of a distillation run, for --plot; may be given several times."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as one JSON document.")]
 
 
@@ -98,6 +106,8 @@ def bench(
     video: Video = None,
     windows: Windows = 25,
     runs: Runs = 3,
+    plot: Plot = None,
+    log: Log = None,
     as_json: AsJson = False,
 ) -> int:
     """Measure how fast and how right avsync is on this machine and on your videos.
@@ -113,11 +123,18 @@ def bench(
     avsync bench --speed --models avsync-1,student,teacher
 
     avsync bench --real clips/ --shifts 5 --encode h264,vp9 --noise 10,0 --music 5
+
+    avsync bench --log runs/all --log runs/fusion4 --plot figures/
     """
     from avsync.bench.models import parse_models
 
     chosen = parse_models(models)
+    _check_plot(plot, anything=data is not None or real is not None or bool(log))
     result: dict[str, Any] = {"schema": 1}
+    if log:
+        from avsync.bench.runs import read_runs
+
+        result["runs"] = read_runs(log)
     if data is not None:
         where = {"cache": cache, "workers": workers, "device": device}
         result["accuracy"] = _accuracy(data, split, limit, chosen, show=not as_json, **where)
@@ -129,15 +146,31 @@ def bench(
         conditions, rates = parse_conditions(encode, noise, music), parse_rates(fps)
         cases = plan_cases(find_clips(real), shifts, conditions, rates)
         result["real"] = _real(cases, chosen[0], show=not as_json)
-    bare = not speed and real is None and data is None
+    bare = not speed and real is None and data is None and not log
     if bare:
         result["demo"] = _demo(chosen[0], show=not as_json)
     if speed or bare:
         length = (BARE_VIDEO_S if bare else VIDEO_S) if video is None else video
         result |= _speed(chosen, device, length, windows, runs, show=not as_json)
+    if plot is not None:
+        from avsync.bench.figures import save_figures
+
+        written = save_figures(result, plot)
+        if not as_json:
+            emit("".join(f"Drew {path}\n" for path in written))
     if as_json:
         emit(json.dumps(result, indent=2) + "\n")
     return 0
+
+
+def _check_plot(plot: Path | None, *, anything: bool) -> None:
+    """Raises UsageError before hours of work where nothing could be drawn at its end."""
+    if plot is None:
+        return
+    if not anything:
+        raise UsageError("--plot draws what --data, --real or --log give; name one of them.")
+    if plot.exists() and not plot.is_dir():
+        raise UsageError(f"{plot} is no folder; give one to --plot.")
 
 
 def _accuracy(
