@@ -33,13 +33,14 @@ from avsync.cli_options import (
     Plot,
     Quiet,
     Resume,
+    Sample,
     Standard,
     Stride,
     Workers,
 )
 from avsync.console import console, emit, guarded, outcome
 from avsync.distill.cli import distill, train
-from avsync.errors import EXIT_ERROR, EXIT_IN_SYNC, AvsyncError, UsageError
+from avsync.errors import EXIT_ERROR, EXIT_IN_SYNC, AvsyncError, Interrupted, UsageError
 from avsync.settings import DEFAULT_MODEL, ENGINES, MAX_DRIFT_MS_PER_MIN, MAX_OFFSET_MS, METHODS, CheckOptions
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def check(
     face_detector: FaceDetector = CheckOptions.face_detector,
     device: Device = CheckOptions.device,
     stride: Stride = None,
+    sample: Sample = CheckOptions.sample,
     as_json: Json = False,
     jsonl: Jsonl = None,
     resume: Resume = False,
@@ -115,6 +117,7 @@ def check(
         face_detector=face_detector,
         device=device,
         stride=stride,
+        sample=sample,
     )
     one_of("engine", engine, ENGINES)
     if as_json and jsonl == STDOUT:
@@ -143,6 +146,7 @@ _STAGES = {
     "audio": "reading the audio",
     "faces": "finding faces",
     "scores": "comparing lips and speech",
+    "survey": "comparing lips and speech",
     "fix": "writing the repaired file",
     "demo": "drawing the demo clip",
 }
@@ -164,6 +168,9 @@ def _checked(
                 report = measure(files[0], options, _staged(bar))
             except AvsyncError as error:
                 yield 0, failed(files[0], str(error), options)
+                raise
+            except Interrupted as stop:
+                yield 0, stop.so_far
                 raise
             yield 0, report
             return
@@ -232,6 +239,7 @@ def fix_offset(
     face_detector: FaceDetector = CheckOptions.face_detector,
     device: Device = CheckOptions.device,
     stride: Stride = None,
+    sample: Sample = CheckOptions.sample,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -277,6 +285,7 @@ def fix_offset(
             face_detector=face_detector,
             device=device,
             stride=stride,
+            sample=sample,
         )
     if as_json:
         document = {

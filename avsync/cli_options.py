@@ -50,6 +50,14 @@ Stride = Annotated[
         metavar="N", help="Judge every N-th frame; by default, all of a short video, fewer of a long one."
     ),
 ]
+Sample = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="How much of a long video to look at: adaptive (until the answer is certain), exhaustive (all), "
+        "or auto (adaptive on a CPU).",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: one document, or a list for several files.")]
 Jsonl = Annotated[
     Path | None,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from avsync.calibration import Calibration
 from avsync.curve import block_sums, evidence
 from avsync.offset import combine
-from avsync.records import FaceTrack, Offset, ScoreMap, Scores, Segment, TrackReport, Unjudged
+from avsync.records import FaceTrack, Offset, ScoreMap, Scores, Segment, Span, TrackReport, Unjudged
 from avsync.report import offset_words
 from avsync.settings import FRAME_MS, FRAME_RATE, FRAME_S, WINDOW_FRAMES
 
@@ -25,6 +25,8 @@ MAX_SPANS = 160
 MIN_SPAN_S = 0.4
 """Windows nearer than this say much the same."""
 
+STOPPED = "the check was stopped before it"
+SPARED = "not looked at, as the answer was certain enough without it"
 NO_FACE = "no face is seen"
 TOO_BRIEF = "a face is seen too briefly to be compared"
 NO_SOUND = "there is no sound to compare the face with"
@@ -39,16 +41,21 @@ def unjudged(
     segments: Sequence[Segment],
     duration_s: float,
     stride: int = 1,
+    looked_at: Sequence[Span] | None = None,
+    missed: str = STOPPED,
 ) -> tuple[Unjudged, ...]:
     """The stretches of a video that the answer does not speak of, in order of time.
 
     `weights` (0..1) is how much each of `scores` counts, `segments` is the answer. A moment is judged when
-    the windows of a face that counts lie there, and the segment there has an offset. What is shorter than a
-    window goes with what is beside it.
+    the windows of a face that counts lie there, and the segment there has an offset. `looked_at` are the
+    stretches (start, end) that were looked at, in seconds (None: all of it), `missed` is why the rest was
+    not. What is shorter than a window goes with what is beside it.
     """
     size = max(1, math.ceil(duration_s * FRAME_RATE))
     reach = max(WINDOW_FRAMES, stride)
-    seen, compared, heard, counted, answered = (np.zeros(size, bool) for _ in range(5))
+    looked, seen, compared, heard, counted, answered = (np.zeros(size, bool) for _ in range(6))
+    for start, end in [(0.0, duration_s + 1)] if looked_at is None else looked_at:
+        looked[round(start * FRAME_RATE) : round(end * FRAME_RATE)] = True
     for track in tracks:
         first = round(track.start_s * FRAME_RATE)
         _mark(seen, first + np.flatnonzero(track.seen), 1)
@@ -60,16 +67,24 @@ def unjudged(
         _mark(counted, starts[audible & (weight >= COUNTED)], reach)
     for segment in segments:
         if segment.offset_ms is not None:
-            answered[round(segment.start_s * FRAME_RATE) : round(segment.end_s * FRAME_RATE)] = True
-    causes = ((~seen, NO_FACE), (~compared, TOO_BRIEF), (~heard, NO_SOUND), (~counted, NOT_SPEAKING))
-    cause = np.select([mask for mask, _ in causes] + [~answered], np.arange(1, 6), 0)
+            past = round(segment.end_s * FRAME_RATE) + reach - WINDOW_FRAMES
+            answered[round(segment.start_s * FRAME_RATE) : past] = True
+    causes = (
+        (~looked, missed),
+        (~seen, NO_FACE),
+        (~compared, TOO_BRIEF),
+        (~heard, NO_SOUND),
+        (~counted, NOT_SPEAKING),
+        (~answered, TOO_LITTLE),
+    )
+    cause = np.select([mask for mask, _ in causes], np.arange(1, len(causes) + 1), 0)
     # A window says something of the frames beside it, also where the face is not seen in all of them.
     cause[counted & answered] = 0
-    words = [*(why for _, why in causes), TOO_LITTLE]
+    words = [why for _, why in causes]
     for gap in (s for s in segments if s.hint_ms is not None):
         inside = slice(round(gap.start_s * FRAME_RATE), round(gap.end_s * FRAME_RATE))
         words.append(f"{TOO_LITTLE}, but it rather seems {offset_words(gap.hint_ms)}")
-        cause[inside][cause[inside] == len(causes) + 1] = len(words)
+        cause[inside][cause[inside] == len(causes)] = len(words)
     return tuple(_stretches(cause, words, duration_s))
 
 

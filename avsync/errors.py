@@ -3,6 +3,8 @@ and what to do. The command line prints the sentence and exits with `exit_code`.
 
 from __future__ import annotations
 
+from typing import Any
+
 EXIT_IN_SYNC = 0
 EXIT_OUT_OF_SYNC = 1
 EXIT_USAGE = 2
@@ -34,6 +36,14 @@ class CannotTell(AvsyncError):  # noqa: N818 - an answer rather than a failure
     """The file is fine, but holds nothing that synchrony could be judged by (no face, no speech)."""
 
     exit_code = EXIT_CANNOT_TELL
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of a work; `so_far` is what it had come to."""
+
+    def __init__(self, so_far: Any) -> None:
+        super().__init__()
+        self.so_far = so_far
 
 
 def unexpected(error: Exception) -> str:

@@ -49,7 +49,8 @@ def resume(path: Path, stamps: Mapping[str, Stamp]) -> dict[str, Report]:
 
 
 def _holds(document: Mapping[str, Any], now: Stamp) -> bool:
-    return document["verdict"] != "error" and all(document.get(key) == value for key, value in now.items())
+    whole = document["verdict"] != "error" and document.get("complete", True)
+    return whole and all(document.get(key) == value for key, value in now.items())
 
 
 def _documents(path: Path) -> list[dict[str, Any]]:

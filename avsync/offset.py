@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from avsync.calibration import Calibration
 from avsync.curve import MIN_BLOCKS, Measure, evidence
-from avsync.records import Offset, Scores, Segment
+from avsync.records import Offset, Scores
 from avsync.segments import main_piece, timeline
 from avsync.settings import FRAME_MS, MIN_PROBABILITY
 
@@ -130,9 +130,3 @@ def track_weights(offsets: Sequence[Offset]) -> npt.NDArray[np.float64]:
     """How much each track counts, (n,): 1 for the one whose evidence exceeds noise by most."""
     trust = [max(MIN_TRACK_WEIGHT, 1 - (FLAT_EVIDENCE / max(o.evidence, 1e-9)) ** 2) for o in offsets]
     return np.array(trust) / max(trust)
-
-
-def judged_share(segments: Sequence[Segment]) -> float:
-    """Share (0..1) of the segments' time that has an answer; the rest are gaps."""
-    total = sum(s.end_s - s.start_s for s in segments)
-    return sum(s.end_s - s.start_s for s in segments if s.offset_ms is not None) / total if total else 0.0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from avsync.errors import UsageError
-from avsync.settings import DETECTORS, FRAME_MS, STANDARDS, CheckOptions, Device
+from avsync.settings import DETECTORS, FRAME_MS, SAMPLES, STANDARDS, CheckOptions, Device
 
 MIN_SEARCH_MS = 2 * FRAME_MS
 MAX_SEARCH_MS = 60_000.0
@@ -26,6 +26,7 @@ def check_options(**options: Any) -> CheckOptions:
     chosen = CheckOptions(**options)
     one_of("standard", chosen.standard, STANDARDS)
     one_of("face_detector", chosen.face_detector, DETECTORS)
+    one_of("sample", chosen.sample, SAMPLES)
     one_of("device", chosen.device, get_args(Device))
     number("max_offset_ms", chosen.max_offset_ms, MIN_SEARCH_MS, MAX_SEARCH_MS)
     number("max_drift_ms_per_min", chosen.max_drift_ms_per_min, 0, MAX_SEARCH_MS)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from avsync import __version__
 from avsync.charts import data_address, judged_parts, map_chart, offset_chart
-from avsync.coverage import why_not
+from avsync.coverage import SPARED, why_not
 from avsync.records import Report, TrackReport, Unjudged, Verdict
 from avsync.report import (
     VERDICT_WORDS,
@@ -58,6 +58,7 @@ SETTINGS = {
     "face_detector": "Face detector",
     "device": "Device",
     "stride": "Looked at",
+    "sample": "Of a long video",
 }
 
 
@@ -157,6 +158,7 @@ def _environment() -> Environment:
         "faces": faces,
         "coverage": coverage_words,
         "longest": longest,
+        "spared": spared,
         "settings": settings,
         "within": within,
     }
@@ -242,9 +244,15 @@ def parts(report: Report) -> list[dict[str, Any]]:
     return [{"segment": s, "bad": s in bad} for s in chosen]
 
 
+def spared(report: Report) -> float:
+    """Seconds that were not looked at because the answer was certain enough."""
+    return sum(stretch.end_s - stretch.start_s for stretch in report.unjudged if stretch.why == SPARED)
+
+
 def longest(stretches: Sequence[Unjudged]) -> list[Unjudged]:
-    """The MAX_ROWS longest, in order of time."""
-    by_length = sorted(stretches, key=lambda s: s.start_s - s.end_s)
+    """The MAX_ROWS longest of those that were looked at, in order of time."""
+    looked_at = [stretch for stretch in stretches if stretch.why != SPARED]
+    by_length = sorted(looked_at, key=lambda s: s.start_s - s.end_s)
     return sorted(by_length[:MAX_ROWS], key=lambda s: s.start_s)
 
 

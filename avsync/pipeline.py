@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from avsync import audio, coverage, crops, defects, faces, fix, media, motion, offset, speech
-from avsync.ahead import ahead, beside
+from avsync import audio, coverage, defects, fix, media, motion, offset, sampling, speech, survey
+from avsync.ahead import beside
 from avsync.calibration import Calibration
-from avsync.errors import CannotTell, MediaError, ModelError
-from avsync.opencv import Image, encoded
+from avsync.errors import CannotTell, Interrupted, MediaError, ModelError
 from avsync.options import check_options, number, one_of, plain
-from avsync.records import FaceTrack, Media, Report, Scores, Speech, TrackReport, Unjudged, Waveform
+from avsync.records import FaceTrack, Media, Report, Span, TrackReport, Unjudged, Waveform
 from avsync.report import offset_words, summary, timecode
 from avsync.settings import (
-    FRAME_MS,
     FRAME_RATE,
     FRAME_S,
     METHODS,
     SAMPLE_RATE,
+    SAMPLES,
     TOLERANCES_MS,
     WINDOW_FRAMES,
     CheckOptions,
     FixOptions,
 )
+from avsync.survey import timed
 
 if TYPE_CHECKING:
     from avsync.weights import Loaded
@@ -41,31 +36,20 @@ Progress = Callable[[str, float, float | None], None]
 """progress(stage, done, total): `total` is None where it is not known."""
 
 MAX_SHIFT_MS = 3_600_000.0
-MAX_WINDOWS = 400
-"""Windows that pass through cross-modal encoders in one file before they are spread thinner: a quarter of a
-minute of one face in full. More hardly sharpen the answer, and each costs a thirtieth of a second."""
-MAX_EMBEDDED = 10_000
-"""The same for models without such encoders, whose windows cost a millisecond: seven minutes of one face."""
-MAX_STRIDE = 10
-"""Frames; wider steps than 0.4 s would lose evidence and miss local faults, however long the file."""
 BROKEN_OFF_S = 1.0
 """A file is called broken off when its sound is this much shorter than stored (and by 2 % of it)."""
 DEMO_OFFSET_MS = 120.0
 DEMO_TOLERANCE_MS = 20.0
-PIECE_FRAMES = 254
-"""Frames of crops in a piece of one face, of which a few are in memory at once; also the step of the progress
-bar. 250 more than the overlap: a multiple of five frames, so that every piece cuts the sound alike."""
-
-T = TypeVar("T")
 
 
 def check(path: str | Path, *, progress: Progress | None = None, **options: Any) -> Report:
     """Measure by how much the audio of a video is early or late, and judge it by a standard.
 
     `options` are the fields of `settings.CheckOptions`: model, standard, max_offset_ms, max_drift_ms_per_min,
-    audio, audio_track, face_detector, device, stride. A file that is fine but cannot be judged gives the
-    verdict "cannot-tell" with the reasons. Raises UsageError for a wrong option, MediaError for a file
-    that cannot be read, ModelError for a checkpoint that cannot be used.
+    audio, audio_track, face_detector, device, stride, sample. A file that is fine but cannot be judged gives
+    the verdict "cannot-tell" with the reasons. Raises UsageError for a wrong option, MediaError for a file
+    that cannot be read, ModelError for a checkpoint that cannot be used. Ctrl-C raises Interrupted, a
+    KeyboardInterrupt whose `so_far` is the Report on what was judged by then.
     """
     return measure(Path(path), check_options(**options), progress)
 
@@ -93,6 +77,9 @@ def fix_offset(
     one_of("method", method, METHODS)
     if offset_ms is not None:
         number("offset_ms", offset_ms, -MAX_SHIFT_MS, MAX_SHIFT_MS)
+    if method == "retime" and options.get("sample", SAMPLES[0]) == SAMPLES[0]:
+        # Each cut and each stretch between two of them must be known.
+        options["sample"] = "exhaustive"
     chosen = FixOptions(offset_ms, force, dry_run, method, check_options(**options))
     return fix.fix_offset(
         Path(src),
@@ -121,10 +108,10 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
         audio_track=options.audio_track,
         settings=plain(options),
     )
-    with _timed(timings, "total"):
+    with timed(timings, "total"):
         try:
             tell("probe", 0, None)
-            with _timed(timings, "probe"):
+            with timed(timings, "probe"):
                 found = media.probe(path)
             report = replace(
                 report,
@@ -134,9 +121,20 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
             )
             report = _judge(found, report, options, tell, timings)
         except CannotTell as error:
-            whole = Unjudged(0.0, report.duration_s or 0.0, str(error).rstrip("."))
-            report = replace(report, reasons=(str(error),), unjudged=(whole,))
-    return replace(report, timings_s=timings)
+            report = _nothing(report, str(error))
+        except KeyboardInterrupt:
+            report = replace(
+                _nothing(report, "the check was stopped before anything was judged"), complete=False
+            )
+    report = replace(report, timings_s=timings)
+    if not report.complete:
+        raise Interrupted(report)
+    return report
+
+
+def _nothing(report: Report, why: str) -> Report:
+    whole = Unjudged(0.0, report.duration_s or 0.0, why.rstrip("."))
+    return replace(report, reasons=(why,), unjudged=(whole,))
 
 
 def tolerance(standard: str, found: Media | None) -> tuple[float, float]:
@@ -154,7 +152,7 @@ def _judge(
     if found.video is None:
         raise MediaError(f"{found.path} has no picture, only sound; give a video file.")
     tell("model", 0, None)
-    with _timed(timings, "model"):
+    with timed(timings, "model"):
         loaded = load_model(options.model, options.device)
         if loaded.model.picture == "face":
             raise ModelError(
@@ -162,59 +160,42 @@ def _judge(
                 "judge it with: avsync bench --data."
             )
     tell("audio", 0, None)
-    with _timed(timings, "audio"):
+    with timed(timings, "audio"):
         sound = (
             audio.load_audio(options.audio) if options.audio else audio.waveform(found, options.audio_track)
         )
         if audio.is_silent(sound.samples):
             raise CannotTell(f"The audio of {options.audio or found.path} is silent.")
         notes = (*_broken_off(found, sound, options), *audio.audio_condition(sound))
-    with beside(speech.listen(sound)) as listening:
-        return _compare(found, report, loaded, sound, listening, notes, options, tell, timings)
-
-
-def _compare(
-    found: Media,
-    report: Report,
-    loaded: Loaded,
-    sound: Waveform,
-    listening: Future[list[speech.Floats]],
-    notes: tuple[str, ...],
-    options: CheckOptions,
-    tell: Progress,
-    timings: dict[str, float],
-) -> Report:
-    """The stages that look at the picture, while another thread listens for speech."""
     tell("faces", 0, 1)
-    with _timed(timings, "faces"):
-        tracks = faces.find_tracks(
-            found, detector=options.face_detector, progress=lambda share: tell("faces", share, 1)
-        )
-    if not tracks:
-        raise CannotTell(f"No face that lasts was found in {found.path}.")
-    stride = options.stride or auto_stride(tracks, loaded)
-    watch = Watch({}, {})
-    scores = _score(loaded, found, tracks, sound, stride, options, tell, timings, watch)
-    if not scores:
-        return replace(
-            report,
-            reasons=(f"No face in {found.path} is seen together with sound for long enough to judge.",),
-            tracks=tuple(_track(track, None) for track in tracks),
-            unjudged=coverage.unjudged(tracks, (), (), (), found.duration_s),
-        )
-    with _timed(timings, "offset"):
-        report = replace(report, stride=stride)
-        calibration = Calibration.from_dict(loaded.calibration)
-        heard = speech.heard(listening.result(), sound.start_s)
-        return _report(report, tracks, scores, calibration, notes, watch, heard)
+    job = survey.Job(found, sound, loaded, options, found.duration_s, tell, timings)
+    with beside(speech.listen(sound)) as listening:
+        return _look(job, partial(_report, report, job, notes, listening))
 
 
-@dataclass(frozen=True)
-class Watch:
-    """What is seen of each track while its crops pass: a picture of the face (JPEG), how the mouth moves."""
+def _look(job: survey.Job, conclude: Callable[..., Report]) -> Report:
+    """Look until the answer is certain, or nothing is left, or Ctrl-C, which leaves what there is by then."""
+    looked = survey.Looked()
+    report = conclude(looked)
+    try:
+        for spans in sampling.rounds(job.media.duration_s, adaptive=_adaptive(job)):
+            planned = replace(job, planned_s=looked.seconds + sampling.total(spans))
+            for span in spans:
+                looked = survey.look(planned, looked, span)
+            with timed(job.timings, "offset"):
+                report = conclude(looked)
+            if sampling.certain(report):
+                return report
+    except KeyboardInterrupt as stop:
+        looked = stop.so_far if isinstance(stop, Interrupted) else looked
+        return conclude(looked, stopped=True)
+    return report
 
-    portraits: dict[int, bytes]
-    motion: dict[int, motion.Pieces]
+
+def _adaptive(job: survey.Job) -> bool:
+    if job.options.sample == "auto":
+        return job.loaded.device.type == "cpu"
+    return job.options.sample == "adaptive"
 
 
 def _broken_off(found: Media, sound: Waveform, options: CheckOptions) -> tuple[str, ...]:
@@ -237,79 +218,55 @@ def load_model(name: str, device: str) -> Loaded:
     return weights.load(name, device)
 
 
-def auto_stride(tracks: Iterable[FaceTrack], model: Loaded) -> int:
-    """Every frame while the faces are few and short, then every second, third ... tenth."""
-    frames = sum(int(track.seen.sum()) for track in tracks)
-    affordable = MAX_EMBEDDED if model.model.embeds else MAX_WINDOWS
-    return min(MAX_STRIDE, max(1, math.ceil(frames / affordable)))
-
-
-def _score(
-    loaded: Loaded,
-    found: Media,
-    tracks: Sequence[FaceTrack],
-    sound: Waveform,
-    stride: int,
-    options: CheckOptions,
-    tell: Progress,
-    timings: dict[str, float],
-    watch: Watch,
-) -> list[Scores]:
-    """Crops stream into the model while the next are cut; what it waits for them is booked to their stage."""
-    from avsync.scores import score_clips
-
-    end_s = max(track.start_s + len(track.boxes) / FRAME_RATE for track in tracks)
-
-    def keep(track: int, face: Image) -> None:
-        watch.portraits[track] = encoded(face, ".jpg")
-
-    clips = crops.mouth_clips(found, tracks, piece_frames=PIECE_FRAMES, on_face=keep)
-    clips = ahead(motion.watched(clips, watch.motion), 1)
-    started = time.perf_counter()
-    scores = score_clips(
-        loaded,
-        _timed_each(clips, timings, "crops"),
-        sound,
-        max_shift=math.ceil(options.max_offset_ms / FRAME_MS),
-        stride=stride,
-        progress=lambda stage, done, _total: tell(stage, min(done, end_s), end_s),
-    )
-    timings["scores"] = time.perf_counter() - started - timings.get("crops", 0.0)
-    return scores
-
-
 def _report(
     report: Report,
-    tracks: Sequence[FaceTrack],
-    scores: list[Scores],
-    calibration: Calibration,
+    job: survey.Job,
     notes: tuple[str, ...],
-    watch: Watch,
-    heard: Speech,
+    listening: Future[list[speech.Floats]],
+    looked: survey.Looked,
+    *,
+    stopped: bool = False,
 ) -> Report:
-    pooled, own, speaking = offset.judge(scores, calibration)
+    """What the stretches that were looked at say, and what was heard: `listening` may go on beside."""
+    looked = survey.in_order(looked)
+    spans = sampling.merged(looked.spans)
+    whole_s = job.media.duration_s
+    report = replace(report, looked_at=spans, stride=looked.stride, complete=not stopped)
+    notes = (*_looked_words(spans, whole_s, stopped), *notes)
+    missed = coverage.STOPPED if stopped else coverage.SPARED
+    if not looked.scores:
+        why = _no_scores(job.media.path, looked)
+        return replace(
+            report,
+            reasons=notes if stopped else (why, *notes),
+            tracks=tuple(_track(track, None) for track in looked.tracks),
+            unjudged=coverage.unjudged(looked.tracks, (), (), (), whole_s, 1, spans, missed),
+        )
+    calibration = Calibration.from_dict(job.loaded.calibration)
+    pooled, own, speaking = offset.judge(looked.scores, calibration)
     weights = offset.track_weights(own).tolist()
-    stride = report.stride or 1
-    judged_s = offset.judged_share(pooled.segments) * len(
-        np.unique(np.concatenate([s.times_s for s in scores]))
-    )
-    judged_s *= stride * FRAME_S
+    # Ctrl-C does not wait for the rest of the sound.
+    pieces = [] if stopped and not listening.done() else listening.result()
+    heard = speech.heard(pieces, job.sound.start_s)
     speaking_windows = [
         speech.spoken(heard, s.times_s, WINDOW_FRAMES * FRAME_S)
-        & motion.moves(watch.motion.get(s.track, ()), s.times_s)
-        for s in scores
+        & motion.moves(looked.motion.get(s.track, ()), s.times_s)
+        for s in looked.scores
     ]
+    stride = looked.stride or 1
     judged = defects.judge(
         pooled,
         report.tolerance_ms,
         report.max_drift_ms_per_min,
-        mismatch=defects.mismatched(scores, speaking_windows, calibration, stride * FRAME_S),
+        mismatch=defects.mismatched(looked.scores, speaking_windows, calibration, stride * FRAME_S),
     )
     by_track = {
         s.track: TrackReport(s.track, 0, 0, len(s.times_s), o, i == speaking, weights[i])
-        for i, (s, o) in enumerate(zip(scores, own, strict=True))
+        for i, (s, o) in enumerate(zip(looked.scores, own, strict=True))
     }
-    unjudged = coverage.unjudged(tracks, scores, weights, pooled.segments, report.duration_s or 0.0, stride)
+    unjudged = coverage.unjudged(
+        looked.tracks, looked.scores, weights, pooled.segments, whole_s, stride, spans, missed
+    )
     return replace(
         report,
         verdict=judged.verdict,
@@ -320,13 +277,33 @@ def _report(
         drift_uncertainty_ms_per_min=pooled.drift_uncertainty_ms_per_min,
         faults=judged.faults,
         reasons=(*judged.reasons, *notes),
-        tracks=tuple(_track(t, by_track.get(t.track), watch.portraits.get(t.track)) for t in tracks),
+        tracks=tuple(_track(t, by_track.get(t.track), looked.portraits.get(t.track)) for t in looked.tracks),
         segments=pooled.segments,
-        judged_s=judged_s,
-        speech_s=speech.seconds(heard),
-        speech_judged_s=speech.seconds(heard, [(gap.start_s, gap.end_s) for gap in unjudged]),
+        judged_s=whole_s - sum(stretch.end_s - stretch.start_s for stretch in unjudged),
+        speech_s=speech.seconds(heard) if pieces else None,
+        speech_judged_s=speech.seconds(heard, [(s.start_s, s.end_s) for s in unjudged]) if pieces else None,
         unjudged=unjudged,
-        score_map=coverage.score_map(scores, weights, calibration),
+        score_map=coverage.score_map(looked.scores, weights, calibration),
+    )
+
+
+def _no_scores(path: Path, looked: survey.Looked) -> str:
+    if not looked.tracks:
+        return f"No face that lasts was found in {path}."
+    return f"No face in {path} is seen together with sound for long enough to judge."
+
+
+def _looked_words(spans: Sequence[Span], whole_s: float, stopped: bool) -> tuple[str, ...]:
+    """How much was looked at, where that is not all."""
+    looked = f"{timecode(sampling.total(spans))} of {timecode(whole_s)}"
+    if stopped:
+        return (f"the check was stopped when it had looked at {looked}",)
+    if whole_s - sampling.total(spans) < 1:
+        return ()
+    gap = sampling.longest_gap(spans, whole_s)
+    return (
+        f"looked at {looked}, spread over the video, until the answer was certain enough; a fault of less "
+        f"than {timecode(gap)} may lie between (--sample exhaustive looks at all of it)",
     )
 
 
@@ -338,26 +315,6 @@ def _track(track: FaceTrack, judged: TrackReport | None, portrait: bytes | None 
 
 def _silent(stage: str, done: float, total: float | None) -> None:
     """Progress for nobody."""
-
-
-@contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - started
-
-
-def _timed_each(items: Iterable[T], timings: dict[str, float], stage: str) -> Iterator[T]:
-    """`items`, with the time that making them takes booked to `stage`."""
-    source = iter(items)
-    while True:
-        with _timed(timings, stage):
-            item = next(source, None)
-        if item is None:
-            return
-        yield item
 
 
 # --- Demo --------------------------------------------------------------------------------

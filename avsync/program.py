@@ -53,7 +53,13 @@ def decoding(output: Any) -> Iterator[tuple[IO[bytes], Callable[[], str]]]:
     )
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, pipesize=PIPE_BYTES
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            pipesize=PIPE_BYTES,
+            # Ctrl-C reaches the whole group of a terminal; ffmpeg would end before us, as if the file did.
+            process_group=0,
         )
         assert process.stdout is not None  # noqa: S101 - stdout=PIPE
 

@@ -18,6 +18,8 @@ import numpy.typing as npt
 from avsync.settings import MAX_DRIFT_MS_PER_MIN
 
 Verdict = Literal["in-sync", "out-of-sync", "mismatch", "cannot-tell", "error"]
+Span = tuple[float, float]
+"""A stretch [start, end) of a video, in seconds."""
 Severity = Literal["slight", "clear", "severe"]
 """Of a local fault: in tolerance, out of it, or far out of it."""
 
@@ -269,6 +271,10 @@ class Report:
     model: str = ""
     audio_track: int | None = None
     unjudged: tuple[Unjudged, ...] = ()
+    complete: bool = True
+    """False where the check was stopped early, so that it speaks of `looked_at` only."""
+    looked_at: tuple[Span, ...] = ()
+    """The stretches [start, end) in seconds that were searched for faces and judged where there were any."""
     score_map: ScoreMap | None = None
     stride: int | None = None
     """Frames from one judged window to the next; None where none was judged."""

@@ -191,6 +191,8 @@ def to_dict(report: Report) -> dict[str, Any]:
         "reasons": list(report.reasons),
         "tracks": [_track_dict(track) for track in report.tracks],
         "segments": [_segment_dict(segment) for segment in report.segments],
+        "complete": report.complete,
+        "looked_at_s": [[_number(start, 3), _number(end, 3)] for start, end in report.looked_at],
         "unjudged": [_unjudged_dict(stretch) for stretch in report.unjudged],
         "duration_s": _number(report.duration_s, 3),
         "judged_s": _number(report.judged_s, 3),
@@ -223,6 +225,7 @@ def from_dict(document: Mapping[str, Any]) -> Report:
         "tracks": tuple(_track_from(track) for track in document["tracks"]),
         "segments": tuple(_made(Segment, segment) for segment in document["segments"]),
         "faults": tuple(_made(Fault, fault) for fault in document.get("faults", ())),
+        "looked_at": tuple((start, end) for start, end in document.get("looked_at_s", ())),
         "unjudged": tuple(_made(Unjudged, stretch) for stretch in document.get("unjudged", ())),
         "timings_s": document["timings_s"],
     }

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from avsync.audio import mel_span
+from avsync.errors import Interrupted
 from avsync.model import ContrastHead, VocaLiST
 from avsync.network import Network, Sound
 from avsync.records import Clip, Scores, Waveform
@@ -49,18 +50,26 @@ def score_clips(
     """Scores of every track in `clips`, against audio from `max_shift` frames before to as many after.
 
     `stride` is in frames, counted on one grid along the video so that pieces of a track fit
-    together. Returns one record per track that has at least one window, ordered by track number."""
+    together. Returns one record per track that has at least one window, ordered by track number; Ctrl-C
+    raises Interrupted with those of the clips that were scored."""
     rows: dict[int, list[tuple[npt.NDArray, npt.NDArray]]] = {}
     shifts = np.arange(-max_shift, max_shift + 1)
-    for clip in clips:
-        starts = window_starts(clip, stride)
-        if not len(starts):
-            continue
-        logits = score_clip(loaded, clip, starts, waveform, max_shift)
-        rows.setdefault(clip.track, []).append((clip.start_s + starts * FRAME_S, logits))
-        if progress:
-            progress("scores", clip.start_s + len(clip.mouths) * FRAME_S, None)
-    return [_join(track, shifts, parts) for track, parts in sorted(rows.items())]
+
+    def joined() -> list[Scores]:
+        return [_join(track, shifts, parts) for track, parts in sorted(rows.items())]
+
+    try:
+        for clip in clips:
+            starts = window_starts(clip, stride)
+            if not len(starts):
+                continue
+            logits = score_clip(loaded, clip, starts, waveform, max_shift)
+            rows.setdefault(clip.track, []).append((clip.start_s + starts * FRAME_S, logits))
+            if progress:
+                progress("scores", clip.start_s + len(clip.mouths) * FRAME_S, None)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(joined()) from stop
+    return joined()
 
 
 def window_starts(clip: Clip, stride: int) -> npt.NDArray[np.int64]:

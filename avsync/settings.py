@@ -57,6 +57,9 @@ STANDARDS: tuple[str, ...] = get_args(Standard)
 DETECTORS: tuple[str, ...] = get_args(Detector)
 METHODS = ("copy", "retime")
 """How `fix-offset` repairs."""
+SAMPLES = ("auto", "adaptive", "exhaustive")
+"""How much of a long video is looked at: until the answer is certain, or all of it; "auto" is adaptive where
+the model runs on a CPU."""
 ENGINES = ("local", "ray")
 """Where the files of a batch are checked: in processes of this machine, or on a Ray cluster."""
 
@@ -97,6 +100,8 @@ class CheckOptions:
     device: str = "auto"
     stride: int | None = None
     """Frames from one judged window to the next; None: every frame of short files, sparser in long ones."""
+    sample: str = SAMPLES[0]
+    """How much of a long file is looked at."""
 
 
 @dataclass(frozen=True)

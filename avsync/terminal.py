@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 from rich.text import Text
 
+from avsync.coverage import SPARED
 from avsync.records import Fault, Report, TrackReport, Unjudged, Verdict
 from avsync.report import (
     VERDICT_WORDS,
@@ -83,7 +84,9 @@ def _single(report: Report, console: Console) -> Iterator[RenderableType]:
     if report.faults:
         yield _faults(report.faults)
     if report.unjudged and report.tracks:
-        yield _gaps([gap for gap in report.unjudged if gap.end_s - gap.start_s >= _MIN_GAP_S])
+        # A note says what adaptive sampling left out, which may be a hundred stretches.
+        gaps = [gap for gap in report.unjudged if gap.end_s - gap.start_s >= _MIN_GAP_S and gap.why != SPARED]
+        yield from [_gaps(gaps)] if gaps else []
 
 
 def _headline(report: Report) -> Text:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from avsync import __version__, fix, pipeline
 from avsync.cli import app
 from avsync.demo import write_demo
-from avsync.errors import CannotTell, MediaError, ModelError, UsageError
+from avsync.errors import CannotTell, Interrupted, MediaError, ModelError, UsageError
 from avsync.records import Report
 from avsync.settings import DEFAULT_MODEL, CheckOptions
 from avsync.weights import available
@@ -258,6 +258,19 @@ def test_a_resumed_run_does_only_what_is_left_and_reports_all(
     assert run("check", files[0], "--jsonl", out, "--resume").exit_code == 1
 
 
+def test_a_file_that_was_stopped_is_done_again(
+    answers: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, file = tmp_path / "out.jsonl", answers("half")
+    half = Report(str(file), "in-sync", 4.0, 8.0, 0.98, complete=False)
+    monkeypatch.setitem(ANSWERS, "half", Interrupted(half))
+    assert run("check", file, "--jsonl", out).exit_code == 130
+    assert json.loads(out.read_text())["complete"] is False
+    monkeypatch.setitem(ANSWERS, "half", replace(half, complete=True))
+    assert run("check", file, "--jsonl", out, "--resume").exit_code == 0
+    assert [json.loads(line)["complete"] for line in out.read_text().splitlines()] == [True]
+
+
 def test_junit_is_there_after_ctrl_c_and_destroys_nothing(answers: Callable[[str], Path], tmp_path: Path):
     junit = tmp_path / "out.xml"
     assert run("check", answers("late"), answers("stop"), "--junit", junit).exit_code == 130
@@ -459,6 +472,52 @@ cli.main()
     _, said = started.communicate(timeout=300)
     assert started.returncode == code
     assert "Traceback" not in said
+
+
+def test_ctrl_c_in_the_middle_of_a_file_leaves_what_was_judged(early_clip: Path, tmp_path: Path):
+    program = """
+import sys, time
+from avsync import cli, scores, survey
+
+done = 0
+score_clip = scores.score_clip
+
+def slowly(*arguments):
+    global done
+    done += 1
+    if done == 4:
+        print("working", file=sys.stderr, flush=True)
+        time.sleep(300)
+    return score_clip(*arguments)
+
+survey.PIECE_FRAMES, scores.score_clip = 29, slowly
+cli.main()
+"""
+    page = tmp_path / "page.html"
+    arguments = ("check", early_clip, "--json", "--stride", "2", "--report", page)
+    started = subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # As at a terminal: Ctrl-C is heard, and reaches the whole group, ffmpeg too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+        start_new_session=True,
+    )
+    assert started.stderr is not None
+    assert started.stderr.readline() == "working\n"
+    os.killpg(started.pid, signal.SIGINT)
+    printed, said = started.communicate(timeout=300)
+    assert (started.returncode, said) == (130, "avsync: Stopped.\n")
+    report = json.loads(printed)
+    assert report["complete"] is False
+    ((start, end),) = report["looked_at_s"]
+    assert (start, end) == (0, pytest.approx(3 * 1.0 + 0.16, abs=0.3))
+    assert report["tracks"][0]["windows"] > 20
+    assert report["unjudged"][-1]["end_s"] == pytest.approx(report["duration_s"], abs=0.01)
+    assert "stopped" in report["reasons"][-1]
+    assert "the check was stopped before it" in page.read_text()
 
 
 @pytest.fixture(scope="module")

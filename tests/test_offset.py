@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,16 @@ from scores_factory import made
 
 from avsync.calibration import Calibration
 from avsync.curve import average, evidence, measure, peak
-from avsync.offset import choose_speaker, combine, estimate, judge, judged_share
+from avsync.offset import choose_speaker, combine, estimate, judge
 from avsync.records import Offset, Segment
 from avsync.settings import MIN_PROBABILITY
 
 seeds = st.integers(0, 10_000)
+
+
+def judged_share(segments: Sequence[Segment]) -> float:
+    total = sum(s.end_s - s.start_s for s in segments)
+    return sum(s.end_s - s.start_s for s in segments if s.offset_ms is not None) / total
 
 
 def only(answer: Offset) -> float:

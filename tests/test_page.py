@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import avsync
+from avsync.coverage import SPARED
 from avsync.errors import UsageError
 from avsync.page import MAX_FACES, MAX_SECTIONS, keeper, render, save_page
 from avsync.records import Fault, Offset, Report, ScoreMap, Segment, TrackReport, Unjudged, Verdict
@@ -157,6 +158,14 @@ def test_reasons_are_said_once():
     assert text(noted).count("he file breaks off") == 1
 
 
+def test_what_was_spared_is_one_sentence():
+    gaps = (*LATE.unjudged, *(Unjudged(i * 100.0, i * 100 + 80.0, SPARED) for i in range(1, 50)))
+    said = text(replace(LATE, unjudged=gaps, duration_s=5000.0))
+    assert "1:05:20 of it were not looked at, because" in said
+    assert said.count("the face is seen too briefly") == 1
+    assert SPARED not in said
+
+
 def test_many_stretches_and_faces_are_cut_short_and_it_says_so():
     many = replace(
         LATE,
@@ -165,7 +174,7 @@ def test_many_stretches_and_faces_are_cut_short_and_it_says_so():
         duration_s=200.0,
     )
     said = text(many)
-    assert "These are the 40 longest of 100 stretches" in said
+    assert "These are the 40 longest stretches" in said
     assert said.count("Face 1:") == MAX_FACES
     assert "And 76 more faces" in said
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import avsync
-from avsync import audio, crops, faces, media, motion, pipeline, speech
-from avsync.errors import CannotTell, MediaError, ModelError, UsageError
-from avsync.records import AudioStream, Clip, FaceTrack, Media, Offset, Scores, VideoStream, Waveform
+from avsync import audio, coverage, crops, faces, media, motion, pipeline, speech
+from avsync.errors import CannotTell, Interrupted, MediaError, ModelError, UsageError
+from avsync.records import AudioStream, Clip, FaceTrack, Media, Offset, Report, Scores, VideoStream, Waveform
 
 SECONDS = 20
 
@@ -32,6 +32,10 @@ class World:
     calibration: dict[str, Any] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
     models_loaded: int = 0
+    listeners: tuple[int, ...] = (1,)
+    """Numbers of the faces whose lips fit no offset."""
+    looked: list[tuple[float | None, float | None]] = field(default_factory=list)
+    """The stretches that faces were looked for in, None for an end of the video."""
 
 
 def a_track(number: int = 0, seconds: float = SECONDS, start_s: float = 0.0) -> FaceTrack:
@@ -64,7 +68,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         if name == "nope":
             raise ModelError('There is no model called "nope".')
         model = SimpleNamespace(picture="mouth", embeds=name == "embeddings")
-        return SimpleNamespace(name=name, calibration=world.calibration, model=model)
+        cpu = SimpleNamespace(type="cpu")
+        return SimpleNamespace(name=name, calibration=world.calibration, model=model, device=cpu)
 
     def clips(_media: Media, tracks: tuple[FaceTrack, ...], **_options: Any):
         for track in tracks:
@@ -76,14 +81,20 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         scores = []
         for clip in clips:
             times = clip.start_s + np.arange(0, len(clip.mouths) - 4, stride) / 25
-            # The second face listens: its lips fit no offset.
-            scores.append(made_scores(clip.track, times, world.offset_ms, 6.0 * (clip.track == 0), max_shift))
+            height = 0.0 if clip.track in world.listeners else 6.0
+            scores.append(made_scores(clip.track, times, world.offset_ms, height, max_shift))
             progress("scores", clip.start_s + len(clip.mouths) / 25, None)
         return scores
 
-    def find(_media: Media, *, detector: str, progress: Any) -> tuple[FaceTrack, ...]:
+    def find(
+        _media: Media, *, detector: str, progress: Any, start_s: float | None, end_s: float | None
+    ) -> tuple[FaceTrack, ...]:
         world.asked["detector"] = detector
+        world.looked.append((start_s, end_s))
         progress(0.5)
+        if world.tracks and (start_s is not None or end_s is not None):
+            first = start_s or 0.0
+            return (a_track(0, (end_s or world.media.duration_s) - first, first),)
         return world.tracks
 
     monkeypatch.setattr(media, "probe", lambda path: replace(world.media, path=Path(path)))
@@ -242,6 +253,118 @@ def test_a_listener_gives_no_offset_to_trust(world: World):
     assert report.reasons
 
 
+# --- long files ---------------------------------------------------------------------------
+
+
+def long(world: World, seconds: float) -> None:
+    world.media = replace(a_media(), duration_s=seconds)
+    world.listeners = ()
+
+
+def seconds_of(report: Report) -> float:
+    return sum(end - start for start, end in report.looked_at)
+
+
+def test_a_short_file_is_looked_at_in_one_piece_and_the_report_says_so(world: World):
+    report = avsync.check("talk.mp4")
+    assert world.looked == [(None, None)]
+    assert report.looked_at == ((0.0, SECONDS),)
+    assert report.complete
+
+
+def test_a_long_file_is_looked_at_here_and_there_until_the_answer_is_certain(world: World):
+    long(world, 7200)
+    report = avsync.check("film.mp4")
+    assert report.verdict == "out-of-sync"
+    assert report.offset_ms == pytest.approx(120, abs=10)
+    assert 0.1 < seconds_of(report) / 7200 < 0.25
+    assert report.looked_at[0][0] == 0
+    assert report.looked_at[-1][1] == 7200
+    assert "looked at 20:" in report.reasons[-1]
+    assert sum(s.end_s - s.start_s for s in report.unjudged if s.why == coverage.SPARED) > 5000
+    assert [track.track for track in report.tracks] == list(range(len(report.tracks)))
+    assert [t.start_s for t in report.tracks] == sorted(t.start_s for t in report.tracks)
+    assert all(track.offset for track in report.tracks)
+
+
+def test_where_the_answer_stays_uncertain_all_is_looked_at_once(world: World):
+    long(world, 1800)
+    world.offset_ms = 40.0  # the limit itself
+    report = avsync.check("film.mp4", standard="ebu")
+    assert report.looked_at == ((0.0, 1800.0),)
+    assert not [reason for reason in report.reasons if "looked at" in reason]
+    assert len(world.looked) == len(set(world.looked)) == 90
+
+
+def test_exhaustive_looks_at_all_of_it_in_order(world: World):
+    long(world, 7200)
+    report = avsync.check("film.mp4", sample="exhaustive")
+    assert report.looked_at == ((0.0, 7200.0),)
+    assert world.looked[0] == (None, 300.0)
+    assert world.looked[-1] == (6900.0, None)
+    assert report.unjudged == ()
+
+
+def test_no_face_anywhere_is_known_only_when_all_was_looked_at(world: World):
+    long(world, 1800)
+    world.tracks = ()
+    report = avsync.check("film.mp4")
+    assert report.verdict == "cannot-tell"
+    assert "No face" in report.reasons[0]
+    assert report.looked_at == ((0.0, 1800.0),)
+
+
+# --- Ctrl-C -------------------------------------------------------------------------------
+
+
+def test_ctrl_c_leaves_what_was_judged_by_then(world: World, monkeypatch: pytest.MonkeyPatch):
+    def score(_loaded: Any, clips: Any, _sound: Waveform, *, max_shift: int, stride: int, progress: Any):
+        times = np.arange(0, 8, stride / 25)
+        raise Interrupted([made_scores(0, times, world.offset_ms, 6.0, max_shift)])
+
+    monkeypatch.setattr("avsync.scores.score_clips", score)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        avsync.check("talk.mp4")
+    assert isinstance(stopped.value, Interrupted)
+    report = stopped.value.so_far
+    assert (report.complete, report.verdict) == (False, "out-of-sync")
+    assert report.offset_ms == pytest.approx(120, abs=15)
+    assert report.looked_at == ((0.0, pytest.approx(8.2, abs=0.1)),)
+    assert report.unjudged[-1].why == coverage.STOPPED
+    assert "stopped" in report.reasons[-1]
+    assert report.timings_s["scores"] >= 0
+
+
+def test_ctrl_c_in_a_long_file_leaves_the_stretches_before(world: World, monkeypatch: pytest.MonkeyPatch):
+    long(world, 7200)
+    find = faces.find_tracks
+
+    def stop_at_the_fifth(*arguments: Any, **options: Any) -> tuple[FaceTrack, ...]:
+        if len(world.looked) == 4:
+            raise KeyboardInterrupt
+        return find(*arguments, **options)
+
+    monkeypatch.setattr(faces, "find_tracks", stop_at_the_fifth)
+    with pytest.raises(Interrupted) as stopped:
+        avsync.check("film.mp4", sample="exhaustive")
+    report = stopped.value.so_far
+    assert report.looked_at == ((0.0, 1200.0),)
+    assert (report.complete, report.verdict) == (False, "out-of-sync")
+
+
+@pytest.mark.parametrize("stage", ["probe", "waveform"])
+def test_ctrl_c_before_anything_was_judged_says_so(stage: str, world: World, monkeypatch: pytest.MonkeyPatch):
+    def stop(*_arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr({"probe": media, "waveform": audio}[stage], stage, stop)
+    with pytest.raises(Interrupted) as stopped:
+        avsync.check("talk.mp4")
+    report = stopped.value.so_far
+    assert (report.complete, report.verdict, report.judged_s) == (False, "cannot-tell", 0.0)
+    assert "stopped before anything was judged" in report.reasons[0]
+
+
 # --- errors -------------------------------------------------------------------------------
 
 
@@ -272,6 +395,7 @@ def test_a_model_that_is_missing_is_known_before_the_work(world: World):
         ({"audio_track": 1.5}, "whole number"),
         ({"audio_track": True}, "audio_track"),
         ({"stride": 0}, "stride"),
+        ({"sample": "some"}, "sample cannot be 'some'"),
         ({"audio": "x.wav", "audio_track": 1}, "not both"),
         ({"max_offset": 3}, "no option 'max_offset'"),
     ],
@@ -320,6 +444,16 @@ def test_fixing_measures_with_the_options_given(world: World, monkeypatch: pytes
     report = avsync.fix_offset("in.mp4", "out.mp4", standard="itu", max_offset_ms=800)
     assert report.standard == "itu"  # pyright: ignore[reportAttributeAccessIssue]
     assert world.asked["max_shift"] == 20
+
+
+def test_retiming_needs_every_stretch_of_a_long_file(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(
+        "avsync.fix.fix_offset", lambda src, _dst, _options, *, measure, **_told: measure(src)
+    )
+    long(world, 7200)
+    looked = {m: avsync.fix_offset("in.mp4", "out.mp4", method=m) for m in ("copy", "retime")}
+    assert seconds_of(looked["copy"]) < 7200  # pyright: ignore[reportArgumentType]
+    assert seconds_of(looked["retime"]) == 7200  # pyright: ignore[reportArgumentType]
 
 
 def test_cannot_tell_while_probing_is_still_a_report(world: World, monkeypatch: pytest.MonkeyPatch):
