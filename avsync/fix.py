@@ -128,7 +128,7 @@ def _retime(
     announce: Callable[[str], None] | None,
 ) -> FixResult:
     """Re-time and re-encode the track that was measured; everything else is copied."""
-    stream = audio_track(media, options.check.audio_track)
+    stream = audio_track(media, before.audio_track)
     chosen = encoding(media, stream, muxer_of(media, dst))
     others = "; the other audio tracks stay as they are" if len(media.audio) > 1 else ""
     deed = f"audio track {stream.track} is {retime.words(before)}, and re-encoded ({chosen.words}){others}"

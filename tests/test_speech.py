@@ -1,10 +1,12 @@
 """Speech is told from silence, noise and music, and its seconds are counted."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from avsync import demo, speech
-from avsync.records import Speech, Waveform
+from avsync import audio, demo, speech
+from avsync.records import AudioStream, Media, Speech, Waveform
 
 RATE = 16_000
 
@@ -46,11 +48,38 @@ def test_speech_is_counted_outside_of_gaps_on_the_common_clock():
     assert speech.spoken(found, np.array([9.0, 10.0, 11.0, 11.5]), 0.5).tolist() == [False, True, False, True]
 
 
-def test_of_a_long_sound_only_pieces_are_listened_to_and_stand_for_the_rest(monkeypatch):
-    monkeypatch.setattr(speech, "LISTENED_S", 20.0)
-    found = listened(np.zeros(45 * RATE))
+def test_of_a_long_sound_only_pieces_are_listened_to_and_stand_for_the_rest():
+    pieces = speech.listen(Waveform(np.zeros(45 * RATE, np.float32), 0.0), limit_s=20.0)
+    found = speech.heard(pieces, 0.0)
     known = np.isfinite(found.probability)
     assert known[: speech.PIECE].all()
     assert not known[speech.PIECE : 2 * speech.PIECE].any()
     half = Speech(0.0, 1.0, np.array([1, np.nan, 1, np.nan], np.float32))
     assert speech.seconds(half) == 4.0
+
+
+def track(number: int, default: bool = False) -> AudioStream:
+    return AudioStream(number + 1, number, "aac", RATE, 1, 0.0, 6.0, default=default)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "default", "chosen"),
+    [
+        (("voice",), 0, 0),
+        (("silence", "voice"), 0, 1),
+        (("voice", "voice"), 1, 1),
+        (("voice", "noise"), 1, 0),
+        (("silence", "noise"), 0, 1),
+        (("silence", "silence"), 1, 1),
+    ],
+)
+def test_the_track_with_speech_is_judged_beginning_with_the_players_own(
+    voice, monkeypatch: pytest.MonkeyPatch, kinds, default: int, chosen: int
+):
+    noise = np.random.default_rng(0).normal(0, 0.1, len(voice)).astype(np.float32)
+    sounds = {"voice": voice, "noise": noise, "silence": np.zeros_like(voice)}
+    monkeypatch.setattr(audio, "waveform", lambda _media, number: Waveform(sounds[kinds[number]], 0.0))
+    streams = tuple(track(i, i == default) for i in range(len(kinds)))
+    media = Media(Path("x.mkv"), "matroska", 6.0, None, streams, ("audio",) * len(kinds))
+    assert speech.judged_track(media, None)[0] == chosen
+    assert speech.judged_track(media, 0)[0] == 0

@@ -1,0 +1,87 @@
+"""Clips that differ from the plain one in how they were filmed, edited or stored give the same answer."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import avsync
+from avsync.demo import write_demo
+from avsync.media import ffmpeg_path
+
+OFFSET_MS = 120.0
+X264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p")
+TOGETHER = ("-c:a", "aac")
+
+EDGES: dict[str, tuple[str, ...]] = {
+    "mirrored": ("-vf", "hflip"),
+    "letterboxed": ("-vf", "pad=iw:ih*2:0:ih/2"),
+    "black in front": (
+        "-vf", "tpad=start_duration=1.5:start_mode=add:color=black", "-af", "adelay=1500:all=1"
+    ),
+    "every picture twice": ("-r", "50"),
+    "interlaced": ("-vf", "fps=50,tinterlace=interleave_top", "-flags", "+ilme+ildct"),
+    "anamorphic": ("-vf", "scale=iw/2:ih,setsar=2"),
+    "mono on one channel": ("-af", "pan=stereo|c0=c0"),
+    "phase inverted": ("-af", "pan=stereo|c0=c0|c1=-1*c0"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("edges") / "plain.mp4"
+    return write_demo(path, offset_ms=OFFSET_MS, size=256, seed=3)
+
+
+@pytest.fixture(scope="module")
+def plain_ms(plain: Path) -> float:
+    return measured(plain)
+
+
+def measured(path: Path) -> float:
+    report = avsync.check(path, stride=2)
+    assert report.verdict == "out-of-sync", report.reasons
+    assert report.offset_ms is not None
+    return report.offset_ms
+
+
+def ffmpeg(*arguments: object) -> None:
+    call = [ffmpeg_path(), "-v", "error", "-nostdin", "-y", *map(str, arguments)]
+    subprocess.run(call, check=True, capture_output=True)
+
+
+def test_the_plain_clip_is_measured(plain_ms: float):
+    assert plain_ms == pytest.approx(OFFSET_MS, abs=40)
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_the_answer_stays_the_same(plain: Path, plain_ms: float, tmp_path: Path, edge: str):
+    ffmpeg("-i", plain, *X264, *TOGETHER, *EDGES[edge], tmp_path / "clip.mp4")
+    assert measured(tmp_path / "clip.mp4") == pytest.approx(plain_ms, abs=25)
+
+
+@pytest.mark.parametrize("degrees", [90, 180])
+def test_a_clip_that_players_turn_is_judged_as_they_show_it(
+    plain: Path, plain_ms: float, tmp_path: Path, degrees: int
+):
+    """Filmed sideways, with a mark that says so."""
+    turned = {90: "transpose=clock", 180: "hflip,vflip"}[degrees]
+    ffmpeg("-i", plain, *X264, "-vf", turned, "-c:a", "copy", tmp_path / "flat.mp4")
+    mark = ("-display_rotation:v:0", degrees, "-i", tmp_path / "flat.mp4")
+    ffmpeg(*mark, "-c", "copy", tmp_path / "clip.mp4")
+    assert measured(tmp_path / "clip.mp4") == pytest.approx(plain_ms, abs=25)
+
+
+def test_of_several_tracks_the_one_with_speech_is_judged_and_named(
+    plain: Path, plain_ms: float, tmp_path: Path
+):
+    silence = ("-f", "lavfi", "-i", "anullsrc=r=48000:cl=stereo")
+    maps = ("-map", "0:v", "-map", "1:a", "-map", "0:a", "-c:v", "copy", "-c:a", "aac", "-shortest")
+    ffmpeg("-i", plain, *silence, *maps, "-disposition:a:0", "default", tmp_path / "clip.mp4")
+    report = avsync.check(tmp_path / "clip.mp4", stride=2)
+    assert report.offset_ms == pytest.approx(plain_ms, abs=25)
+    assert report.audio_track == 1
+    assert "audio track 1 was judged: no speech is heard in track 0" in report.reasons
+    silent = avsync.check(tmp_path / "clip.mp4", audio_track=0)
+    assert silent.verdict == "cannot-tell"
+    assert "silent" in silent.reasons[0]
