@@ -54,7 +54,7 @@ def judge(
             return Judgement("mismatch", ("the lips do not say this speech at any offset that was searched",))
         return Judgement("cannot-tell", offset.reasons or ("the evidence is too thin",))
     faults = local_faults(offset.segments, tolerance_ms)
-    drifts = exceeds(offset.drift_ms_per_min, offset.drift_uncertainty_ms_per_min, max_drift_ms_per_min)
+    drifts = exceeds(offset.drift_ms_per_min, max_drift_ms_per_min)
     reasons = [*offset.reasons, *_drift_words(offset, max_drift_ms_per_min), *map(_fault_words, faults)]
     if not offset.drift_ms_per_min:
         reasons += _close_calls(offset.offset_ms, offset.uncertainty_ms, tolerance_ms)
@@ -75,9 +75,10 @@ def excess(offset_ms: float | None, tolerance_ms: tuple[float, float]) -> float:
     return max(offset_ms / early, -offset_ms / late)
 
 
-def exceeds(drift: float | None, uncertainty: float | None, limit: float) -> bool:
-    """Whether a drift is known to be one, and larger than its limit; all in ms a minute."""
-    return drift is not None and abs(drift) > max(limit, uncertainty or 0.0)
+def exceeds(drift: float | None, limit: float) -> bool:
+    """Whether a drift, in ms a minute, is larger than its limit. It is 0 unless it explains the scores better
+    than no drift does, so its uncertainty decides nothing, as with the offset."""
+    return drift is not None and abs(drift) > limit
 
 
 def local_faults(segments: Sequence[Segment], tolerance_ms: tuple[float, float]) -> tuple[Fault, ...]:
@@ -139,12 +140,15 @@ def _drift_words(offset: Offset, limit: float) -> list[str]:
         return []
     known = [s for s in offset.segments if s.offset_ms is not None and not s.fault]
     ends = [_at(s.offset_ms or 0.0) for s in (known[0], known[-1])] if known else ["?", "?"]
-    over = exceeds(offset.drift_ms_per_min, offset.drift_uncertainty_ms_per_min, limit)
+    over = exceeds(offset.drift_ms_per_min, limit)
     allowed = f"more than the {limit:.0f} ms allowed" if over else f"{limit:.0f} ms are allowed"
-    return [
-        f"the offset drifts by {offset.drift_ms_per_min:+.0f} ms a minute ({allowed}), "
-        f"from {ends[0]} to {ends[1]}"
-    ]
+    drift, unsure = offset.drift_ms_per_min, offset.drift_uncertainty_ms_per_min
+    words = [f"the offset drifts by {drift:+.0f} ms a minute ({allowed}), from {ends[0]} to {ends[1]}"]
+    if unsure and abs(abs(drift) - limit) < unsure:
+        words.append(
+            f"the limit of {limit:.0f} ms a minute lies within the drift's uncertainty of {unsure:.0f} ms"
+        )
+    return words
 
 
 def _close_calls(offset_ms: float, uncertainty_ms: float, tolerance_ms: tuple[float, float]) -> list[str]:

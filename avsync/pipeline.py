@@ -80,7 +80,11 @@ def fix_offset(
     if method == "retime" and options.get("sample", SAMPLES[0]) == SAMPLES[0]:
         # Each cut and each stretch between two of them must be known.
         options["sample"] = "exhaustive"
-    chosen = FixOptions(offset_ms, force, dry_run, method, check_options(**options))
+    check_by = check_options(**options)
+    if method == "retime" and check_by.sample == SAMPLES[0]:
+        # Where a jump lies can be told only where the video was looked at.
+        check_by = replace(check_by, sample="exhaustive")
+    chosen = FixOptions(offset_ms, force, dry_run, method, check_by)
     return fix.fix_offset(
         Path(src),
         Path(dst),

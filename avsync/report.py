@@ -111,9 +111,7 @@ def defects(report: Report) -> tuple[str, ...]:
         return ()
     found = {
         "offset": report.offset_ms is not None and not within(report.offset_ms, report.tolerance_ms),
-        "drift": exceeds(
-            report.drift_ms_per_min, report.drift_uncertainty_ms_per_min, report.max_drift_ms_per_min
-        ),
+        "drift": exceeds(report.drift_ms_per_min, report.max_drift_ms_per_min),
         "local": any(fault.severity != "slight" for fault in report.faults),
     }
     return tuple(name for name, there in found.items() if there)

@@ -110,15 +110,15 @@ def test_a_mismatch_is_only_said_where_no_offset_is_sure():
 
 @pytest.mark.parametrize(("drift", "expected"), [(0.0, "in-sync"), (19, "in-sync"), (-21, "out-of-sync")])
 def test_a_drift_has_its_own_limit(drift, expected):
-    drifting = answer(0, drift_ms_per_min=drift, drift_uncertainty_ms_per_min=3.0)
+    drifting = answer(0, drift_ms_per_min=drift, drift_uncertainty_ms_per_min=0.5)
     assert judge(drifting, EBU, 20.0).verdict == expected
     assert judge(drifting, EBU, 30.0).verdict == "in-sync"
 
 
-def test_a_drift_that_is_not_known_to_be_one_is_no_defect():
-    assert (
-        judge(answer(0, drift_ms_per_min=25.0, drift_uncertainty_ms_per_min=30.0), EBU).verdict == "in-sync"
-    )
+def test_a_limit_within_the_uncertainty_of_a_drift_is_said():
+    judged = judge(answer(0, drift_ms_per_min=25.0, drift_uncertainty_ms_per_min=30.0), EBU)
+    assert judged.verdict == "out-of-sync"
+    assert "the limit of 20 ms a minute lies within the drift's uncertainty of 30 ms" in judged.reasons
 
 
 def test_a_drift_is_told_with_where_it_leads():

@@ -456,6 +456,15 @@ def test_retiming_needs_every_stretch_of_a_long_file(world: World, monkeypatch: 
     assert seconds_of(looked["retime"]) == 7200  # pyright: ignore[reportArgumentType]
 
 
+def test_retiming_looks_at_all_of_a_video_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch):
+    asked: list[Any] = []
+    monkeypatch.setattr("avsync.fix.fix_offset", lambda _src, _dst, options, **_: asked.append(options))
+    avsync.fix_offset("in.mp4", "out.mp4")
+    avsync.fix_offset("in.mp4", "out.mp4", method="retime")
+    avsync.fix_offset("in.mp4", "out.mp4", method="retime", sample="adaptive")
+    assert [options.check.sample for options in asked] == ["auto", "exhaustive", "adaptive"]
+
+
 def test_cannot_tell_while_probing_is_still_a_report(world: World, monkeypatch: pytest.MonkeyPatch):
     def probe(path: Path) -> Media:
         raise CannotTell("nothing to see")
