@@ -92,6 +92,19 @@ def test_figures_are_drawn_of_what_was_measured(ground: Path, tmp_path: Path) ->
     assert "accuracy-by-size.png" in text
 
 
+def test_a_run_s_log_is_told_and_drawn(tmp_path: Path) -> None:
+    losses = {"bce": 0.6, "fusion4_cad": 0.2, "fusion4_vr": 0.2}
+    rows = [{"kind": "train", "step": 10, "loss": 1.0, "losses": losses, "factors": {}},
+            {"kind": "validation", "step": 10, "f1": 0.875}]  # fmt: skip
+    run = tmp_path / "mine"
+    run.mkdir()
+    (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    text = bench("--log", run, "--plot", tmp_path / "figures")
+    assert "fusion 4" in text and "f1 0.8750" in text and "bce 60 % to 60 %" in text
+    assert {p.name for p in (tmp_path / "figures").iterdir()} == {"layers.png", "loss-ratio-mine.png"}
+    assert set(json.loads(bench("--log", run, "--json"))) == {"schema", "runs"}
+
+
 def test_a_plot_of_nothing_is_told_before_the_work(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()

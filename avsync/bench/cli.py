@@ -48,7 +48,10 @@ Workers = Annotated[
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda (with --data, --speed).")]
 Real = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Shift, re-encode and check the in-sync videos of this folder."),
+    typer.Option(
+        metavar="FOLDER",
+        help="Shift, alter and check the in-sync videos of this folder, with the first of --models.",
+    ),
 ]
 Shifts = Annotated[int, typer.Option(min=1, metavar="N", help="Shifted copies of each video (with --real).")]
 Encode = Annotated[
@@ -78,7 +81,7 @@ Plot = Annotated[
 ]
 Log = Annotated[
     list[Path] | None,
-    typer.Option(metavar="RUN", help="Folder of a distillation run, for --plot; may be given several times."),
+    typer.Option(metavar="RUN", help="Folder of a distillation run; may be given several times."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as one JSON document.")]
 
@@ -135,6 +138,10 @@ def bench(
         from avsync.bench.runs import read_runs
 
         result["runs"] = read_runs(log)
+        if not as_json:
+            from avsync.bench import tables
+
+            tables.show(tables.runs_table(result["runs"]))
     if data is not None:
         where = {"cache": cache, "workers": workers, "device": device}
         result["accuracy"] = _accuracy(data, split, limit, chosen, show=not as_json, **where)

@@ -120,6 +120,19 @@ def real_table(title: str, heading: str, groups: dict[str, list[Outcome]]) -> Ta
     return made
 
 
+def runs_table(runs: Sequence[dict[str, Any]]) -> Table:
+    """Distillation runs by the layers that they distilled, and where their losses began and ended."""
+    made = Table(title="Distillation runs", title_justify="left", box=SIMPLE_HEAD, show_edge=False)
+    for heading in ("run", "distilled layers", "best validation", "shares of the loss, first to last"):
+        made.add_column(heading, overflow="fold")
+    for run in runs:
+        best = "-" if run["best"] is None else f"{run['measure']} {run['best']:.4f}"
+        groups = run["loss_ratio"]["groups"].items()
+        shares = ", ".join(f"{name} {_percent(s[0])} to {_percent(s[-1])}" for name, s in groups)
+        made.add_row(run["run"], run["layers"], best, shares)
+    return made
+
+
 def reliability_parts(found: dict[str, Any]) -> list[Table | str]:
     """How often each tenth of the probability was right."""
     if not found["table"]:
