@@ -87,14 +87,16 @@ def local_faults(segments: Sequence[Segment], tolerance_ms: tuple[float, float])
     for s in segments:
         if not s.fault or s.offset_ms is None or s.uncertainty_ms is None:
             continue
+        start_s, offset_ms = s.start_s, s.offset_ms
         last = faults[-1] if faults else None
         if last and last.end_s == s.start_s and abs(last.offset_ms - s.offset_ms) <= s.uncertainty_ms:
-            faults[-1] = Fault(
-                last.start_s, s.end_s, last.offset_ms, s.uncertainty_ms, s.probability, last.severity
-            )
-        else:
-            grade = severity(s.offset_ms, tolerance_ms)
-            faults.append(Fault(s.start_s, s.end_s, s.offset_ms, s.uncertainty_ms, s.probability, grade))
+            faults.pop()
+            start_s = last.start_s
+            # Each offset is that of its middle, so their mean by length is that of the middle of both.
+            share = (s.end_s - s.start_s) / (s.end_s - start_s)
+            offset_ms = share * s.offset_ms + (1 - share) * last.offset_ms
+        grade = severity(offset_ms, tolerance_ms)
+        faults.append(Fault(start_s, s.end_s, offset_ms, s.uncertainty_ms, s.probability, grade))
     return tuple(faults)
 
 

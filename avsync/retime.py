@@ -23,7 +23,6 @@ from avsync.errors import CannotTell, MediaError
 from avsync.program import decoding, source
 from avsync.records import AudioStream, Media, Report
 from avsync.remux import Retimed
-from avsync.settings import FRAME_S, WINDOW_FRAMES
 
 Samples = npt.NDArray[np.float32]
 
@@ -77,8 +76,10 @@ def stretches(report: Report) -> tuple[Stretch, ...]:
         raise CannotTell(f"The offset of {report.path} is not known, so it cannot be re-timed.")
     slope = (report.drift_ms_per_min or 0.0) / 60
     first, last = (report.segments[0], report.segments[-1]) if report.segments else (None, None)
-    middle = (first.start_s + last.end_s - WINDOW_FRAMES * FRAME_S) / 2 if first and last else 0.0
-    line = Stretch(-math.inf, math.inf, middle, report.offset_ms, slope)
+    steady = [s for s in report.segments if s.offset_ms is not None and not s.fault]
+    at_s = (steady[0].start_s + steady[0].end_s) / 2 if steady else 0.0
+    offset_ms = steady[0].offset_ms if steady else None
+    line = Stretch(-math.inf, math.inf, at_s, report.offset_ms if offset_ms is None else offset_ms, slope)
     found: list[Stretch] = []
     begun = -math.inf
     for fault in report.faults:

@@ -200,6 +200,12 @@ def test_neighbouring_stretches_of_one_fault_are_one():
     assert [(f.start_s, f.end_s, f.offset_ms) for f in faults] == [(10, 30, 200.0), (30, 40, -90.0)]
 
 
+def test_a_joined_fault_has_the_offset_of_its_middle():
+    parts = [part(0, 10, 0.0), part(10, 20, 200.0, True), part(20, 50, 208.0, True)]
+    (fault,) = judge(answer(0, segments=parts), EBU).faults
+    assert fault.offset_ms == pytest.approx(206.0)
+
+
 # --- Gaps -------------------------------------------------------------------------------------
 
 

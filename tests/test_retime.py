@@ -46,7 +46,7 @@ def falling(times):
 DRIFT = Report(
     "in", "out-of-sync", 30.0, 8.0, 0.97, duration_s=SECONDS,
     drift_ms_per_min=600.0, drift_uncertainty_ms_per_min=9.0,
-    segments=(Segment(0, 10, -20.0, 8, 0.9), Segment(10, SECONDS + 0.2, 80.0, 8, 0.9)),
+    segments=(Segment(0, 10, -20.0, 8, 0.9), Segment(10, SECONDS, 80.0, 8, 0.9)),
 )  # fmt: skip
 JUMP = Report(
     "in", "out-of-sync", 0.0, 8.0, 0.97, duration_s=SECONDS,
