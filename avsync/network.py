@@ -22,6 +22,11 @@ class Network(nn.Module):
     dims: Any
 
     @property
+    def family(self) -> str:
+        """Which kind of network it is; what `dims` without a family describe is VocaLiST's."""
+        return getattr(self.dims, "family", "vocalist")
+
+    @property
     def picture(self) -> Picture:
         """Which crops the network was trained on."""
         return "mouth"

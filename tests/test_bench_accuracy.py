@@ -1,5 +1,6 @@
 """The published protocol on prepared clips, with intervals over clips."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from avsync.bench.accuracy import ClipResult, evaluate, summarise, validation_f1
 from avsync.bench.protocol import existing_hits, protocol_hits
 from avsync.distill.store import ShardWriter, Store, StoredClip
 from avsync.model import Dims, VocaLiST
+from avsync.syncnet import SyncNet, SyncNetDims, SyncNetOffset
 from avsync.weights import Preprocessing, load, save
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
@@ -85,3 +87,16 @@ def test_f1_counts_pairs_above_zero_and_its_interval_is_over_clips(
 def test_no_clip_with_a_window_is_an_error() -> None:
     with pytest.raises(ValueError, match="no clip"):
         summarise([])
+
+
+def test_syncnet_is_also_judged_by_its_own_evaluation(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = save(tmp_path / "syncnet", SyncNet(SyncNetDims()).eval(), Preprocessing())
+    store = Store(made_cache(tmp_path / "cache", {"test": [12]}), ["test"])
+    (result,) = evaluate(load(path, "cpu"), store)
+    assert result.syncnet is not None and -15 <= result.syncnet.offset <= 15
+    answers = [replace(result, syncnet=SyncNetOffset(n, 1.0, float(n))) for n in (0, 1, 3)]
+    row = summarise(answers)
+    assert row["syncnet_whole_clip_accuracy"][0] == pytest.approx(66.67, abs=0.01)
+    assert row["syncnet_median_confidence"] == 1.0
+    assert "syncnet_median_confidence" not in summarise([replace(result, syncnet=None)])

@@ -8,6 +8,7 @@ import torch
 from avsync import weights
 from avsync.bench.models import Named
 from avsync.bench.speed import ModelSpeed, model_speed, model_speeds, pair_gflop
+from avsync.errors import ModelError
 from avsync.model import STUDENT, Dims, VocaLiST
 from avsync.weights import Preprocessing
 
@@ -56,3 +57,8 @@ def test_networks_of_the_comparison_score_alike_both_ways(name: str) -> None:
 
 def test_the_papers_student_costs_what_the_design_says() -> None:
     assert pair_gflop(VocaLiST(STUDENT).eval()) == pytest.approx(8.4, rel=0.1)
+
+
+def test_a_model_that_cannot_be_loaded_is_told_from_its_own_process(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="nothing"):
+        model_speeds([Named("a", str(tmp_path / "nothing.safetensors"))])

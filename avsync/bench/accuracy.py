@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from avsync.bench.protocol import FRAMES_K, existing_hits, protocol_hits
+from avsync.bench.protocol import FRAMES_K, TOLERATED_FRAMES, existing_hits, protocol_hits
 from avsync.bench.whole_faces import face_pictures
 from avsync.calibration import Calibration
 from avsync.distill.distributed import World
@@ -21,8 +22,9 @@ from avsync.distill.validate import pair_scores
 from avsync.network import count_parameters
 from avsync.offset import estimate
 from avsync.records import Clip, Scores, Waveform
-from avsync.scores import score_clip
+from avsync.scores import audio_tokens, audio_windows, score_clip, visual_tokens
 from avsync.settings import FRAME_MS, FRAME_RATE, PROTOCOL_RADIUS, SAMPLE_RATE, WINDOW_FRAMES
+from avsync.syncnet import SyncNetOffset, syncnet_offset
 from avsync.weights import Loaded
 
 VALIDATION_SPLIT = "val"
@@ -36,7 +38,7 @@ PAIRS_AT_ONCE = 64
 class ClipResult:
     """One clip: share of its windows that are right for each input length K (5..15), as published and
     over the candidates that exist, and the whole clip's offset in ms (None: no answer), its probability
-    and length in seconds."""
+    and length in seconds. `syncnet`: what SyncNet's own evaluation says of the clip, for that network."""
 
     id: str
     windows: int
@@ -45,6 +47,7 @@ class ClipResult:
     offset_ms: float | None
     probability: float
     seconds: float
+    syncnet: SyncNetOffset | None = None
 
     @property
     def source(self) -> str:
@@ -104,7 +107,16 @@ def _clip(loaded: Loaded, store: Store, index: int, windows: int, calibration: C
         offset_ms=answer.offset_ms,
         probability=answer.probability,
         seconds=len(sound.samples) / SAMPLE_RATE,
+        syncnet=_syncnet(loaded, mouths, starts, sound) if loaded.model.family == "syncnet" else None,
     )
+
+
+@torch.inference_mode()
+def _syncnet(loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], sound: Waveform) -> SyncNetOffset:
+    """The offset by the mean distance of all windows, zeros for the sound beyond the clip's ends."""
+    heard, _ = audio_windows(clip, sound, 0, loaded.model.sound)
+    seen = visual_tokens(loaded, clip.mouths, starts).cpu().numpy()
+    return syncnet_offset(seen, audio_tokens(loaded, heard[: len(starts)]).cpu().numpy())
 
 
 def validation_f1(loaded: Loaded, store: Store) -> list[float]:
@@ -148,8 +160,18 @@ def summarise(results: Sequence[ClipResult], true_ms: float = 0.0) -> dict[str, 
             for name, hits in tables.items()
         },
         "whole_clip_accuracy": _interval(right.astype(float)),
+        **_syncnet_summary([r.syncnet for r in results if r.syncnet is not None]),
         "median_error_ms": round(float(np.median(errors)), 1) if len(errors) else None,
     }
+
+
+def _syncnet_summary(answers: Sequence[SyncNetOffset]) -> dict[str, Any]:
+    """Share of clips that SyncNet's own evaluation puts within a frame of the truth, and its confidence."""
+    if not answers:
+        return {}
+    right = np.array([abs(answer.offset) <= TOLERATED_FRAMES for answer in answers], np.float64)
+    confidence = round(float(np.median([answer.confidence for answer in answers])), 3)
+    return {"syncnet_whole_clip_accuracy": _interval(right), "syncnet_median_confidence": confidence}
 
 
 def _interval(values: npt.NDArray[np.float64]) -> list[float]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,6 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from avsync.bench.models import Named, load_for_timing
+from avsync.errors import ModelError
 from avsync.mfcc import COEFFICIENTS, WINDOW_COLUMNS
 from avsync.network import Network, count_parameters
 from avsync.records import Clip, Waveform
@@ -82,12 +83,18 @@ def model_speeds(
     models: Sequence[Named], *, device: str = "cpu", windows: int = 25, runs: int = 3
 ) -> list[ModelSpeed]:
     """Each model timed in a process of its own, one after the other, so that none finds the memory or the
-    caches of another."""
+    caches of another. Raises ModelError for a checkpoint that cannot be used, or too little memory."""
     found = []
     for model in models:
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             timed = pool.submit(model_speed, model, device=device, windows=windows, runs=runs)
-            found.append(timed.result())
+            try:
+                found.append(timed.result())
+            except BrokenProcessPool as error:
+                raise ModelError(
+                    f"The process that timed {model.name} was ended from outside, most likely for want of "
+                    "memory; use fewer --windows."
+                ) from error
     return found
 
 
@@ -196,6 +203,8 @@ def _peak_mb(device: torch.device) -> float:
         # Linux lets a new process inherit what getrusage says of the one that started it.
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1e6
+    import resource  # absent on Windows
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
