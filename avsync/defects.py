@@ -40,12 +40,13 @@ def judge(
     max_drift_ms_per_min: float = MAX_DRIFT_MS_PER_MIN,
     *,
     mismatch: bool = False,
+    contested: float = 0.0,
     min_probability: float = MIN_PROBABILITY,
 ) -> Judgement:
     """What to say of an offset, and why.
 
     tolerance_ms: largest error in tolerance, (audio early, audio late); mismatch: what `mismatched`
-    says. A stretch that is out of tolerance makes the whole video so.
+    says; contested: what `contested_share` says. A stretch that is out of tolerance makes the whole video so.
     """
     if offset.offset_ms is None or offset.uncertainty_ms is None:
         return Judgement("cannot-tell", offset.reasons)
@@ -64,6 +65,9 @@ def judge(
     hinted = [s for s in offset.segments if excess(s.hint_ms, tolerance_ms) > 1]
     if _seconds(hinted) >= HINTED_SHARE * _seconds(offset.segments) > 0:
         return Judgement("cannot-tell", (*reasons, *map(_hint_words, hinted)), faults)
+    if contested >= HINTED_SHARE:
+        against = [s for s in offset.segments if s.against]
+        return Judgement("cannot-tell", (*reasons, *map(_against_words, against)), faults)
     return Judgement("in-sync", tuple(reasons), faults)
 
 
@@ -134,6 +138,21 @@ def mismatched(
     return level is not None and bool(tops) and max(tops) < level
 
 
+def contested_share(
+    tracks: Sequence[Scores], speaking: Sequence[npt.NDArray[np.bool_]], segments: Sequence[Segment]
+) -> float:
+    """Share (0..1) of the windows with speech over moving lips that lie where scores contradict the answer.
+
+    speaking: as in `mismatched`, for the tracks that count.
+    """
+    times = np.concatenate([np.zeros(0), *(s.times_s[w] for s, w in zip(tracks, speaking, strict=True))])
+    inside = np.zeros(len(times), bool)
+    for segment in segments:
+        if segment.against:
+            inside |= (times >= segment.start_s) & (times < segment.end_s)
+    return float(inside.mean()) if len(times) else 0.0
+
+
 # --- Words -------------------------------------------------------------------------------
 
 
@@ -169,6 +188,10 @@ def _fault_words(fault: Fault) -> str:
 def _hint_words(segment: Segment) -> str:
     span = _span(segment.start_s, segment.end_s)
     return f"{span} it rather seems {_at(segment.hint_ms or 0.0)}, which is too weak to be sure"
+
+
+def _against_words(segment: Segment) -> str:
+    return f"{_span(segment.start_s, segment.end_s)} the lips do not fit the offset of the rest"
 
 
 def _span(start_s: float, end_s: float) -> str:

@@ -270,11 +270,16 @@ def _report(
         for s in looked.scores
     ]
     stride = looked.stride or 1
+    counted = [i for i, weight in enumerate(weights) if weight >= coverage.COUNTED]
+    contested = defects.contested_share(
+        [looked.scores[i] for i in counted], [speaking_windows[i] for i in counted], pooled.segments
+    )
     judged = defects.judge(
         pooled,
         report.tolerance_ms,
         report.max_drift_ms_per_min,
         mismatch=defects.mismatched(looked.scores, speaking_windows, calibration, stride * FRAME_S),
+        contested=contested,
     )
     by_track = {
         s.track: TrackReport(s.track, 0, 0, len(s.times_s), o, i == speaking, weights[i])

@@ -154,7 +154,8 @@ class Scores:
 class Segment:
     """Offset of one stretch: [start_s, end_s) in seconds, ms, probability 0..1.
     `offset_ms` is None where the evidence is too thin (a gap); a gap that rather speaks for another offset
-    than the rest of the video has it in `hint_ms`. `fault`: the offset differs from that of the rest."""
+    than the rest of the video has it in `hint_ms`; `against`: it speaks against the offset of the rest.
+    `fault`: the offset differs from that of the rest."""
 
     start_s: float
     end_s: float
@@ -163,6 +164,7 @@ class Segment:
     probability: float
     fault: bool = False
     hint_ms: float | None = None
+    against: bool = False
 
 
 @dataclass(frozen=True)

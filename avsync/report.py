@@ -156,7 +156,7 @@ def summary(report: Report) -> str:
     if report.verdict == "in-sync":
         size = offset_words(report.offset_ms)
         return f"audio is {size}, within tolerance" if size != "0 ms" else "audio and lips agree"
-    if report.drift_ms_per_min or set(defects(report)) != {"offset"}:
+    if report.drift_ms_per_min or report.faults or set(defects(report)) != {"offset"}:
         detail = _joined(report.reasons) or "parts of it are out of tolerance"
         return f"audio is {offset_words(report.offset_ms)} on the whole, but {detail}"
     return repair_words(report.offset_ms)
@@ -266,6 +266,7 @@ def _segment_dict(segment: Segment) -> dict[str, Any]:
         "probability": _number(segment.probability, 4),
         "fault": segment.fault,
         "hint_ms": _number(segment.hint_ms, 1),
+        "against": segment.against,
     }
 
 

@@ -315,9 +315,9 @@ def _segments(
     edges = np.linspace(start_s, end_s, count + 1)
     stretch = np.searchsorted(edges[1:-1], times, side="right")
     if m.probability < MIN_PROBABILITY:
-        states = [_Weight(False, None)] * count
+        states = [_Weight(False)] * count
     elif observed >= m.observations and count == 1:
-        states = [_Weight(True, None)]
+        states = [_Weight(True)]
     else:
         states = [_weight(found, blocks, m, piece.windows[stretch == i]) for i in range(count)]
     first = 0
@@ -329,9 +329,15 @@ def _segments(
             offset = piece.offset_at(sum(span) / 2)
             yield Segment(*span, offset, m.uncertainty_ms, m.probability, piece.fault)
         else:
-            gap = Segment(*span, None, None, min(m.probability, MIN_PROBABILITY / 2))
             hint = states[first].hint_ms
-            yield replace(gap, hint_ms=None if hint is None else hint + piece.offset_at(sum(span) / 2))
+            yield Segment(
+                *span,
+                None,
+                None,
+                min(m.probability, MIN_PROBABILITY / 2),
+                hint_ms=None if hint is None else hint + piece.offset_at(sum(span) / 2),
+                against=states[first].against,
+            )
         first = past
 
 
@@ -342,21 +348,25 @@ def _flat(piece: Piece, start_s: float, end_s: float) -> bool:
 
 class _Weight(NamedTuple):
     """Whether a stretch bears its piece out; if it rather speaks for another offset, which, as the difference
-    in ms."""
+    in ms; whether it speaks against its piece's offset, be it for another one or for none."""
 
     judged: bool
-    hint_ms: float | None
+    hint_ms: float | None = None
+    against: bool = False
 
 
 def _weight(found: Evidence, blocks: Blocks, m: Measure, windows: Ints) -> _Weight:
     """What the blocks of these windows alone say of the offset that their piece has."""
     if not len(windows):
-        return _Weight(False, None)
+        return _Weight(False)
     total = blocks.values[np.unique(blocks.block[windows])].sum(axis=0)
     share = np.exp(total - total.max())
     apart = -FRAME_MS * found.shifts - m.offset_ms
     near = np.abs(apart) <= 1.5 * FRAME_MS
     certainty = float(share[near].sum() / share.sum())
     best = int(total.argmax())
-    elsewhere = certainty <= CONTRADICTION and total[best] > UNFIT
-    return _Weight(certainty >= STRETCH_CERTAINTY, float(apart[best]) if elsewhere else None)
+    contradicts = certainty <= CONTRADICTION
+    hint = float(apart[best]) if contradicts and total[best] > UNFIT else None
+    # A blind guess must beat the offset as clearly as the others do.
+    against = contradicts and total[near].max(initial=-np.inf) < np.log(CONTRADICTION)
+    return _Weight(certainty >= STRETCH_CERTAINTY, hint, against)

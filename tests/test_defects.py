@@ -10,7 +10,7 @@ from scores_factory import made
 import avsync
 from avsync.calibration import Calibration
 from avsync.curve import average
-from avsync.defects import excess, judge, mismatched, severity
+from avsync.defects import contested_share, excess, judge, mismatched, severity
 from avsync.offset import estimate
 from avsync.records import Fault, Offset, Scores, Segment
 
@@ -214,6 +214,27 @@ def test_a_third_that_rather_fits_another_offset_is_not_called_in_sync():
     judged = judge(answer(0, segments=[part(0, 10, 0.0), doubtful, part(20, 30, 0.0)]), EBU)
     assert judged.verdict == "cannot-tell"
     assert "from 0:10.0 to 0:20.0 it rather seems 200 ms early" in judged.reasons[0]
+
+
+def test_a_third_that_fits_nowhere_although_the_lips_speak_is_not_called_in_sync():
+    scores = made(750, 0.0)
+    scores.logits[250:500] = made(250, height=0, seed=7).logits
+    sharp = replace(scores, logits=2.5 * scores.logits)
+    offset = estimate(sharp)
+    share = contested_share([sharp], [everywhere(sharp)], offset.segments)
+    assert share == pytest.approx(1 / 3, abs=0.05)
+    judged = judge(offset, EBU, contested=share)
+    assert judged.verdict == "cannot-tell"
+    assert "the lips do not fit the offset of the rest" in judged.reasons[-1]
+    silent = (sharp.times_s < 10) | (sharp.times_s >= 20)
+    assert contested_share([sharp], [silent], offset.segments) < 0.05
+    assert judge(offset, EBU).verdict == "in-sync"
+
+
+def test_clear_speech_contests_nothing():
+    scores = made(750, 0.4, height=2.0)
+    assert contested_share([scores], [everywhere(scores)], estimate(scores).segments) == 0
+    assert contested_share([], [], ()) == 0
 
 
 @pytest.mark.parametrize("hint_ms", [None, 30.0])

@@ -173,6 +173,7 @@ def test_a_drift_or_a_fault_is_not_said_to_be_fixed_by_a_shift():
     for defect in (
         replace(a_report(), drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=4.0),
         replace(a_report(), faults=(FAULT,)),
+        replace(a_report(), faults=(replace(FAULT, offset_ms=0.0, severity="slight"),)),
     ):
         assert "fixes it" not in text(defect)
 
@@ -278,6 +279,7 @@ def test_the_document_has_the_promised_fields():
         "probability": 0.0,
         "fault": False,
         "hint_ms": None,
+        "against": False,
     }
     assert (document["defects"], document["faults"]) == (["offset"], [])
     assert document["max_drift_ms_per_min"] == 20.0
