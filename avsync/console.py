@@ -61,9 +61,10 @@ def fail(sentence: str, code: int) -> int:
 
 def _drop_what_stdout_cannot_take() -> None:
     """Python flushes stdout once more as it ends, and turns a failure of that into exit code 120."""
+    if sys.stdout is None:
+        return
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
