@@ -85,3 +85,26 @@ def test_of_several_tracks_the_one_with_speech_is_judged_and_named(
     silent = avsync.check(tmp_path / "clip.mp4", audio_track=0)
     assert silent.verdict == "cannot-tell"
     assert "silent" in silent.reasons[0]
+
+
+def test_at_half_speed_the_error_is_twice_as_long(plain: Path, plain_ms: float, tmp_path: Path):
+    slow = ("-vf", "setpts=PTS*2", "-af", "atempo=0.5")
+    ffmpeg("-i", plain, *X264, *TOGETHER, *slow, tmp_path / "clip.mp4")
+    report = avsync.check(tmp_path / "clip.mp4", stride=2)
+    assert report.verdict in ("out-of-sync", "cannot-tell")
+    if report.verdict == "out-of-sync":
+        assert report.offset_ms == pytest.approx(2 * plain_ms, abs=50)
+
+
+def test_ten_bit_hdr_is_judged(plain: Path, plain_ms: float, tmp_path: Path):
+    colours = ("-color_trc", "smpte2084", "-color_primaries", "bt2020", "-colorspace", "bt2020nc")
+    ffmpeg("-i", plain, *X264, "-pix_fmt", "yuv420p10le", *colours, *TOGETHER, tmp_path / "clip.mp4")
+    assert measured(tmp_path / "clip.mp4") == pytest.approx(plain_ms, abs=25)
+
+
+def test_claps_are_no_speech_and_give_no_answer(plain: Path, tmp_path: Path):
+    claps = "aeval='if(between(mod(t,2),0.5,0.52),random(0)-0.5,0)':c=same"
+    ffmpeg("-i", plain, "-c:v", "copy", "-af", claps, *TOGETHER, tmp_path / "clip.mp4")
+    report = avsync.check(tmp_path / "clip.mp4", stride=2)
+    assert report.verdict == "cannot-tell"
+    assert report.speech_s is not None and report.speech_s < 0.5
