@@ -30,7 +30,7 @@ SPARED = "not looked at, as the answer was certain enough without it"
 NO_FACE = "no face is seen"
 TOO_BRIEF = "a face is seen too briefly to be compared"
 NO_SOUND = "there is no sound to compare the face with"
-NOT_SPEAKING = "the face moves with the sound at no offset: it listens, is dubbed, or is seen too briefly"
+NOT_SPEAKING = "the lips hardly fit the sound at any offset: a listener, a dub, or too brief to tell"
 TOO_LITTLE = "too little evidence to tell the offset"
 
 
@@ -130,7 +130,7 @@ def why_not(track: TrackReport) -> str | None:
     # Fewer observations than MIN_BLOCKS say nothing of their own noise, which leaves the evidence at 0.
     if offset.evidence == 0:
         return f"seen for only {length_s:.1f} s, which is too little to tell"
-    return f"its lips fit the sound at no offset (evidence {offset.evidence:.1f})"
+    return f"its lips hardly fit the sound at any offset (evidence {offset.evidence:.1f})"
 
 
 def score_map(

@@ -23,6 +23,7 @@ from avsync.report import (
     offset_words,
     percent,
     printable,
+    speech_words,
     summary,
     timecode,
     within,
@@ -152,6 +153,7 @@ def _environment() -> Environment:
         "notes": lambda report: [r for r in report.reasons if r not in summary(report)],
         "measured": measured,
         "drift": drift,
+        "speech": speech_words,
         "chart": offset_chart,
         "score_chart": lambda report: report.score_map and map_chart(report, report.score_map),
         "parts": parts,
@@ -195,13 +197,15 @@ def advice(report: Report) -> tuple[str, str]:
             "This is no statement that the video is in sync.",
             "",
         )
-    if report.offset_ms is None or report.drift_ms_per_min or defects(report) != ("offset",):
-        return "No single shift mends this: see below where, and by how much, the audio is off.", ""
     target = Path(report.path).with_stem(f"{Path(report.path).stem}-fixed")
-    return (
-        "This command moves the audio, without encoding anything again:",
-        f"avsync fix-offset {shlex.quote(printable(report.path))} {shlex.quote(printable(str(target)))}",
-    )
+    names = " ".join(shlex.quote(printable(str(path))) for path in (report.path, target))
+    if report.offset_ms is None or report.drift_ms_per_min or defects(report) != ("offset",):
+        return (
+            "No single shift mends this: see below where, and by how much, the audio is off. "
+            "This command re-times the audio, and encodes that track again:",
+            f"avsync fix-offset {names} --method retime",
+        )
+    return "This command moves the audio, without encoding anything again:", f"avsync fix-offset {names}"
 
 
 def measured(report: Report) -> str:

@@ -127,7 +127,7 @@ def test_a_face_that_counts_needs_no_excuse():
         (a_face(None, 0.0), "too briefly seen or has no sound"),
         (a_face(0.0, 0.0, offset_ms=None), "no sound"),
         (a_face(0.0, 0.05, end_s=0.7), "seen for only 0.7 s"),
-        (a_face(2.5, 0.05), "at no offset (evidence 2.5)"),
+        (a_face(2.5, 0.05), "at any offset (evidence 2.5)"),
     ],
 )
 def test_a_face_that_does_not_count_says_why(face: TrackReport, words: str):

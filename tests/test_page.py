@@ -102,15 +102,26 @@ def test_it_says_how_far_off_and_what_to_do():
         (replace(LATE, verdict="in-sync", offset_ms=5.0), "Nothing needs to be done"),
         (replace(LATE, verdict="mismatch"), "whether the right audio track was taken"),
         (replace(LATE, verdict="cannot-tell", reasons=("why",)), "no statement that the video is in sync"),
-        (replace(LATE, drift_ms_per_min=60.0), "No single shift mends this"),
-        (replace(LATE, offset_ms=10.0), "No single shift mends this"),
-        (replace(LATE, faults=(FAULT,)), "No single shift mends this"),
     ],
 )
 def test_no_command_is_offered_that_would_not_mend_it(report: Report, words: str):
     said = text(report)
     assert words in said
     assert "avsync fix-offset" not in said
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        replace(LATE, drift_ms_per_min=60.0),
+        replace(LATE, offset_ms=10.0),
+        replace(LATE, faults=(FAULT,)),
+    ],
+)
+def test_what_no_single_shift_mends_is_re_timed(report: Report):
+    said = text(report)
+    assert "No single shift mends this" in said
+    assert "late one-fixed.mp4' --method retime" in said
 
 
 def test_a_brief_face_that_was_not_judged_is_in_the_table_and_among_the_faces():
