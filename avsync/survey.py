@@ -97,7 +97,9 @@ def look(job: Job, before: Looked, span: Span) -> Looked:
         scores = _score(job, found, span, tracks)
     except Interrupted as stop:
         scores = stop.so_far
-        end = max((float(s.times_s[-1]) + WINDOW_FRAMES * FRAME_S for s in scores), default=span[0])
+        if not scores:
+            raise Interrupted(before) from stop
+        end = max(float(s.times_s[-1]) + WINDOW_FRAMES * FRAME_S for s in scores)
         reached = [track for track in tracks if track.start_s < end]
         found = replace(found, tracks=(*before.tracks, *reached))
         raise Interrupted(_with(found, (span[0], end), scores)) from stop

@@ -352,6 +352,17 @@ def test_ctrl_c_in_a_long_file_leaves_the_stretches_before(world: World, monkeyp
     assert (report.complete, report.verdict) == (False, "out-of-sync")
 
 
+def test_ctrl_c_before_the_first_score_leaves_no_empty_stretch(world: World, monkeypatch: pytest.MonkeyPatch):
+    def score(*_arguments: Any, **_options: Any):
+        raise Interrupted([])
+
+    monkeypatch.setattr("avsync.scores.score_clips", score)
+    with pytest.raises(Interrupted) as stopped:
+        avsync.check("talk.mp4")
+    report = stopped.value.so_far
+    assert (report.complete, report.looked_at, report.tracks) == (False, (), ())
+
+
 @pytest.mark.parametrize("stage", ["probe", "waveform"])
 def test_ctrl_c_before_anything_was_judged_says_so(stage: str, world: World, monkeypatch: pytest.MonkeyPatch):
     def stop(*_arguments: Any) -> None:
