@@ -96,13 +96,16 @@ def test_ctrl_c_is_no_bad_file(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def real_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Puts a module on the children's path that replaces `measure`: spawned processes share no patches."""
+    """Puts a module on the children's path that replaces `measure`: spawned processes share no patches.
+    a.mp4 takes until another process is done with a file."""
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(
         """
 import multiprocessing
 import os
+import time
+from pathlib import Path
 if os.environ.get("AVSYNC_TEST_FAKE"):
     from avsync import batch, pipeline
     from avsync.errors import MediaError
@@ -115,6 +118,11 @@ if os.environ.get("AVSYNC_TEST_FAKE"):
             raise MediaError(f"{path} is bad.")
         if progress:
             progress("faces", 0.5, 1)
+        done = Path(__file__).parent / "done"
+        limit = time.monotonic() + 60
+        while path.name == "a.mp4" and not done.exists() and time.monotonic() < limit:
+            time.sleep(0.01)
+        done.touch()
         return Report(str(path), "in-sync", 1.0, model=str(os.getpid()))
 
     pipeline.measure = measure
