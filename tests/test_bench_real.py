@@ -31,6 +31,18 @@ def test_error_is_measured_minus_known_and_unanswered_files_count_as_such() -> N
     assert summarise([silent])["median_error_ms"] is None
 
 
+def test_copies_of_a_clip_that_is_off_itself_agree_with_each_other() -> None:
+    found = [
+        outcome(Case(Path(name), shift, None), told(shift + error, 0.9))
+        for name, shift, error in (
+            ("a.mp4", -200.0, -101.0), ("a.mp4", 0.0, -100.0), ("a.mp4", 100.0, -50.0), ("b.mp4", 0.0, 7.0),
+        )
+    ]  # fmt: skip
+    row = summarise(found)
+    assert row["within_40ms"] == 0.25
+    assert row["agree_40ms"] == pytest.approx(2 / 3)
+
+
 def told(error_ms: float, probability: float, uncertainty_ms: float = 30.0) -> Report:
     return Report(
         "a", "out-of-sync", offset_ms=error_ms, probability=probability, uncertainty_ms=uncertainty_ms

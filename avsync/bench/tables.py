@@ -109,11 +109,11 @@ def real_table(title: str, heading: str, groups: dict[str, list[Outcome]]) -> Ta
     """Errors by group of copies."""
     from avsync.bench.real import LIMITS_MS, summarise
 
-    columns = ["copies", "answered", "median error", *[f"within {n} ms" for n in LIMITS_MS]]
+    columns = ["copies", "answered", "median error", *[f"within {n} ms" for n in LIMITS_MS], "copies agree"]
     made = table(title, heading, *columns)
     for name, part in groups.items():
         row = summarise(part)
-        within = [_percent(row[f"within_{n}ms"]) for n in LIMITS_MS]
+        within = [_percent(row[f"within_{n}ms"]) for n in LIMITS_MS] + [_percent(row["agree_40ms"])]
         median = row["median_error_ms"]
         error = "-" if median is None else f"{median:.0f} ms"
         made.add_row(name, str(row["cases"]), _percent(row["answered_share"]), error, *within)
