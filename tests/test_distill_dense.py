@@ -14,10 +14,15 @@ from avsync.distill.inputs import Streamed, pair_bytes, pair_inputs
 from avsync.distill.recipe import Dense, recipe_from
 from avsync.distill.store import Store
 from avsync.distill.tasks import delay_of, shares
-from avsync.model import VocaLiST
+from avsync.model import Dims, VocaLiST
 
 CPU = torch.device("cpu")
 NOTHING = torch.empty(0)
+
+
+def student(recipe):
+    assert isinstance(recipe.student, Dims)
+    return VocaLiST(recipe.student)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +117,7 @@ def test_both_front_ends_learn_from_both_losses(store, dims, anchors):
             "dense": {"anchors": anchors, "embedding": 8, "radius": 4},
         }
     )
-    objective = DenseObjective(VocaLiST(recipe.student), recipe)
+    objective = DenseObjective(student(recipe), recipe)
     runs = whole_runs([0, 1], [0, 3], [9, 14])
     batch = batch_of(store, runs, Augment())
     total, losses = objective(batch, dense.draw_anchors(np.random.default_rng(0), batch.windows, anchors))
@@ -164,7 +169,7 @@ def test_the_networks_own_contrast_head_is_the_one_that_learns(store):
             "dense": {"anchors": 0, "radius": 4},
         }
     )
-    own = VocaLiST(recipe.student)
+    own = student(recipe)
     objective = DenseObjective(own, recipe)
     assert objective.auxiliary is None
     batch = batch_of(store, whole_runs([0], [0], [12]))

@@ -13,9 +13,14 @@ from avsync.distill.optim import learning_rate, make_optimizer, update_average
 from avsync.distill.recipe import Recipe, read_recipe, recipe_from, to_plain
 from avsync.distill.tasks import read_delays
 from avsync.errors import UsageError
-from avsync.model import STUDENT, TEACHER, Dims
+from avsync.model import STUDENT, TEACHER, Dims, VocaLiST
 
 CONFIGS = sorted((Path(__file__).parents[1] / "docs" / "configs").glob("*.yaml"))
+
+
+def student(recipe):
+    assert isinstance(recipe.student, Dims)
+    return VocaLiST(recipe.student)
 
 
 def test_the_defaults_are_the_papers():
@@ -127,7 +132,6 @@ def test_the_average_follows_the_weights():
 
 def test_front_ends_learn_slower_beside_the_encoders():
     from avsync.distill.dense import DenseObjective
-    from avsync.model import VocaLiST
 
     for anchors, expected in ((2, {0.1, 1.0}), (0, {1.0})):
         recipe = recipe_from(
@@ -138,7 +142,7 @@ def test_front_ends_learn_slower_beside_the_encoders():
                 "dense": {"anchors": anchors, "embedding": 8},
             }
         )
-        optimizer = make_optimizer(DenseObjective(VocaLiST(recipe.student), recipe), recipe)
+        optimizer = make_optimizer(DenseObjective(student(recipe), recipe), recipe)
         assert {group["share"] for group in optimizer.param_groups} == expected
 
 

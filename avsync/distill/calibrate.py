@@ -42,6 +42,8 @@ MARGIN_S = 0.8
 BALANCE = 0.5
 """How far a speaker with many minutes is held back (`tasks.shares`)."""
 COVERED = 0.95
+FLOORS_MS = (10.0, 15.0, 20.0, 25.0, 30.0, 35.0)
+"""Widths (95 %) that are tried for what no amount of evidence tells, such as a recording's own small error."""
 MAX_ROWS = 4000
 """Windows that the temperature is fitted on; neighbours say the same, so more only cost time."""
 MIN_MISMATCHED_SHARE = 0.3
@@ -123,7 +125,8 @@ def fit(cases: Sequence[Case]) -> Calibration:
     bias = float(np.median(near)) if len(near) else 0.0
     base = fit_calibration(np.array([m.features for m, _ in measured]), right, replace(base, bias_ms=bias))
     measured = _measure(cases, base)
-    return replace(base, spread=_spread(measured, base), mismatch_level=_mismatch_level(measured))
+    spread, floor = _interval(measured, base)
+    return replace(base, spread=spread, floor_ms=floor, mismatch_level=_mismatch_level(measured))
 
 
 def _column(scores: Scores, truth_ms: float) -> int:
@@ -140,20 +143,32 @@ def _is_right(m: Measure, case: Case) -> bool:
     return case.truth_ms is not None and abs(m.offset_ms - case.truth_ms) <= FRAME_MS
 
 
-def _spread(measured: Sequence[tuple[Measure, Case]], calibration: Calibration) -> float:
-    """Factor on the resampled interval that makes it hold for 95 % of the confident answers that are
-    not plainly wrong (a wrong peak is the probability's business)."""
-    ratios = []
-    for m, c in measured:
-        if c.truth_ms is None or m.probability < MIN_PROBABILITY:
-            continue
-        error, own = (
-            abs(m.offset_ms - c.truth_ms),
-            np.sqrt(max(m.uncertainty_ms**2 - calibration.floor_ms**2, 1.0)),
-        )
-        if error <= 2 * FRAME_MS:
-            ratios.append(np.sqrt(max(error**2 - calibration.floor_ms**2, 0.0)) / own)
-    return float(max(0.5, np.quantile(ratios, COVERED))) if ratios else calibration.spread
+def _interval(measured: Sequence[tuple[Measure, Case]], calibration: Calibration) -> tuple[float, float]:
+    """(spread, floor in ms): of those whose intervals hold for 95 % of the confident answers that are not
+    plainly wrong (a wrong peak is the probability's business), the pair that makes them narrowest.
+
+    The floor is what even endless evidence leaves open, the spread what resampling misses; raising the spread
+    for the floor's sake would blow up the intervals where the evidence is thin."""
+    told = [
+        (abs(m.offset_ms - c.truth_ms), m.uncertainty_ms)
+        for m, c in measured
+        if c.truth_ms is not None
+        and m.probability >= MIN_PROBABILITY
+        and abs(m.offset_ms - c.truth_ms) <= 2 * FRAME_MS
+    ]
+    if not told:
+        return calibration.spread, calibration.floor_ms
+    errors, known = np.array(told).T
+    own = np.sqrt(np.maximum(known**2 - calibration.floor_ms**2, 1.0)) / calibration.spread
+
+    def width(pair: tuple[float, float]) -> float:
+        return float(np.log(np.hypot(pair[0] * own, pair[1])).mean())
+
+    def fitting(floor: float) -> tuple[float, float]:
+        missed = np.sqrt(np.maximum(errors**2 - floor**2, 0.0)) / own
+        return max(0.5, float(np.quantile(missed, COVERED))), floor
+
+    return min(map(fitting, FLOORS_MS), key=width)
 
 
 def _mismatch_level(measured: Sequence[tuple[Measure, Case]]) -> float | None:
