@@ -42,8 +42,8 @@ MARGIN_S = 0.8
 BALANCE = 0.5
 """How far a speaker with many minutes is held back (`tasks.shares`)."""
 COVERED = 0.95
-FLOORS_MS = (10.0, 15.0, 20.0, 25.0, 30.0, 35.0)
-"""Widths (95 %) that are tried for what no amount of evidence tells, such as a recording's own small error."""
+FLOORS_MS = (10.0, 15.0, 20.0)
+"""Widths (95 %) tried for what no amount of evidence tells: a recording's own error, up to half a frame."""
 MAX_ROWS = 4000
 """Windows that the temperature is fitted on; neighbours say the same, so more only cost time."""
 MIN_MISMATCHED_SHARE = 0.3
@@ -144,8 +144,8 @@ def _is_right(m: Measure, case: Case) -> bool:
 
 
 def _interval(measured: Sequence[tuple[Measure, Case]], calibration: Calibration) -> tuple[float, float]:
-    """(spread, floor in ms): of those whose intervals hold for 95 % of the confident answers that are not
-    plainly wrong (a wrong peak is the probability's business), the pair that makes them narrowest.
+    """(spread, floor in ms): of those whose intervals hold for 95 % of the confident answers that are right
+    (the others are the probability's business), the pair that makes them narrowest.
 
     The floor is what even endless evidence leaves open, the spread what resampling misses; raising the spread
     for the floor's sake would blow up the intervals where the evidence is thin."""
@@ -154,7 +154,7 @@ def _interval(measured: Sequence[tuple[Measure, Case]], calibration: Calibration
         for m, c in measured
         if c.truth_ms is not None
         and m.probability >= MIN_PROBABILITY
-        and abs(m.offset_ms - c.truth_ms) <= 2 * FRAME_MS
+        and abs(m.offset_ms - c.truth_ms) <= FRAME_MS
     ]
     if not told:
         return calibration.spread, calibration.floor_ms
