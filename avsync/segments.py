@@ -101,14 +101,14 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
     path, base, value = likeliest_path(blocks.values, cost)
     pieces = _pieces(found, blocks, path, base, calibration, 0.0, middle)
     drift = uncertainty = None
-    slope, error, line_value = best_line(blocks, base)
+    slope, error, line_value, level_value = best_line(blocks, base)
     if np.isfinite(error):
         straight = straightened(found, slope, middle)
         line_blocks = block_likelihoods(straight, calibration)
         line_path, line_base, stepped_value = likeliest_path(line_blocks.values, cost)
         sloping = _pieces(straight, line_blocks, line_path, line_base, calibration, slope, middle)
         # A drift must beat a blind guess, too: of so many lines, one suits noise better than any constant.
-        likelier = max(line_value, stepped_value) - cost > max(value, np.log(len(blocks.values)))
+        likelier = max(line_value, stepped_value) - cost > max(value, level_value, np.log(len(blocks.values)))
         if likelier and main_piece(sloping).measure.probability >= MIN_PROBABILITY:
             found, blocks, pieces = straight, line_blocks, sloping
             drift, uncertainty = 60 * slope, 60 * error * calibration.spread
@@ -135,7 +135,7 @@ def _steady(
         return None, None
     own = np.unique(blocks.block[np.concatenate([p.windows for p in pieces if p.measure is main])])
     steady = Blocks(blocks.times_s[own], blocks.values[own], blocks.block)
-    slope, error, _ = best_line(steady, int(steady.values.sum(axis=0).argmax()))
+    slope, error, *_ = best_line(steady, int(steady.values.sum(axis=0).argmax()))
     error *= calibration.spread
     return (0.0, 60 * error) if abs(slope) <= error <= MAX_DRIFT_ERROR / 60 else (None, None)
 
@@ -191,15 +191,15 @@ def best_path(values: Floats, change_cost: float, base: int | None) -> tuple[Int
     return path, float(total.max())
 
 
-def best_line(blocks: Blocks, column: int) -> tuple[float, float, float]:
-    """Slope in ms per second of the likeliest line near `column`, half its 95 % interval, and its
-    log-likelihood.
+def best_line(blocks: Blocks, column: int) -> tuple[float, float, float, float]:
+    """Slope in ms per second of the likeliest line near `column`, half its 95 % interval, its
+    log-likelihood, and that of the likeliest level line, which may lie between two columns as well.
 
-    A line stays within the offsets searched. Too short a video gives (0, inf, -inf).
+    A line stays within the offsets searched. Too short a video gives (0, inf, -inf, -inf).
     """
     span = float(np.ptp(blocks.times_s))
     if len(blocks.values) < MIN_DRIFT_BLOCKS:
-        return 0.0, np.inf, -np.inf
+        return 0.0, np.inf, -np.inf, -np.inf
     fine = _upsample(blocks.values[:, max(0, column - 2 * MAX_CHANGE) : column + 2 * MAX_CHANGE + 1])
     along = (blocks.times_s - blocks.times_s[0]) / span - 0.5
     limit = SLOPES_PER_FRAME * min(MAX_CHANGE, blocks.values.shape[1] - 1)
@@ -207,13 +207,13 @@ def best_line(blocks: Blocks, column: int) -> tuple[float, float, float]:
     totals = np.array([_line_value(fine, np.rint(FINE * c * along).astype(np.int64)) for c in changes])
     best = int(totals.argmax())
     if best in (0, len(totals) - 1):
-        return 0.0, np.inf, -np.inf
+        return 0.0, np.inf, -np.inf, -np.inf
     left, top, right = totals[best - 1 : best + 2]
     bend = left - 2 * top + right
     ms_per_s = -FRAME_MS / span / SLOPES_PER_FRAME
     error = 1.96 / np.sqrt(-bend) if bend < 0 else np.inf
     part = 0.5 * (left - right) / bend if bend < 0 else 0.0
-    return float((best - limit + part) * ms_per_s), float(error * -ms_per_s), float(top)
+    return float((best - limit + part) * ms_per_s), float(error * -ms_per_s), float(top), float(totals[limit])
 
 
 def _line_value(fine: Floats, moves: Ints) -> float:

@@ -388,3 +388,9 @@ def test_a_measure_without_windows_is_refused():
     scores = made(4)
     with pytest.raises(ValueError, match="no window"):
         measure(evidence(scores, Calibration(), np.zeros(4)), Calibration())
+
+
+def test_a_constant_offset_between_two_frames_is_no_drift_however_long_the_video():
+    answer = estimate(made(12_000, -8.5, height=6, seed=2))
+    assert answer.drift_ms_per_min == 0
+    assert answer.offset_ms == pytest.approx(340, abs=10)
