@@ -301,11 +301,20 @@ def _hann() -> Samples:
 def mel_filters() -> Samples:
     """Triangular mel bands, float32 (80, 401) over the bins of an 800-point spectrum: Slaney's scale, and
     Slaney's normalisation (each band has unit area in Hz)."""
-    edges = _mel_to_hz(np.linspace(_hz_to_mel(MEL_MIN_HZ), _hz_to_mel(MEL_MAX_HZ), MEL_BANDS + 2))
+    edges = _mel_edges_hz()
     hz = np.arange(HALF_FFT + 1) * SAMPLE_RATE / FFT_SAMPLES
     left, middle, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     triangles = np.minimum((hz - left) / (middle - left), (right - hz) / (right - middle))
     return (np.maximum(0, triangles) * 2 / (right - left)).astype(np.float32)
+
+
+def mel_centres_hz() -> npt.NDArray[np.float64]:
+    """Frequencies (80,) that the mel bands are centred on."""
+    return _mel_edges_hz()[1:-1]
+
+
+def _mel_edges_hz() -> npt.NDArray[np.float64]:
+    return _mel_to_hz(np.linspace(_hz_to_mel(MEL_MIN_HZ), _hz_to_mel(MEL_MAX_HZ), MEL_BANDS + 2))
 
 
 # Slaney's scale: linear up to 1000 Hz (15 mel), then 27 mel for a factor of 6.4.

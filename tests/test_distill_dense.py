@@ -1,5 +1,7 @@
 """Dense supervision: windows, candidates and targets lie where the sound really is."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from avsync.distill.recipe import Dense, recipe_from
 from avsync.distill.store import Store
 from avsync.distill.tasks import delay_of, shares
 from avsync.model import Dims, VocaLiST
+from avsync.weights import Loaded
 
 CPU = torch.device("cpu")
 NOTHING = torch.empty(0)
@@ -199,3 +202,30 @@ def test_self_teaching_moves_the_target_towards_the_embeddings():
     assert told.target[0, 4] == pytest.approx(0.75 * near.target[0, 4], abs=0.01)
     same = dense.taught(near, likeness, Dense(radius=4))
     np.testing.assert_allclose(same.target, near.target, atol=1e-6)
+
+
+def test_targets_lean_towards_the_teacher_by_its_share():
+    near = dense.Neighbours(np.array([[0, 1, -1]]), np.array([[1.0, 0.0, 0.0]], np.float32))
+    likeness = np.array([[0.0, np.log(3.0), -np.inf]], np.float32)
+    np.testing.assert_allclose(dense.leaning(near, likeness, 0.0).target, [[1, 0, 0]])
+    np.testing.assert_allclose(dense.leaning(near, likeness, 1.0).target, [[0.25, 0.75, 0]], rtol=1e-5)
+    np.testing.assert_allclose(dense.leaning(near, likeness, 0.5).target, [[0.625, 0.375, 0]], rtol=1e-5)
+
+
+def test_a_student_that_agrees_with_its_teacher_has_nothing_to_learn(store):
+    """With the teacher's share at 1 the gradient vanishes where student and teacher are the same."""
+    torch.manual_seed(0)
+    dims = {**SHARED, "layers": 0, "contrast": 8}
+    told = {"dense": {"anchors": 0, "radius": 4, "teaching": 1.0, "front_lr": 1.0}}
+    recipe = recipe_from({"objective": "dense", "method": "kd", "student": dims, **told})
+    objective = DenseObjective(student(recipe), recipe).eval()
+    loaded = Loaded("teacher", Path(), objective.student, recipe.preprocessing, {}, CPU)
+    batch = batch_of(store, whole_runs([0, 1], [0, 3], [9, 14]))
+    alone, _ = objective(batch, None)
+    norms = []
+    for told_by in (dense.teach_windows(loaded, batch), None):
+        objective.zero_grad()
+        objective(batch, None, told_by)[0].backward()
+        norms.append(sum(float(p.grad.norm()) for p in objective.parameters() if p.grad is not None))
+    assert norms[0] < 1e-3 * norms[1]
+    assert torch.isfinite(alone)

@@ -7,7 +7,7 @@ from distill_factory import made_cache
 
 from avsync.audio import log_mel
 from avsync.distill import inputs
-from avsync.distill.augment import NONE, Augment, augment_pictures, augment_waves, mask_mels, speeds
+from avsync.distill.augment import NONE, Augment, augment_mels, augment_pictures, augment_waves, speeds
 from avsync.distill.inputs import Resident, Streamed, as_frames, pair_bytes, pair_inputs
 from avsync.distill.store import REGION, Store
 from avsync.scores import to_input
@@ -121,7 +121,47 @@ def test_silence_stays_finite_and_masked_bands_become_their_mean():
     assert torch.isfinite(silent).all()
     mask = Augment(**{**vars(NONE), "mel_mask_p": 1.0})
     mels = torch.randn(1, 80, 16)
-    masked = mask_mels(mels.clone(), np.random.default_rng(0), mask)
+    masked = augment_mels(mels.clone(), np.random.default_rng(0), mask)
     bands = (masked != mels).any(-1)[0]
     assert 1 <= bands.sum() <= 11
     assert masked[0, bands].std() < 1e-5
+
+
+def only(**amounts):
+    return Augment(**{**vars(NONE), **amounts})
+
+
+def test_a_bent_face_is_bent_alike_in_every_frame():
+    still = regions(3, 1).repeat(1, 5, 1, 1, 1)
+    bent = augment_pictures(still, np.random.default_rng(0), only(morph_p=1.0, morph_px=2.0))
+    assert all(torch.equal(bent[:, 0], bent[:, i]) for i in range(5))
+    assert (bent - inputs.cut(still)).abs().amax((1, 2, 3, 4)).min() > 0.05
+
+
+def test_a_guise_changes_what_stands_still_and_keeps_the_motion():
+    pictures = (regions(3, 6) // 4) + 96  # nothing is clamped
+    plain = inputs.cut(pictures)
+    guised = augment_pictures(pictures, np.random.default_rng(0), only(guise_p=1.0))
+    moved, was = guised - guised.mean(1, keepdim=True), plain - plain.mean(1, keepdim=True)
+    torch.testing.assert_close(moved, was, rtol=0, atol=1e-4)
+    assert (guised.mean(1) - plain.mean(1)).abs().amax((1, 2, 3)).min() > 0.02
+
+
+def test_another_throat_moves_a_tone_to_another_band_at_the_same_time():
+    mels = torch.full((1, 80, 20), -4.0)
+    mels[0, 40, 7] = 4.0
+    places = set()
+    for seed in range(8):
+        changed = augment_mels(mels.clone(), np.random.default_rng(seed), only(formant_p=1.0, formant=0.15))
+        assert (changed.amax(1)[0] > -4).nonzero().flatten().tolist() == [7]
+        places.add(int(changed[0, :, 7].argmax()))
+    assert len(places) > 3
+    assert max(places) - min(places) <= 12
+
+
+def test_music_goes_under_the_voice_as_loud_as_it_is_told_to():
+    waves = torch.rand(8, 16_000) - 0.5
+    mixed = augment_waves(waves.clone(), np.random.default_rng(1), only(noise_p=1.0))
+    added = mixed - waves
+    ratio = added.square().mean(1).sqrt() / waves.square().mean(1).sqrt()
+    assert ((ratio > 0.05) & (ratio < 1.05)).all()

@@ -79,7 +79,7 @@ def test_named_augmentations():
         ({"epochs": "many"}, "epochs of the configuration cannot be 'many'"),
         ({"lr": "fast"}, "lr of the configuration cannot be 'fast'"),
         ({"method": "nmtd", "weighting": "manual", "weights": {"fusion9_cad": 1}}, "name 'fusion9_cad'"),
-        ({"objective": "dense"}, "no teacher"),
+        ({"objective": "dense"}, "cannot learn by method: mtd"),
     ],
 )
 def test_what_is_wrong_is_named(values, said):

@@ -14,11 +14,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from avsync.audio import mel_centres_hz
 from avsync.distill.store import REGION
-from avsync.settings import FACE_SIZE, MOUTH_HEIGHT
+from avsync.settings import FACE_SIZE, MOUTH_HEIGHT, SAMPLE_RATE
 
 REPEAT_EVERY = (3, 8)
 """A repeated frame, as frame-rate conversion leaves them, comes once in so many frames."""
+MORPH_GRID = (3, 5)
+"""Rows and columns of the points that a changed face shape is drawn by."""
+OVERTONES = 5
+"""Partials of a note of music."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,9 @@ class Augment:
     walk_px: float = 0.15
     shake_p: float = 0.3
     shake_px: float = 0.3
+    morph_p: float = 0.5
+    morph_px: float = 2.0
+    guise_p: float = 0.3
     blur_p: float = 0.3
     colour_p: float = 0.8
     colour: float = 0.2
@@ -50,6 +58,8 @@ class Augment:
     equaliser_p: float = 0.3
     overload_p: float = 0.1
     mel_mask_p: float = 0.3
+    formant_p: float = 0.5
+    formant: float = 0.15
 
 
 _ZEROS: dict[str, Any] = {f.name: (0.0, 0.0) if f.name == "gain_db" else 0.0 for f in fields(Augment)}
@@ -77,13 +87,13 @@ def augment_pictures(regions: Tensor, rng: np.random.Generator, amount: Augment)
     """uint8 (clips, frames, 68, 116, 3) RGB -> float (clips, frames, 3, 48, 96) in 0..1."""
     x = regions.permute(0, 1, 4, 2, 3).float() / 255
     x = _repeat_frames(x, rng, amount)
-    x = _blur(_warp(x, rng, amount), rng, amount)
+    x = _blur(_disguise(_warp(x, rng, amount), rng, amount), rng, amount)
     return _erase(_grain(_recolour(x, rng, amount), rng, amount), rng, amount).clamp(0, 1)
 
 
 def _warp(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
-    """Cut the mouth out of the region: scaled, shifted, turned, mirrored, and shaken from frame to
-    frame as a face tracker would."""
+    """Cut the mouth out of the region: scaled, shifted, turned, mirrored, bent into another face's shape,
+    and shaken from frame to frame as a face tracker would."""
     clips, frames = x.shape[:2]
     scale = np.exp(rng.normal(0, amount.zoom, (clips, 2)))
     scale[:, 0] *= np.where(_chance(rng, clips, amount.flip_p), -1, 1)
@@ -104,8 +114,31 @@ def _warp(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
     theta[..., 2] = shift / half_in
     size = [clips * frames, 3, MOUTH_HEIGHT, FACE_SIZE]
     grid = F.affine_grid(torch.from_numpy(theta).to(x.device).flatten(0, 1), size, align_corners=False)
+    if amount.morph_p:
+        bend = _morph(rng, clips, amount) / torch.from_numpy(half_in.astype(np.float32))
+        grid = grid + bend.to(x.device).repeat_interleave(frames, 0)
     cut = F.grid_sample(x.flatten(0, 1), grid, padding_mode="border", align_corners=False)
     return cut.unflatten(0, (clips, frames))
+
+
+def _morph(rng: np.random.Generator, clips: int, amount: Augment) -> Tensor:
+    """Smooth displacements (clips, 48, 96, 2) in pixels, the same in every frame of a clip: wider lips, a
+    longer chin."""
+    points = rng.normal(0, amount.morph_px, (clips, 2, *MORPH_GRID)).astype(np.float32)
+    points *= _chance(rng, clips, amount.morph_p)[:, None, None, None]
+    size = (MOUTH_HEIGHT, FACE_SIZE)
+    smooth = F.interpolate(torch.from_numpy(points), size, mode="bicubic", align_corners=True)
+    return smooth.permute(0, 2, 3, 1)
+
+
+def _disguise(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+    """The clip's motion on a face that is partly the next clip's: what stands still in a face says
+    nothing about its timing."""
+    share = rng.uniform(0.2, 0.8, len(x)) * _chance(rng, len(x), amount.guise_p)
+    if not share.any():
+        return x
+    still = x.mean(1, keepdim=True)
+    return x + _tensor(share, x, 5) * (still.roll(-1, 0) - still)
 
 
 def _repeat_frames(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
@@ -188,12 +221,12 @@ def _reverb(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
 
 
 def _noise(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
-    """White or coloured noise, or the voice of the next clip in the batch, 0..25 dB below."""
+    """White or coloured noise, music, or the voice of the next clip in the batch, 0..25 dB below."""
     hit = np.flatnonzero(_chance(rng, len(x), amount.noise_p))
     if not len(hit):
         return x
     n = x.shape[-1]
-    kind = rng.integers(3, size=len(hit))
+    kind = rng.integers(4, size=len(hit))
     slope = np.where(kind == 1, rng.uniform(0.3, 1.2, len(hit)), 0.0)
     level = 10 ** (-rng.uniform(np.where(kind == 0, 5, 0), 25) / 20)
     pitch = torch.arange(n // 2 + 1, device=x.device) + 1.0
@@ -202,10 +235,28 @@ def _noise(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
     )
     voices = x[(hit + 1) % len(x)]
     noise = torch.where(_tensor(kind == 2, x, 2) > 0, voices, noise)
+    if (kind == 3).any():
+        tunes = np.stack([_music(rng, n) for _ in range(int((kind == 3).sum()))])
+        noise[torch.from_numpy(kind == 3)] = torch.from_numpy(tunes).to(x.device)
     noise = noise / (_loudness(noise) + 1e-9)
     x = x.clone()
     x[hit] = x[hit] + noise * (_loudness(x[hit]) + 1e-5) * _tensor(level, x, 2)
     return x
+
+
+def _music(rng: np.random.Generator, samples: int) -> np.ndarray:
+    """Chords of decaying notes at a steady beat, float32 (samples,)."""
+    beat = int(rng.uniform(0.15, 0.6) * SAMPLE_RATE)
+    partials = np.arange(1, OVERTONES + 1)
+    weights = partials ** -rng.uniform(0.5, 2.0)
+    t = np.arange(beat) / SAMPLE_RATE
+    decay = np.exp(-t * rng.uniform(1, 12))
+    beats = -(-samples // beat) + 1
+    pitches = rng.uniform(80, 300) * 2 ** (rng.integers(0, 25, (beats, 3)) / 12)
+    hz = (pitches[..., None] * partials).reshape(beats, -1)
+    notes = np.einsum("bpt,p->bt", np.sin(2 * np.pi * hz[..., None] * t), np.tile(weights, 3)) * decay
+    first = int(rng.integers(beat))
+    return notes.reshape(-1)[first : first + samples].astype(np.float32)
 
 
 def _equaliser(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
@@ -231,8 +282,27 @@ def _overload(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
     return torch.maximum(torch.minimum(x, limit), -limit)
 
 
-def mask_mels(mels: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
-    """(clips, 80, columns): a run of bands of a clip becomes its mean."""
+def augment_mels(mels: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+    """(clips, 80, columns): the tone colour of a longer or shorter throat, and a run of bands of a clip
+    becomes its mean."""
+    return _mask(_formants(mels, rng, amount), rng, amount)
+
+
+def _formants(mels: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+    """Stretch the frequencies of a clip by a factor."""
+    hit = _chance(rng, len(mels), amount.formant_p)
+    if not hit.any():
+        return mels
+    factors = np.where(hit, np.exp(rng.uniform(-amount.formant, amount.formant, len(mels))), 1.0)
+    centres = mel_centres_hz()
+    place = np.stack([np.interp(centres * f, centres, np.arange(len(centres))) for f in factors])
+    below = np.minimum(place.astype(np.int64), len(centres) - 2)
+    index = torch.from_numpy(below).to(mels.device)[..., None].expand_as(mels)
+    part = torch.from_numpy((place - below).astype(np.float32)).to(mels.device)[..., None]
+    return torch.lerp(mels.gather(1, index), mels.gather(1, index + 1), part)
+
+
+def _mask(mels: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
     for clip in np.flatnonzero(_chance(rng, len(mels), amount.mel_mask_p)):
         bands = int(rng.integers(1, 12))
         low = int(rng.integers(mels.shape[1] - bands))

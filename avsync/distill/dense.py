@@ -4,6 +4,9 @@ All windows of a run of frames are encoded once. Two losses share them: a cosine
 pooled embeddings, contrasted over all windows in both directions, and the encoders' logits of a few
 anchor windows against every audio window within the radius. Both are cross-entropies against a narrow
 bell round the true shift, so that a shift by part of a frame is a target too.
+
+With a frozen teacher (method kd) the bell is mixed with what the teacher makes of the same inputs, so that
+nobody has to learn by heart what cannot be seen or heard.
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ from torch import Tensor, nn
 from avsync.distill.augment import (
     NONE,
     Augment,
+    augment_mels,
     augment_pictures,
     augment_waves,
-    mask_mels,
     shifts_ms,
     speeds,
 )
@@ -30,6 +33,7 @@ from avsync.distill.store import SAMPLES_PER_FRAME
 from avsync.model import ContrastHead, VocaLiST
 from avsync.scores import pair_logits
 from avsync.settings import FRAME_MS, WINDOW_FRAMES, WINDOW_MELS
+from avsync.weights import Loaded, Preprocessing
 
 IntArray = npt.NDArray[np.int64]
 NEAR_TRUTH = 0.01
@@ -105,7 +109,7 @@ def dense_inputs(raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augme
         pictures, mels = cut(raw.frames), log_mels(raw.waves)
     else:
         pictures = augment_pictures(raw.frames, rng, amount)
-        mels = mask_mels(log_mels(augment_waves(raw.waves, rng, amount)), rng, amount)
+        mels = augment_mels(log_mels(augment_waves(raw.waves, rng, amount)), rng, amount)
     device = pictures.device
     shown = torch.from_numpy(np.arange(pictures.shape[1]) < runs.lengths[:, None]).to(device)
     first = torch.from_numpy(first_column(np.arange(int(windows.max())))).to(device)
@@ -131,27 +135,22 @@ class DenseObjective(nn.Module):
         assert head is not None  # noqa: S101 (one of the two exists)
         return head.embed_visual(visual), head.embed_audio(audio)
 
-    def tokens(self, batch: DenseBatch) -> tuple[Tensor, Tensor]:
-        """Visual (windows, 5, d) and audio (windows, 16, d) tokens, each frame and mel encoded once."""
-        model = self.student
-        mouths = scaled(batch.mouths, self.recipe.preprocessing)
-        frames = torch.from_numpy(window_frames(batch.windows)).to(mouths.device)
-        if model.vid_mixer is None:
-            visual = model.visual_tokens(mouths[frames].flatten(1, 2))
-        else:
-            pixels = mouths.contiguous(memory_format=torch.channels_last)
-            visual = model.mix_window(model.frame_tokens(pixels)[frames])
-        return visual, model.audio_tokens(batch.mels[:, None])
-
-    def forward(self, batch: DenseBatch, anchors: IntArray | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, batch: DenseBatch, anchors: IntArray | None, told: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to minimise, and the losses by name. `anchors`: numbers of the windows whose pairs
-        the encoders score; None where only the embeddings learn."""
+        the encoders score; None where only the embeddings learn. `told` (windows, windows): the teacher's
+        similarities of every picture and sound."""
         dense = self.recipe.dense
-        visual, audio = self.tokens(batch)
+        visual, audio = window_tokens(self.student, batch, self.recipe.preprocessing)
         near = neighbours(batch, dense)
         pictures = neighbours(batch, dense, of_sounds=True)
         seen, heard = self.embeddings(visual, audio)
-        losses = {"contrast": contrast_loss(seen, heard, near, pictures)}
+        sounds = near
+        if told is not None:
+            sounds = leaning(near, near.gather(told), dense.teaching)
+            pictures = leaning(pictures, pictures.gather(told.T), dense.teaching)
+        losses = {"contrast": contrast_loss(seen, heard, sounds, pictures)}
         total = losses["contrast"] if anchors is None else dense.contrast * losses["contrast"]
         if anchors is not None:
             with torch.no_grad():
@@ -162,6 +161,27 @@ class DenseObjective(nn.Module):
             losses["shifts"] = shift_loss(scores, rows, columns, chosen)
             total = total + losses["shifts"]
         return total, losses
+
+
+def window_tokens(model: VocaLiST, batch: DenseBatch, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
+    """Visual (windows, 5, d) and audio (windows, 16, d) tokens, each frame and mel encoded once."""
+    mouths = scaled(batch.mouths, preprocessing)
+    frames = torch.from_numpy(window_frames(batch.windows)).to(mouths.device)
+    if model.vid_mixer is None:
+        visual = model.visual_tokens(mouths[frames].flatten(1, 2))
+    else:
+        pixels = mouths.contiguous(memory_format=torch.channels_last)
+        visual = model.mix_window(model.frame_tokens(pixels)[frames])
+    return visual, model.audio_tokens(batch.mels[:, None])
+
+
+@torch.no_grad()
+def teach_windows(teacher: Loaded, batch: DenseBatch) -> Tensor:
+    """Similarities (windows, windows) of every picture and sound by a teacher with a contrast head."""
+    model = teacher.model
+    assert isinstance(model, VocaLiST) and model.contrast is not None  # noqa: S101 (checked on loading)
+    visual, audio = window_tokens(model, batch, teacher.preprocessing)
+    return model.contrast.embed_visual(visual) @ model.contrast.embed_audio(audio).T
 
 
 @dataclass(frozen=True)
@@ -196,15 +216,21 @@ def taught(near: Neighbours, likeness: npt.NDArray[np.float32], dense: Dense) ->
         np.put_along_axis(order, hardest, 1.5, axis=1)
         rank = np.argsort(np.argsort(-np.where(keep, order, -1.0), axis=1), axis=1)
         keep &= rank < dense.candidates
-    target = near.target * keep
-    if dense.self_teaching:
-        top = likeness.max(axis=1, keepdims=True, where=keep, initial=-np.inf)
-        share = np.exp(np.where(keep, likeness - top, -np.inf))
-        share /= np.maximum(share.sum(axis=1, keepdims=True), 1e-12)
-        target = (1 - dense.self_teaching) * target / np.maximum(target.sum(1, keepdims=True), 1e-12)
-        target = target + dense.self_teaching * share
-    target = target / np.maximum(target.sum(axis=1, keepdims=True), 1e-12)
-    return Neighbours(np.where(keep, near.index, -1), target.astype(np.float32))
+    kept = Neighbours(np.where(keep, near.index, -1), near.target * keep)
+    return leaning(kept, likeness, dense.self_teaching)
+
+
+def leaning(near: Neighbours, likeness: npt.NDArray[np.float32], share: float) -> Neighbours:
+    """`near` with targets of which `share` is the softmax of `likeness` (n, 2 * radius + 1) over the
+    candidates."""
+    here = near.index >= 0
+    target = near.target / np.maximum(near.target.sum(axis=1, keepdims=True), 1e-12)
+    if share:
+        top = likeness.max(axis=1, keepdims=True, where=here, initial=-np.inf)
+        soft = np.exp(np.where(here, likeness - top, -np.inf))
+        target = (1 - share) * target + share * soft / np.maximum(soft.sum(axis=1, keepdims=True), 1e-12)
+        target = target / np.maximum(target.sum(axis=1, keepdims=True), 1e-12)
+    return Neighbours(near.index, target.astype(np.float32))
 
 
 def neighbours(batch: DenseBatch, dense: Dense, *, of_sounds: bool = False) -> Neighbours:

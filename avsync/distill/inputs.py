@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from avsync.audio import mel_filters
-from avsync.distill.augment import NONE, Augment, augment_pictures, augment_waves, mask_mels
+from avsync.distill.augment import NONE, Augment, augment_mels, augment_pictures, augment_waves
 from avsync.distill.store import MARGIN, REGION, SAMPLES_PER_FRAME, Store
 from avsync.mfcc import WINDOW_SAMPLES, mfcc
 from avsync.network import Sound
@@ -149,7 +149,7 @@ def pair_inputs(
         return cut(raw.frames), sound_inputs(sound, raw.waves)
     mouths = augment_pictures(raw.frames, rng, amount)
     sounds = sound_inputs(sound, augment_waves(raw.waves, rng, amount))
-    return mouths, mask_mels(sounds[:, 0], rng, amount)[:, None] if sound == "mel" else sounds
+    return mouths, augment_mels(sounds[:, 0], rng, amount)[:, None] if sound == "mel" else sounds
 
 
 def cut(regions: Tensor) -> Tensor:

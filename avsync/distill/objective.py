@@ -24,6 +24,7 @@ from avsync.syncnet import SyncNetDims
 
 if TYPE_CHECKING:
     from avsync.distill.recipe import Recipe
+    from avsync.weights import Loaded
 
 MINILM_LAYERS = ("fusion4",)
 """MiniLM* distils the last layer only."""
@@ -164,6 +165,15 @@ def check_teacher(teacher: AnyDims, student: AnyDims, method: str) -> None:
             f"The teacher has {teacher.layers} layers of {teacher.heads} heads, the student "
             f"{student.layers} of {student.heads}; --method {method} compares them map by map, "
             f"so give the student the same."
+        )
+
+
+def check_dense_teacher(teacher: Loaded) -> None:
+    """Raise ModelError where a teacher has no embeddings to teach by."""
+    if not isinstance(teacher.model, VocaLiST) or teacher.model.contrast is None:
+        raise ModelError(
+            f"{teacher.path} has no contrast head, so it cannot teach with objective: dense; train one "
+            "with: avsync train --arch dual."
         )
 
 

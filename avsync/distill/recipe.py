@@ -62,7 +62,8 @@ class Dense:
     `contrast` is the weight of the cosine similarity of `embedding` numbers between all windows, which
     trains the front-ends (the network's own, where it has one). `candidates`: so many of an anchor's audio
     windows are scored, hard ones first (0: all). `self_teaching` (0..1) is the embeddings' share in what
-    the encoders are taught. The target is a bell of `sigma` frames round the true shift.
+    the encoders are taught, `teaching` (0..1) the teacher's share in what the embeddings are taught
+    (method kd). The target is a bell of `sigma` frames round the true shift.
     `front_lr` is the front-ends' share of the learning rate. `min_clip_windows`: shorter clips are left out.
     """
 
@@ -74,6 +75,7 @@ class Dense:
     embedding: int = 256
     candidates: int = 0
     self_teaching: float = 0.0
+    teaching: float = 0.5
     front_lr: float = 0.1
     min_clip_windows: int = 8
 
@@ -163,6 +165,8 @@ CHOICES = {
     "precision": ("auto", "bf16", "fp32"),
     "weighting": KINDS,
 }
+TAUGHT_BY = {"dense": ("bce", "kd"), "match": ("bce",)}
+"""Methods of the objectives that do not know all of them."""
 AT_LEAST = {
     "epochs": 1, "batch": 2, "radius": 1, "validation_draws": 2, "validation_epochs": 1,
     "validation_stride": 1, "save_steps": 1, "log_steps": 1, "samples_per_epoch": 0, "minutes": 0, "lr": 0,
@@ -232,11 +236,12 @@ def _check_network(recipe: Recipe) -> None:
     encoders = isinstance(dims, Dims) and dims.layers > 0
     if isinstance(dims, SyncNetDims) and dims.picture == "face":
         raise UsageError("Training data holds mouths, not whole faces: train with picture: mouth.")
-    if recipe.objective != "pairs" and recipe.method != "bce":
+    if recipe.method not in TAUGHT_BY.get(recipe.objective, METHODS):
         raise UsageError(
-            f"--objective {recipe.objective} has no teacher: use avsync train --objective {recipe.objective}."
+            f"objective: {recipe.objective} cannot learn by method: {recipe.method}; choose one of "
+            f"{', '.join(TAUGHT_BY[recipe.objective])}."
         )
-    if METHODS[recipe.method].teacher and not encoders:
+    if recipe.objective == "pairs" and METHODS[recipe.method].teacher and not encoders:
         raise UsageError(f"--method {recipe.method} needs a student with cross-modal encoders to teach.")
     if recipe.objective == "dense" and not isinstance(dims, Dims):
         raise UsageError("Dense supervision is for networks of VocaLiST's family; choose another --arch.")

@@ -20,7 +20,7 @@ from avsync.distill.distributed import World, share_first, wait, world
 from avsync.distill.loop import BEST, Trainer, train
 from avsync.distill.match import MatchObjective, MatchTask
 from avsync.distill.monitor import Monitor, read_metrics
-from avsync.distill.objective import METHODS, PairObjective, check_teacher
+from avsync.distill.objective import METHODS, PairObjective, check_dense_teacher, check_teacher
 from avsync.distill.prepare import BROKEN, prepare
 from avsync.distill.recipe import Recipe, read_recipe, recipe_from
 from avsync.distill.sources import Source, find_sources
@@ -112,9 +112,10 @@ def _teacher(recipe: Recipe, name: str | None, device: torch.device) -> Loaded |
 
     Raises:
         UsageError: none is given and the method needs one.
-        ModelError: it is the student itself, or of another shape.
+        ModelError: it is the student itself, or of another shape. With dense supervision a network may
+            learn from one of its own shape.
     """
-    if not METHODS[recipe.method].teacher or recipe.objective == "dense":
+    if not METHODS[recipe.method].teacher:
         return None
     if name is None:
         raise UsageError(
@@ -122,14 +123,17 @@ def _teacher(recipe: Recipe, name: str | None, device: torch.device) -> Loaded |
             "vocalist_5f_lrs2.pth, or train one with: avsync train --data ... --arch vocalist."
         )
     loaded = load(name, str(device))
+    loaded.model.requires_grad_(False)
     dims = loaded.model.dims
+    if recipe.objective == "dense":
+        check_dense_teacher(loaded)
+        return loaded
     if dims == recipe.student:
         raise ModelError(
             f"{loaded.path} has exactly the student's shape ({count_parameters(loaded.model):,} parameters), "
             "so it is a student and no teacher; give the larger network, such as vocalist_5f_lrs2.pth."
         )
     check_teacher(dims, recipe.student, recipe.method)
-    loaded.model.requires_grad_(False)
     return loaded
 
 
@@ -194,7 +198,7 @@ def _trainer(
     if isinstance(student, VocaLiST) and recipe.objective == "dense":
         objective = DenseObjective(student, recipe).to(device)
         _initialise(objective, recipe)
-        task = DenseTask(recipe, objective, *stores, device, at)
+        task = DenseTask(recipe, objective, *stores, teacher, device, at)
     elif isinstance(student, SyncNet) and recipe.objective == "match":
         objective = MatchObjective(student).to(device)
         _initialise(objective, recipe)

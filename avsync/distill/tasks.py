@@ -16,7 +16,14 @@ import yaml
 from torch import Tensor, nn
 
 from avsync.distill import validate
-from avsync.distill.dense import DenseObjective, dense_inputs, draw_anchors, draw_runs, fetch_runs
+from avsync.distill.dense import (
+    DenseObjective,
+    dense_inputs,
+    draw_anchors,
+    draw_runs,
+    fetch_runs,
+    teach_windows,
+)
 from avsync.distill.distributed import World, gather
 from avsync.distill.inputs import Reader, as_frames, pair_bytes, pair_inputs, reader
 from avsync.distill.objective import PairObjective, teach
@@ -126,10 +133,12 @@ class DenseTask:
         objective: DenseObjective,
         train: Store,
         val: Store,
+        teacher: Loaded | None,
         device: torch.device,
         at: World,
     ) -> None:
         self.recipe, self.objective, self.at, self.device, self._val = recipe, objective, at, device, val
+        self.teacher = teacher
         self._train, self._clips = reader(train, device), train.clips
         delays = read_delays(recipe.delays)
         self._delays = np.array([delay_of(clip, delays) or 0.0 for clip in train.clips])
@@ -150,7 +159,9 @@ class DenseTask:
         return batch, draw_anchors(rng, batch.windows, self.recipe.dense.anchors)
 
     def loss(self, module: nn.Module, inputs: Any) -> Losses:
-        return module(*inputs)
+        batch, anchors = inputs
+        taught = None if self.teacher is None else teach_windows(self.teacher, batch)
+        return module(batch, anchors, taught)
 
     def clips(self, epoch: int, step: int) -> list[str]:
         return [self._clips[i].id for i in self._draw(epoch, step)[1].clips]

@@ -10,7 +10,7 @@ import torch
 
 from avsync.bench.protocol import protocol_hits
 from avsync.distill.augment import NONE
-from avsync.distill.dense import DenseObjective, Runs, dense_inputs, fetch_runs, neighbours
+from avsync.distill.dense import DenseObjective, Runs, dense_inputs, fetch_runs, neighbours, window_tokens
 from avsync.distill.distributed import World
 from avsync.distill.inputs import Reader, as_frames, pair_bytes, pair_inputs
 from avsync.distill.sampling import Pairs
@@ -90,7 +90,9 @@ def similarities(
         frames = np.array([windows + WINDOW_FRAMES - 1], np.int64)
         runs = Runs(np.array([number]), one, frames, one + 1, one, one)
         batch = dense_inputs(fetch_runs(source, runs), runs, np.random.default_rng(0), NONE)
-        seen, heard = objective.embeddings(*objective.tokens(batch))
+        seen, heard = objective.embeddings(
+            *window_tokens(objective.student, batch, objective.recipe.preprocessing)
+        )
         index = neighbours(batch, objective.recipe.dense).index
         similarity = (seen @ heard.T).float().cpu().numpy()
         yield np.where(index >= 0, np.take_along_axis(similarity, index.clip(0), 1), np.nan)
