@@ -46,7 +46,8 @@ def judge(
     """What to say of an offset, and why.
 
     tolerance_ms: largest error in tolerance, (audio early, audio late); mismatch: what `mismatched`
-    says; contested: what `contested_share` says. A stretch that is out of tolerance makes the whole video so.
+    says; contested: what `contested_share` says. A stretch that is out of tolerance makes the whole video so;
+    what is `vague` decides nothing, but keeps the video from being called in sync.
     """
     if offset.offset_ms is None or offset.uncertainty_ms is None:
         return Judgement("cannot-tell", offset.reasons)
@@ -57,11 +58,15 @@ def judge(
     faults = local_faults(offset.segments, tolerance_ms)
     drifts = exceeds(offset.drift_ms_per_min, max_drift_ms_per_min)
     reasons = [*offset.reasons, *_drift_words(offset, max_drift_ms_per_min), *map(_fault_words, faults)]
-    if not offset.drift_ms_per_min:
+    unclear = vague(offset.offset_ms, offset.uncertainty_ms, tolerance_ms)
+    if not offset.drift_ms_per_min and not unclear:
         reasons += _close_calls(offset.offset_ms, offset.uncertainty_ms, tolerance_ms)
-    outside = [s for s in offset.segments if excess(s.offset_ms, tolerance_ms) > 1]
-    if excess(offset.offset_ms, tolerance_ms) > 1 or drifts or outside:
+    outside = [o for o in (offset, *offset.segments) if excess(o.offset_ms, tolerance_ms) > 1]
+    if drifts or any(not vague(o.offset_ms, o.uncertainty_ms, tolerance_ms) for o in outside):
         return Judgement("out-of-sync", tuple(reasons), faults)
+    if unclear or outside:
+        whole_or_part = offset if unclear else outside[0]
+        return Judgement("cannot-tell", (_vague_words(whole_or_part), *reasons), faults)
     hinted = [s for s in offset.segments if excess(s.hint_ms, tolerance_ms) > 1]
     if _seconds(hinted) >= HINTED_SHARE * _seconds(offset.segments) > 0:
         return Judgement("cannot-tell", (*reasons, *map(_hint_words, hinted)), faults)
@@ -77,6 +82,16 @@ def excess(offset_ms: float | None, tolerance_ms: tuple[float, float]) -> float:
         return 0.0
     early, late = tolerance_ms
     return max(offset_ms / early, -offset_ms / late)
+
+
+def vague(offset_ms: float | None, uncertainty_ms: float | None, tolerance_ms: tuple[float, float]) -> bool:
+    """Whether an interval tells neither in sync nor out of sync: it is wider than the tolerance, (audio
+    early, audio late), so that it cannot lie within, and does not lie outside either."""
+    if offset_ms is None or uncertainty_ms is None:
+        return False
+    early, late = tolerance_ms
+    wider = 2 * uncertainty_ms > early + late
+    return wider and offset_ms - uncertainty_ms < early and offset_ms + uncertainty_ms > -late
 
 
 def exceeds(drift: float | None, limit: float) -> bool:
@@ -179,6 +194,16 @@ def _close_calls(offset_ms: float, uncertainty_ms: float, tolerance_ms: tuple[fl
         for limit in (early, -late)
         if abs(offset_ms - limit) < uncertainty_ms
     ]
+
+
+def _vague_words(found: Offset | Segment) -> str:
+    offset_ms, unsure = found.offset_ms or 0.0, found.uncertainty_ms or 0.0
+    where = f"{_span(found.start_s, found.end_s)} " if isinstance(found, Segment) else ""
+    ends = f"from {_at(offset_ms - unsure)} to {_at(offset_ms + unsure)}"
+    return (
+        f"{where}the error lies anywhere {ends}, which is wider than the tolerance, so that in sync and out "
+        "of sync cannot be told apart"
+    )
 
 
 def _fault_words(fault: Fault) -> str:
