@@ -100,7 +100,7 @@ def score_clip(
     audio = audio_tokens(loaded, sounds[needed])
     rows, columns = np.nonzero(exists[wanted])
     position = np.searchsorted(needed, wanted[rows, columns])
-    logits[rows, columns] = pair_logits(loaded.model, visual, audio, rows, position).cpu().numpy()
+    logits[rows, columns] = pair_logits(loaded.model, visual, audio, rows, position).float().cpu().numpy()
     return logits
 
 

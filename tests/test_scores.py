@@ -94,3 +94,12 @@ def test_tracks_are_kept_apart() -> None:
     )
     assert [t.track for t in tracks] == [2, 7]
     assert tracks[0].logits.shape == (16, 5)
+
+
+def test_a_network_in_training_can_be_scored_at_half_precision() -> None:
+    ready, (clip, waveform) = loaded("frame2d"), material(12)
+    starts = window_starts(clip, 1)
+    exact = score_clip(ready, clip, starts, waveform, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = score_clip(ready, clip, starts, waveform, 3)
+    np.testing.assert_allclose(rough, exact, atol=0.1)
