@@ -87,6 +87,22 @@ def test_distilling_writes_a_checkpoint_that_loads_and_says_where_it_comes_from(
     assert sum(r["kind"] == "validation" for r in records) == 2
 
 
+@pytest.mark.parametrize("where", ["recipe", "models"])
+def test_the_teacher_may_be_named_in_the_recipe_or_be_the_papers(ground, tmp_path, monkeypatch, where):
+    teacher = ground / "teacher.safetensors"
+    recipe = {"method": "mtd", "epochs": 1}
+    if where == "recipe":
+        recipe["teacher"] = str(teacher)
+    else:
+        for suffix in (".safetensors", ".yaml"):
+            (tmp_path / f"vocalist{suffix}").symlink_to(teacher.with_suffix(suffix))
+        monkeypatch.setenv("AVSYNC_MODELS", str(tmp_path))
+    go(ground, tmp_path / "run", recipe)
+    info = weights.load(tmp_path / "run" / "best.safetensors").info
+    assert info["teacher"]["sha256"] == weights.file_sha256(teacher)
+    assert Path(checkpoint.load_state(tmp_path / "run")["teacher"]).is_absolute()
+
+
 def test_dense_training_writes_a_frame_shared_network(ground, tmp_path):
     recipe = {
         "objective": "dense",
@@ -316,6 +332,7 @@ def test_a_student_checkpoint_given_as_the_teacher(ground, tmp_path):
     weights.save(tmp_path / "mine.safetensors", VocaLiST(Dims.from_dict(TINY)), Preprocessing())
     error = refused(ground, tmp_path, {"method": "mtd"}, teacher=str(tmp_path / "mine.safetensors"))
     assert "is a student and no teacher" in str(error)
+    assert "(0 parameters)" not in str(error)
 
 
 @pytest.mark.parametrize("setting", ["train_splits", "val_splits"])

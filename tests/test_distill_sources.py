@@ -110,6 +110,12 @@ def test_a_csv_without_splits_is_refused(tmp_path, text):
         find_sources(tmp_path / "clips.csv")
 
 
+def test_a_video_given_as_the_csv_is_refused(tmp_path):
+    (tmp_path / "talk.mp4").write_bytes(b"\0\0\0\x20ftypisom\x80\xff")
+    with pytest.raises(UsageError, match=r"talk\.mp4 is no CSV file"):
+        find_sources(tmp_path / "talk.mp4")
+
+
 def test_no_data_and_no_clips_are_said(tmp_path):
     with pytest.raises(UsageError, match="no training data"):
         find_sources(tmp_path / "absent")

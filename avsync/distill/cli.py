@@ -17,7 +17,11 @@ Data = Annotated[
     ),
 ]
 Teacher = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The frozen teacher: a name or path of a checkpoint.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The frozen teacher: a name or path of a checkpoint; by default vocalist, where it is here.",
+    ),
 ]
 Out = Annotated[
     Path | None, typer.Option(metavar="FILE", help="The trained checkpoint, a .safetensors file.")
@@ -76,7 +80,9 @@ Run = Annotated[
 Resume = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Go on with a run that was stopped, exactly where it was.")
 ]
-Workers = Annotated[int, typer.Option(metavar="N", help="Processes that prepare clips; 0: one a core.")]
+Workers = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Processes that prepare clips; 0: one a core.")
+]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")]
 PrepareOnly = Annotated[bool, typer.Option("--prepare-only", help="Fill the cache and stop.")]
 RetryBroken = Annotated[bool, typer.Option("--retry-broken", help="Try clips again that could not be used.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +101,8 @@ class Recipe:
     hint_weight: float = 100.0
     student: AnyDims = STUDENT
     preprocessing: Preprocessing = AUTHORS_PIXELS
+    teacher: str | None = None
+    """Name or path of the frozen teacher; --teacher wins."""
     init: str | None = None
     """Checkpoint to start from instead of random weights."""
 
@@ -156,6 +159,7 @@ class Recipe:
 
 
 TUPLES = ("layers", "terms", "train_splits", "val_splits", "delays_only", "betas")
+TEXTS = ("method", "teacher", "init", "delays")
 CHOICES = {
     "objective": ("pairs", "dense", "match"),
     "kl": ("student-teacher", "teacher-student"),
@@ -165,13 +169,20 @@ CHOICES = {
     "precision": ("auto", "bf16", "fp32"),
     "weighting": KINDS,
 }
+KINDS_OF_VALUE: dict[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple: "a list",
+    dict: "a list of `name: value` lines",
+}
 TAUGHT_BY = {"dense": ("bce", "kd"), "match": ("bce",)}
 """Methods of the objectives that do not know all of them."""
 AT_LEAST = {
     "epochs": 1, "batch": 2, "radius": 1, "validation_draws": 2, "validation_epochs": 1,
     "validation_stride": 1, "save_steps": 1, "log_steps": 1, "samples_per_epoch": 0, "minutes": 0, "lr": 0,
     "clip_norm": 0, "ema": 0,
-    "warmup_epochs": 0,
+    "warmup_epochs": 0, "decay_epochs": 0.001, "seed": 0,
 }  # fmt: skip
 
 
@@ -213,6 +224,9 @@ def recipe_from(values: Mapping[str, Any]) -> Recipe:
         value = getattr(recipe, key)
         if not isinstance(value, int | float) or isinstance(value, bool) or value < least:
             raise UsageError(f"{key} cannot be {value!r}; it is a number of {least} or more.")
+    for key in TEXTS:
+        if not isinstance(getattr(recipe, key), str | None):
+            raise UsageError(f"{key} cannot be {getattr(recipe, key)!r}; it is a name or a path.")
     if recipe.batch % 2:
         raise UsageError(f"batch must be even, half in sync and half not; it is {recipe.batch}.")
     check_method(recipe)
@@ -253,10 +267,9 @@ def _plain(key: str, value: Any) -> Any:
     """YAML's value as the record wants it."""
     if key in TUPLES and isinstance(value, str) and key not in ("layers", "terms"):
         return tuple(value.split(","))
-    if key == "layers":
-        return parse_layers(",".join(value) if isinstance(value, list | tuple) else str(value))
-    if key == "terms":
-        return parse_terms(",".join(value) if isinstance(value, list | tuple) else str(value))
+    if key in ("layers", "terms"):
+        words = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        return parse_layers(words) if key == "layers" else parse_terms(words)
     if key == "student":
         return parse_dims(value)
     if key == "augment" and not isinstance(value, Augment):
@@ -265,9 +278,9 @@ def _plain(key: str, value: Any) -> Any:
             if value in ("none", "strong")
             else _build(Augment, value, key)
         )
-    if key == "dense" and isinstance(value, dict):
+    if key == "dense" and not isinstance(value, Dense):
         return _build(Dense, value, key)
-    if key == "preprocessing" and isinstance(value, dict):
+    if key == "preprocessing" and not isinstance(value, Preprocessing):
         return _build(Preprocessing, value, key)
     if key in TUPLES and isinstance(value, list):
         return tuple(value)
@@ -282,27 +295,23 @@ def _build(record: type, values: Any, where: str) -> Any:
         if name not in known:
             raise UsageError(f"The {where} has no setting {name!r}; there are {', '.join(known)}.")
     filled = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return record(**{k: _number(where, known[k], v) for k, v in filled.items()})
+    return record(**{k: _fitting(where, known[k], v) for k, v in filled.items()})
 
 
-def _number(where: str, known: dataclasses.Field, value: Any) -> Any:
-    """YAML reads 5e-5 as text; numbers given as text become numbers."""
-    kind = type(known.default)
-    if kind in (int, float) and not isinstance(value, bool):
+def _fitting(where: str, known: dataclasses.Field, value: Any) -> Any:
+    """The value as its field wants it: YAML reads 5e-5 as text, so numbers given as text become numbers."""
+    default = known.default_factory() if callable(known.default_factory) else known.default
+    kind = type(default)
+    if kind in (int, float):
         try:
-            return (
-                kind(value)
-                if kind is float or float(value) == int(float(value))
-                else _fail(where, known, value)
-            )
+            number = float(value)
         except (TypeError, ValueError):
-            _fail(where, known, value)
-    return value
-
-
-def _fail(where: str, known: dataclasses.Field, value: Any) -> None:
-    kind = "whole number" if isinstance(known.default, int) else "number"
-    raise UsageError(f"{known.name} of the {where} cannot be {value!r}; it is a {kind}.")
+            number = math.nan
+        if not isinstance(value, bool) and math.isfinite(number) and number == kind(number):
+            return kind(number)
+    elif kind not in KINDS_OF_VALUE or isinstance(value, kind):
+        return value
+    raise UsageError(f"{known.name} of the {where} cannot be {value!r}; it is {KINDS_OF_VALUE[kind]}.")
 
 
 def parse_dims(value: Any) -> AnyDims:

@@ -31,7 +31,9 @@ from avsync.model import VocaLiST
 from avsync.network import count_parameters
 from avsync.networks import build_network
 from avsync.syncnet import SyncNet
-from avsync.weights import Loaded, file_sha256, load, pick_device, save
+from avsync.weights import Loaded, available, file_sha256, load, pick_device, save
+
+PAPERS_TEACHER = "vocalist"
 
 
 def start(
@@ -83,10 +85,8 @@ def start(
         folder = share_first(run or Path("runs") / f"{time.strftime('%Y-%m-%d-%H%M%S')}-{recipe.method}")
         trainer = _trainer(recipe, stores, taught, folder, chosen, at)
         trainer.card |= {"data": data.name, "clips": len(stores[0]), "hours": round(_hours(stores[0]), 2)}
-        trainer.extra = {
-            "data": str(data.absolute()), "teacher": teacher, "cache": str(cache.absolute()),
-            "out": str(out.absolute()) if out else None,
-        }  # fmt: skip
+        places = {"data": data, "teacher": taught.path if taught else None, "cache": cache, "out": out}
+        trainer.extra = {name: str(path.absolute()) if path else None for name, path in places.items()}
         if resume:
             trainer.restore(state)
         return _train(trainer, out, quiet)
@@ -108,7 +108,8 @@ def default_cache(data: Path) -> Path:
 
 
 def _teacher(recipe: Recipe, name: str | None, device: torch.device) -> Loaded | None:
-    """The frozen teacher, checked against the student.
+    """The frozen teacher, checked against the student: `name`, else the recipe's, else the paper's where it
+    is on this machine.
 
     Raises:
         UsageError: none is given and the method needs one.
@@ -117,24 +118,29 @@ def _teacher(recipe: Recipe, name: str | None, device: torch.device) -> Loaded |
     """
     if not METHODS[recipe.method].teacher:
         return None
+    name = name or recipe.teacher or _papers_teacher(recipe)
     if name is None:
         raise UsageError(
             f"--method {recipe.method} needs a teacher: give --teacher with a checkpoint such as "
             "vocalist_5f_lrs2.pth, or train one with: avsync train --data ... --arch vocalist."
         )
     loaded = load(name, str(device))
-    loaded.model.requires_grad_(False)
     dims = loaded.model.dims
     if recipe.objective == "dense":
         check_dense_teacher(loaded)
-        return loaded
-    if dims == recipe.student:
+    elif dims == recipe.student:
         raise ModelError(
             f"{loaded.path} has exactly the student's shape ({count_parameters(loaded.model):,} parameters), "
             "so it is a student and no teacher; give the larger network, such as vocalist_5f_lrs2.pth."
         )
-    check_teacher(dims, recipe.student, recipe.method)
+    else:
+        check_teacher(dims, recipe.student, recipe.method)
+    loaded.model.requires_grad_(False)
     return loaded
+
+
+def _papers_teacher(recipe: Recipe) -> str | None:
+    return PAPERS_TEACHER if recipe.objective == "pairs" and PAPERS_TEACHER in available() else None
 
 
 def _prepare(sources: list[Source], cache: Path, at: World, workers: int, retry: bool, quiet: bool) -> None:

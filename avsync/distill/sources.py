@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -161,15 +162,16 @@ def _speaker(source: Source) -> str:
 
 def _from_csv(path: Path) -> Iterator[Source]:
     """Rows of a CSV; relative paths count from the CSV's folder."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if rows.fieldnames is None or not {"path", "split"} <= set(rows.fieldnames):
-            raise UsageError(
-                f"{path} needs a header line with the columns path and split (and id, if you like)."
-            )
-        for number, row in enumerate(rows, 2):
-            split = SPLIT_NAMES.get((row["split"] or "").strip().lower(), (row["split"] or "").strip())
-            if not row["path"] or not split:
-                raise UsageError(f"Line {number} of {path} lacks a path or a split.")
-            clip = path.parent / row["path"]
-            yield Source(row.get("id") or row["path"], split, clip)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no CSV file; give --data a folder of videos or a CSV file.") from error
+    rows = csv.DictReader(io.StringIO(text))
+    if rows.fieldnames is None or not {"path", "split"} <= set(rows.fieldnames):
+        raise UsageError(f"{path} needs a header line with the columns path and split (and id, if you like).")
+    for number, row in enumerate(rows, 2):
+        split = SPLIT_NAMES.get((row["split"] or "").strip().lower(), (row["split"] or "").strip())
+        if not row["path"] or not split:
+            raise UsageError(f"Line {number} of {path} lacks a path or a split.")
+        clip = path.parent / row["path"]
+        yield Source(row.get("id") or row["path"], split, clip)
