@@ -355,6 +355,14 @@ def test_no_data_and_no_run_to_resume(ground, tmp_path):
     assert "no run to resume" in str(refused(ground, tmp_path, resume=tmp_path))
 
 
+def test_a_result_whose_card_would_replace_the_configuration(ground, tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("batch: 4")
+    with pytest.raises(UsageError, match="would replace the configuration"):
+        start({}, config=recipe, data=tmp_path, out=tmp_path / "mine.safetensors")
+    assert recipe.read_text() == "batch: 4"
+
+
 def test_a_damaged_checkpoint_or_a_changed_recipe_is_not_resumed(ground, tmp_path):
     go(ground, tmp_path / "a", {"epochs": 1})
     with pytest.raises(UsageError, match="keeps its recipe"):

@@ -67,6 +67,8 @@ def start(
         out, run = out or (Path(state["out"]) if state["out"] else None), resume
     else:
         recipe = read_recipe(config, **overrides)
+    if config and out and out.with_suffix(".yaml").absolute() == config.absolute():
+        raise UsageError(f"The card of --out {out} would replace the configuration {config}; rename one.")
     if data is None:
         raise UsageError("Say where the training data is: --data FOLDER.")
     taught = None if prepare_only else _teacher(recipe, teacher, chosen)
