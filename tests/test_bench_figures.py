@@ -57,6 +57,12 @@ def test_measured_and_published_curves_are_drawn_apart() -> None:
     assert legend == ["mine", "published, on other data"]
 
 
+def test_accuracy_stands_against_the_cost_where_both_were_measured() -> None:
+    found = figures_of({"accuracy": ACCURACY, "speed": [{"name": "mine", "real_time_factor": 0.25}]})
+    (bar,) = found["accuracy-by-cost"].axes[0].containers
+    assert bar.lines[0].get_xydata().tolist() == [[250.0, 35.0]]  # type: ignore[union-attr]
+
+
 def test_points_lie_at_their_size() -> None:
     axes: Any = figures_of({"accuracy": ACCURACY})["accuracy-by-size"].axes[0]
     points = [tuple(point) for marks in axes.collections for point in getattr(marks, "get_offsets", list)()]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 GREY = "0.6"
 NEARBY = 1.5
 """Points whose x differ by a smaller factor have names that could cover each other."""
+MS = 1000
 IN_PAPER_SIZE = "5"
 """Input length of the figure of accuracy against size."""
 
@@ -39,6 +40,8 @@ def figures_of(result: Mapping[str, Any]) -> dict[str, Figure]:
     if accuracy := result.get("accuracy"):
         found["accuracy-by-length"] = accuracy_by_length(accuracy)
         found["accuracy-by-size"] = accuracy_by_size(accuracy)
+        if cost := {row["name"]: MS * row["real_time_factor"] for row in result.get("speed", ())}:
+            found["accuracy-by-cost"] = accuracy_by_cost(accuracy, cost)
     if (real := result.get("real")) and real["reliability"]["table"]:
         found["reliability"] = reliability(real["reliability"])
     runs = result.get("runs", ())
@@ -126,6 +129,24 @@ def accuracy_by_size(accuracy: Mapping[str, Any]) -> Figure:
     axes.xaxis.set_minor_formatter("")
     _label(axes, [(1.06 * size, value, name) for size, value, name in points], "left")
     axes.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def accuracy_by_cost(accuracy: Mapping[str, Any], cost_ms: Mapping[str, float]) -> Figure:
+    """Accuracy at an input of five frames against the ms that a model works on a second of one face."""
+    title = f"{Path(accuracy['data']).name}, {accuracy['split']}: input of {IN_PAPER_SIZE} frames"
+    figure, axes = _axes(title, "ms of work for a second of one face", "windows within one frame, %")
+    axes.set_xscale("log")
+    for row in accuracy["models"]:
+        mean, low, high = row["window_accuracy"][IN_PAPER_SIZE]
+        at = cost_ms[row["name"]]
+        axes.errorbar(at, mean, [[mean - low], [high - mean]], fmt="o", capsize=3, label=row["name"])
+    costs = [cost_ms[row["name"]] for row in accuracy["models"]]
+    axes.set_xlim(min(costs) / 2, 2 * max(costs))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
+    axes.legend(loc="best", fontsize=8)
     return figure
 
 
