@@ -54,28 +54,26 @@ def test_a_limit_within_the_uncertainty_is_said():
 @pytest.mark.parametrize(
     ("offset_ms", "uncertainty_ms", "expected"),
     [
-        (-10, 60, "cannot-tell"),  # beyond both limits
-        (-35, 70, "cannot-tell"),  # as wide, beyond one
-        (90, 70, "cannot-tell"),  # the same from the other side
-        (-200, 70, "out-of-sync"),  # wide, but wholly beyond the limit
-        (38, 30, "in-sync"),  # near a limit, as usual
+        (38, 30, "in-sync"),  # near a limit, with the usual interval
         (45, 30, "out-of-sync"),
-        (-10, 49, "in-sync"),  # just inside both
+        (38, 60, "cannot-tell"),  # the same with one that is wider than the tolerance
+        (45, 60, "cannot-tell"),
+        (-75, 60, "cannot-tell"),
+        (0, 60, "in-sync"),  # as wide, but on one side of the limits unless it is altogether wrong
+        (120, 900, "out-of-sync"),
     ],
 )
-def test_an_interval_wider_than_the_tolerance_tells_only_what_lies_wholly_outside(
-    offset_ms: float, uncertainty_ms: float, expected: str
-):
+def test_a_wide_interval_cannot_tell_near_a_limit(offset_ms: float, uncertainty_ms: float, expected: str):
     segments = [Segment(0, 20, offset_ms, uncertainty_ms, 0.9)]
-    judged = judge(answer(offset_ms, uncertainty_ms=uncertainty_ms, segments=segments), EBU)
+    judged = judge(answer(offset_ms, 0.8, uncertainty_ms, segments), EBU)
     assert judged.verdict == expected
 
 
 def test_the_words_of_a_wide_interval_say_how_wide_it_is():
-    judged = judge(answer(-35, uncertainty_ms=70), EBU)
-    assert judged.reasons == (
-        "the error lies anywhere from 105 ms late to 35 ms early, which is wider than the tolerance, "
-        "so that in sync and out of sync cannot be told apart",
+    judged = judge(answer(-50, uncertainty_ms=70), EBU)
+    assert judged.reasons[0] == (
+        "the audio seems 50 ms late, which is too near to the limit for an interval of 70 ms either way to "
+        "tell in sync from out of sync"
     )
 
 
@@ -84,29 +82,19 @@ def test_a_strict_standard_needs_a_narrow_interval():
     assert judge(answer(0, uncertainty_ms=25), (1000 / 60, 1000 / 60)).verdict == "cannot-tell"
 
 
-def test_a_wide_interval_of_one_stretch_neither_fails_nor_passes_the_video():
-    thirds = [part(0, 10, 0.0), Segment(10, 20, 120.0, 90.0, 0.7, True), part(20, 30, 0.0)]
-    judged = judge(answer(0, segments=thirds), EBU)
+def test_a_wide_interval_of_one_stretch_near_a_limit_neither_fails_nor_passes_the_video():
+    thirds = [part(0, 10, -50.0), Segment(10, 20, 55.0, 90.0, 0.7, True), part(20, 30, -50.0)]
+    judged = judge(answer(-50, segments=thirds), EBU)
     assert judged.verdict == "cannot-tell"
-    assert judged.reasons[0].startswith("from 0:10.0 to 0:20.0 the error lies anywhere from 30 ms early")
-    assert [fault.offset_ms for fault in judged.faults] == [120.0]
+    assert judged.reasons[0].startswith("from 0:10.0 to 0:20.0 the audio seems 55 ms early")
+    assert [fault.offset_ms for fault in judged.faults] == [55.0]
 
 
 def test_a_wide_interval_hides_neither_a_clear_fault_nor_a_drift():
-    parts = [Segment(0, 20, 0.0, 80.0, 0.8), part(20, 30, 200.0, fault=True)]
-    assert judge(answer(0, uncertainty_ms=80, segments=parts), EBU).verdict == "out-of-sync"
-    drifting = answer(0, uncertainty_ms=80, drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=5.0)
+    parts = [Segment(0, 20, 30.0, 80.0, 0.8), part(20, 30, 200.0, fault=True)]
+    assert judge(answer(30, uncertainty_ms=80, segments=parts), EBU).verdict == "out-of-sync"
+    drifting = answer(30, uncertainty_ms=80, drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=5.0)
     assert judge(drifting, EBU).verdict == "out-of-sync"
-
-
-def test_a_real_wide_interval_cannot_tell():
-    """Scores whose peak wanders by three frames from one moment to the next."""
-    wander = np.repeat(np.random.default_rng(1).uniform(-3, 3, 40), 10)
-    offset = estimate(made(400, wander, silent=0.0), Calibration(change_cost=1e6))
-    assert offset.probability > 0.6
-    judged = judge(offset, EBU)
-    assert offset.uncertainty_ms is not None and offset.uncertainty_ms > 50
-    assert judged.verdict == "cannot-tell"
 
 
 def test_too_little_certainty_cannot_tell():
