@@ -15,7 +15,7 @@ from avsync.distill.dense import DenseBatch, DenseObjective, Runs, neighbours
 from avsync.distill.inputs import Streamed, pair_bytes, pair_inputs
 from avsync.distill.recipe import Dense, recipe_from
 from avsync.distill.store import Store
-from avsync.distill.tasks import delay_of, shares
+from avsync.distill.tasks import delay_of, of_speakers, shares, speakers
 from avsync.model import Dims, VocaLiST
 from avsync.weights import Loaded
 
@@ -229,3 +229,12 @@ def test_a_student_that_agrees_with_its_teacher_has_nothing_to_learn(store):
         norms.append(sum(float(p.grad.norm()) for p in objective.parameters() if p.grad is not None))
     assert norms[0] < 1e-3 * norms[1]
     assert torch.isfinite(alone)
+
+
+def test_a_smaller_share_of_the_speakers_lies_within_a_larger_one(tmp_path):
+    splits = [f"part{n}" for n in range(5)]
+    everybody = Store(made_cache(tmp_path, {split: [9, 9] for split in splits}), splits)
+    assert len(speakers(everybody)) == 10
+    kept = [speakers(of_speakers(everybody, share)) for share in (0.01, 0.5, 1.0)]
+    assert len(kept[0]) == 1
+    assert kept[0] < kept[1] < kept[2] == speakers(everybody)

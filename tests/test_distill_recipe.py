@@ -91,6 +91,7 @@ def test_named_augmentations():
         ({"decay_epochs": 0}, "decay_epochs cannot be 0"),
         ({"teacher": 5}, "teacher cannot be 5; it is a name or a path"),
         ({"objective": "dense"}, "cannot learn by method: mtd"),
+        ({"speakers": 0}, "speakers cannot be 0.0; it is a share"),
     ],
 )
 def test_what_is_wrong_is_named(values, said):

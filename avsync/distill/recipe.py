@@ -110,6 +110,8 @@ class Recipe:
     train_splits: tuple[str, ...] = ()
     """Empty: pretrain if there is such a list, as in the paper, else train."""
     val_splits: tuple[str, ...] = ("val",)
+    speakers: float = 1.0
+    """Share of the training speakers (folders) whose clips are used, for a learning curve."""
     samples_per_epoch: int = 0
     """Pairs an epoch; 0: as many as there are clips."""
     negatives: Negatives = "near"
@@ -227,6 +229,10 @@ def recipe_from(values: Mapping[str, Any]) -> Recipe:
     for key in TEXTS:
         if not isinstance(getattr(recipe, key), str | None):
             raise UsageError(f"{key} cannot be {getattr(recipe, key)!r}; it is a name or a path.")
+    if not 0 < recipe.speakers <= 1:
+        raise UsageError(
+            f"speakers cannot be {recipe.speakers!r}; it is a share of them, above 0 and up to 1."
+        )
     if recipe.batch % 2:
         raise UsageError(f"batch must be even, half in sync and half not; it is {recipe.batch}.")
     check_method(recipe)

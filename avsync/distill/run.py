@@ -25,7 +25,7 @@ from avsync.distill.prepare import BROKEN, prepare
 from avsync.distill.recipe import Recipe, read_recipe, recipe_from
 from avsync.distill.sources import Source, find_sources
 from avsync.distill.store import Store
-from avsync.distill.tasks import DenseTask, PairTask, Task, usable
+from avsync.distill.tasks import DenseTask, PairTask, Task, speakers, usable
 from avsync.errors import MediaError, ModelError, UsageError
 from avsync.model import VocaLiST
 from avsync.network import count_parameters
@@ -86,7 +86,10 @@ def start(
         stores = open_stores(recipe, cache, sources)
         folder = share_first(run or Path("runs") / f"{time.strftime('%Y-%m-%d-%H%M%S')}-{recipe.method}")
         trainer = _trainer(recipe, stores, taught, folder, chosen, at)
-        trainer.card |= {"data": data.name, "clips": len(stores[0]), "hours": round(_hours(stores[0]), 2)}
+        trainer.card |= {
+            "data": data.name, "clips": len(stores[0]), "speakers": len(speakers(stores[0])),
+            "hours": round(_hours(stores[0]), 2),
+        }  # fmt: skip
         places = {"data": data, "teacher": taught.path if taught else None, "cache": cache, "out": out}
         trainer.extra = {name: str(path.absolute()) if path else None for name, path in places.items()}
         if resume:

@@ -3,6 +3,7 @@ its loss, name its clips, validate."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
@@ -53,17 +54,36 @@ class Task(Protocol):
 
 
 def usable(store: Store, recipe: Recipe) -> Store:
-    """The training clips that the recipe's objective can use."""
-    if recipe.objective != "dense":
-        return store.select(lambda clip: clip.windows >= 2)
-    delays = read_delays(recipe.delays)
-    least = recipe.dense.min_clip_windows
-    return store.select(
-        lambda clip: (
-            clip.windows >= least
-            and (clip.split not in recipe.delays_only or delay_of(clip, delays) is not None)
+    """The training clips that the recipe's objective can use, of the speakers that it asks for."""
+    chosen = store.select(lambda clip: clip.windows >= 2)
+    if recipe.objective == "dense":
+        delays = read_delays(recipe.delays)
+        least = recipe.dense.min_clip_windows
+        chosen = store.select(
+            lambda clip: (
+                clip.windows >= least
+                and (clip.split not in recipe.delays_only or delay_of(clip, delays) is not None)
+            )
         )
-    )
+    return chosen if recipe.speakers == 1 else of_speakers(chosen, recipe.speakers)
+
+
+def of_speakers(store: Store, share: float) -> Store:
+    """The clips of a share of the speakers, at least one. Who belongs to it depends on the names alone, and
+    a smaller share lies within a larger one, as a learning curve wants it."""
+    names = sorted(speakers(store), key=lambda name: hashlib.sha256(name.encode()).digest())
+    kept = set(names[: max(1, round(share * len(names)))])
+    return store.select(lambda clip: speaker(clip) in kept)
+
+
+def speakers(store: Store) -> set[str]:
+    """Everybody in `store`: the folders that its clips lie in."""
+    return {speaker(clip) for clip in store.clips}
+
+
+def speaker(clip: StoredClip) -> str:
+    """Who is seen in a clip, by the folder that it lies in."""
+    return clip.id.rsplit("/", 1)[0]
 
 
 class PairTask:
@@ -182,11 +202,11 @@ class DenseTask:
 def shares(store: Store, balance: float) -> npt.NDArray[np.float64]:
     """How likely each clip is drawn: by its length, a speaker's total damped by the power `balance`."""
     frames = store.windows.astype(np.float64)
-    speakers = [clip.id.rsplit("/", 1)[0] for clip in store.clips]
-    minutes: dict[str, float] = {}
-    for speaker, n in zip(speakers, frames, strict=True):
-        minutes[speaker] = minutes.get(speaker, 0.0) + n
-    share = frames / np.array([minutes[speaker] for speaker in speakers]) ** balance
+    names = [speaker(clip) for clip in store.clips]
+    spoken: dict[str, float] = {}
+    for name, n in zip(names, frames, strict=True):
+        spoken[name] = spoken.get(name, 0.0) + n
+    share = frames / np.array([spoken[name] for name in names]) ** balance
     return share / share.sum()
 
 
