@@ -51,6 +51,18 @@ def test_every_clip_is_evaluated_once(tmp_path: Path) -> None:
     assert [(r.id, r.windows, r.source) for r in results] == [("aa01/1", 35, "aa"), ("bb01/1", 1, "bb")]
 
 
+def test_a_clip_that_is_known_to_be_off_is_judged_put_right(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    loaded = load(save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing()), "cpu")
+    store = Store(made_cache(tmp_path / "cache", {"test": [60]}), ["test"])
+    name = store.clips[0].id
+    (plain,) = evaluate(loaded, store)
+    (right,) = evaluate(loaded, store, delays={name: 0.0})
+    (moved,) = evaluate(loaded, store, delays={name.split("/")[0]: 120.0})
+    assert right == plain
+    assert moved.offset_ms != plain.offset_ms
+
+
 def test_the_interval_is_over_clips() -> None:
     def clip(share: float, offset: float | None) -> ClipResult:
         return ClipResult("aa/1", 10, (share,) * 6, (share,) * 6, offset, 0.9, 3.0)

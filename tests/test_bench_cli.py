@@ -110,3 +110,16 @@ def test_a_plot_of_nothing_is_told_before_the_work(tmp_path: Path) -> None:
     file.touch()
     for wrong in (["--plot", str(tmp_path)], ["--plot", str(file), "--log", str(tmp_path)]):
         assert CliRunner().invoke(app, ["bench", *wrong]).exit_code == 2
+
+
+def test_only_clips_that_are_put_right_are_judged(ground: Path, tmp_path: Path) -> None:
+    known = tmp_path / "delays.json"
+    known.write_text('{"test1": 40.0}')
+    options = ("--data", ground / "cache", "--models", ground / "tiny.safetensors", "--delays", known)
+    found = json.loads(bench(*options, "--json"))["accuracy"]
+    assert found["clips"] == 1
+    assert set(found["models"][0]["by_source"]) == {"te"}
+    known.write_text('{"nobody": 40.0}')
+    done = CliRunner().invoke(app, ["bench", *map(str, options)])
+    assert done.exit_code == 2
+    assert "names no clip of the split test" in done.stderr

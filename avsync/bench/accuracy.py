@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from avsync.distill.distributed import World
 from avsync.distill.inputs import reader
 from avsync.distill.sampling import validation_pairs
 from avsync.distill.store import SAMPLES_PER_FRAME, Store
+from avsync.distill.tasks import delay_of
 from avsync.distill.validate import pair_scores
 from avsync.network import count_parameters
 from avsync.offset import estimate
@@ -56,43 +57,58 @@ class ClipResult:
 
 
 def judge(
-    loaded: Loaded, store: Store, validation: Store, progress: Callable[[int, int], None] | None = None
+    loaded: Loaded,
+    store: Store,
+    validation: Store,
+    progress: Callable[[int, int], None] | None = None,
+    delays: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """A model's row: size, accuracy by the protocol, whole clips, and F1 on `validation` (None where that
-    is empty or the model looks at whole faces, which are not prepared), with the seconds that it took."""
+    """A model's row: size, accuracy by the protocol, whole clips, the same by source, and F1 on `validation`
+    (None where that is empty or the model looks at whole faces, which are not prepared), with the
+    seconds that it took. `delays` as in `evaluate`."""
     has_f1 = len(validation) > 0 and loaded.model.picture == "mouth"
     begun = time.perf_counter()
-    row = summarise(evaluate(loaded, store, progress))
+    results = evaluate(loaded, store, progress, delays)
+    row = summarise(results)
+    sources = sorted({r.source for r in results})
     return {
         "name": loaded.name,
         "checkpoint": str(loaded.path),
         "parameters": count_parameters(loaded.model),
         **row,
+        "by_source": {name: summarise([r for r in results if r.source == name]) for name in sources},
         "validation_f1": validation_f1(loaded, validation) if has_f1 else None,
         "seconds": round(time.perf_counter() - begun, 1),
     }
 
 
 def evaluate(
-    loaded: Loaded, store: Store, progress: Callable[[int, int], None] | None = None
+    loaded: Loaded,
+    store: Store,
+    progress: Callable[[int, int], None] | None = None,
+    delays: Mapping[str, float] | None = None,
 ) -> list[ClipResult]:
-    """Every clip of `store` that has a window of the protocol, scored at every frame."""
+    """Every clip of `store` that has a window of the protocol, scored at every frame. `delays`: clip id, or
+    the start of one, to the ms by which its stored sound must be delayed to be in sync."""
     calibration = Calibration.from_dict(loaded.calibration)
     results = []
     for index, clip in enumerate(store.clips):
         windows = min(clip.frames, clip.samples // SAMPLES_PER_FRAME) - WINDOW_FRAMES
         if windows > 0:
-            results.append(_clip(loaded, store, index, windows, calibration))
+            delay_ms = delay_of(clip, delays or {}) or 0.0
+            results.append(_clip(loaded, store, index, windows, calibration, delay_ms))
         if progress:
             progress(index + 1, len(store.clips))
     return results
 
 
-def _clip(loaded: Loaded, store: Store, index: int, windows: int, calibration: Calibration) -> ClipResult:
+def _clip(
+    loaded: Loaded, store: Store, index: int, windows: int, calibration: Calibration, delay_ms: float
+) -> ClipResult:
     whole = loaded.model.picture == "face"
     pictures = face_pictures(store.clips[index]) if whole else store.mouths(index)
     mouths = Clip(0, 0.0, pictures[: windows + WINDOW_FRAMES])
-    sound = Waveform(store.wave(index).astype(np.float32) * np.float32(1 / 32768), 0.0)
+    sound = Waveform(store.wave(index).astype(np.float32) * np.float32(1 / 32768), delay_ms / 1000)
     starts = np.arange(windows)
     logits = score_clip(loaded, mouths, starts, sound, PROTOCOL_RADIUS)
     shifts = np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)

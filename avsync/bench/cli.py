@@ -38,6 +38,14 @@ Split = Annotated[str, typer.Option(metavar="NAME", help="The clips that are jud
 Limit = Annotated[
     int, typer.Option(min=0, metavar="N", help="At most so many clips, evenly taken; 0: all (with --data).")
 ]
+Delays = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="JSON or YAML of clips (or the start of their names) off as stored: the ms by which the "
+        "sound must be delayed. Only these clips are judged, put right (with --data).",
+    ),
+]
 Cache = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Where prepared clips are kept; by default cache/NAME here."),
@@ -97,6 +105,7 @@ def bench(
     data: Data = None,
     split: Split = "test",
     limit: Limit = 0,
+    delays: Delays = None,
     cache: Cache = None,
     workers: Workers = 0,
     device: Device = "auto",
@@ -143,7 +152,7 @@ def bench(
 
             tables.show(tables.runs_table(result["runs"]))
     if data is not None:
-        where = {"cache": cache, "workers": workers, "device": device}
+        where = {"delays": delays, "cache": cache, "workers": workers, "device": device}
         result["accuracy"] = _accuracy(data, split, limit, chosen, show=not as_json, **where)
     if real is not None:
         from avsync.bench.copies import find_clips, parse_conditions, parse_rates, plan_cases
@@ -186,6 +195,7 @@ def _accuracy(
     limit: int,
     models: Sequence[Named],
     *,
+    delays: Path | None,
     cache: Path | None,
     workers: int,
     device: str,
@@ -196,6 +206,7 @@ def _accuracy(
     from avsync.bench.data import open_clips
     from avsync.bench.models import load
     from avsync.bench.published import NOTE, ROWS, as_dict
+    from avsync.distill.tasks import delay_of, read_delays
     from avsync.terminal import progress_bars
 
     with progress_bars() as bar:
@@ -206,16 +217,24 @@ def _accuracy(
         loaded = [load(model, device) for model in models]  # a wrong name is told before hours of work
         splits = tuple(dict.fromkeys((split, VALIDATION_SPLIT)))
         stores = open_clips(data, splits, cache=cache, limit=limit, workers=workers, progress=preparing)
+        known = read_delays(str(delays) if delays else None)
+        if delays:
+            stores[0] = stores[0].select(lambda clip: delay_of(clip, known) is not None)
+        if not len(stores[0]):
+            raise UsageError(f"{delays} names no clip of the split {split} of {data}.")
         rows = []
         for model in loaded:
 
             def judging(done: int, total: int, name: str = model.name) -> None:
                 bar(name, f"judging {name}", done, total)
 
-            rows.append(judge(model, stores[0], stores[-1], judging))
+            rows.append(judge(model, stores[0], stores[-1], judging, known))
     if show:
         table = tables.accuracy_table(rows, ROWS, f"{data.name}, {split}, {len(stores[0])} clips")
         tables.show(table, NOTE)
+        for row in rows:
+            if len(row["by_source"]) > 1:
+                tables.show(tables.source_table(row))
     return {
         "data": str(data),
         "split": split,

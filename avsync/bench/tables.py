@@ -56,6 +56,23 @@ def accuracy_table(rows: Sequence[dict[str, Any]], published: Sequence[Published
     return made
 
 
+def source_table(row: dict[str, Any]) -> Table:
+    """One model's accuracy by source."""
+    made = table(
+        f"{row['name']} by source (the first two letters of the speaker's name)",
+        *["source", "clips", "K=5", "K=15", "K=15, existing", "whole clip", "median error"],
+    )
+    for name, part in {**row["by_source"], "all": row}.items():
+        accuracy = part["window_accuracy"]
+        cells = [accuracy["5"], accuracy["15"], part["window_accuracy_existing"]["15"]]
+        error = part["median_error_ms"]
+        made.add_row(
+            *[name, str(part["clips"]), *map(_interval, cells), _interval(part["whole_clip_accuracy"])],
+            "-" if error is None else f"{error:.0f} ms",
+        )
+    return made
+
+
 def _interval(values: Sequence[float] | None) -> str:
     return "-" if values is None else "{:.1f}\n({:.1f}-{:.1f})".format(*values)
 
