@@ -23,6 +23,7 @@ RESULT = "result.json"
 Methods = Annotated[str, typer.Option(metavar="LIST", help="Methods to compare.")]
 Seeds = Annotated[str, typer.Option(metavar="LIST", help="Seeds of every method.")]
 Split = Annotated[str, typer.Option(metavar="NAME", help="The clips that the students are judged on.")]
+Limit = Annotated[int, typer.Option(min=0, metavar="N", help="Judge on at most so many clips, evenly taken.")]
 
 
 @guarded
@@ -35,18 +36,21 @@ def compare(
     methods: Methods = METHODS,
     seeds: Seeds = "0",
     split: Split = "test",
+    limit: Limit = 0,
     workers: Workers = 0,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> int:
     """Train a student by each method and print a table of validation F1 and of accuracy on other speakers."""
-    from avsync.distill.run import default_cache
+    from avsync.distill.run import default_cache, start
     from avsync.errors import UsageError
 
     if data is None or run is None or teacher is None:
         raise UsageError("A comparison needs --data, --teacher and --run.")
     where = {"data": data, "cache": cache or default_cache(data), "workers": workers, "device": device}
-    rows = [judge(name="teacher", checkpoint=teacher, split=split, folder=run / "teacher", **where)]
+    start({}, prepare_only=True, quiet=quiet, **where)
+    judged_on = {"split": split, "limit": limit}
+    rows = [judge(name="teacher", checkpoint=teacher, folder=run / "teacher", **judged_on, **where)]
     for method, seed in _plan(methods, seeds):
         folder = run / f"{method}-{seed}"
         _train(folder, method, seed, config=config, teacher=teacher, quiet=quiet, **where)
@@ -54,8 +58,8 @@ def compare(
             judge(
                 name=f"{method}, seed {seed}",
                 checkpoint=folder / "best.safetensors",
-                split=split,
                 folder=folder,
+                **judged_on,
                 **where,
             )
         )
@@ -88,10 +92,19 @@ def _train(
 
 
 def judge(
-    *, name: str, checkpoint: str | Path, split: str, folder: Path, cache: Path, device: str, **_: Any
+    *,
+    name: str,
+    checkpoint: str | Path,
+    split: str,
+    limit: int,
+    folder: Path,
+    cache: Path,
+    device: str,
+    **_: Any,
 ) -> dict[str, Any]:
     """A row of the table: parameters, minutes of training, validation F1, and accuracy in percent by
-    input length on the clips of `split`; kept in `folder/result.json`."""
+    input length on the clips of `split`, at most `limit` of them (0: all); kept in `folder/result.json`."""
+    from avsync.bench.data import evenly
     from avsync.bench.protocol import FRAMES_K, protocol_accuracy
     from avsync.distill.store import Store
     from avsync.distill.validate import clip_scores
@@ -103,6 +116,8 @@ def judge(
     if path.is_file():
         return json.loads(path.read_text())
     store = Store(cache, [split], min_windows=2)
+    chosen = set(evenly([clip.id for clip in store.clips], limit))
+    store = store.select(lambda clip: clip.id in chosen)
     if not len(store):
         raise MediaError(
             f"There are no prepared clips of the split {split} to judge on; name another with --split."
