@@ -320,6 +320,10 @@ def demo(
     """Write a clip of a talking face with a known error, check it, fix it, check it again.
 
     Exits with 0 when the error was found and mended, else with 4.
+
+    [bold]Examples[/bold]
+    avsync demo
+    avsync demo --out /tmp/demo --model student.safetensors
     """
     from avsync import pipeline
     from avsync.options import check_options
@@ -362,4 +366,11 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     # A plain kill then also removes temporary files, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    sys.exit(outcome(lambda: app(prog_name="avsync")))
+    try:
+        sys.exit(outcome(lambda: app(prog_name="avsync")))
+    except SystemExit as end:
+        if isinstance(
+            end.__context__, BrokenPipeError
+        ):  # `avsync --help | head -1`; 1 would be "out of sync"
+            sys.exit(EXIT_IN_SYNC)
+        raise

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from avsync.console import console, emit, guarded
+from avsync.errors import UsageError
 
 app = typer.Typer(help="List, describe, fetch and convert models.", no_args_is_help=True)
 
@@ -21,6 +22,10 @@ def list_models(as_json: Json = False) -> None:
     """List the models on this machine, and the public ones that it could have.
 
     Models are looked for in $AVSYNC_MODELS, in the package itself and in the user's cache.
+
+    [bold]Examples[/bold]
+    avsync models list
+    avsync models list --json
     """
     from rich.table import Table
 
@@ -52,7 +57,12 @@ def info(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A model, or the path of a checkpoint.")],
     as_json: Json = False,
 ) -> None:
-    """Describe a model: size, what it was trained on, licence, how its input is prepared."""
+    """Describe a model: size, what it was trained on, licence, how its input is prepared.
+
+    [bold]Examples[/bold]
+    avsync models info avsync-1
+    avsync models info vocalist_5f_lrs2.pth --json
+    """
     import yaml
 
     from avsync import weights
@@ -70,7 +80,12 @@ def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A public model: mtdvocalist.")],
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Download a public model to the user's cache, once."""
+    """Download a public model to the user's cache, once.
+
+    [bold]Examples[/bold]
+    avsync models fetch mtdvocalist
+    avsync check talk.mp4 --model mtdvocalist
+    """
     from avsync import weights
     from avsync.terminal import progress_bars
 
@@ -84,8 +99,17 @@ def fetch(
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A .pth file of the papers' authors.")],
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="The .safetensors file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace TARGET if it exists.")] = False,
 ) -> None:
-    """Turn a public .pth file into a .safetensors file with its card."""
+    """Turn a public .pth file into a .safetensors file with its card.
+
+    [bold]Examples[/bold]
+    avsync models convert vocalist_5f_lrs2.pth vocalist.safetensors
+    """
     from avsync import weights
 
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target} must end in .safetensors.")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists already; use --force to replace it, or give another name.")
     emit(f"Wrote {weights.convert(source, target)}\n")

@@ -275,10 +275,12 @@ def save(
     info: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Path:
-    """Writes PATH.safetensors and PATH.yaml, each to a temporary file that is renamed when complete.
+    """Writes PATH.safetensors (PATH itself, where it ends so) and the YAML beside it, each to a temporary
+    file that is renamed when complete.
 
     `info` adds entries to the card (training data, licence, calibration). `dtype` float16 halves the file."""
-    target = path.with_suffix(".safetensors")
+    # with_suffix would make "v1.safetensors" of "v1.5"
+    target = path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
     target.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         k: (v.to(dtype) if v.is_floating_point() else v).contiguous().cpu()

@@ -400,6 +400,25 @@ def test_an_unknown_model_is_one_sentence():
     assert done.stderr.count("\n") == 1
 
 
+def test_convert_writes_one_kind_of_file_and_replaces_none(tmp_path: Path):
+    target = tmp_path / "mine.safetensors"
+    assert run("models", "convert", DEFAULT_MODEL, tmp_path / "mine.pth").exit_code == 2
+    target.write_bytes(b"somebody else's")
+    done = run("models", "convert", DEFAULT_MODEL, target)
+    assert (done.exit_code, target.read_bytes()) == (2, b"somebody else's")
+    assert "--force" in done.stderr
+
+
+COMMANDS = ["check", "fix-offset", "demo", "distill", "train", "bench"]
+COMMANDS += [f"models {name}" for name in ("list", "info", "fetch", "convert")]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_every_command_has_examples(name: str):
+    shown = run(*name.split(), "--help").stdout
+    assert f"avsync {name}" in shown.split("Examples")[1]
+
+
 # --- the real command ---------------------------------------------------------------------
 
 
@@ -411,6 +430,14 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path):
     _, said = started.communicate(timeout=300)
     assert said == ""
     assert started.returncode == 4
+
+
+def test_help_that_nobody_reads_to_its_end_is_no_error():
+    started = command("check", "--help")
+    assert started.stdout is not None
+    started.stdout.close()
+    _, said = started.communicate(timeout=300)
+    assert (started.returncode, said) == (0, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -45,6 +45,12 @@ def test_what_was_saved_is_what_loads(saved: Path) -> None:
     assert loaded.name == "tiny"
 
 
+def test_a_name_with_a_dot_stays_whole(tmp_path: Path) -> None:
+    path = weights.save(tmp_path / "v1.5", VocaLiST(TINY), Preprocessing())
+    assert path == tmp_path / "v1.5.safetensors"
+    assert weights.load(path).name == "v1.5"
+
+
 def test_half_precision_on_disk_loads_as_float32(tmp_path: Path) -> None:
     path = weights.save(tmp_path / "half", VocaLiST(TINY), Preprocessing(), dtype=torch.float16)
     assert weights.load(path, "cpu").model.state_dict()["fc.weight"].dtype == torch.float32
