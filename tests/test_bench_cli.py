@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
+import distill_factory
 import pytest
 import torch
 from distill_factory import made_cache
 from typer.testing import CliRunner
 
 from avsync import weights
-from avsync.bench import published
+from avsync.bench import published, training
 from avsync.bench.protocol import FRAMES_K
 from avsync.cli import app
 from avsync.model import Dims, VocaLiST
@@ -83,6 +84,52 @@ def test_without_options_made_clips_are_checked_and_the_model_is_timed(
     assert [row["name"] for row in found["speed"]] == ["tiny"]
     assert {"gflop_ours", "windows_per_s", "real_time_factor", "peak_mb"} <= set(found["speed"][0])
     assert "accuracy" not in found and "real" not in found and "end_to_end" not in found
+
+
+def test_training_is_timed_by_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avsync.bench.training.RUN_S", 0.0)
+    monkeypatch.setattr("avsync.bench.training.MADE_CLIPS", 2)
+    monkeypatch.setitem(training.MATRIX, "cpu", 64)
+    config = tmp_path / "tiny.yaml"
+    config.write_text(json.dumps({"student": distill_factory.TINY, "batch": 4}))
+    arguments = ["--train", "--method", "bce", "--config", config, "--batch", 2, "--runs", 1]
+    found = json.loads(bench(*arguments, "--json"))
+    assert set(found) == {"schema", "machine", "train"}
+    assert (found["train"]["batch"], found["train"]["method"]) == (2, "bce")
+    text = bench(*arguments)
+    assert "samples a second" in text and "of the peak, a matrix product in fp32" in text
+    assert "threads, torch" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "needs"),
+    [("--noise", "3", "--real"), ("--limit", "5", "--data"), ("--batch", "8", "--train")],
+)
+def test_an_option_that_would_be_ignored_is_told(option: str, value: str, needs: str) -> None:
+    done = CliRunner().invoke(app, ["bench", option, value])
+    assert done.exit_code == 2
+    assert f"{option} says nothing without {needs}" in done.stderr
+
+
+@pytest.mark.parametrize("mode", [[], ["--speed"]])
+def test_a_model_that_is_not_here_is_told_before_the_work(mode: list[str]) -> None:
+    done = CliRunner().invoke(app, ["bench", "--models", "nobody", *mode])
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert "nobody" in done.stderr
+
+
+def test_a_network_without_weights_cannot_be_judged(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["bench", "--data", str(tmp_path), "--models", "student"])
+    assert done.exit_code == 4
+    assert "give student=PATH" in done.stderr
+
+
+def test_one_bad_clip_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_text("no video")
+    text = bench("--real", tmp_path, "--shifts", 2)
+    assert "2 of 2 copies could not be checked" in text and "bad.mp4 could not be re-encoded" in text
+    found = json.loads(bench("--real", tmp_path, "--shifts", 1, "--json"))["real"]
+    assert [case["verdict"] for case in found["cases"]] == ["error"]
 
 
 def test_figures_are_drawn_of_what_was_measured(ground: Path, tmp_path: Path) -> None:

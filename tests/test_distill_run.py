@@ -257,7 +257,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
 
 
 def test_weights_that_are_no_numbers_are_never_saved(ground, tmp_path, monkeypatch):
-    real = loop._step
+    real = loop.train_step
 
     def ruin(trainer, inputs):
         result = real(trainer, inputs)
@@ -265,7 +265,7 @@ def test_weights_that_are_no_numbers_are_never_saved(ground, tmp_path, monkeypat
             next(trainer.task.objective.parameters()).data.fill_(float("nan"))
         return result
 
-    monkeypatch.setattr(loop, "_step", ruin)
+    monkeypatch.setattr(loop, "train_step", ruin)
     with pytest.raises(loop.TrainingError, match="no numbers any more after step 4"):
         go(ground, tmp_path, LONG)
     assert checkpoint.load_state(tmp_path)["progress"]["done"] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 from avsync import weights
 from avsync.distill.recipe import ARCHITECTURES
-from avsync.errors import UsageError
+from avsync.errors import ModelError, UsageError
 from avsync.networks import build_network
 from avsync.weights import Loaded, Preprocessing
 
@@ -25,12 +26,16 @@ class Named:
     checkpoint: str
 
 
-def parse_models(text: str) -> list[Named]:
-    """ "a,b=path" -> models a and b; "all": every checkpoint on this machine and the untrained networks.
+def parse_models(text: str, *, untrained: bool = True) -> list[Named]:
+    """ "a,b=path" -> models a and b; "all": every checkpoint on this machine and, if wanted, the untrained
+    networks.
 
     Raises UsageError when nothing is named, or a name twice."""
     if text.strip() == "all":
-        return [Named(name, name) for name in dict.fromkeys([*weights.available(), *UNTRAINED])]
+        return [
+            Named(name, name)
+            for name in dict.fromkeys([*weights.available(), *(UNTRAINED if untrained else ())])
+        ]
     chosen = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, is_given, path = part.partition("=")
@@ -42,9 +47,27 @@ def parse_models(text: str) -> list[Named]:
     return chosen
 
 
+def check_known(models: Iterable[Named], *, untrained: bool) -> None:
+    """Raises ModelError, before any work is done, for a model that is not here; `untrained`: networks
+    without weights will do."""
+    for model in models:
+        if not (untrained and model.checkpoint in UNTRAINED):
+            find(model)
+
+
+def find(model: Named) -> Path:
+    """The file of its checkpoint."""
+    name = model.checkpoint
+    if name in UNTRAINED and name not in weights.PUBLIC and name not in weights.available():
+        raise ModelError(
+            f"{name} is a network without weights, and can only be timed; give {name}=PATH of a checkpoint."
+        )
+    return weights.find(name)
+
+
 def load(model: Named, device: str = "cpu") -> Loaded:
     """The checkpoint under the name it was given."""
-    return replace(weights.load(model.checkpoint, device), name=model.name)
+    return replace(weights.load(find(model), device), name=model.name)
 
 
 def load_for_timing(model: Named, device: str = "cpu") -> Loaded:

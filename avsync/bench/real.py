@@ -14,7 +14,7 @@ from avsync import pipeline
 from avsync.bench.copies import Case, plan_cases, suffix, write_case
 from avsync.calibration import expected_calibration_error, reliability_table
 from avsync.demo import write_demo
-from avsync.errors import AvsyncError
+from avsync.errors import AvsyncError, MediaError
 from avsync.records import Report
 from avsync.settings import FRAME_MS
 
@@ -46,8 +46,12 @@ def run(cases: Sequence[Case], model: str) -> Iterator[Outcome]:
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         for case in cases:
             target = Path(folder) / f"case{suffix(case)}"
-            write_case(case, target)
-            yield outcome(case, _checked(target, model))
+            try:
+                write_case(case, target)
+            except MediaError as error:  # one bad clip stops nothing
+                yield outcome(case, _failed(target, error))
+            else:
+                yield outcome(case, _checked(target, model))
 
 
 def run_demo_set(model: str, count: int, seconds: float) -> Iterator[Outcome]:
@@ -64,7 +68,11 @@ def _checked(path: Path, model: str) -> Report:
     try:
         return pipeline.check(path, model=model)
     except AvsyncError as error:
-        return Report(str(path), "error", reasons=(str(error),))
+        return _failed(path, error)
+
+
+def _failed(path: Path, error: AvsyncError) -> Report:
+    return Report(str(path), "error", reasons=(str(error),))
 
 
 def outcome(case: Case, report: Report) -> Outcome:

@@ -114,7 +114,7 @@ def model_speed(
         return plain_scores(loaded, clip, sound, plain_windows)
 
     scores = ours()
-    peak_mb = _peak_mb(loaded.device)
+    peak = peak_mb(loaded.device)
     difference = float(np.nanmax(np.abs(scores[:plain_windows] - plain())))
     plain_times, our_times = [], []
     for _ in range(runs):
@@ -127,14 +127,14 @@ def model_speed(
         parameters=count_parameters(loaded.model),
         megabytes=round(loaded.path.stat().st_size / 1e6, 1) if known else None,
         gflop_plain=round(PAIRS * pair_gflop(loaded.model), 2),
-        gflop_ours=round(_gflop(ours) / windows, 2),
-        plain_s=_spread(plain_times),
-        ours_s=_spread(our_times),
-        windows_per_s=_spread([1 / t for t in our_times]),
+        gflop_ours=round(gflop(ours) / windows, 2),
+        plain_s=spread(plain_times),
+        ours_s=spread(our_times),
+        windows_per_s=spread([1 / t for t in our_times]),
         real_time_factor=round(FRAME_RATE * statistics.median(our_times), 4),
         speedup=statistics.median(p / o for p, o in zip(plain_times, our_times, strict=True)),
         largest_difference=difference,
-        peak_mb=round(peak_mb, 1),
+        peak_mb=round(peak, 1),
         windows=windows,
         runs=runs,
     )
@@ -168,10 +168,11 @@ def pair_gflop(model: Network) -> float:
     frames = torch.zeros(1, 3 * WINDOW_FRAMES, *PICTURES[model.picture], device=device)
     sounds = torch.zeros(SOUNDS[model.sound], device=device)
     with torch.inference_mode():
-        return _gflop(lambda: model(frames, sounds))
+        return gflop(lambda: model(frames, sounds))
 
 
-def _gflop(work: Callable[[], object]) -> float:
+def gflop(work: Callable[[], object]) -> float:
+    """10^9 operations of `work`, a multiply-add being two."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops() / 1e9
@@ -191,11 +192,13 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def _spread(times: list[float]) -> Spread:
+def spread(times: list[float]) -> Spread:
+    """Of several runs."""
     return Spread(statistics.median(times), min(times), max(times))
 
 
-def _peak_mb(device: torch.device) -> float:
+def peak_mb(device: torch.device) -> float:
+    """The most memory that was taken: of the whole process on a CPU, of the card on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     status = Path("/proc/self/status")

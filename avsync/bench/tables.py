@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from avsync.bench.published import Published
     from avsync.bench.real import Outcome
     from avsync.bench.speed import ModelSpeed
+    from avsync.bench.training import TrainSpeed
 
 PIPE_WIDTH = 150
 """Columns of a table that goes to a file or a pipe."""
@@ -111,6 +112,33 @@ def end_to_end_table(result: dict[str, Any], model: str) -> Table:
     return made
 
 
+def training_table(found: TrainSpeed) -> Table:
+    """A recipe's training rate and how much of the device it uses."""
+    what = "clips" if found.objective == "dense" else "samples"
+    made = table(f"Training: {found.method}, {found.objective}, batch {found.batch}", "", "")
+    sizes = f"{found.student_parameters:,}"
+    if found.teacher_parameters:
+        sizes += f"; teacher {found.teacher_parameters:,}"
+    rows = {
+        "student's parameters": sizes,
+        f"{what} a second": _spread(found.samples_per_s).replace("\n", " "),
+        "the same, without loading": _spread(found.without_loading_per_s).replace("\n", " "),
+        f"GFLOP for each of the {what}": f"{found.gflop_per_sample:.4g}",
+        "TFLOP a second": f"{found.tflops:.3g}",
+        f"of the peak, a matrix product in {found.precision}": (
+            f"{found.share_of_peak:.1%} of {found.peak_tflops:.3g} TFLOP a second"
+        ),
+        "peak MB": f"{found.peak_mb:.0f}",
+    }
+    if found.datasheet_tflops:
+        rows["of the maker's figure"] = f"{found.share_of_datasheet:.1%} of {found.datasheet_tflops:g}"
+    if found.paper_hours:
+        rows["hours for the paper's 80 x 96,318 samples"] = f"{found.paper_hours:.3g}"
+    for name, value in rows.items():
+        made.add_row(name, value)
+    return made
+
+
 def demo_table(outcomes: Sequence[Outcome], model: str) -> Table:
     """What was said of each made clip."""
     title = f"Made clips with known errors, checked with {model}"
@@ -163,6 +191,14 @@ def reliability_parts(found: dict[str, Any]) -> list[Table | str]:
         made,
         f"Expected calibration error {error:.3f}; the interval held the truth in {held} of the answers.",
     ]
+
+
+def failure_parts(outcomes: Sequence[Outcome]) -> list[str]:
+    """A sentence on copies that were not judged at all, where there are such."""
+    failed = [o for o in outcomes if o.verdict == "error"]
+    if not failed:
+        return []
+    return [f"{len(failed)} of {len(outcomes)} copies could not be checked: {' '.join(failed[0].reasons)}"]
 
 
 def _percent(share: float | int | None) -> str:

@@ -10,9 +10,9 @@ import copy
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,21 +188,35 @@ def finished(recipe: Recipe, progress: Progress) -> bool:
     return progress.epoch >= recipe.epochs
 
 
+def inputs_ahead(task: Task, pool: ThreadPoolExecutor, epoch: int, first: int, stop: int) -> Generator[Any]:
+    """Inputs of the steps first..stop of an epoch, in order, while the next ones are loaded."""
+    ahead: dict[int, Future] = {}
+    try:
+        for step in range(first, stop):
+            for coming in range(step, min(step + AHEAD + 1, stop)):
+                if coming not in ahead:
+                    ahead[coming] = pool.submit(task.load, epoch, coming)
+            yield ahead.pop(step).result()
+    finally:
+        for future in ahead.values():
+            future.cancel()
+
+
 def _epoch(trainer: Trainer, monitor: Monitor | None, pool: ThreadPoolExecutor, stop: list[int]) -> None:
     recipe, task, progress = trainer.recipe, trainer.task, trainer.progress
     log = _Log(trainer, monitor)
-    ahead: dict[int, Future] = {}
     trainer.module.train()
-    try:
+    with closing(inputs_ahead(task, pool, progress.epoch, progress.step, task.steps)) as inputs:
         while progress.step < task.steps and not (recipe.minutes and finished(recipe, progress)):
             begun = time.perf_counter()
-            for step in range(progress.step, min(progress.step + AHEAD + 1, task.steps)):
-                if step not in ahead:
-                    ahead[step] = pool.submit(task.load, progress.epoch, step)
-            total, losses = _step(trainer, ahead.pop(progress.step).result())
+            total, losses = train_step(trainer, next(inputs))
             progress.step, progress.done = progress.step + 1, progress.done + 1
+            record = log.add(total, losses)
+            if record:
+                settle(trainer.device)  # what is recorded is the time of work that is done, not queued
             progress.seconds += time.perf_counter() - begun
-            log.add(total, losses)
+            if record:
+                log.flush()
             due = progress.done % recipe.save_steps == 0
             if trainer.world.size == 1 or progress.done % recipe.log_steps == 0:
                 halted = anyone(bool(stop), trainer.device)
@@ -213,13 +227,16 @@ def _epoch(trainer: Trainer, monitor: Monitor | None, pool: ThreadPoolExecutor, 
                     raise Interrupted(
                         f"Stopped after step {progress.done}; go on with --resume {trainer.folder}."
                     )
-    finally:
-        for future in ahead.values():
-            future.cancel()
     log.flush()
 
 
-def _step(trainer: Trainer, inputs: Any) -> tuple[Tensor, dict[str, Tensor]]:
+def settle(device: torch.device) -> None:
+    """Wait until a GPU has done what was queued."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def train_step(trainer: Trainer, inputs: Any) -> tuple[Tensor, dict[str, Tensor]]:
     """One update of the weights; returns the loss and its parts, on the device."""
     recipe, progress = trainer.recipe, trainer.progress
     # Dropout, too, is a function of where the run is.
@@ -253,13 +270,13 @@ class _Log:
         self.rows: list[Tensor] = []
         self.names: list[str] = []
 
-    def add(self, total: Tensor, losses: dict[str, Tensor]) -> None:
+    def add(self, total: Tensor, losses: dict[str, Tensor]) -> bool:
+        """Whether it is time to `flush`."""
         self.names = list(losses)
         self.rows.append(torch.stack([total, *losses.values()]).float())
         alone = self.trainer.device.type == "cpu" and self.trainer.world.size == 1
         at_once = alone and not bool(torch.isfinite(self.rows[-1][0]))
-        if at_once or len(self.rows) >= self.trainer.recipe.log_steps:
-            self.flush()
+        return at_once or len(self.rows) >= self.trainer.recipe.log_steps
 
     def flush(self) -> None:
         """Check, then record the mean of the steps since the last record."""

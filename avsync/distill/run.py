@@ -71,7 +71,7 @@ def start(
         raise UsageError(f"The card of --out {out} would replace the configuration {config}; rename one.")
     if data is None:
         raise UsageError("Say where the training data is: --data FOLDER.")
-    taught = None if prepare_only else _teacher(recipe, teacher, chosen)
+    taught = None if prepare_only else find_teacher(recipe, teacher, chosen)
     with world(chosen) as at:
         if recipe.batch % (2 * at.size):
             raise UsageError(
@@ -112,7 +112,7 @@ def default_cache(data: Path) -> Path:
     return Path("cache") / f"{whole.stem}-{hashlib.sha256(str(whole).encode()).hexdigest()[:8]}"
 
 
-def _teacher(recipe: Recipe, name: str | None, device: torch.device) -> Loaded | None:
+def find_teacher(recipe: Recipe, name: str | None, device: torch.device) -> Loaded | None:
     """The frozen teacher, checked against the student: `name`, else the recipe's, else the paper's where it
     is on this machine.
 
@@ -194,6 +194,25 @@ def _hours(store: Store) -> float:
     return sum(clip.frames for clip in store.clips) / 25 / 3600
 
 
+def make_task(
+    recipe: Recipe, stores: tuple[Store, Store], teacher: Loaded | None, device: torch.device, at: World
+) -> Task:
+    """Networks and data of a run, on the device."""
+    torch.manual_seed(recipe.seed)
+    student = build_network(recipe.student)
+    if isinstance(student, VocaLiST) and recipe.objective == "dense":
+        dense = DenseObjective(student, recipe).to(device)
+        _initialise(dense, recipe)
+        return DenseTask(recipe, dense, *stores, teacher, device, at)
+    if isinstance(student, SyncNet) and recipe.objective == "match":
+        match = MatchObjective(student).to(device)
+        _initialise(match, recipe)
+        return MatchTask(recipe, match, *stores, device, at)
+    pairs = PairObjective(student, recipe, teacher.model.dims if teacher else None).to(device)
+    _initialise(pairs, recipe)
+    return PairTask(recipe, pairs, *stores, teacher, device, at)
+
+
 def _trainer(
     recipe: Recipe,
     stores: tuple[Store, Store],
@@ -202,22 +221,8 @@ def _trainer(
     device: torch.device,
     at: World,
 ) -> Trainer:
-    """Networks and task of a run, on the device."""
-    torch.manual_seed(recipe.seed)
-    student = build_network(recipe.student)
-    task: Task
-    if isinstance(student, VocaLiST) and recipe.objective == "dense":
-        objective = DenseObjective(student, recipe).to(device)
-        _initialise(objective, recipe)
-        task = DenseTask(recipe, objective, *stores, teacher, device, at)
-    elif isinstance(student, SyncNet) and recipe.objective == "match":
-        objective = MatchObjective(student).to(device)
-        _initialise(objective, recipe)
-        task = MatchTask(recipe, objective, *stores, device, at)
-    else:
-        objective = PairObjective(student, recipe, teacher.model.dims if teacher else None).to(device)
-        _initialise(objective, recipe)
-        task = PairTask(recipe, objective, *stores, teacher, device, at)
+    """What a run holds, with its folder made."""
+    task = make_task(recipe, stores, teacher, device, at)
     card: dict[str, Any] = {
         "avsync": __version__,
         "objective": recipe.objective,

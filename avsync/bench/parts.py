@@ -1,0 +1,195 @@
+"""The parts of what `avsync bench` gives: each measures, shows its tables, and returns plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avsync.errors import UsageError
+
+if TYPE_CHECKING:
+    from avsync.bench.copies import Case
+    from avsync.bench.models import Named
+    from avsync.distill.recipe import Recipe
+
+
+def runs(logs: Sequence[Path], *, show: bool) -> list[dict[str, Any]]:
+    """What the logs of distillation runs tell."""
+    from avsync.bench import tables
+    from avsync.bench.runs import read_runs
+
+    found = read_runs(logs)
+    if show:
+        tables.show(tables.runs_table(found))
+    return found
+
+
+def accuracy(
+    data: Path,
+    split: str,
+    limit: int,
+    models: Sequence[Named],
+    *,
+    delays: Path | None,
+    cache: Path | None,
+    workers: int,
+    device: str,
+    show: bool,
+) -> dict[str, Any]:
+    """Each model by the published protocol on the clips of a split."""
+    from avsync.bench import tables
+    from avsync.bench.accuracy import VALIDATION_SPLIT, judge
+    from avsync.bench.data import open_clips
+    from avsync.bench.models import load
+    from avsync.bench.published import NOTE, ROWS, as_dict
+    from avsync.distill.tasks import delay_of, read_delays
+    from avsync.terminal import progress_bars
+
+    with progress_bars() as bar:
+
+        def preparing(done: int, total: int, _: str) -> None:
+            bar("data", "preparing clips", done, total)
+
+        loaded = [load(model, device) for model in models]  # a wrong name is told before hours of work
+        splits = tuple(dict.fromkeys((split, VALIDATION_SPLIT)))
+        stores = open_clips(data, splits, cache=cache, limit=limit, workers=workers, progress=preparing)
+        known = read_delays(str(delays) if delays else None)
+        if delays:
+            stores[0] = stores[0].select(lambda clip: delay_of(clip, known) is not None)
+        if not len(stores[0]):
+            raise UsageError(f"{delays} names no clip of the split {split} of {data}.")
+        rows = []
+        for model in loaded:
+
+            def judging(done: int, total: int, name: str = model.name) -> None:
+                bar(name, f"judging {name}", done, total)
+
+            rows.append(judge(model, stores[0], stores[-1], judging, known))
+    if show:
+        table = tables.accuracy_table(rows, ROWS, f"{data.name}, {split}, {len(stores[0])} clips")
+        tables.show(table, NOTE)
+        for row in rows:
+            if len(row["by_source"]) > 1:
+                tables.show(tables.source_table(row))
+    return {
+        "data": str(data),
+        "split": split,
+        "clips": len(stores[0]),
+        "validation_clips": len(stores[-1]),
+        "models": rows,
+        "published": [as_dict(row) for row in ROWS],
+    }
+
+
+def speed(
+    models: Sequence[Named], device: str, video: float, windows: int, runs: int, *, show: bool
+) -> dict[str, Any]:
+    """Each model timed, and the first on a whole made video of `video` seconds (0: none)."""
+    from avsync.bench import speed as timing
+    from avsync.bench import tables
+    from avsync.bench.end_to_end import end_to_end
+    from avsync.terminal import progress_bars
+
+    measured = []
+    with progress_bars() as bar:
+        for number, model in enumerate(models):
+            bar("speed", f"timing {model.name}", number, len(models))
+            measured += timing.model_speeds([model], device=device, windows=windows, runs=runs)
+    result: dict[str, Any] = {
+        "machine": timing.machine(device),
+        "speed": [timing.as_dict(m) for m in measured],
+    }
+    if show:
+        tables.show(tables.speed_table(measured), _machine_words(result["machine"]))
+    if video:
+        with progress_bars() as bar:
+            bar("video", f"checking {video:.0f} s of made video", 0, None)
+            result["end_to_end"] = end_to_end(models[0].checkpoint, video)
+        if show:
+            tables.show(tables.end_to_end_table(result["end_to_end"], models[0].name))
+    return result
+
+
+def processor_words(machine: dict[str, Any]) -> str:
+    """What the figures were made on, for a person."""
+    gpu = f"{machine['gpu']}; " if machine["gpu"] else ""
+    return f"{gpu}{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}"
+
+
+def _machine_words(machine: dict[str, Any]) -> str:
+    return (
+        f"{processor_words(machine)}, float32. RTF: seconds of work for a second of one face, every frame's "
+        "window scored; peak: of the whole process, or of the GPU's memory."
+    )
+
+
+def demo(model: Named, *, show: bool) -> dict[str, Any]:
+    """The model on made clips with known errors."""
+    from avsync.bench import real, tables
+    from avsync.terminal import progress_bars
+
+    outcomes = []
+    with progress_bars() as bar:
+        checked = real.run_demo_set(model.checkpoint, real.DEMO_CLIPS, real.DEMO_CLIP_S)
+        for number, found in enumerate(checked, 1):
+            bar("demo", "checking made clips", number, real.DEMO_CLIPS)
+            outcomes.append(found)
+    if show:
+        tables.show(tables.demo_table(outcomes, model.name))
+    return {
+        "model": model.name,
+        "all": real.summarise(outcomes),
+        "cases": [real.as_dict(o) for o in outcomes],
+    }
+
+
+def real(cases: Sequence[Case], model: Named, *, show: bool) -> dict[str, Any]:
+    """The model on altered copies of the user's own videos."""
+    from avsync.bench import real as whole
+    from avsync.bench import tables
+    from avsync.terminal import progress_bars
+
+    outcomes = []
+    with progress_bars() as bar:
+        bar("real", "checking altered copies", 0, len(cases))
+        for number, found in enumerate(whole.run(cases, model.checkpoint), 1):
+            outcomes.append(found)
+            bar("real", "checking altered copies", number, len(cases))
+    groups = {
+        "by_source": whole.grouped(outcomes, whole.source),
+        "by_condition": whole.grouped(outcomes, lambda o: o.case.condition.name),
+        "by_fps": whole.grouped(outcomes, whole.stored_fps),
+    }
+    calibrated = whole.reliability(outcomes)
+    if show:
+        title = f"Altered copies, checked with {model.name}: error of what was answered"
+        for heading, parts in groups.items():
+            tables.show(tables.real_table(title, heading.removeprefix("by_"), {**parts, "all": outcomes}))
+        tables.show(*tables.reliability_parts(calibrated), *tables.failure_parts(outcomes))
+    return {
+        "model": model.checkpoint,
+        "all": whole.summarise(outcomes),
+        **{name: {k: whole.summarise(v) for k, v in parts.items()} for name, parts in groups.items()},
+        "reliability": calibrated,
+        "cases": [whole.as_dict(o) for o in outcomes],
+    }
+
+
+def training(recipe: Recipe, cache: Path | None, device: str, runs: int, *, show: bool) -> dict[str, Any]:
+    """How fast a recipe trains."""
+    from avsync.bench import speed as timing
+    from avsync.bench import tables
+    from avsync.bench import training as timed
+    from avsync.terminal import progress_bars
+
+    with progress_bars() as bar:
+        bar("train", "timing training", 0, None)
+        found = timed.train_speed(
+            recipe, cache=cache, device=device, runs=runs,
+            progress=lambda done, total: bar("train", "timing training", done, total),
+        )  # fmt: skip
+    result = {"machine": timing.machine(device), "train": timed.as_dict(found)}
+    if show:
+        tables.show(tables.training_table(found), processor_words(result["machine"]) + ".")
+    return result
