@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import soundfile
+from scipy.ndimage import gaussian_filter1d
 
 from avsync import demo, demo_speech, demo_voice
 
@@ -31,3 +32,32 @@ def moved_demo(
         soundfile.write(sound, samples.astype(np.float32), demo_voice.RATE_HZ)
         demo._encode(frames, size, Fraction(25), sound, path)
     return path
+
+
+# --- Other ways to use a voice: each stands in for a part of `demo_voice` or `demo_speech` ---
+
+NOTES = (0, 2, 4, 7, 9, 12)
+"""Semitones over the lowest note that are sung."""
+VIBRATO_HZ = 5.5
+
+
+def whispered(pitch: Floats, rng: np.random.Generator) -> Floats:
+    """For `demo_voice._glottis`: noise as loud as the pulses would be, whatever the pitch."""
+    return 0.3 * rng.standard_normal(len(pitch))
+
+
+def sung_track(spoken: demo_speech.Track) -> demo_speech.Track:
+    """The same sounds with vowels three times as long."""
+    longer = np.where([demo_speech.is_vowel(name) for name in spoken.names], 3.0, 1.0)
+    edges = np.concatenate([[0.0], np.cumsum(np.diff(spoken.edges_s) * longer)])
+    return demo_speech.Track(spoken.names, edges, spoken.stress)
+
+
+def sung_pitch(track: demo_speech.Track, grid: Floats, rng: np.random.Generator) -> Floats:
+    """For `demo_voice._pitch`: each vowel has a note with vibrato, which the sounds after it keep."""
+    notes = 220 * 2 ** (rng.choice(NOTES, len(track.names)) / 12)
+    vowels = np.array([demo_speech.is_vowel(name) for name in track.names])
+    last = np.maximum.accumulate(np.where(vowels, np.arange(len(vowels)), 0))
+    index = np.clip(np.searchsorted(track.edges_s, grid, side="right") - 1, 0, len(track.names) - 1)
+    held = gaussian_filter1d(notes[last[index]], 0.03 * demo_speech.CONTROL_HZ)
+    return held * (1 + 0.03 * np.sin(2 * np.pi * VIBRATO_HZ * grid))

@@ -4,10 +4,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from demo_factory import sung_pitch, sung_track, whispered
 
 import avsync
+from avsync import demo_speech, demo_voice
+from avsync.bench.copies import Case, Condition, write_case
 from avsync.demo import write_demo
 from avsync.media import ffmpeg_path
+from avsync.settings import FRAME_MS
 
 OFFSET_MS = 120.0
 X264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p")
@@ -43,6 +47,14 @@ def measured(path: Path) -> float:
     assert report.verdict == "out-of-sync", report.reasons
     assert report.offset_ms is not None
     return report.offset_ms
+
+
+def right_or_unsure(path: Path, offset_ms: float) -> None:
+    """An answer within a frame of the known error, or none: never a wrong one."""
+    report = avsync.check(path, stride=2)
+    assert report.verdict in ("out-of-sync", "cannot-tell"), report.reasons
+    if report.verdict == "out-of-sync":
+        assert report.offset_ms == pytest.approx(offset_ms, abs=FRAME_MS)
 
 
 def ffmpeg(*arguments: object) -> None:
@@ -94,6 +106,55 @@ def test_at_half_speed_the_error_is_twice_as_long(plain: Path, plain_ms: float, 
     assert report.verdict in ("out-of-sync", "cannot-tell")
     if report.verdict == "out-of-sync":
         assert report.offset_ms == pytest.approx(2 * plain_ms, abs=50)
+
+
+def test_at_double_speed_the_answer_leans_early(plain: Path, plain_ms: float, tmp_path: Path):
+    """Lips run ahead of their sound by half as much then, which looks like early audio: no more than that
+    is asked here (docs/real-world.md says so)."""
+    fast = ("-vf", "setpts=PTS/2", "-af", "atempo=2")
+    ffmpeg("-i", plain, *X264, *TOGETHER, *fast, tmp_path / "clip.mp4")
+    report = avsync.check(tmp_path / "clip.mp4", stride=2)
+    assert report.verdict in ("out-of-sync", "cannot-tell")
+    if report.verdict == "out-of-sync":
+        assert report.offset_ms == pytest.approx(plain_ms / 2 + FRAME_MS, abs=50)
+
+
+@pytest.mark.parametrize("offset_ms", [OFFSET_MS, -200.0])
+def test_a_whisper_is_judged(offset_ms: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Breath instead of the vocal folds, so there is no pitch."""
+    monkeypatch.setattr(demo_voice, "_glottis", whispered)
+    right_or_unsure(write_demo(tmp_path / "clip.mp4", offset_ms=offset_ms, size=256, seed=3), offset_ms)
+
+
+@pytest.mark.parametrize("offset_ms", [OFFSET_MS, -200.0])
+def test_singing_is_judged(offset_ms: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Long vowels on notes with vibrato, and a mouth that holds them."""
+    spoken = demo_speech.speak
+    monkeypatch.setattr(demo_speech, "speak", lambda seed, seconds: sung_track(spoken(seed, seconds)))
+    monkeypatch.setattr(demo_voice, "_pitch", sung_pitch)
+    right_or_unsure(write_demo(tmp_path / "clip.mp4", offset_ms=offset_ms, size=256, seed=3), offset_ms)
+
+
+@pytest.mark.parametrize("music_db", [0.0, -12.0])
+def test_strong_music_hides_the_speech_rather_than_moving_it(plain: Path, tmp_path: Path, music_db: float):
+    """As loud as the speech, and four times as loud."""
+    write_case(Case(plain, 0.0, None, Condition(music_db=music_db)), tmp_path / "clip.mp4")
+    right_or_unsure(tmp_path / "clip.mp4", OFFSET_MS)
+
+
+@pytest.mark.parametrize("offset_ms", [OFFSET_MS, -200.0])
+def test_a_webcam_of_eight_pictures_a_second_is_judged(offset_ms: float, tmp_path: Path):
+    right_or_unsure(
+        write_demo(tmp_path / "clip.mp4", offset_ms=offset_ms, size=256, seed=3, fps=8), offset_ms
+    )
+
+
+def test_a_slate_with_a_tone_in_front_changes_nothing(plain: Path, plain_ms: float, tmp_path: Path):
+    bars = ("-f", "lavfi", "-i", "smptebars=s=256x256:r=25:d=2")
+    tone = ("-f", "lavfi", "-i", "sine=1000:r=16000:d=2")
+    joined = "[1:v]setsar=1[b];[0:v]setsar=1[v];[b][2:a][v][0:a]concat=n=2:v=1:a=1"
+    ffmpeg("-i", plain, *bars, *tone, "-filter_complex", joined, *X264, *TOGETHER, tmp_path / "clip.mp4")
+    assert measured(tmp_path / "clip.mp4") == pytest.approx(plain_ms, abs=25)
 
 
 def test_ten_bit_hdr_is_judged(plain: Path, plain_ms: float, tmp_path: Path):
