@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,6 +78,14 @@ Fps = Annotated[
     str,
     typer.Option(metavar="LIST", help="Frame rates of the copies, in turn; own: the clip's (with --real)."),
 ]
+Defects = Annotated[
+    bool,
+    typer.Option(
+        "--defects",
+        help="Instead: give each clip of 20 s or more a shift, a drift, a jump and foreign sound in turn; "
+        "check that, mend it, check again (with --real).",
+    ),
+]
 Speed = Annotated[bool, typer.Option("--speed", help="Time the models, the plain way and ours side by side.")]
 Video = Annotated[
     float | None,
@@ -119,7 +127,7 @@ BATCH_ON_CPU = 8
 """The paper's batch of 128 takes minutes a step there."""
 ONLY_WITH = {
     "--data": ("split", "limit", "delays", "workers"),
-    "--real": ("shifts", "encode", "noise", "music", "fps"),
+    "--real": ("shifts", "encode", "noise", "music", "fps", "defects"),
     "--train": ("method", "config", "batch"),
 }
 """Options that say nothing without another."""
@@ -143,6 +151,7 @@ def bench(
     noise: Noise = "",
     music: Music = "",
     fps: Fps = "25,24,30000/1001,60,own",
+    defects: Defects = False,
     video: Video = None,
     windows: Windows = 25,
     train: Train = False,
@@ -168,6 +177,8 @@ def bench(
 
     avsync bench --real clips/ --shifts 5 --encode h264,vp9 --noise 10,0 --music 5
 
+    avsync bench --real clips/ --defects
+
     avsync bench --train --method mtd --batch 128
 
     avsync bench --log runs/all --log runs/fusion4 --plot figures/
@@ -176,10 +187,10 @@ def bench(
     from avsync.bench.models import check_known, parse_models
 
     modes = {"--data": data is not None, "--real": real is not None, "--train": train}
-    _check_modes(modes, (name for name in ctx.params if _typed(ctx, name)))
+    _check_modes(modes, {name for name in ctx.params if _typed(ctx, name)})
     bare = not (speed or log or any(modes.values()))
     chosen = parse_models(models)
-    _check_plot(plot, anything=data is not None or real is not None or bool(log))
+    _check_plot(plot, anything=data is not None or (real is not None and not defects) or bool(log))
     check_known(chosen[:1] if real is not None or bare else [], untrained=False)
     check_known(chosen if speed else [], untrained=True)
     show = not as_json
@@ -190,11 +201,13 @@ def bench(
         where = {"delays": delays, "cache": cache, "workers": workers, "device": device}
         judged = parse_models(models, untrained=False)
         result["accuracy"] = parts.accuracy(data, split, limit, judged, show=show, **where)
-    if real is not None:
+    if real is not None and not real.is_dir():
+        raise UsageError(f"{real} is not a folder; give a folder of videos that are in sync.")
+    if real is not None and defects:
+        result["defects"] = parts.defects(real, chosen[0], show=show)
+    elif real is not None:
         from avsync.bench.copies import find_clips, parse_conditions, parse_rates, plan_cases
 
-        if not real.is_dir():
-            raise UsageError(f"{real} is not a folder; give a folder of videos that are in sync.")
         conditions, rates = parse_conditions(encode, noise, music), parse_rates(fps)
         cases = plan_cases(find_clips(real), shifts, conditions, rates)
         result["real"] = parts.real(cases, chosen[0], show=show)
@@ -227,12 +240,13 @@ def _typed(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _check_modes(modes: dict[str, bool], typed: Iterable[str]) -> None:
+def _check_modes(modes: dict[str, bool], said: Collection[str]) -> None:
     """Raises UsageError for an option that would be ignored."""
-    said = set(typed)
     for mode, options in ONLY_WITH.items():
         if not modes[mode] and (idle := [name for name in options if name in said]):
             raise UsageError(f"--{idle[0]} says nothing without {mode}; give both.")
+    if "defects" in said and (idle := [name for name in ONLY_WITH["--real"][:-1] if name in said]):
+        raise UsageError(f"--defects makes defects of its own, so --{idle[0]} says nothing; leave one out.")
 
 
 def _check_plot(plot: Path | None, *, anything: bool) -> None:

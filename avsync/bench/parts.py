@@ -176,6 +176,26 @@ def real(cases: Sequence[Case], model: Named, *, show: bool) -> dict[str, Any]:
     }
 
 
+def defects(folder: Path, model: Named, *, show: bool) -> dict[str, Any]:
+    """The model on the long clips of a folder with one defect after the other. Raises UsageError without one."""
+    from avsync.bench import flaws, tables
+    from avsync.bench.copies import find_clips
+    from avsync.terminal import progress_bars
+
+    every = find_clips(folder)
+    clips = flaws.long_clips(every)
+    trials = []
+    with progress_bars() as bar:
+        total = len(flaws.KINDS) * len(clips)
+        bar("defects", "spoiling and mending clips", 0, total)
+        for trial in flaws.run(clips, every, model.checkpoint):
+            trials.append(trial)
+            bar("defects", "spoiling and mending clips", len(trials), total)
+    if show:
+        tables.show(tables.defects_table(trials, model.name))
+    return {"model": model.checkpoint, "trials": [flaws.as_dict(trial) for trial in trials]}
+
+
 def training(recipe: Recipe, cache: Path | None, device: str, runs: int, *, show: bool) -> dict[str, Any]:
     """How fast a recipe trains."""
     from avsync.bench import speed as timing

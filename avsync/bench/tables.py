@@ -12,6 +12,7 @@ from avsync.bench.protocol import FRAMES_K
 from avsync.console import console, emit
 
 if TYPE_CHECKING:
+    from avsync.bench.flaws import Trial
     from avsync.bench.published import Published
     from avsync.bench.real import Outcome
     from avsync.bench.speed import ModelSpeed
@@ -162,6 +163,30 @@ def real_table(title: str, heading: str, groups: dict[str, list[Outcome]]) -> Ta
         median = row["median_error_ms"]
         error = "-" if median is None else f"{median:.0f} ms"
         made.add_row(name, str(row["cases"]), _percent(row["answered_share"]), error, *within)
+    return made
+
+
+def defects_table(trials: Sequence[Trial], model: str) -> Table:
+    """What was found of each defect that was made, and what is left of it once mended."""
+    from avsync.bench.flaws import AMOUNT_MS, after_words, found_words
+
+    made = Table(
+        title=f"Defects of {AMOUNT_MS:.0f} ms (drift: a minute), checked with {model}; error: as against the "
+        "clip as it is, ms (drift: ms a minute)",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+    )
+    for heading in ("clip", "made", "caught", "found", "error", "after repair", "check, s", "repair, s"):
+        made.add_column(heading, overflow="fold")
+    for t in trials:
+        error = "-" if t.error is None else f"{t.error:+.0f}"
+        repair = "-" if t.repair_s is None else f"{t.repair_s:.1f}"
+        caught = "yes" if t.caught else "no"
+        made.add_row(
+            *[t.clip.name, t.kind, caught, found_words(t.found), error, after_words(t)],
+            *[f"{t.check_s:.1f}", repair],
+        )
     return made
 
 
