@@ -50,7 +50,7 @@ class Trial:
 
     @property
     def error(self) -> float | None:
-        """Measured less made, in ms (a drift: ms a minute), as against the clip as it is; None where the one or
+        """Measured less made, in ms (a drift: ms a minute), against the clip as it is; None where the one or
         the other was not measured."""
         before, after = _size(self.plain, self.kind), _size(self.found, self.kind)
         # The clip's own error may hide a shift, which is measured all the same.
