@@ -70,8 +70,8 @@ def _size(report: Report, kind: Kind) -> float | None:
 
 
 def long_clips(clips: Sequence[Path]) -> list[Path]:
-    """Those of `MIN_CLIP_S` or more, and broken ones, which the table is to name. Raises UsageError when there
-    is none."""
+    """Those of `MIN_CLIP_S` or more, and broken ones, which the table is to name. Raises UsageError when
+    there is none."""
     found = [clip for clip in clips if _length_s(clip) >= MIN_CLIP_S]
     if not found:
         raise UsageError(

@@ -177,7 +177,7 @@ def real(cases: Sequence[Case], model: Named, *, show: bool) -> dict[str, Any]:
 
 
 def defects(folder: Path, model: Named, *, show: bool) -> dict[str, Any]:
-    """The model on the long clips of a folder with one defect after the other. Raises UsageError without one."""
+    """The model on the long clips of a folder, with one defect after the other."""
     from avsync.bench import flaws, tables
     from avsync.bench.copies import find_clips
     from avsync.terminal import progress_bars
