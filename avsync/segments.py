@@ -368,5 +368,5 @@ def _weight(found: Evidence, blocks: Blocks, m: Measure, windows: Ints) -> _Weig
     contradicts = certainty <= CONTRADICTION
     hint = float(apart[best]) if contradicts and total[best] > UNFIT else None
     # A blind guess must beat the offset as clearly as the others do.
-    against = contradicts and total[near].max(initial=-np.inf) < np.log(CONTRADICTION)
+    against = contradicts and bool(total[near].max(initial=-np.inf) < np.log(CONTRADICTION))
     return _Weight(certainty >= STRETCH_CERTAINTY, hint, against)

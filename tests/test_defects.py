@@ -12,7 +12,8 @@ from avsync.calibration import Calibration
 from avsync.curve import average
 from avsync.defects import contested_share, excess, judge, mismatched, severity
 from avsync.offset import estimate
-from avsync.records import Fault, Offset, Scores, Segment
+from avsync.records import Fault, Offset, Report, Scores, Segment
+from avsync.report import to_json
 
 EBU = (40.0, 60.0)
 
@@ -272,6 +273,7 @@ def test_a_third_that_fits_nowhere_although_the_lips_speak_is_not_called_in_sync
     judged = judge(offset, EBU, contested=share)
     assert judged.verdict == "cannot-tell"
     assert "the lips do not fit the offset of the rest" in judged.reasons[-1]
+    to_json([Report("a", "cannot-tell", segments=offset.segments)], many=False)
     silent = (sharp.times_s < 10) | (sharp.times_s >= 20)
     assert contested_share([sharp], [silent], offset.segments) < 0.05
     assert judge(offset, EBU).verdict == "in-sync"
