@@ -15,15 +15,12 @@ import numpy.typing as npt
 from avsync.calibration import Calibration
 from avsync.curve import average
 from avsync.records import Fault, Offset, Scores, Segment, Severity, Verdict
-from avsync.settings import FRAME_MS, MAX_DRIFT_MS_PER_MIN, MIN_PROBABILITY
+from avsync.settings import MAX_DRIFT_MS_PER_MIN, MIN_PROBABILITY
 
 MISMATCH_SPEECH_S = 10.0
 """Seconds of speech over a moving mouth before lips are said not to match it."""
 SEVERE = 2.0
 """A fault that exceeds its limit by this factor or more is severe."""
-NEAR_MS = FRAME_MS / 2
-"""An offset nearer to a limit says nothing of its side where its interval is wider than the tolerance; so far
-recordings that are in sync differ by themselves."""
 HINTED_SHARE = 0.2
 """Where so much of a video (0..1) rather speaks for another offset, it is not called in sync."""
 
@@ -49,8 +46,7 @@ def judge(
     """What to say of an offset, and why.
 
     tolerance_ms: largest error in tolerance, (audio early, audio late); mismatch: what `mismatched`
-    says; contested: what `contested_share` says. A stretch that is out of tolerance makes the whole video so;
-    what is `vague` does not, but keeps it from being called in sync.
+    says; contested: what `contested_share` says. A stretch that is out of tolerance makes the whole video so.
     """
     if offset.offset_ms is None or offset.uncertainty_ms is None:
         return Judgement("cannot-tell", offset.reasons)
@@ -61,15 +57,11 @@ def judge(
     faults = local_faults(offset.segments, tolerance_ms)
     drifts = exceeds(offset.drift_ms_per_min, max_drift_ms_per_min)
     reasons = [*offset.reasons, *_drift_words(offset, max_drift_ms_per_min), *map(_fault_words, faults)]
-    unclear = vague(offset.offset_ms, offset.uncertainty_ms, tolerance_ms)
     if not offset.drift_ms_per_min:
         reasons += _close_calls(offset.offset_ms, offset.uncertainty_ms, tolerance_ms)
-    outside = [o for o in (offset, *offset.segments) if excess(o.offset_ms, tolerance_ms) > 1]
-    if drifts or any(not vague(o.offset_ms, o.uncertainty_ms, tolerance_ms) for o in outside):
+    outside = [s for s in offset.segments if excess(s.offset_ms, tolerance_ms) > 1]
+    if excess(offset.offset_ms, tolerance_ms) > 1 or drifts or outside:
         return Judgement("out-of-sync", tuple(reasons), faults)
-    if unclear or outside:
-        whole_or_part = offset if unclear else outside[0]
-        return Judgement("cannot-tell", (_vague_words(whole_or_part), *reasons), faults)
     hinted = [s for s in offset.segments if excess(s.hint_ms, tolerance_ms) > 1]
     if _seconds(hinted) >= HINTED_SHARE * _seconds(offset.segments) > 0:
         return Judgement("cannot-tell", (*reasons, *map(_hint_words, hinted)), faults)
@@ -85,18 +77,6 @@ def excess(offset_ms: float | None, tolerance_ms: tuple[float, float]) -> float:
         return 0.0
     early, late = tolerance_ms
     return max(offset_ms / early, -offset_ms / late)
-
-
-def vague(offset_ms: float | None, uncertainty_ms: float | None, tolerance_ms: tuple[float, float]) -> bool:
-    """Whether neither in sync nor out of sync can be said: the interval is wider than the tolerance, (audio
-    early, audio late), and the offset too near to a limit to say on which side of it the error lies.
-
-    A wide interval alone decides nothing: it only says again that the probability is below 95 %, and away
-    from the limits that is how sure the verdict is."""
-    if offset_ms is None or uncertainty_ms is None or 2 * uncertainty_ms <= sum(tolerance_ms):
-        return False
-    early, late = tolerance_ms
-    return min(abs(offset_ms - early), abs(offset_ms + late)) < NEAR_MS
 
 
 def exceeds(drift: float | None, limit: float) -> bool:
@@ -199,15 +179,6 @@ def _close_calls(offset_ms: float, uncertainty_ms: float, tolerance_ms: tuple[fl
         for limit in (early, -late)
         if abs(offset_ms - limit) < uncertainty_ms
     ]
-
-
-def _vague_words(found: Offset | Segment) -> str:
-    offset_ms, unsure = found.offset_ms or 0.0, found.uncertainty_ms or 0.0
-    where = f"{_span(found.start_s, found.end_s)} " if isinstance(found, Segment) else ""
-    return (
-        f"{where}the audio seems {_at(offset_ms)}, which is too near to the limit for an interval of "
-        f"{unsure:.0f} ms either way to tell in sync from out of sync"
-    )
 
 
 def _fault_words(fault: Fault) -> str:
