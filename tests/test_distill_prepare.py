@@ -1,6 +1,8 @@
 """Preparation: made once, resumable, and honest about what cannot be used."""
 
 import csv
+import json
+import os
 import shutil
 
 import cv2
@@ -61,6 +63,54 @@ def test_a_second_run_prepares_nothing_and_a_changed_clip_only_itself(tmp_path, 
     store = Store(tmp_path / "cache")
     assert len(store) == 9
     assert {c.id: c.frames for c in store.clips}["t/2"] == 40
+
+
+def test_the_same_files_elsewhere_and_with_other_times_are_not_prepared_again(tmp_path, monkeypatch):
+    data = wav2lip_set(tmp_path / "data")
+    (data / "train.txt").write_text("t/0\nt/1\nt/2\nt/x\n")
+    (data / "t" / "x.mp4").write_text("no video")
+    prepare(find_sources(data), tmp_path / "cache", workers=1)
+    cut = counted(monkeypatch)
+    copy = tmp_path / "copy"
+    shutil.copytree(data, copy, copy_function=shutil.copyfile)
+    for path in copy.rglob("*.*"):
+        os.utime(path, (1e9, 1e9))
+    assert [b.id for b in prepare(find_sources(copy), tmp_path / "cache", workers=1)] == ["t/x"]
+    assert cut == []
+    sound = bytearray((copy / "t" / "2" / "audio.wav").read_bytes())
+    sound[-2000:] = bytes(2000)
+    (copy / "t" / "2" / "audio.wav").write_bytes(sound)
+    prepare(find_sources(copy), tmp_path / "cache", workers=1)
+    assert cut == ["2"]
+
+
+def test_a_clip_that_is_changed_and_changed_back_is_that_of_the_last_run(tmp_path):
+    data = wav2lip_set(tmp_path / "data")
+    shutil.copytree(data / "t" / "2", tmp_path / "kept")
+    prepare(find_sources(data), tmp_path / "cache", workers=1)
+    frames = {c.id: c.frames for c in Store(tmp_path / "cache").clips}["t/2"]
+    for source in (None, tmp_path / "kept"):
+        shutil.rmtree(data / "t" / "2")
+        if source:
+            shutil.copytree(source, data / "t" / "2")
+        else:
+            wav2lip_clip(data / "t" / "2", 999, frames=40)
+        prepare(find_sources(data), tmp_path / "cache", workers=1)
+    assert frames != 40
+    assert {c.id: c.frames for c in Store(tmp_path / "cache").clips}["t/2"] == frames
+
+
+def test_what_was_prepared_before_contents_were_noted_still_counts(tmp_path, monkeypatch):
+    data = wav2lip_set(tmp_path / "data")
+    prepare(find_sources(data), tmp_path / "cache", workers=1)
+    for shard in (tmp_path / "cache").glob("*.json"):
+        record = json.loads(shard.read_text())
+        for entry in record["clips"] + record["broken"]:
+            del entry["content"]
+        shard.write_text(json.dumps(record))
+    cut = counted(monkeypatch)
+    prepare(find_sources(data), tmp_path / "cache", workers=1)
+    assert cut == []
 
 
 def test_a_stopped_preparation_goes_on_with_the_rest(tmp_path, monkeypatch):

@@ -1,18 +1,21 @@
 """Decode, find the face, cut the mouth, read the sound: once, in parallel, into the cache of `store`.
 
-A run that was stopped goes on with the clips that are not in a finished shard; clips whose files have
-changed are made again. What cannot be used is listed with the reason and never stops the rest.
+A run that was stopped goes on with the clips that are not in a finished shard. Clips whose files have
+changed are made again, those that were only copied or touched are not. What cannot be used is listed with
+the reason and never stops the rest.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -66,30 +69,35 @@ def prepare(
         MediaError: the cache cannot be written, or no clip is usable.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    shards = read_shards(cache)
-    wanted = {(s.split, s.id): fingerprint(s.path) for s in sources}
-    known = {(c.split, c.id, c.fingerprint) for _, clips, _ in shards for c in clips}
-    if known and not retry:
-        known |= {(b.split, b.id, b.fingerprint) for _, _, broken in shards for b in broken}
-    missing = [s for s in sources if (s.split, s.id, wanted[s.split, s.id]) not in known]
+    held = _held(cache)
+    # Where not one clip was usable, something else than the clips was wrong.
+    retry = retry or not any(isinstance(record, StoredClip) for record in held.values())
+    missing = [s for s in sources if not _still_holds(held.get((s.split, s.id)), s.path, retry=retry)]
     if missing:
         _require_space(cache)
-        number = max((int(stem.name) for stem, _, _ in shards), default=-1) + 1
+        number = max((int(stem.name) for stem, _, _ in read_shards(cache)), default=-1) + 1
         _run(missing, cache, number, workers or os.cpu_count() or 1, len(sources), progress)
-        shards = read_shards(cache)
-    good = {(c.split, c.id, c.fingerprint) for _, clips, _ in shards for c in clips}
-    found = {
-        (b.split, b.id): b
-        for _, _, some in shards
-        for b in some
-        if (b.split, b.id, b.fingerprint) not in good
-    }
-    broken = [b for key, b in sorted(found.items()) if wanted.get(key) == b.fingerprint]
+        held = _held(cache)
+    records = [held[key] for key in sorted({(s.split, s.id) for s in sources})]
+    broken = [record for record in records if isinstance(record, BrokenClip)]
     _list_broken(cache, broken)
     if len(broken) == len(sources):
         why = broken[0].reason if broken else "there are none"
         raise MediaError(f"Not one of the {len(sources)} clips can be used; the first one: {why}")
     return broken
+
+
+def _held(cache: Path) -> dict[tuple[str, str], StoredClip | BrokenClip]:
+    """What the cache knows of each (split, id); of several records the latest."""
+    return {(r.split, r.id): r for _, clips, broken in read_shards(cache) for r in (*clips, *broken)}
+
+
+def _still_holds(record: StoredClip | BrokenClip | None, path: Path, *, retry: bool) -> bool:
+    """Whether `record` speaks of what lies at `path` now. Bytes are read only where size or time differ, as
+    a copy's do."""
+    if record is None or (retry and isinstance(record, BrokenClip)):
+        return False
+    return record.fingerprint == fingerprint(path) or record.content == content(path) != ""
 
 
 def _require_space(cache: Path) -> None:
@@ -148,18 +156,19 @@ def write_shard(sources: Sequence[Source], cache: Path, number: int) -> None:
     writer = ShardWriter(cache, number)
     for source in sources:
         shared = (source.id, source.split, str(source.path), fingerprint(source.path))
+        read = content(source.path)
         try:
             clip = cut_prepared(source.path) if is_prepared(source.path) else cut_video(source.path)
         except ModelError:  # the detector is missing, which is no clip's fault
             raise
         except AvsyncError as error:
-            writer.add_broken(BrokenClip(*shared, str(error)))
+            writer.add_broken(BrokenClip(*shared, str(error), read))
         except Exception as error:  # one odd file must not end the work of hours
             if isinstance(error, OSError) and error.errno in FULL:
                 raise
-            writer.add_broken(BrokenClip(*shared, unexpected(error)))
+            writer.add_broken(BrokenClip(*shared, unexpected(error), read))
         else:
-            stored = StoredClip(*shared, len(clip.frames), len(clip.wave), clip.fps)
+            stored = StoredClip(*shared, len(clip.frames), len(clip.wave), clip.fps, read)
             writer.add(stored, [clip.frames], clip.wave)
     writer.close()
 
@@ -171,6 +180,20 @@ def fingerprint(path: Path) -> str:
     except OSError:
         return "missing"
     return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def content(path: Path) -> str:
+    """SHA-256 of a source's bytes, of a prepared folder those of its sound and pictures; "" where they cannot
+    be read."""
+    files = [path / "audio.wav", *_numbered(path)] if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    try:
+        for file in files:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    except OSError:
+        return ""
+    return digest.hexdigest()
 
 
 def cut_video(path: Path) -> Cut:
@@ -265,13 +288,16 @@ def cut_prepared(folder: Path) -> Cut:
 
 def prepared_faces(folder: Path) -> Iterator[Image]:
     """The numbered pictures of a prepared clip, RGB. Raises MediaError when one cannot be read."""
-    number = 0
-    while (path := folder / f"{number}.jpg").is_file():
+    for path in _numbered(folder):
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
             raise MediaError(f"{path} is no readable picture.")
         yield np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
-        number += 1
+
+
+def _numbered(folder: Path) -> Iterator[Path]:
+    """0.jpg, 1.jpg ... as far as they go."""
+    return takewhile(Path.is_file, (folder / f"{number}.jpg" for number in count()))
 
 
 def _list_broken(cache: Path, broken: Sequence[BrokenClip]) -> None:

@@ -31,8 +31,9 @@ SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 
 @dataclass(frozen=True)
 class StoredClip:
-    """One prepared clip. `fingerprint` tells the source file's size and time, so that a changed file
-    is prepared again; `fps` is the source's own rate (the frames are at 25)."""
+    """One prepared clip. `fingerprint` tells the source file's size and time, `content` the SHA-256 of its
+    bytes, so that a changed file is prepared again and a copied one is not; `fps` is the source's own rate
+    (the frames are at 25)."""
 
     id: str
     split: str
@@ -41,6 +42,7 @@ class StoredClip:
     frames: int
     samples: int
     fps: float
+    content: str = ""
 
     @property
     def windows(self) -> int:
@@ -57,6 +59,7 @@ class BrokenClip:
     source: str
     fingerprint: str
     reason: str
+    content: str = ""
 
 
 class ShardWriter:
