@@ -124,6 +124,10 @@ def check(
         raise UsageError("Both --json and --jsonl - write to stdout; choose one.")
     batch = engine == "ray" or len(paths) > 1 or paths[0].is_dir() or is_manifest(paths[0])
     files = find_media(paths)
+    if engine != "ray":  # the machines of a cluster have models of their own
+        from avsync.weights import find
+
+        find(model)
     targets = Targets(jsonl=jsonl, resume=resume, plot=plot, junit=junit, page=page)
     with opened(targets, files, options, batch=batch) as (reports, take):
         todo = [number for number in range(len(files)) if number not in reports]

@@ -14,7 +14,7 @@ from avsync.options import plain
 from avsync.records import Report
 from avsync.report import from_dict
 from avsync.settings import CheckOptions
-from avsync.writing import protect, write_whole
+from avsync.writing import protect, ready, write_whole
 
 Stamp = dict[str, Any]
 """What must be unchanged for a result to hold still; it stands in the line beside the result."""
@@ -82,7 +82,7 @@ def jsonl_file(path: Path, *, resumed: bool = False) -> Iterator[IO[str]]:
     Raises UsageError where another kind of file would be overwritten, MediaError where none can be
     written.
     """
-    protect(path, b"{", "JSONL", "--jsonl")
+    ready(path, b"{", "JSONL", "--jsonl")
     try:
         if path.is_file() and not resumed:
             os.truncate(path, 0)

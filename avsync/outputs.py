@@ -43,9 +43,9 @@ def opened(
         raise UsageError("--resume goes on with the file that --jsonl names; give one.")
     draw = _plotter(targets.plot, files, batch)
     if targets.junit is not None:
-        from avsync.writing import protect
+        from avsync.writing import ready
 
-        protect(targets.junit, b"<", "XML", "--junit")
+        ready(targets.junit, b"<", "XML", "--junit")
     keep = _page_keeper(targets.page, len(files))
     with _jsonl(targets, files, options) as (reports, write_line):
 
@@ -96,12 +96,14 @@ def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
     if plot is None:
         return lambda _number, _report: None
     from avsync.plots import plot_names, save_plot
+    from avsync.writing import make_folder
 
     single = plot.suffix.lower() == ".png" and not plot.is_dir()
     if batch and single:
         raise UsageError(f"Several files cannot share the plot {plot}; give a folder.")
     if not single and plot.exists() and not plot.is_dir():
         raise UsageError(f"{plot} is neither a .png file nor a folder; give one of them to --plot.")
+    make_folder(plot.parent if single else plot)
     targets = [plot] if single else plot_names(files, plot)
 
     def draw(number: int, report: Report) -> None:
@@ -124,11 +126,11 @@ def _page_keeper(page: Path | None, files: int) -> Callable[[Report], Report]:
 
     if page is None:
         return without_pictures
-    from avsync.writing import protect
+    from avsync.writing import ready
 
     if page.is_dir() or page.suffix.lower() not in PAGE_SUFFIXES:
         raise UsageError(f"{page} is no name of a page; give --report a file that ends in .html.")
-    protect(page, b"<", "HTML", "--report")
+    ready(page, b"<", "HTML", "--report")
     return keeper(files)
 
 

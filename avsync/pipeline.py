@@ -157,12 +157,7 @@ def _judge(
         raise MediaError(f"{found.path} has no picture, only sound; give a video file.")
     tell("model", 0, None)
     with timed(timings, "model"):
-        loaded = load_model(options.model, options.device)
-        if loaded.model.picture == "face":
-            raise ModelError(
-                f"{loaded.path} looks at whole faces, but a check cuts out mouths; "
-                "judge it with: avsync bench --data."
-            )
+        loaded = _model_of_mouths(options)
     tell("audio", 0, None)
     with timed(timings, "audio"):
         track, sound = (
@@ -328,6 +323,17 @@ def _looked_words(spans: Sequence[Span], whole_s: float, stopped: bool) -> tuple
     )
 
 
+def _model_of_mouths(options: CheckOptions) -> Loaded:
+    """The model of `options`. Raises ModelError where a check cannot use it."""
+    loaded = load_model(options.model, options.device)
+    if loaded.model.picture == "face":
+        raise ModelError(
+            f"{loaded.path} looks at whole faces, but a check cuts out mouths; "
+            "judge it with: avsync bench --data."
+        )
+    return loaded
+
+
 def _track(track: FaceTrack, judged: TrackReport | None, portrait: bytes | None = None) -> TrackReport:
     end_s = track.start_s + len(track.boxes) / FRAME_RATE
     report = judged or TrackReport(track.track, 0, 0, 0, None)
@@ -358,10 +364,12 @@ def run_demo(
 ) -> DemoResult:
     """Write a clip with a known error into `folder`, check it, fix it, check it again.
 
-    `tell` gets each step in words. Raises MediaError when the folder cannot be written.
+    `tell` gets each step in words. Raises ModelError when the model cannot be used, before anything is
+    written, and MediaError when the folder cannot be.
     """
     from avsync.demo import write_demo
 
+    _model_of_mouths(options)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -10,19 +11,24 @@ from avsync.errors import MediaError, UsageError
 
 
 def write_whole(path: Path, content: bytes, *, what: str = "") -> Path:
-    """Put `content` into `path`, and make its folder; until all is written, what was there stays.
+    """Put `content` into `path`, and make its folder; until all is written, what was there stays. A link
+    stays a link, and a device or pipe gets the bytes as they come.
 
     `what` names the result in the MediaError that is raised when it cannot be written.
     """
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".avsync-", suffix=path.suffix, dir=path.parent)
+        if _takes_bytes(path):
+            path.write_bytes(content)
+            return path
+        target = path.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".avsync-", suffix=path.suffix, dir=target.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
         temporary.chmod(0o644)
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         named = f"{what} {path}" if what else str(path)
         raise MediaError(f"Cannot write {named}: {error.strerror or error}.") from error
@@ -30,6 +36,31 @@ def write_whole(path: Path, content: bytes, *, what: str = "") -> Path:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
     return path
+
+
+def _takes_bytes(path: Path) -> bool:
+    """Whether a device or a pipe is at `path`; a file that took its name would destroy it."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, with those above it, unless it is there. Raises MediaError where it
+    cannot be made, or takes no files, so that this is told before the work whose result would go there."""
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise MediaError(f"Results cannot go into the folder {folder}: {error.strerror or error}.") from error
+
+
+def ready(path: Path, begins: bytes, kind: str, option: str) -> None:
+    """`protect` a target that `option` names, and make its folder."""
+    protect(path, begins, kind, option)
+    if not _takes_bytes(path):
+        make_folder(path.parent)
 
 
 def protect(path: Path, begins: bytes, kind: str, option: str) -> None:

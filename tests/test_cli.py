@@ -289,6 +289,54 @@ def test_ray_that_is_missing_is_one_sentence(answers: Callable[[str], Path], mon
     assert "pip install 'avsync[ray]'" in done.stderr
 
 
+# --- where results go ---------------------------------------------------------------------
+
+RESULTS = {"--jsonl": "x.jsonl", "--junit": "x.xml", "--report": "x.html", "--plot": "x.png"}
+
+
+@pytest.mark.parametrize("option", RESULTS)
+def test_the_folder_of_a_result_is_made(option: str, answers: Callable[[str], Path], tmp_path: Path):
+    target = tmp_path / "new" / "folder" / RESULTS[option]
+    assert run("check", answers("late"), option, target).exit_code == 1
+    assert target.stat().st_size
+
+
+@pytest.mark.parametrize("option", RESULTS)
+def test_a_result_that_has_no_place_is_told_before_the_work(
+    option: str, answers: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(ANSWERS, "late", AssertionError("the work began"))
+    (tmp_path / "notes.txt").touch()
+    places = [tmp_path / "notes.txt"]
+    if Path("/proc/self").exists():  # takes no new files from anybody, root included
+        places += [Path("/proc"), Path("/proc/new")]
+    for place in places:
+        done = run("check", answers("late"), option, place / RESULTS[option])
+        assert done.exit_code == 4
+        assert str(place) in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--jsonl", "--junit"])
+def test_a_pipe_is_written_into_and_stays(option: str, answers: Callable[[str], Path], tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run("check", answers("late"), option, pipe).exit_code == 1
+        assert b"late.mp4" in os.read(end, 1 << 16)
+    finally:
+        os.close(end)
+    assert pipe.is_fifo()
+
+
+def test_a_link_to_a_result_stays_a_link(answers: Callable[[str], Path], tmp_path: Path):
+    (tmp_path / "link.xml").symlink_to(tmp_path / "real.xml")
+    run("check", answers("late"), "--junit", tmp_path / "link.xml")
+    assert (tmp_path / "link.xml").is_symlink()
+    assert "testcase" in (tmp_path / "real.xml").read_text()
+
+
 # --- plots --------------------------------------------------------------------------------
 
 
@@ -398,6 +446,20 @@ def test_an_unknown_model_is_one_sentence():
     done = run("models", "info", "nope")
     assert done.exit_code == 4
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["check", "a.mp4", "b.mp4", "--jsonl", "x.jsonl"], ["demo", "--out", "d"]]
+)
+def test_a_missing_model_is_told_once_and_before_anything_is_written(
+    arguments: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    done = run(*arguments, "--model", "wrong")
+    assert done.exit_code == 4
+    assert "wrong" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_convert_writes_one_kind_of_file_and_replaces_none(tmp_path: Path):

@@ -64,8 +64,9 @@ def test_what_is_no_jsonl_is_not_overwritten(video: Path):
     assert video.read_bytes() == before
 
 
-def test_a_missing_folder_is_one_sentence(tmp_path: Path):
-    with pytest.raises(MediaError, match="Cannot write"), jsonl_file(tmp_path / "none" / "out.jsonl"):
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path):
+    (tmp_path / "none").touch()
+    with pytest.raises(MediaError, match="Not a directory"), jsonl_file(tmp_path / "none" / "out.jsonl"):
         pass
 
 
