@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FEATURES = ("gap", "agreement", "height", "observations")
+FEATURES = ("gap", "agreement", "observations")
 """What the probability is computed from; `curve.features` says what each is."""
 
 MAX_ROWS = 5000
@@ -34,7 +34,7 @@ class Calibration:
     """Factor from the resampled 95 % interval to one that holds on real clips."""
     floor_ms: float = 10.0
     """Half width of the 95 % interval with unlimited evidence."""
-    weights: tuple[float, ...] = (-2.2, 0.55, 1.15, 1.85, -0.4)
+    weights: tuple[float, ...] = (-3.0, 0.35, 0.95, 0.5)
     """Logistic model of the probability: the intercept, then one weight for each of FEATURES."""
     change_cost: float = 6.0
     """Log-likelihood that a change of offset along the video must win to be believed."""

@@ -18,7 +18,7 @@ ROUNDS = ((2,), (5,), (0, 3), (1, 4))
 third, two thirds, all of it."""
 SHORT_S = 6 * SAMPLE_S * 5
 """Up to this length the first round would hold too few stretches to spare anything."""
-CERTAIN = 0.9
+CERTAIN = 0.85
 """Probability from which on no more is looked at."""
 
 

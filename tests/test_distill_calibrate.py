@@ -8,7 +8,16 @@ import pytest
 import torch
 import yaml
 
-from avsync.distill.calibrate import Case, fit, held_out_quality, main, make_cases, quality, write_card
+from avsync.distill.calibrate import (
+    Case,
+    fit,
+    held_out_quality,
+    main,
+    make_cases,
+    quality,
+    stranger,
+    write_card,
+)
 from avsync.distill.store import ShardWriter, Store, StoredClip
 from avsync.model import Dims, VocaLiST
 from avsync.records import Scores
@@ -96,3 +105,16 @@ def test_the_command_writes_the_card(store: Store, tmp_path: Path) -> None:
     assert len(store) == 2
     main(path, tmp_path, count=40)
     assert load(path, "cpu").info["calibration_quality"]["cases"] == 40
+
+
+@pytest.mark.parametrize("frames", [30, 60, 500])
+def test_a_strangers_sound_lasts_as_long_as_the_piece_where_one_does(frames: int, tmp_path: Path) -> None:
+    writer = ShardWriter(tmp_path, 0)
+    for name, length in (("aa01/1", 500), ("bb02/1", 20), ("cc03/1", 60)):
+        pictures, wave = np.zeros((length, 68, 116, 3), np.uint8), np.zeros(length * 640, np.int16)
+        writer.add(StoredClip(name, "val", name, "", length, len(wave), 25.0), [pictures], wave)
+    writer.close()
+    store = Store(tmp_path, ["val"])
+    speaking = next(n for n, clip in enumerate(store.clips) if clip.id == "aa01/1")
+    chosen = {store.clips[stranger(store, speaking, frames, np.random.default_rng(s))].id for s in range(20)}
+    assert chosen == {"cc03/1"}  # the longest, where none lasts as long

@@ -50,7 +50,7 @@ def test_a_long_video_looked_at_in_full_comes_in_order():
     [
         (SURE, True),
         (replace(SURE, verdict="out-of-sync", offset_ms=-200.0), True),
-        (replace(SURE, probability=0.85), False),
+        (replace(SURE, probability=0.8), False),
         (replace(SURE, offset_ms=35.0), False),
         (replace(SURE, offset_ms=-52.0), False),
         (replace(SURE, verdict="cannot-tell"), False),

@@ -74,15 +74,17 @@ def make_cases(
     `delays_ms`: by how much the stored audio of a clip (by id, or the start of one) must be delayed
     to be in sync."""
     rng = np.random.default_rng(seed)
-    speakers = np.array([clip.id.rsplit("/", 1)[0] for clip in store.clips])
     cases = []
     for number, index in enumerate(rng.choice(len(store), count, p=shares(store, BALANCE))):
         swapped = number % 4 == 3
-        source = int(rng.choice(np.flatnonzero(speakers != speakers[index]))) if swapped else int(index)
+        first, frames = _stretch(store.clips[index].frames, rng)
+        source = stranger(store, index, frames, rng) if swapped else int(index)
         shift_ms = FRAME_MS * rng.uniform(-MAX_SHIFT, MAX_SHIFT)
-        clip, sound = _piece(
-            store, index, source, delay_of(store.clips[source], delays_ms) or 0.0, shift_ms, rng
-        )
+        delay_ms = delay_of(store.clips[source], delays_ms) or 0.0
+        begin = int(rng.integers(0, max(1, store.clips[source].frames - frames + 1))) if swapped else first
+        sound = _sound(store, source, begin, frames, delay_ms - shift_ms)
+        sound = replace(sound, start_s=sound.start_s + (first - begin) / FRAME_RATE)
+        clip = Clip(0, first / FRAME_RATE, store.mouths(index)[first : first + frames])
         starts = np.arange(0, len(clip.mouths) - 4, stride)
         logits = score_clip(loaded, clip, starts, sound, PROTOCOL_RADIUS)
         shifts = np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)
@@ -93,24 +95,30 @@ def make_cases(
     return cases
 
 
-def _piece(
-    store: Store, index: int, source: int, delay_ms: float, shift_ms: float, rng: np.random.Generator
-) -> tuple[Clip, Waveform]:
-    """Pictures of clip `index` with the sound of clip `source` early by `shift_ms`."""
-    mouths = store.mouths(index)
-    longest = min(len(mouths), int(LONGEST_S * FRAME_RATE))
+def _stretch(available: int, rng: np.random.Generator) -> tuple[int, int]:
+    """(first, how many) frames of a clip of so many: SHORTEST_S to LONGEST_S, short ones more often."""
+    longest = min(available, int(LONGEST_S * FRAME_RATE))
     shortest = min(longest, int(SHORTEST_S * FRAME_RATE))
     frames = int(np.exp(rng.uniform(np.log(shortest), np.log(longest + 1e-9))))
-    first = int(rng.integers(0, len(mouths) - frames + 1))
-    start = first / FRAME_RATE
+    return int(rng.integers(0, available - frames + 1)), frames
+
+
+def stranger(store: Store, index: int, frames: int, rng: np.random.Generator) -> int:
+    """A clip of another speaker that lasts as long, or else the longest: a dub does not end early."""
+    speakers = np.array([clip.id.rsplit("/", 1)[0] for clip in store.clips])
+    lengths = np.array([clip.frames for clip in store.clips])
+    others = np.flatnonzero(speakers != speakers[index])
+    enough = others[lengths[others] >= min(frames, lengths[others].max())]
+    return int(rng.choice(enough))
+
+
+def _sound(store: Store, source: int, first: int, frames: int, delay_ms: float) -> Waveform:
+    """What is heard from frame `first` on, and a margin, of a clip whose sound is delayed by so much."""
     samples = store.wave(source).astype(np.float32) * np.float32(1 / 32768)
-    sound_start = (delay_ms - shift_ms) / 1000
-    low = max(0, round((start - MARGIN_S - sound_start) * SAMPLE_RATE))
-    high = round((start + frames / FRAME_RATE + MARGIN_S - sound_start) * SAMPLE_RATE)
-    return (
-        Clip(0, start, mouths[first : first + frames]),
-        Waveform(samples[low:high], sound_start + low / SAMPLE_RATE),
-    )
+    start_s = delay_ms / 1000
+    low = max(0, round((first / FRAME_RATE - MARGIN_S - start_s) * SAMPLE_RATE))
+    high = round(((first + frames) / FRAME_RATE + MARGIN_S - start_s) * SAMPLE_RATE)
+    return Waveform(samples[low:high], start_s + low / SAMPLE_RATE)
 
 
 def fit(cases: Sequence[Case]) -> Calibration:

@@ -32,7 +32,7 @@ DUAL = Dims(
     layers=0,
     contrast=256,
 )
-"""Independent encoders whose embeddings are compared: avsync-1 without its cross-modal encoders."""
+"""Independent encoders whose embeddings are compared, as the bundled model is."""
 ARCHITECTURES: dict[str, AnyDims] = {
     "mtdvocalist": STUDENT,
     "student": STUDENT,
