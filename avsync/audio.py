@@ -22,7 +22,7 @@ import scipy.fft
 import soundfile
 
 from avsync.errors import MediaError, UsageError
-from avsync.media import probe
+from avsync.probe import probe
 from avsync.program import decoding, source
 from avsync.records import AudioStream, Media, Waveform
 from avsync.settings import (

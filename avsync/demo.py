@@ -19,7 +19,7 @@ import soundfile
 
 from avsync import demo_face, demo_speech, demo_voice
 from avsync.errors import MediaError, UsageError
-from avsync.media import ffmpeg_path
+from avsync.program import ffmpeg_path
 
 SIZE = 400
 """Width and height of the picture, pixels."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 
-from avsync.media import source
+from avsync.program import source
 from avsync.records import AudioStream, Media
 
 ENCODERS = {

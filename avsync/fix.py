@@ -18,8 +18,9 @@ from avsync import packets, retime
 from avsync.audio import audio_track
 from avsync.encoders import encoding
 from avsync.errors import CannotTell, MediaError, UsageError
-from avsync.media import ffmpeg_path, probe, source
 from avsync.packets import Contents
+from avsync.probe import probe
+from avsync.program import ffmpeg_path, source
 from avsync.proof import Progress, other_target, show, verify
 from avsync.records import Media, Report
 from avsync.remux import Plan, command, muxer_of, plan

@@ -16,7 +16,7 @@ from av.error import FFmpegError
 from av.stream import Discard, Disposition
 
 from avsync.errors import MediaError
-from avsync.media import source
+from avsync.program import source
 
 MOV_FAMILY = "mov,mp4"
 TIME_TOLERANCE_S = 0.002

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avsync import audio, coverage, defects, fix, media, motion, offset, sampling, speech, survey
+from avsync import audio, coverage, defects, fix, motion, offset, probe, sampling, speech, survey
 from avsync.ahead import beside
 from avsync.calibration import Calibration
 from avsync.errors import CannotTell, Interrupted, MediaError, ModelError
@@ -116,7 +116,7 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
         try:
             tell("probe", 0, None)
             with timed(timings, "probe"):
-                found = media.probe(path)
+                found = probe.probe(path)
             report = replace(
                 report,
                 duration_s=found.duration_s,

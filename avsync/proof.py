@@ -10,8 +10,8 @@ import numpy as np
 
 from avsync import packets
 from avsync.errors import MediaError
-from avsync.media import probe
 from avsync.packets import Contents, DifferentError, Packets
+from avsync.probe import probe
 from avsync.remux import Plan
 
 Progress = Callable[[str, float, float | None], None]

@@ -21,8 +21,8 @@ import av
 from avsync import packets
 from avsync.encoders import Encoding
 from avsync.errors import MediaError, UsageError
-from avsync.media import ffmpeg_path, source
 from avsync.packets import Contents, Stream
+from avsync.program import ffmpeg_path, source
 from avsync.records import Media
 
 COARSE_TICK_S = 0.002

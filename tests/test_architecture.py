@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "avsync"
 
 LAYERS = (
     ("errors", "settings", "records", "options", "writing", "ahead"),
-    ("opencv", "program", "media", "packets"),
+    ("opencv", "program", "probe", "media", "packets"),
     ("detectors", "shots", "faces"),
     ("crops", "audio"),
     ("network", "mfcc", "model", "syncnet", "avst", "networks", "weights"),
@@ -35,7 +35,7 @@ LAYERS = (
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TORCH_FREE = (
     "batch calibration charts cli cluster console coverage crops curve defects faces fix junit ledger "
-    "manifest media offset outputs page plots records report segments settings writing"
+    "manifest media offset outputs page plots probe records report segments settings writing"
 )
 
 

@@ -28,7 +28,8 @@ from avsync.audio import (
     write_wav,
 )
 from avsync.errors import MediaError, UsageError
-from avsync.media import frames, probe
+from avsync.media import frames
+from avsync.probe import probe
 from avsync.records import Waveform
 
 H264 = (*X264, "-bf", "2")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from media_factory import bar_clip, click
 
-from avsync import audio, media
+from avsync import audio
 from avsync.bench.copies import (
     ENCODINGS,
     FRAME_RATES,
@@ -22,6 +22,7 @@ from avsync.bench.copies import (
 )
 from avsync.demo import write_demo
 from avsync.errors import MediaError, UsageError
+from avsync.probe import probe
 
 
 def test_every_clip_is_shifted_across_the_whole_range_at_every_frame_rate() -> None:
@@ -39,7 +40,7 @@ def test_the_copy_is_shifted_as_told_and_stored_at_the_rate(shift_ms: float, tmp
     clip = write_demo(tmp_path / "clip.mp4", duration_s=2.0)
     copy = tmp_path / "copy.mp4"
     write_case(Case(clip, shift_ms, Fraction(30)), copy)
-    before, after = media.probe(clip), media.probe(copy)
+    before, after = probe(clip), probe(copy)
     assert after.video and after.video.fps == 30
     assert after.audio[0].duration_s and before.audio[0].duration_s
     longer = after.audio[0].duration_s - before.audio[0].duration_s
@@ -57,7 +58,7 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 def click_s(video: Path) -> float:
     """When the click begins in a file, by the clock of the picture."""
-    sound = audio.waveform(media.probe(video))
+    sound = audio.waveform(probe(video))
     loud = np.abs(sound.samples)
     return sound.start_s + int(np.argmax(loud > 0.5 * loud.max())) / 16_000
 
@@ -79,7 +80,7 @@ def test_noise_and_music_are_so_many_db_under_the_speech(condition: Condition, t
     clean, mixed = tmp_path / "clean.mp4", tmp_path / "mixed.mp4"
     write_case(Case(clip, 0.0, None), clean)
     write_case(Case(clip, 0.0, None, condition), mixed)
-    speech, both = (audio.waveform(media.probe(path)).samples for path in (clean, mixed))
+    speech, both = (audio.waveform(probe(path)).samples for path in (clean, mixed))
     n = min(len(speech), len(both))
     under = 2 * both[:n] - speech[:n]  # the mixture is halved, so that it does not clip
     ratio = 10 * np.log10(np.mean(speech[:n] ** 2) / np.mean(under**2))

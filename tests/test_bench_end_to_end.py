@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from avsync import media, weights
+from avsync import weights
 from avsync.bench.end_to_end import end_to_end, write_long_video
 from avsync.model import Dims, VocaLiST
+from avsync.probe import probe
 from avsync.weights import Preprocessing
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
@@ -22,7 +23,7 @@ def tiny(tmp_path: Path) -> str:
 def test_a_whole_check_is_timed_by_stage(tiny: str, tmp_path: Path) -> None:
     video = tmp_path / "long.mp4"
     write_long_video(video, 3.0, height=360)
-    found = media.probe(video).video
+    found = probe(video).video
     assert found and (found.width, found.height) == (640, 360)
     result = end_to_end(tiny, 2.0)
     assert {"faces", "crops", "scores", "total"} <= set(result["timings_s"])

@@ -8,12 +8,13 @@ import pytest
 from media_factory import bar_clip, click
 from typer.testing import CliRunner
 
-from avsync import audio, media, packets, pipeline
+from avsync import audio, packets, pipeline
 from avsync.bench import flaws
 from avsync.bench.flaws import KINDS, Kind, Trial, found_words, long_clips, write_flawed
 from avsync.cli import app
 from avsync.errors import CannotTell, MediaError, UsageError
 from avsync.fix import FixResult
+from avsync.probe import probe
 from avsync.records import Fault, Report, Segment
 
 CLICKS = "aevalsrc='if(lt(mod(t-1,3),0.01)*gte(t,1),0.5*sin(2*PI*1000*t),0)':s=48000:d=8"
@@ -28,7 +29,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def clicks_s(video: Path) -> list[float]:
     """When clicks begin, by the clock of the picture."""
-    sound = audio.waveform(media.probe(video))
+    sound = audio.waveform(probe(video))
     loud = np.flatnonzero(np.abs(sound.samples) > 0.2) / 16_000
     return [sound.start_s + t for t, gap in zip(loud, np.diff(loud, prepend=-1.0), strict=True) if gap > 0.1]
 
@@ -50,7 +51,7 @@ def test_the_sound_is_spoilt_as_told_and_the_picture_left_alone(
     target = tmp_path / "flawed.mkv"
     write_flawed(clip, kind, target, foreign)
     assert clicks_s(target) == pytest.approx(expected, abs=0.008)
-    assert media.probe(target).duration_s == pytest.approx(media.probe(clip).duration_s, abs=0.05)
+    assert probe(target).duration_s == pytest.approx(probe(clip).duration_s, abs=0.05)
     before, after = (packets.read_packets(packets.contents(path))[0] for path in (clip, target))
     assert (after.stream.kind, after.count, after.digest) == ("video", before.count, before.digest)
 

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from avsync.crops import crop, cut, mouth_clips, portrait, spans
 from avsync.faces import find_tracks
-from avsync.media import probe
+from avsync.probe import probe
 from avsync.records import Clip, FaceTrack, Frame
 
 Picture = npt.NDArray[np.uint8]

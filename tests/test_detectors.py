@@ -10,8 +10,9 @@ import pytest
 
 from avsync import detectors
 from avsync.errors import ModelError, UsageError
-from avsync.media import frames, probe
+from avsync.media import frames
 from avsync.opencv import Image, resize
+from avsync.probe import probe
 from avsync.settings import DETECTORS
 
 DOWNLOADED = [name for name in DETECTORS if name != "centerface"]

@@ -10,7 +10,7 @@ import avsync
 from avsync import demo_speech, demo_voice
 from avsync.bench.copies import Case, Condition, write_case
 from avsync.demo import write_demo
-from avsync.media import ffmpeg_path
+from avsync.program import ffmpeg_path
 from avsync.settings import FRAME_MS
 
 OFFSET_MS = 120.0

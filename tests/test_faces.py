@@ -25,8 +25,9 @@ from avsync.faces import (
     overlap,
     track_faces,
 )
-from avsync.media import frames, probe
+from avsync.media import frames
 from avsync.opencv import Image, cv2, resize
+from avsync.probe import probe
 from avsync.records import FaceTrack, Frame
 
 Boxes = npt.NDArray[np.float32]

@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 
 from avsync import fix, packets, remux
 from avsync.errors import AvsyncError, CannotTell, MediaError, UsageError
-from avsync.media import ffmpeg_path, probe
 from avsync.packets import Contents, Stream
+from avsync.probe import probe
+from avsync.program import ffmpeg_path
 from avsync.records import Report
 from avsync.settings import CheckOptions, FixOptions
 

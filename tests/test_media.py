@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import os
 import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,7 +15,8 @@ from media_factory import MPEG2, X264, bar_and_click, bar_clip, bar_time, click,
 
 from avsync import media
 from avsync.errors import MediaError
-from avsync.media import ffmpeg_path, frame_size, frames, probe
+from avsync.media import frame_size, frames
+from avsync.probe import probe
 from avsync.records import Frame, VideoStream
 
 VP8 = ("-c:v", "libvpx", "-b:v", "2M")
@@ -211,120 +209,7 @@ class TestPicture:
         assert decoded(path)[0].image.shape == (32, 64, 3)
 
 
-class TestProbe:
-    def test_tracks_are_described(self, tmp_path):
-        two = ("-f", "lavfi", "-i", click(rate=44100, layout="5.1"), "-f", "lavfi", "-i", click(rate=48000))
-        path = bar_clip(
-            tmp_path / "a.mkv",
-            *("-map", 0, "-map", 1, "-map", 2, "-disposition:a:1", "default", "-disposition:a:0", 0),
-            *("-metadata:s:a:0", "language=deu", "-metadata:s:a:1", "title=Original"),
-            inputs=two,
-            rate="30000/1001",
-            codec=(*X264, "-c:a", "flac"),
-        )
-        found = probe(path)
-        assert found.video is not None
-        assert found.video.fps == Fraction(30000, 1001)
-        assert found.stream_kinds == ("video", "audio", "audio")
-        german, original = found.audio
-        assert (german.track, german.rate_hz, german.channels, german.language) == (0, 44100, 6, "deu")
-        assert (original.track, original.rate_hz, original.channels, original.title) == (
-            1,
-            48000,
-            1,
-            "Original",
-        )
-        assert (german.default, original.default) == (False, True)
-
-    def test_cover_art_is_no_video(self, tmp_path):
-        ffmpeg("-f", "lavfi", "-i", "color=red:s=64x64", "-frames:v", 1, tmp_path / "cover.png")
-        cover = ("-map", 0, "-map", 1, "-c:v", "copy", "-disposition:v", "attached_pic", "-c:a", "aac")
-        ffmpeg("-f", "lavfi", "-i", click(), "-i", tmp_path / "cover.png", *cover, tmp_path / "a.m4a")
-        found = probe(tmp_path / "a.m4a")
-        assert found.video is None
-        assert found.stream_kinds == ("audio", "attachment")
-
-    def test_a_live_recording_without_duration(self, tmp_path):
-        bar_clip(tmp_path / "a.mkv", seconds=3)
-        command = [
-            ffmpeg_path(),
-            "-v",
-            "error",
-            "-i",
-            tmp_path / "a.mkv",
-            "-c",
-            "copy",
-            "-f",
-            "matroska",
-            "-",
-        ]
-        (tmp_path / "live.mkv").write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
-        assert probe(tmp_path / "live.mkv").duration_s == pytest.approx(3, abs=0.05)
-
-    def test_real_clips_start_where_the_manifest_says(self, shared):
-        with (shared / "clips" / "manifest.csv").open() as file:
-            rows = list(csv.DictReader(file))
-        for row in rows:
-            found = probe(shared / "clips" / row["file"])
-            assert found.video is not None
-            assert (found.video.width, found.video.height) == (int(row["width"]), int(row["height"]))
-            assert found.video.fps == Fraction(row["fps"])
-            assert found.audio[0].rate_hz == int(row["rate"])
-            # The manifest subtracts the start of MPEG streams as well, but counts Opus priming.
-            assert found.video.start_s == pytest.approx(float(row["video_start"]), abs=0.02)
-            assert found.audio[0].start_s == pytest.approx(float(row["audio_start"]), abs=0.02)
-
-
 class TestBadInput:
-    @pytest.mark.parametrize(
-        ("name", "content", "said"),
-        [
-            ("text.mp4", b"This is a letter, not a film.\n" * 40, "not a video or audio file"),
-            ("empty.mp4", b"", "is empty"),
-            ("page.mp4", b"<html><body>404</body></html>", "not a video or audio file"),
-        ],
-    )
-    def test_no_media(self, tmp_path, name, content, said):
-        (tmp_path / name).write_bytes(content)
-        self.refused(tmp_path / name, said)
-
-    def test_missing_and_directory(self, tmp_path):
-        self.refused(tmp_path / "none.mp4", "does not exist")
-        self.refused(tmp_path, "is a directory")
-        self.refused(tmp_path / ("x" * 300), "does not exist|cannot be opened")
-
-    def test_a_download_that_stopped_early(self, tmp_path):
-        whole = bar_and_click(tmp_path / "a.mp4").read_bytes()
-        (tmp_path / "part.mp4").write_bytes(whole[: len(whole) // 2])
-        self.refused(tmp_path / "part.mp4", "incomplete")
-
-    def test_a_still_picture(self, tmp_path):
-        ffmpeg("-f", "lavfi", "-i", "color=red:s=64x64", "-frames:v", 1, tmp_path / "a.png")
-        self.refused(tmp_path / "a.png", "still picture")
-
-    def test_one_pixel(self, tmp_path):
-        ffmpeg("-f", "lavfi", "-i", "color=red:s=1x1:d=1", "-c:v", "ffv1", tmp_path / "a.mkv")
-        self.refused(tmp_path / "a.mkv", "1x1 pixels")
-
-    def test_subtitles_alone(self, tmp_path):
-        (tmp_path / "a.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nHello\n")
-        self.refused(tmp_path / "a.srt", "neither picture nor sound")
-
-    @pytest.mark.skipif(sys.platform != "linux", reason="other systems store names as text")
-    def test_a_name_that_is_no_text(self, tmp_path):
-        path = bar_clip(tmp_path / "a.mp4", seconds=0.4).rename(tmp_path / "\udcff.mp4")
-        with pytest.raises(MediaError, match="rename it") as caught:
-            probe(path)
-        assert str(caught.value).encode(), "it can be printed"
-
-    def refused(self, path: Path, said: str) -> None:
-        with pytest.raises(MediaError, match=said) as caught:
-            probe(path)
-        sentence = str(caught.value)
-        assert path.name in sentence
-        assert sentence.endswith(".")
-        assert "\n" not in sentence
-
     def test_sound_alone_has_no_pictures(self, tmp_path):
         ffmpeg("-f", "lavfi", "-i", click(), tmp_path / "a.wav")
         with pytest.raises(MediaError, match="has no video"):
@@ -392,7 +277,7 @@ class TestStream:
     def test_memory_does_not_grow_with_the_number_of_frames(self, tmp_path):
         path = bar_clip(tmp_path / "a.mp4", size=(640, 360), seconds=4)
         code = (
-            "import resource, sys; from avsync.media import frames, probe;"
+            "import resource, sys; from avsync.media import frames; from avsync.probe import probe;"
             "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
             "pictures = frames(probe(sys.argv[1]));"
             "[next(pictures) for _ in range(5)]; before = peak();"
@@ -402,25 +287,3 @@ class TestStream:
         count, grown_kib = map(int, run.stdout.split())
         assert count == 95
         assert grown_kib < 20 * 640 * 360 * 3 / 1024, "95 frames came by, none may stay"
-
-
-class TestProgram:
-    def test_the_one_on_path_comes_first(self, tmp_path, monkeypatch):
-        program = tmp_path / ("ffmpeg.exe" if os.name == "nt" else "ffmpeg")
-        program.write_text("#!/bin/sh\n")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", str(tmp_path))
-        assert Path(ffmpeg_path()) == program
-
-    def test_else_the_one_of_imageio(self, monkeypatch):
-        monkeypatch.setenv("PATH", "")
-        assert ffmpeg_path() == imageio_ffmpeg.get_ffmpeg_exe()
-
-    def test_neither(self, monkeypatch):
-        def missing() -> str:
-            raise RuntimeError("no ffmpeg exe")
-
-        monkeypatch.setenv("PATH", "")
-        monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
-        with pytest.raises(MediaError, match="install ffmpeg"):
-            ffmpeg_path()

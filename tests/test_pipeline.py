@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import avsync
-from avsync import audio, coverage, crops, faces, media, motion, pipeline, speech
+from avsync import audio, coverage, crops, faces, motion, pipeline, speech
 from avsync.errors import CannotTell, Interrupted, MediaError, ModelError, UsageError
 from avsync.records import AudioStream, Clip, FaceTrack, Media, Offset, Report, Scores, VideoStream, Waveform
 
@@ -97,7 +97,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             return (a_track(0, (end_s or world.media.duration_s) - first, first),)
         return world.tracks
 
-    monkeypatch.setattr(media, "probe", lambda path: replace(world.media, path=Path(path)))
+    monkeypatch.setattr("avsync.probe.probe", lambda path: replace(world.media, path=Path(path)))
     monkeypatch.setattr(audio, "waveform", lambda *_track: world.sound)
     monkeypatch.setattr(audio, "load_audio", lambda path: world.asked.update(audio=path) or world.sound)
     monkeypatch.setattr(faces, "find_tracks", find)
@@ -363,12 +363,12 @@ def test_ctrl_c_before_the_first_score_leaves_no_empty_stretch(world: World, mon
     assert (report.complete, report.looked_at, report.tracks) == (False, (), ())
 
 
-@pytest.mark.parametrize("stage", ["probe", "waveform"])
+@pytest.mark.parametrize("stage", ["probe.probe", "audio.waveform"])
 def test_ctrl_c_before_anything_was_judged_says_so(stage: str, world: World, monkeypatch: pytest.MonkeyPatch):
     def stop(*_arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr({"probe": media, "waveform": audio}[stage], stage, stop)
+    monkeypatch.setattr(f"avsync.{stage}", stop)
     with pytest.raises(Interrupted) as stopped:
         avsync.check("talk.mp4")
     report = stopped.value.so_far
@@ -477,9 +477,9 @@ def test_retiming_looks_at_all_of_a_video_unless_told_otherwise(monkeypatch: pyt
 
 
 def test_cannot_tell_while_probing_is_still_a_report(world: World, monkeypatch: pytest.MonkeyPatch):
-    def probe(path: Path) -> Media:
+    def refuse(path: Path) -> Media:
         raise CannotTell("nothing to see")
 
-    monkeypatch.setattr(media, "probe", probe)
+    monkeypatch.setattr("avsync.probe.probe", refuse)
     report = avsync.check("talk.mp4")
     assert (report.verdict, report.reasons) == ("cannot-tell", ("nothing to see",))

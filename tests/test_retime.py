@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from avsync import fix, retime
 from avsync.encoders import Encoding, encoding
 from avsync.errors import CannotTell, MediaError, UsageError
-from avsync.media import ffmpeg_path, probe
+from avsync.probe import probe
+from avsync.program import ffmpeg_path
 from avsync.records import Fault, Report, Segment
 from avsync.retime import Part, Stretch
 from avsync.settings import CheckOptions, FixOptions

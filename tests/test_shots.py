@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from media_factory import ffmpeg
 from scipy.ndimage import gaussian_filter
 
-from avsync.media import frames, probe
+from avsync.media import frames
+from avsync.probe import probe
 from avsync.records import Frame
 from avsync.shots import LOOK_AHEAD, change, shots, structure
 

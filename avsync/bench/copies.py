@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from avsync import audio, media
+from avsync import audio
 from avsync.batch import MEDIA_SUFFIXES
 from avsync.bench.interference import RATE_HZ, music, pink_noise
 from avsync.errors import MediaError, UsageError
+from avsync.probe import probe
+from avsync.program import ffmpeg_path
 
 OWN = "own"
 FRAME_RATES: tuple[Fraction | None, ...] = (
@@ -161,7 +163,7 @@ def write_case(case: Case, target: Path) -> None:
         under = _interference(case, Path(folder) / "under.wav")
         mixed = "[s];[s][1:a:0]amix=inputs=2:duration=first:normalize=0,volume=0.5" if under else ""
         command = [
-            *[media.ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-i", f"file:{case.clip.resolve()}"],
+            *[ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-i", f"file:{case.clip.resolve()}"],
             *(["-i", f"file:{under}"] if under else []),
             *["-filter_complex", f"{picture};{sound}{mixed}[a]", "-map", "[v]", "-map", "[a]"],
             *[*ENCODINGS[case.condition.encoding][1], f"file:{target.resolve()}"],
@@ -190,5 +192,5 @@ def _interference(case: Case, path: Path) -> Path | None:
 @lru_cache(maxsize=8)
 def _loudness(clip: Path) -> tuple[float, float]:
     """Seconds of a clip's sound and its RMS, of full scale."""
-    samples = audio.waveform(media.probe(clip)).samples
+    samples = audio.waveform(probe(clip)).samples
     return len(samples) / audio.SAMPLE_RATE, float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))

@@ -7,9 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from avsync import media, pipeline
+from avsync import pipeline
 from avsync.demo import write_demo
 from avsync.errors import MediaError
+from avsync.program import ffmpeg_path
 
 DEMO_PERIOD_S = 20.0
 """The long video repeats a made clip of this length."""
@@ -22,7 +23,7 @@ def write_long_video(target: Path, seconds: float, height: int = 720) -> None:
         width = height * 16 // 9
         command = [
             *[
-                media.ffmpeg_path(),
+                ffmpeg_path(),
                 "-nostdin",
                 "-v",
                 "error",

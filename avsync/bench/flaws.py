@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from avsync import media, pipeline
+from avsync import pipeline
 from avsync.errors import AvsyncError, MediaError, UsageError
+from avsync.probe import probe
+from avsync.program import ffmpeg_path
 from avsync.records import Report
 from avsync.report import defects, largest_error, summary
 
@@ -82,7 +84,7 @@ def long_clips(clips: Sequence[Path]) -> list[Path]:
 
 def _length_s(clip: Path) -> float:
     try:
-        return media.probe(clip).duration_s
+        return probe(clip).duration_s
     except MediaError:
         return float("inf")
 
@@ -139,10 +141,10 @@ def write_flawed(clip: Path, kind: Kind, target: Path, foreign: Path | None = No
     """`clip` with the same pictures, packet by packet, and its sound spoilt; `target` is a Matroska file.
 
     Raises MediaError when ffmpeg cannot make it."""
-    length_s = media.probe(clip).duration_s
+    length_s = probe(clip).duration_s
     sound = foreign if kind == "swap" and foreign else clip
     command = [
-        *[media.ffmpeg_path(), "-nostdin", "-v", "error", "-y"],
+        *[ffmpeg_path(), "-nostdin", "-v", "error", "-y"],
         *["-i", f"file:{clip.resolve()}", "-i", f"file:{sound.resolve()}"],
         *["-filter_complex", _filters(kind, length_s), "-map", "0:v:0", "-map", "[out]", "-c:v", "copy"],
         *["-c:a", "aac", "-b:a", "128k", "-t", f"{length_s:.3f}", f"file:{target.resolve()}"],

@@ -27,6 +27,7 @@ from avsync.distill.sources import Source, is_prepared
 from avsync.distill.store import MARGIN, SAMPLES_PER_FRAME, BrokenClip, ShardWriter, StoredClip, read_shards
 from avsync.errors import AvsyncError, MediaError, ModelError, unexpected
 from avsync.opencv import Image, cv2
+from avsync.probe import probe
 from avsync.records import FaceTrack, Media
 from avsync.settings import DECODE_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.settings import FRAME_RATE as FPS
@@ -222,7 +223,7 @@ def main_face_pictures(path: Path, cut: CutFace) -> Iterator[Image]:
 
 
 def _with_video(path: Path) -> Media:
-    found = media.probe(path)
+    found = probe(path)
     if found.video is None:
         raise MediaError(f"{path} has no video.")
     return found
