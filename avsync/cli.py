@@ -1,13 +1,12 @@
-"""The command line: parse, one library call, print, exit code. Whatever needs torch or OpenCV is
-imported inside the commands, so that `avsync --help` answers at once."""
+"""The command line, and `avsync check`: parse, one library call, print, exit code. Whatever needs torch or
+OpenCV is imported inside the commands, so that `avsync --help` answers at once."""
 
 from __future__ import annotations
 
 import io
-import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ import typer
 
 from avsync import __version__
 from avsync.bench.cli import bench
+from avsync.cli_fix import demo, fix_offset
 from avsync.cli_models import app as models_app
 from avsync.cli_options import (
     Audio,
@@ -40,8 +40,8 @@ from avsync.cli_options import (
 )
 from avsync.console import console, emit, guarded, outcome
 from avsync.distill.cli import distill, train
-from avsync.errors import EXIT_ERROR, EXIT_IN_SYNC, AvsyncError, Interrupted, UsageError
-from avsync.settings import DEFAULT_MODEL, ENGINES, MAX_DRIFT_MS_PER_MIN, MAX_OFFSET_MS, METHODS, CheckOptions
+from avsync.errors import EXIT_IN_SYNC, AvsyncError, Interrupted, UsageError
+from avsync.settings import DEFAULT_MODEL, ENGINES, MAX_DRIFT_MS_PER_MIN, MAX_OFFSET_MS, CheckOptions
 
 if TYPE_CHECKING:
     from avsync.records import Report
@@ -55,8 +55,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(models_app, name="models")
-
-# --- check -------------------------------------------------------------------------------
 
 
 @app.command()
@@ -144,32 +142,20 @@ def check(
     return exit_code(done)
 
 
-_STAGES = {
-    "probe": "reading the file",
-    "model": "loading the model",
-    "audio": "reading the audio",
-    "faces": "finding faces",
-    "scores": "comparing lips and speech",
-    "survey": "comparing lips and speech",
-    "fix": "writing the repaired file",
-    "demo": "drawing the demo clip",
-}
-
-
 def _checked(
     files: Sequence[Path], options: CheckOptions, workers: int | None, engine: str, batch: bool, quiet: bool
 ) -> Iterator[tuple[int, Report]]:
     """(number, report) of each file; one file alone also raises its error."""
     from avsync.batch import check_many, failed
     from avsync.pipeline import measure
-    from avsync.terminal import progress_bars
+    from avsync.progress import STAGES, progress_bars, staged
 
     if not files:
         return
     with progress_bars(quiet=quiet) as bar:
         if not batch:
             try:
-                report = measure(files[0], options, _staged(bar))
+                report = measure(files[0], options, staged(bar))
             except AvsyncError as error:
                 yield 0, failed(files[0], str(error), options)
                 raise
@@ -180,7 +166,7 @@ def _checked(
             return
 
         def show(number: int, stage: str, done: float, total: float | None) -> None:
-            bar(str(number), f"{files[number].name}: {_STAGES.get(stage, stage)}", done, total)
+            bar(str(number), f"{files[number].name}: {STAGES.get(stage, stage)}", done, total)
 
         bar("files", "files", 0, len(files))
         checked = check_many(files, options, workers=workers, engine=engine, show=show)
@@ -188,13 +174,6 @@ def _checked(
             bar("files", "files", count, len(files))
             bar(str(number), "", 1, 1)
             yield number, report
-
-
-def _staged(
-    bar: Callable[[str, str, float, float | None], None],
-) -> Callable[[str, float, float | None], None]:
-    """A bar that shows the stages of one file in words."""
-    return lambda stage, done, total: bar("", _STAGES.get(stage, stage), done, total)
 
 
 def _print(reports: Sequence[Report], *, batch: bool, as_json: bool) -> None:
@@ -207,143 +186,7 @@ def _print(reports: Sequence[Report], *, batch: bool, as_json: bool) -> None:
         emit(to_text(reports, console(), batch=batch))
 
 
-# --- fix-offset, demo --------------------------------------------------------------------
-
-
-@app.command("fix-offset")
-@guarded
-def fix_offset(
-    src: Annotated[Path, typer.Argument(metavar="IN", help="The video to repair; it is left as it is.")],
-    dst: Annotated[Path, typer.Argument(metavar="OUT", help="The repaired video to write.")],
-    offset_ms: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MS", help="The error to remove: above 0 the audio is early. By default it is measured."
-        ),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace OUT if it exists; shift also what is in tolerance.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the ffmpeg command and write nothing.")
-    ] = False,
-    method: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="copy: one shift, nothing re-encoded; retime: follow drift and jumps, which re-encodes the "
-            "audio track.",
-        ),
-    ] = METHODS[0],
-    model: Model = DEFAULT_MODEL,
-    standard: Standard = CheckOptions.standard,
-    max_offset_ms: MaxOffset = MAX_OFFSET_MS,
-    max_drift: MaxDrift = MAX_DRIFT_MS_PER_MIN,
-    audio_track: AudioTrack = None,
-    face_detector: FaceDetector = CheckOptions.face_detector,
-    device: Device = CheckOptions.device,
-    stride: Stride = None,
-    sample: Sample = CheckOptions.sample,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Bring the audio of a video into sync.
-
-    By default nothing is re-encoded: every stream, chapter and tag is kept, and
-    only timestamps move. Where the audio drifts or jumps no single shift helps;
-    --method retime resamples, cuts and pads the audio track, re-encodes it, and
-    copies all else. OUT appears only when the result was verified. A file in
-    tolerance is left alone.
-
-    [bold]Exit codes[/bold]
-    0  repaired, or nothing to repair
-    2  wrong usage, such as an OUT that exists
-    3  cannot tell the error, or the method does not mend it; nothing is written
-    4  a file or a model cannot be used
-
-    [bold]Examples[/bold]
-    avsync fix-offset in.mp4 out.mp4
-    avsync fix-offset in.mp4 out.mp4 --offset-ms 120
-    avsync fix-offset in.mkv out.mkv --method retime
-    avsync fix-offset in.mkv out.mkv --dry-run
-    """
-    from avsync import pipeline
-    from avsync.report import SCHEMA, printable, to_dict
-    from avsync.terminal import progress_bars
-
-    with progress_bars(quiet=quiet) as bar:
-        result = pipeline.fix_offset(
-            src,
-            dst,
-            offset_ms=offset_ms,
-            force=force,
-            dry_run=dry_run,
-            method=method,
-            progress=_staged(bar),
-            announce=lambda sentence: typer.echo(printable(sentence), err=True),
-            model=model,
-            standard=standard,
-            max_offset_ms=max_offset_ms,
-            max_drift_ms_per_min=max_drift,
-            audio_track=audio_track,
-            face_detector=face_detector,
-            device=device,
-            stride=stride,
-            sample=sample,
-        )
-    if as_json:
-        document = {
-            "schema": SCHEMA,
-            "source": str(src),
-            "target": str(dst),
-            "written": result.written,
-            "method": method,
-            "offset_ms": round(result.offset_ms, 1),
-            "sentence": result.sentence,
-            "command": result.command or None,
-            "before": result.report_before and to_dict(result.report_before),
-            "after": result.report_after and to_dict(result.report_after),
-        }
-        emit(json.dumps(document, indent=2, allow_nan=False) + "\n")
-    else:
-        emit(
-            printable(result.sentence) + "\n" + (f"{result.command}\n" if dry_run and result.command else "")
-        )
-
-
-@app.command()
-@guarded
-def demo(
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the two clips go.")] = Path(
-        "avsync-demo"
-    ),
-    model: Model = DEFAULT_MODEL,
-    device: Device = CheckOptions.device,
-    quiet: Quiet = False,
-) -> int:
-    """Write a clip of a talking face with a known error, check it, fix it, check it again.
-
-    Exits with 0 when the error was found and mended, else with 4.
-
-    [bold]Examples[/bold]
-    avsync demo
-    avsync demo --out /tmp/demo --model student.safetensors
-    """
-    from avsync import pipeline
-    from avsync.options import check_options
-    from avsync.terminal import progress_bars
-
-    options = check_options(model=model, device=device)
-    with progress_bars(quiet=quiet) as bar:
-        result = pipeline.run_demo(out, lambda words: emit(f"{words}\n"), options, _staged(bar))
-    if result.agrees:
-        emit("The known error was found and mended.\n")
-        return EXIT_IN_SYNC
-    emit("The known error was not found or not mended; the model is not fit for use.\n")
-    return EXIT_ERROR
-
-
-for command in (distill, train, bench):
+for command in (fix_offset, demo, distill, train, bench):
     app.command()(command)
 
 

@@ -87,7 +87,7 @@ def fetch(
     avsync check talk.mp4 --model mtdvocalist
     """
     from avsync import weights
-    from avsync.terminal import progress_bars
+    from avsync.progress import progress_bars
 
     with progress_bars(quiet=quiet) as bar:
         path = weights.fetch(name, lambda _stage, done, total: bar("", f"downloading {name}", done, total))

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -48,8 +44,6 @@ _MIN_GAP_S = 1.0
 """Stretches that were not judged are listed from this length on."""
 _WIDE = 72
 """Columns of a terminal from which on the full tables fit."""
-SPEED_S = 900.0
-"""Seconds of work that the time left is estimated from: a file of a batch may take minutes."""
 
 
 def to_text(reports: Sequence[Report], console: Console, *, batch: bool) -> str:
@@ -225,42 +219,3 @@ def worst_files(reports: Sequence[Report]) -> list[Report]:
     """The files that are out of sync, the largest error anywhere in a file first."""
     found = [report for report in reports if report.verdict == "out-of-sync"]
     return sorted(found, key=largest_error, reverse=True)
-
-
-@contextmanager
-def progress_bars(*, quiet: bool = False) -> Iterator[Callable[[str, str, float, float | None], None]]:
-    """Live bars with the time left on stderr, nothing at all where stderr is no terminal.
-
-    Yields show(key, words, done, total): one bar per key, which starts anew when its words change and goes
-    away at done == total.
-    """
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda *_: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    # Results go above the bars where both share a terminal, and untouched into a pipe or file.
-    together = sys.stdout.isatty()
-    with Progress(
-        *columns,
-        console=console,
-        transient=True,
-        redirect_stdout=together,
-        redirect_stderr=False,
-        speed_estimate_period=SPEED_S,
-    ) as bars:
-        tasks: dict[str, tuple[TaskID, str]] = {}
-
-        def show(key: str, words: str, done: float, total: float | None) -> None:
-            task, before = tasks.get(key, (None, ""))
-            if task is None or before != words:
-                if task is not None:
-                    bars.remove_task(task)
-                task = bars.add_task(escape(printable(words)), total=total)
-                tasks[key] = (task, words)
-            bars.update(task, completed=done, total=total)
-            if total is not None and done >= total:
-                bars.remove_task(task)
-                del tasks[key]
-
-        yield show

@@ -22,11 +22,12 @@ LAYERS = (
     ("report",),
     ("coverage", "sampling"),
     ("survey",),
-    ("charts", "terminal", "plots", "junit", "page", "ledger", "encoders", "remux", "proof", "retime", "fix"),
+    ("charts", "terminal", "progress", "plots", "junit", "page", "ledger"),
+    ("encoders", "remux", "proof", "retime", "fix"),
     ("demo_face", "demo_speech", "demo_voice", "demo"),
     ("pipeline",),
     ("manifest", "batch", "cluster"),
-    ("console", "cli_options", "cli_models", "outputs"),
+    ("console", "cli_options", "cli_fix", "cli_models", "outputs"),
     ("bench", "distill"),
     ("cli",),
 )
@@ -35,7 +36,7 @@ LAYERS = (
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TORCH_FREE = (
     "batch calibration charts cli cluster console coverage crops curve defects faces fix junit ledger "
-    "manifest media offset outputs page plots probe records report segments settings writing"
+    "manifest media offset outputs page plots probe progress records report segments settings writing"
 )
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from typer.testing import CliRunner, Result
+from command import run
+from typer.testing import Result
 
-from avsync.cli import app
 from avsync.demo import write_demo
 from avsync.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_USAGE
 from avsync.program import ffmpeg_path
@@ -25,10 +25,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 RATE = 16_000
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def ends(done: Result, code: int, *words: str) -> None:

@@ -12,21 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from command import run
 
-from avsync import __version__, fix, pipeline
-from avsync.cli import app
+from avsync import __version__, pipeline
 from avsync.demo import write_demo
-from avsync.errors import CannotTell, Interrupted, MediaError, ModelError, UsageError
+from avsync.errors import Interrupted, MediaError, ModelError, UsageError
 from avsync.records import Report
 from avsync.settings import DEFAULT_MODEL, CheckOptions
 from avsync.weights import available
 
 ROOT = Path(__file__).parents[1]
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def command(*arguments: object, **options: Any) -> subprocess.Popen[str]:
@@ -382,72 +377,6 @@ def test_a_page_is_an_html_file_and_destroys_nothing(answers: Callable[[str], Pa
     assert other.read_bytes() == b"\0\0\0\x20ftypisom"
 
 
-# --- fix-offset ---------------------------------------------------------------------------
-
-
-def test_fix_passes_its_options_on_and_prints_the_sentence(monkeypatch: pytest.MonkeyPatch):
-    asked: dict[str, Any] = {}
-
-    def repair(src: Path, dst: Path, options: Any, **_told: Any) -> fix.FixResult:
-        asked.update(src=src, dst=dst, options=options)
-        return fix.FixResult(None, None, 120.0, "ffmpeg -i in.mp4", False, "Would delay audio by 120 ms.")
-
-    monkeypatch.setattr(fix, "fix_offset", repair)
-    done = run(
-        "fix-offset", "in.mp4", "out.mp4", "--offset-ms", "-120", "--dry-run", "--force", "--standard", "itu"
-    )
-    assert done.exit_code == 0
-    assert done.stdout == "Would delay audio by 120 ms.\nffmpeg -i in.mp4\n"
-    assert (asked["src"], asked["dst"]) == (Path("in.mp4"), Path("out.mp4"))
-    assert (asked["options"].offset_ms, asked["options"].force, asked["options"].dry_run) == (
-        -120,
-        True,
-        True,
-    )
-    assert asked["options"].check.standard == "itu"
-    document = json.loads(run("fix-offset", "in.mp4", "out.mp4", "--dry-run", "--json").stdout)
-    assert (document["written"], document["offset_ms"], document["before"]) == (False, 120.0, None)
-
-
-def test_fix_says_on_stderr_that_it_re_encodes_before_it_does(monkeypatch: pytest.MonkeyPatch):
-    def repair(src: Path, dst: Path, options: Any, *, announce: Any, **_told: Any) -> fix.FixResult:
-        assert options.method == "retime"
-        announce("in.mp4: audio track 0 is re-encoded.")
-        return fix.FixResult(None, None, 0.0, "", True, "out.mp4: done.")
-
-    monkeypatch.setattr(fix, "fix_offset", repair)
-    done = run("fix-offset", "in.mp4", "out.mp4", "--method", "retime")
-    assert (done.stdout, done.stderr) == ("out.mp4: done.\n", "in.mp4: audio track 0 is re-encoded.\n")
-    document = json.loads(run("fix-offset", "in.mp4", "out.mp4", "--method", "retime", "--json").stdout)
-    assert document["method"] == "retime"
-
-
-def test_fix_that_cannot_tell_exits_3(monkeypatch: pytest.MonkeyPatch):
-    def repair(*_arguments: object, **_options: object) -> None:
-        raise CannotTell("in.mp4: no face was found; nothing is written.")
-
-    monkeypatch.setattr(fix, "fix_offset", repair)
-    done = run("fix-offset", "in.mp4", "out.mp4")
-    assert (done.exit_code, done.stderr) == (3, "avsync: in.mp4: no face was found; nothing is written.\n")
-
-
-# --- models -------------------------------------------------------------------------------
-
-
-def test_models_are_listed_with_those_that_could_be_fetched():
-    listed = json.loads(run("models", "list", "--json").stdout)
-    assert {"mtdvocalist", "vocalist"} <= {entry["name"] for entry in listed}
-    assert "avsync models fetch mtdvocalist" in run("models", "list").stdout or any(
-        entry["name"] == "mtdvocalist" and entry["path"] for entry in listed
-    )
-
-
-def test_an_unknown_model_is_one_sentence():
-    done = run("models", "info", "nope")
-    assert done.exit_code == 4
-    assert done.stderr.count("\n") == 1
-
-
 @pytest.mark.parametrize(
     "arguments", [["check", "a.mp4", "b.mp4", "--jsonl", "x.jsonl"], ["demo", "--out", "d"]]
 )
@@ -462,13 +391,7 @@ def test_a_missing_model_is_told_once_and_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_convert_writes_one_kind_of_file_and_replaces_none(tmp_path: Path):
-    target = tmp_path / "mine.safetensors"
-    assert run("models", "convert", DEFAULT_MODEL, tmp_path / "mine.pth").exit_code == 2
-    target.write_bytes(b"somebody else's")
-    done = run("models", "convert", DEFAULT_MODEL, target)
-    assert (done.exit_code, target.read_bytes()) == (2, b"somebody else's")
-    assert "--force" in done.stderr
+# --- help ---------------------------------------------------------------------------------
 
 
 COMMANDS = ["check", "fix-offset", "demo", "distill", "train", "bench"]
@@ -631,11 +554,3 @@ def test_the_demo_clip_is_measured_plotted_and_repaired(early_clip: Path, tmp_pa
     document = json.loads(done.stdout)
     assert document["after"]["verdict"] == "in-sync"
     assert target.is_file()
-
-
-def test_the_demo_command_finds_and_mends_its_own_error(tmp_path: Path):
-    if DEFAULT_MODEL not in available():
-        pytest.skip(f"the model {DEFAULT_MODEL} is not here")
-    done = run("demo", "--out", tmp_path / "demo")
-    assert done.exit_code == 0, done.output
-    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["clip.mp4", "fixed.mp4"]

@@ -44,7 +44,7 @@ def accuracy(
     from avsync.bench.models import load
     from avsync.bench.published import NOTE, ROWS, as_dict
     from avsync.distill.tasks import delay_of, read_delays
-    from avsync.terminal import progress_bars
+    from avsync.progress import progress_bars
 
     with progress_bars() as bar:
 
@@ -89,7 +89,7 @@ def speed(
     from avsync.bench import speed as timing
     from avsync.bench import tables
     from avsync.bench.end_to_end import end_to_end
-    from avsync.terminal import progress_bars
+    from avsync.progress import progress_bars
 
     measured = []
     with progress_bars() as bar:
@@ -127,7 +127,7 @@ def _machine_words(machine: dict[str, Any]) -> str:
 def demo(model: Named, *, show: bool) -> dict[str, Any]:
     """The model on made clips with known errors."""
     from avsync.bench import real, tables
-    from avsync.terminal import progress_bars
+    from avsync.progress import progress_bars
 
     outcomes = []
     with progress_bars() as bar:
@@ -148,7 +148,7 @@ def real(cases: Sequence[Case], model: Named, *, show: bool) -> dict[str, Any]:
     """The model on altered copies of the user's own videos."""
     from avsync.bench import real as whole
     from avsync.bench import tables
-    from avsync.terminal import progress_bars
+    from avsync.progress import progress_bars
 
     outcomes = []
     with progress_bars() as bar:
@@ -180,7 +180,7 @@ def defects(folder: Path, model: Named, *, show: bool) -> dict[str, Any]:
     """The model on the long clips of a folder, with one defect after the other."""
     from avsync.bench import flaws, tables
     from avsync.bench.copies import find_clips
-    from avsync.terminal import progress_bars
+    from avsync.progress import progress_bars
 
     every = find_clips(folder)
     clips = flaws.long_clips(every)
@@ -201,7 +201,7 @@ def training(recipe: Recipe, cache: Path | None, device: str, runs: int, *, show
     from avsync.bench import speed as timing
     from avsync.bench import tables
     from avsync.bench import training as timed
-    from avsync.terminal import progress_bars
+    from avsync.progress import progress_bars
 
     with progress_bars() as bar:
         bar("train", "timing training", 0, None)
