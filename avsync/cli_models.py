@@ -29,11 +29,12 @@ def list_models(as_json: Json = False) -> None:
     """
     from rich.table import Table
 
-    from avsync import weights
+    from avsync.public import PUBLIC
+    from avsync.weights import available
 
-    here = weights.available()
+    here = available()
     rows = [(name, path.stat().st_size, str(path)) for name, path in here.items()]
-    missing = {name: public for name, public in weights.PUBLIC.items() if name not in here}
+    missing = {name: public for name, public in PUBLIC.items() if name not in here}
     if as_json:
         models = [{"name": name, "bytes": size, "path": path} for name, size, path in rows]
         models += [{"name": name, "bytes": None, "path": None} for name in missing]
@@ -86,11 +87,11 @@ def fetch(
     avsync models fetch mtdvocalist
     avsync check talk.mp4 --model mtdvocalist
     """
-    from avsync import weights
+    from avsync.fetch import fetch as download
     from avsync.progress import progress_bars
 
     with progress_bars(quiet=quiet) as bar:
-        path = weights.fetch(name, lambda _stage, done, total: bar("", f"downloading {name}", done, total))
+        path = download(name, lambda _stage, done, total: bar("", f"downloading {name}", done, total))
     emit(f"{name} is at {path}\n")
 
 

@@ -1,7 +1,9 @@
-"""What every network must offer to be scored and trained: VocaLiST's family and those it is compared with."""
+"""What every network, VocaLiST's family or one it is compared with, must offer to be scored and trained, and
+how its pictures are prepared."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -51,6 +53,14 @@ class Network(nn.Module):
     def forward(self, frames: Tensor, sounds: Tensor) -> Tensor:
         """The whole network on n pairs -> logits (n,)."""
         return self.pair_logits(self.visual_tokens(frames), self.audio_tokens(sounds))
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a checkpoint wants its mouth crops: `channels` "rgb" or "bgr"; bytes are multiplied by `scale`."""
+
+    channels: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1 / 255
 
 
 def count_parameters(model: nn.Module) -> int:

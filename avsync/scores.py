@@ -18,10 +18,10 @@ from torch import Tensor
 from avsync.audio import mel_span
 from avsync.errors import Interrupted
 from avsync.model import ContrastHead, VocaLiST
-from avsync.network import Network, Sound
+from avsync.network import Network, Preprocessing, Sound
 from avsync.records import Clip, Scores, Waveform
 from avsync.settings import FRAME_RATE, FRAME_S, MEL_RATE, SAMPLE_RATE, WINDOW_FRAMES, WINDOW_MELS
-from avsync.weights import Loaded, Preprocessing
+from avsync.weights import Loaded
 
 Progress = Callable[[str, float, float | None], None]
 KeysValues = list[tuple[Tensor, Tensor]]

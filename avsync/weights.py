@@ -1,8 +1,7 @@
-"""Checkpoints: find them by name or path, verify, load, save, fetch and convert.
+"""Checkpoints: find them by name or path, verify, load, save and convert.
 
 Our own are NAME.safetensors beside NAME.yaml (dims, preprocessing, calibration, training data,
-sha256, licence). The public VocaLiST and MTDVocaLiST files are pickles with the weights under
-"state_dict"; they are opened with `weights_only=True`, never otherwise.
+sha256, licence). The pickles of the papers' authors are read by `public`.
 """
 
 from __future__ import annotations
@@ -10,13 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import platformdirs
 import torch
@@ -26,23 +23,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from avsync.errors import ModelError, UsageError
-from avsync.model import STUDENT, TEACHER, Dims
-from avsync.network import Network, count_parameters
+from avsync.network import Network, Preprocessing, count_parameters
 from avsync.networks import AnyDims, build_network, dims_from
-from avsync.syncnet import SyncNetDims
+from avsync.public import PUBLIC, read_public, recognise
 
 FORMAT = 1
 """Version of the YAML beside a checkpoint."""
-
-Progress = Callable[[str, float, float | None], None]
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a checkpoint wants its mouth crops: `channels` "rgb" or "bgr"; bytes are multiplied by `scale`."""
-
-    channels: Literal["rgb", "bgr"] = "rgb"
-    scale: float = 1 / 255
 
 
 @dataclass(frozen=True)
@@ -57,46 +43,6 @@ class Loaded:
     calibration: Mapping[str, Any]
     device: torch.device
     info: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class PublicModel:
-    """A checkpoint of the papers' authors. `url` is None where only a person can fetch it."""
-
-    file: str
-    dims: AnyDims
-    preprocessing: Preprocessing
-    url: str | None
-    where: str
-    licence: str
-
-
-PUBLIC: dict[str, PublicModel] = {
-    "mtdvocalist": PublicModel(
-        "pure_MTDVocaLiST.pth",
-        STUDENT,
-        Preprocessing("rgb", 1.0),
-        "https://github.com/xjchenGit/MTDVocaLiST/releases/download/v1.0/pure_MTDVocaLiST.pth",
-        "release v1.0 of github.com/xjchenGit/MTDVocaLiST",
-        "see github.com/xjchenGit/MTDVocaLiST; trained on LRS2 (BBC, research only)",
-    ),
-    "vocalist": PublicModel(
-        "vocalist_5f_lrs2.pth",
-        TEACHER,
-        Preprocessing("bgr", 1 / 255),
-        None,
-        "the shared drive folder that the README of github.com/vskadandale/vocalist links to",
-        "see github.com/vskadandale/vocalist; trained on LRS2 (BBC, research only)",
-    ),
-    "syncnet": PublicModel(
-        "syncnet_v2.model",
-        SyncNetDims(picture="face"),
-        Preprocessing("bgr", 1.0),
-        None,
-        "the script download_model.sh of github.com/joonson/syncnet_python",
-        "see github.com/joonson/syncnet_python",
-    ),
-}
 
 
 def folders() -> tuple[Path, ...]:
@@ -162,7 +108,7 @@ def load(name: str | Path, device: str = "auto") -> Loaded:
         dims, preprocessing = _card_dims(path, info), _card_preprocessing(path, info)
     else:
         state = read_public(path)
-        public = _recognise(path, state)
+        public = recognise(path, state)
         info = {"licence": public.licence, "source": public.where, "dims": public.dims.to_dict()}
         dims, preprocessing = public.dims, public.preprocessing
     model = build(dims, state, path).to(target)
@@ -235,33 +181,6 @@ def _read_safetensors(path: Path, sha256: str | None) -> dict[str, Tensor]:
         raise ModelError(f"{path} is not a readable .safetensors file: {error}") from error
 
 
-def read_public(path: Path) -> dict[str, Tensor]:
-    """State dict of one of the authors' pickled files, without running any code in it."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged or hostile pickle
-        raise ModelError(
-            f"{path} is not a PyTorch file of plain weights; it was not opened further."
-        ) from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ModelError(f'{path} holds no weights under "state_dict".')
-    return {key.removeprefix("module."): value for key, value in state.items()}
-
-
-def _recognise(path: Path, state: Mapping[str, Tensor]) -> PublicModel:
-    if "netcnnlip.0.weight" in state:
-        return PUBLIC["syncnet"]
-    width = state["fc.weight"].shape[0] if "fc.weight" in state else None
-    for public in PUBLIC.values():
-        if isinstance(public.dims, Dims) and public.dims.d_model == width:
-            return public
-    raise ModelError(
-        f"{path} is neither a VocaLiST nor an MTDVocaLiST checkpoint (no layer fc of width 512 or 200), "
-        "nor SyncNet's (no netcnnlip)."
-    )
-
-
 def file_sha256(path: Path) -> str:
     """Hex digest of a file."""
     with path.open("rb") as stream:
@@ -327,47 +246,3 @@ def convert(source: Path, target: Path) -> Path:
         **loaded.info,
     }
     return save(target, loaded.model, loaded.preprocessing, info)
-
-
-def fetch(name: str, progress: Progress | None = None) -> Path:
-    """Downloads a public checkpoint to the user's cache and proves that it loads. The network is not
-    asked when the file is there. The authors publish no checksum, so what is verified is that it
-    is a file of plain weights with exactly the expected keys and shapes."""
-    public = PUBLIC.get(name)
-    if public is None:
-        raise UsageError(f'There is no public model called "{name}"; choose from: {", ".join(PUBLIC)}.')
-    known = available()
-    if name in known:
-        return known[name]
-    if public.url is None:
-        raise ModelError(
-            f'"{name}" cannot be downloaded by a program: take {public.file} from {public.where}.'
-        )
-    target = cache_folder() / public.file
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
-        partial = Path(folder) / public.file
-        _download(public.url, partial, progress)
-        build(public.dims, read_public(partial), partial)
-        partial.replace(target)
-    return target
-
-
-def _download(url: str, target: Path, progress: Progress | None) -> None:
-    try:
-        # S310: the address is a constant that begins with https
-        with urllib.request.urlopen(url, timeout=30) as response, target.open("wb") as out:  # noqa: S310
-            total = int(response.headers.get("Content-Length") or 0) or None
-            done = 0
-            while block := response.read(1 << 18):
-                out.write(block)
-                done += len(block)
-                if progress:
-                    progress("download", done, total)
-    except (urllib.error.URLError, OSError) as error:
-        raise ModelError(
-            f"{url} could not be downloaded ({error}); "
-            "fetch it on another machine and give its path to --model."
-        ) from error
-    if total and done != total:
-        raise ModelError(f"The download of {url} broke off after {done} of {total} bytes; try again.")

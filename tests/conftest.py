@@ -11,3 +11,12 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder}")
     return folder
+
+
+@pytest.fixture
+def user_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The user's cache of checkpoints, empty, and no folder of the user's own beside it."""
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("avsync.weights.cache_folder", lambda: cache)
+    monkeypatch.delenv("AVSYNC_MODELS", raising=False)
+    return cache

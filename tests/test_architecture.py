@@ -15,7 +15,7 @@ LAYERS = (
     ("opencv", "program", "probe", "media", "packets"),
     ("detectors", "shots", "faces"),
     ("crops", "audio"),
-    ("network", "mfcc", "model", "syncnet", "avst", "networks", "weights"),
+    ("network", "mfcc", "model", "syncnet", "avst", "networks", "public", "weights", "fetch"),
     ("motion", "speech"),
     ("scores",),
     ("calibration", "curve", "segments", "offset", "defects"),

@@ -12,8 +12,9 @@ from avsync.bench.accuracy import ClipResult, evaluate, summarise, validation_f1
 from avsync.bench.protocol import existing_hits, protocol_hits
 from avsync.distill.store import ShardWriter, Store, StoredClip
 from avsync.model import Dims, VocaLiST
+from avsync.network import Preprocessing
 from avsync.syncnet import SyncNet, SyncNetDims, SyncNetOffset
-from avsync.weights import Preprocessing, load, save
+from avsync.weights import load, save
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
 

@@ -14,7 +14,7 @@ from avsync.bench import published, training
 from avsync.bench.protocol import FRAMES_K
 from avsync.cli import app
 from avsync.model import Dims, VocaLiST
-from avsync.weights import Preprocessing
+from avsync.network import Preprocessing
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
 

@@ -8,8 +8,8 @@ import torch
 from avsync import weights
 from avsync.bench.end_to_end import end_to_end, write_long_video
 from avsync.model import Dims, VocaLiST
+from avsync.network import Preprocessing
 from avsync.probe import probe
-from avsync.weights import Preprocessing
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
 

@@ -9,7 +9,7 @@ from avsync import weights
 from avsync.bench.models import Named, load, load_for_timing, parse_models
 from avsync.errors import ModelError, UsageError
 from avsync.model import STUDENT, Dims, VocaLiST
-from avsync.weights import Preprocessing
+from avsync.network import Preprocessing
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
 

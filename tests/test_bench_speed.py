@@ -10,7 +10,7 @@ from avsync.bench.models import Named
 from avsync.bench.speed import ModelSpeed, model_speed, model_speeds, pair_gflop
 from avsync.errors import ModelError
 from avsync.model import STUDENT, Dims, VocaLiST
-from avsync.weights import Preprocessing
+from avsync.network import Preprocessing
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
 

@@ -12,7 +12,7 @@ from avsync.bench.training import TrainSpeed, train_speed
 from avsync.distill.recipe import recipe_from
 from avsync.errors import MediaError
 from avsync.model import Dims, VocaLiST
-from avsync.weights import Preprocessing
+from avsync.network import Preprocessing
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from avsync import weights
 from avsync.distill.average import average, main
 from avsync.errors import UsageError
 from avsync.model import Dims, VocaLiST
-from avsync.weights import Preprocessing
+from avsync.network import Preprocessing
 
 
 def saved(folder, name, seed, dims):

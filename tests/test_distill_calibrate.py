@@ -20,8 +20,9 @@ from avsync.distill.calibrate import (
 )
 from avsync.distill.store import ShardWriter, Store, StoredClip
 from avsync.model import Dims, VocaLiST
+from avsync.network import Preprocessing
 from avsync.records import Scores
-from avsync.weights import Preprocessing, load, save
+from avsync.weights import load, save
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
 SHIFTS = np.arange(-15, 16)

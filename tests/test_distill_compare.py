@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from avsync import weights
 from avsync.distill.compare import compare
 from avsync.model import Dims, VocaLiST
-from avsync.weights import Preprocessing
+from avsync.network import Preprocessing
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from avsync.distill import inputs
 from avsync.distill.augment import NONE, Augment, augment_mels, augment_pictures, augment_waves, speeds
 from avsync.distill.inputs import Resident, Streamed, as_frames, pair_bytes, pair_inputs
 from avsync.distill.store import REGION, Store
+from avsync.network import Preprocessing
 from avsync.scores import to_input
-from avsync.weights import Preprocessing
 
 CPU = torch.device("cpu")
 

@@ -22,7 +22,7 @@ from avsync.distill.run import start
 from avsync.distill.tasks import PairTask
 from avsync.errors import AvsyncError, MediaError, ModelError, UsageError
 from avsync.model import Dims, VocaLiST
-from avsync.weights import Preprocessing
+from avsync.network import Preprocessing
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,11 @@ import torch
 
 from avsync import weights
 from avsync.avst import Avst, AvstDims
-from avsync.network import Network, count_parameters
+from avsync.network import Network, Preprocessing, count_parameters
 from avsync.networks import AnyDims, build_network, dims_from
 from avsync.records import Clip, Waveform
 from avsync.scores import audio_windows, score_clip, to_input
 from avsync.syncnet import SyncNetDims
-from avsync.weights import Preprocessing
 
 SMALL: dict[str, AnyDims] = {
     "syncnet": SyncNetDims(),

@@ -6,9 +6,10 @@ import torch
 
 from avsync.audio import log_mel
 from avsync.model import Dims, VocaLiST
+from avsync.network import Preprocessing
 from avsync.records import Clip, Waveform
 from avsync.scores import score_clip, score_clips, window_starts
-from avsync.weights import Loaded, Preprocessing
+from avsync.weights import Loaded
 
 SHAPES = {
     "clip3d": Dims(channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=2),

@@ -17,6 +17,7 @@ from numpy.testing import assert_allclose
 
 from avsync import weights
 from avsync.errors import ModelError, UsageError
+from avsync.fetch import fetch
 from avsync.network import count_parameters
 from avsync.syncnet import SyncNet, SyncNetDims, syncnet_offset
 
@@ -110,4 +111,4 @@ def test_a_check_refuses_a_network_that_looks_at_whole_faces(public: Path, tmp_p
 
 def test_the_public_file_can_only_be_fetched_by_hand() -> None:
     with pytest.raises((ModelError, UsageError), match="by a program"):
-        weights.fetch("syncnet")
+        fetch("syncnet")

@@ -11,8 +11,10 @@ import torch
 from avsync import weights
 from avsync.distill.recipe import ARCHITECTURES
 from avsync.errors import ModelError, UsageError
+from avsync.network import Preprocessing
 from avsync.networks import build_network
-from avsync.weights import Loaded, Preprocessing
+from avsync.public import PUBLIC
+from avsync.weights import Loaded
 
 UNTRAINED = ("student", "teacher", "syncnet", "perfect-match", "avst", "dual")
 """Architectures of `avsync train` that can be timed without weights."""
@@ -58,7 +60,7 @@ def check_known(models: Iterable[Named], *, untrained: bool) -> None:
 def find(model: Named) -> Path:
     """The file of its checkpoint."""
     name = model.checkpoint
-    if name in UNTRAINED and name not in weights.PUBLIC and name not in weights.available():
+    if name in UNTRAINED and name not in PUBLIC and name not in weights.available():
         raise ModelError(
             f"{name} is a network without weights, and can only be timed; give {name}=PATH of a checkpoint."
         )

@@ -25,10 +25,10 @@ from avsync.distill.store import REGION, SAMPLES_PER_FRAME, ShardWriter, Store, 
 from avsync.distill.tasks import usable
 from avsync.errors import MediaError
 from avsync.model import TEACHER
-from avsync.network import count_parameters
+from avsync.network import Preprocessing, count_parameters
 from avsync.networks import AnyDims, build_network
 from avsync.settings import FRAME_RATE
-from avsync.weights import Loaded, Preprocessing, pick_device
+from avsync.weights import Loaded, pick_device
 
 PAPER_SAMPLES = 80 * 96_318
 """Of the paper's whole schedule."""

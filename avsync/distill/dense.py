@@ -31,9 +31,10 @@ from avsync.distill.inputs import Bytes, Reader, columns_samples, cut, first_col
 from avsync.distill.recipe import Dense, Recipe
 from avsync.distill.store import SAMPLES_PER_FRAME
 from avsync.model import ContrastHead, VocaLiST
+from avsync.network import Preprocessing
 from avsync.scores import pair_logits
 from avsync.settings import FRAME_MS, WINDOW_FRAMES, WINDOW_MELS
-from avsync.weights import Loaded, Preprocessing
+from avsync.weights import Loaded
 
 IntArray = npt.NDArray[np.int64]
 NEAR_TRUTH = 0.01

@@ -17,10 +17,9 @@ from avsync.audio import mel_filters
 from avsync.distill.augment import NONE, Augment, augment_mels, augment_pictures, augment_waves
 from avsync.distill.store import MARGIN, REGION, SAMPLES_PER_FRAME, Store
 from avsync.mfcc import WINDOW_SAMPLES, mfcc
-from avsync.network import Sound
+from avsync.network import Preprocessing, Sound
 from avsync.settings import FFT_SAMPLES, HOP_SAMPLES, MEL_RATE, WINDOW_FRAMES, WINDOW_MELS
 from avsync.settings import FRAME_RATE as FPS
-from avsync.weights import Preprocessing
 
 IntArray = npt.NDArray[np.int64]
 

@@ -19,10 +19,10 @@ from avsync.distill.sampling import Negatives
 from avsync.distill.weighting import KINDS, LEARNED
 from avsync.errors import UsageError
 from avsync.model import STUDENT, TEACHER, Dims
+from avsync.network import Preprocessing
 from avsync.networks import AnyDims, dims_from
 from avsync.settings import PROTOCOL_RADIUS
 from avsync.syncnet import SyncNetDims
-from avsync.weights import Preprocessing
 
 DUAL = Dims(
     front_end="frame2d",

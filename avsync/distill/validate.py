@@ -15,11 +15,11 @@ from avsync.distill.distributed import World
 from avsync.distill.inputs import Reader, as_frames, pair_bytes, pair_inputs
 from avsync.distill.sampling import Pairs
 from avsync.distill.store import SAMPLES_PER_FRAME, Store
-from avsync.network import Network
+from avsync.network import Network, Preprocessing
 from avsync.records import Clip, Waveform
 from avsync.scores import score_clip
 from avsync.settings import PROTOCOL_RADIUS, WINDOW_FRAMES
-from avsync.weights import Loaded, Preprocessing
+from avsync.weights import Loaded
 
 
 def f1_score(logits: npt.NDArray, labels: npt.NDArray) -> float:
