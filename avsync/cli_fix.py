@@ -142,13 +142,13 @@ def demo(
     avsync demo
     avsync demo --out /tmp/demo --model student.safetensors
     """
-    from avsync import pipeline
+    from avsync.demo_run import run_demo
     from avsync.options import check_options
     from avsync.progress import progress_bars, staged
 
     options = check_options(model=model, device=device)
     with progress_bars(quiet=quiet) as bar:
-        result = pipeline.run_demo(out, lambda words: emit(f"{words}\n"), options, staged(bar))
+        result = run_demo(out, lambda words: emit(f"{words}\n"), options, staged(bar))
     if result.agrees:
         emit("The known error was found and mended.\n")
         return EXIT_IN_SYNC

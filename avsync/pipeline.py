@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from avsync.calibration import Calibration
 from avsync.errors import CannotTell, Interrupted, MediaError, ModelError
 from avsync.options import check_options, number, one_of, plain
 from avsync.records import FaceTrack, Media, Report, Span, TrackReport, Unjudged, Waveform
-from avsync.report import offset_words, summary, timecode
+from avsync.report import timecode
 from avsync.settings import (
     FRAME_RATE,
     FRAME_S,
@@ -38,8 +38,6 @@ Progress = Callable[[str, float, float | None], None]
 MAX_SHIFT_MS = 3_600_000.0
 BROKEN_OFF_S = 1.0
 """A file is called broken off when its sound is this much shorter than stored (and by 2 % of it)."""
-DEMO_OFFSET_MS = 120.0
-DEMO_TOLERANCE_MS = 20.0
 
 
 def check(path: str | Path, *, progress: Progress | None = None, **options: Any) -> Report:
@@ -157,7 +155,7 @@ def _judge(
         raise MediaError(f"{found.path} has no picture, only sound; give a video file.")
     tell("model", 0, None)
     with timed(timings, "model"):
-        loaded = _model_of_mouths(options)
+        loaded = model_of_mouths(options)
     tell("audio", 0, None)
     with timed(timings, "audio"):
         track, sound = (
@@ -227,6 +225,17 @@ def load_model(name: str, device: str) -> Loaded:
     from avsync import weights
 
     return weights.load(name, device)
+
+
+def model_of_mouths(options: CheckOptions) -> Loaded:
+    """The model of `options`. Raises ModelError where a check cannot use it."""
+    loaded = load_model(options.model, options.device)
+    if loaded.model.picture == "face":
+        raise ModelError(
+            f"{loaded.path} looks at whole faces, but a check cuts out mouths; "
+            "judge it with: avsync bench --data."
+        )
+    return loaded
 
 
 def _report(
@@ -323,17 +332,6 @@ def _looked_words(spans: Sequence[Span], whole_s: float, stopped: bool) -> tuple
     )
 
 
-def _model_of_mouths(options: CheckOptions) -> Loaded:
-    """The model of `options`. Raises ModelError where a check cannot use it."""
-    loaded = load_model(options.model, options.device)
-    if loaded.model.picture == "face":
-        raise ModelError(
-            f"{loaded.path} looks at whole faces, but a check cuts out mouths; "
-            "judge it with: avsync bench --data."
-        )
-    return loaded
-
-
 def _track(track: FaceTrack, judged: TrackReport | None, portrait: bytes | None = None) -> TrackReport:
     end_s = track.start_s + len(track.boxes) / FRAME_RATE
     report = judged or TrackReport(track.track, 0, 0, 0, None)
@@ -342,54 +340,3 @@ def _track(track: FaceTrack, judged: TrackReport | None, portrait: bytes | None 
 
 def _silent(stage: str, done: float, total: float | None) -> None:
     """Progress for nobody."""
-
-
-# --- Demo --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DemoResult:
-    """What `run_demo` made and measured; `agrees` when the known error was found and then gone."""
-
-    clip: Path
-    fixed: Path
-    offset_ms: float
-    before: Report
-    after: Report | None
-    agrees: bool
-
-
-def run_demo(
-    folder: Path, tell: Callable[[str], None], options: CheckOptions, progress: Progress | None = None
-) -> DemoResult:
-    """Write a clip with a known error into `folder`, check it, fix it, check it again.
-
-    `tell` gets each step in words. Raises ModelError when the model cannot be used, before anything is
-    written, and MediaError when the folder cannot be.
-    """
-    from avsync.demo import write_demo
-
-    _model_of_mouths(options)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediaError(
-            f"The folder {folder} cannot be made ({error.strerror}); give another --out."
-        ) from error
-    clip, fixed = folder / "clip.mp4", folder / "fixed.mp4"
-    (progress or _silent)("demo", 0, None)
-    write_demo(clip, offset_ms=DEMO_OFFSET_MS)
-    tell(f"Wrote {clip}: a made talking face, whose audio is {offset_words(DEMO_OFFSET_MS)}.")
-    before = measure(clip, options, progress)
-    tell(f"Checked it: {summary(before)}.")
-    if before.offset_ms is None or abs(before.offset_ms - DEMO_OFFSET_MS) > DEMO_TOLERANCE_MS:
-        return DemoResult(clip, fixed, DEMO_OFFSET_MS, before, None, False)
-    shifted = FixOptions(offset_ms=before.offset_ms, force=True, check=options)
-    result = fix.fix_offset(
-        clip, fixed, shifted, measure=lambda path: measure(path, options), progress=progress
-    )
-    tell(result.sentence)
-    after = measure(fixed, options, progress)
-    tell(f"Checked {fixed}: {summary(after)}.")
-    agrees = before.verdict == "out-of-sync" and after.verdict == "in-sync"
-    return DemoResult(clip, fixed, DEMO_OFFSET_MS, before, after, agrees)

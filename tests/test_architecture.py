@@ -26,6 +26,7 @@ LAYERS = (
     ("encoders", "remux", "proof", "retime", "fix"),
     ("demo_face", "demo_speech", "demo_voice", "demo"),
     ("pipeline",),
+    ("demo_run",),
     ("manifest", "batch", "cluster"),
     ("console", "cli_options", "cli_fix", "cli_models", "outputs"),
     ("bench", "distill"),
