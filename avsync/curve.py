@@ -18,6 +18,8 @@ MIN_COVERAGE = 0.2
 RIVAL_FRAMES = 2
 """A rival peak lies more than this many frames from the best one."""
 RESAMPLINGS = 400
+MIN_NEAR = RESAMPLINGS // 10
+"""With fewer resamplings at the same peak its own width cannot be told."""
 MAX_BLOCKS = 400
 MIN_BLOCKS = 3
 """With fewer independent observations nothing can be said about their noise."""
@@ -125,6 +127,7 @@ def _positions(curves: Floats, shifts: npt.NDArray[np.int64]) -> Floats:
 def measure(found: Evidence, calibration: Calibration) -> Measure:
     """The constant offset that `found` supports, with its uncertainty and probability.
 
+    That it is another peak altogether is the probability's business; the interval is that of this peak.
     Deterministic: the resampling of blocks of windows (neighbouring windows overlap, so they are drawn
     together) uses a fixed seed. Raises ValueError without windows.
     """
@@ -147,11 +150,13 @@ def measure(found: Evidence, calibration: Calibration) -> Measure:
     observations = _independent(found, calibration.dependence_s)
     features, rival = _features(curve, found.shifts, noise, float(np.mean(errors <= FRAME_MS)), observations)
     sure = float(probability(features, calibration))
+    near = errors[errors <= RIVAL_FRAMES * FRAME_MS]
+    told = near if len(near) >= MIN_NEAR else errors
     at_edge = at_edge or _rises_at_edge(curve, noise)
     return Measure(
         offset_ms=offset - calibration.bias_ms,
         uncertainty_ms=float(
-            np.hypot(calibration.spread * few * np.quantile(errors, 0.95), calibration.floor_ms)
+            np.hypot(calibration.spread * few * np.quantile(told, 0.95), calibration.floor_ms)
         ),
         probability=min(sure, MIN_PROBABILITY / 2) if at_edge else sure,
         evidence=_height(curve) / max(noise, 1e-9) if len(sums) >= MIN_BLOCKS else 0.0,

@@ -184,9 +184,10 @@ class Offset:
     """The answer from one track's scores.
 
     `offset_ms` positive when the audio is early; None when there is no usable peak.
-    `uncertainty_ms` is half the width of a 95 % interval. `probability` (0..1, calibrated) that
-    the true offset is within one frame (40 ms) of `offset_ms`. `evidence` is the height of the
-    peak over the rest in units of its noise. `curve` (n_shifts,) float32: averaged logits.
+    `uncertainty_ms` is half the width of an interval that holds for 95 % of the answers that are right.
+    `probability` (0..1, calibrated) that the true offset is within one frame (40 ms) of `offset_ms`.
+    `evidence` is the height of the peak over the rest in units of its noise. `curve` (n_shifts,) float32:
+    averaged logits.
     `drift_ms_per_min`, and half its 95 % interval, are None when the drift cannot be told, 0 where none is
     seen. `reasons`: short sentences, why not sure.
     """

@@ -196,6 +196,14 @@ def test_two_offsets_that_compete_are_named():
     assert named == pytest.approx([-240, 280], abs=10)
 
 
+def test_another_peak_is_the_probabilitys_business_and_the_interval_is_that_of_the_one_named():
+    a, b = made(240, 6.0, height=6, seed=1), made(240, -7.0, height=6, seed=2)
+    rivals = estimate(replace(a, logits=np.where(np.arange(240)[:, None] % 16 < 9, a.logits, b.logits)))
+    alone = estimate(a)
+    assert rivals.probability < alone.probability
+    assert (rivals.uncertainty_ms or 0) < 100
+
+
 def test_flat_scores_are_called_flat():
     answer = estimate(made(300, height=0))
     assert any("no offset stands out" in r for r in answer.reasons)
