@@ -52,6 +52,8 @@ def test_the_fitted_probability_means_what_it_says_on_new_cases() -> None:
     assert figures["answered_right"] > 0.9  # type: ignore[operator]
     assert figures["swapped_answered"] < 0.1  # type: ignore[operator]
     assert figures["interval_holds"] > 0.85  # type: ignore[operator]
+    assert figures["long_swapped_below_level"] > 0.3  # type: ignore[operator]
+    assert figures["long_matched_below_level"] < 0.1  # type: ignore[operator]
 
 
 def test_a_constant_bias_of_the_model_is_taken_out() -> None:

@@ -34,6 +34,8 @@ from avsync.scores import score_clip
 from avsync.settings import FRAME_MS, FRAME_RATE, MIN_PROBABILITY, PROTOCOL_RADIUS, SAMPLE_RATE
 from avsync.weights import Loaded, read_card
 
+Floats = npt.NDArray[np.float64]
+
 MAX_SHIFT = 10
 """Frames by which the audio of a case is moved at most."""
 SHORTEST_S, LONGEST_S = 1.2, 10.0
@@ -46,6 +48,8 @@ FLOORS_MS = (10.0, 15.0, 20.0)
 """Widths (95 %) tried for what no amount of evidence tells: a recording's own error, up to half a frame."""
 MAX_ROWS = 4000
 """Windows that the temperature is fitted on; neighbours say the same, so more only cost time."""
+LONG = 8
+"""Independent observations of a piece that counts for the level of lips that do not match."""
 MIN_MISMATCHED_SHARE = 0.3
 """A level that names fewer swapped clips than this is not worth having."""
 
@@ -182,13 +186,20 @@ def _interval(measured: Sequence[tuple[Measure, Case]], calibration: Calibration
 def _mismatch_level(measured: Sequence[tuple[Measure, Case]]) -> float | None:
     """A peak lower than that of 98 % of the matching clips, when it tells enough swapped ones.
     Long pieces only."""
-    long = [(m, c) for m, c in measured if m.observations >= 8]
-    peaks = [float(np.nanmax(m.curve)) for m, c in long if c.truth_ms is not None]
-    foreign = [float(np.nanmax(m.curve)) for m, c in long if c.truth_ms is None]
+    peaks, foreign = _long_peaks(measured)
     if len(peaks) < 50 or len(foreign) < 15:
         return None
     level = float(np.quantile(peaks, 0.02))
-    return level if np.mean(np.array(foreign) < level) >= MIN_MISMATCHED_SHARE else None
+    return level if np.mean(foreign < level) >= MIN_MISMATCHED_SHARE else None
+
+
+def _long_peaks(measured: Sequence[tuple[Measure, Case]]) -> tuple[Floats, Floats]:
+    """Heights of the matching and of the swapped pieces that are long enough for a level to be judged."""
+    long = [(m, c) for m, c in measured if m.observations >= LONG]
+    peaks = [
+        [float(np.nanmax(m.curve)) for m, c in long if (c.truth_ms is None) == swap] for swap in (False, True)
+    ]
+    return np.array(peaks[0]), np.array(peaks[1])
 
 
 def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object]:
@@ -204,6 +215,8 @@ def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object
         for (m, c), t, r in zip(measured, told, right, strict=True)
         if t and r and c.truth_ms is not None
     ]
+    peaks, strangers = _long_peaks(measured)
+    level = -np.inf if calibration.mismatch_level is None else calibration.mismatch_level
     return {
         "cases": len(measured),
         "expected_calibration_error": round(expected_calibration_error(sure, right), 4),
@@ -214,6 +227,8 @@ def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object
         "swapped_answered": _share(told[foreign]),
         "median_error_ms": round(float(np.median(errors)), 1),
         "interval_holds": _share(np.array(inside)),
+        "long_swapped_below_level": _share(strangers < level),
+        "long_matched_below_level": _share(peaks < level),
     }
 
 
