@@ -18,12 +18,13 @@ from avsync import packets, retime
 from avsync.audio import audio_track
 from avsync.encoders import encoding
 from avsync.errors import CannotTell, MediaError, UsageError
+from avsync.muxers import muxer_of
 from avsync.packets import Contents
 from avsync.probe import probe
 from avsync.program import ffmpeg_path, source
 from avsync.proof import Progress, other_target, show, verify
 from avsync.records import Media, Report
-from avsync.remux import Plan, command, muxer_of, plan
+from avsync.remux import Plan, command, plan
 from avsync.report import defects, largest_error, offset_words, summary
 from avsync.settings import FixOptions
 
@@ -130,7 +131,7 @@ def _retime(
 ) -> FixResult:
     """Re-time and re-encode the track that was measured; everything else is copied."""
     stream = audio_track(media, before.audio_track)
-    chosen = encoding(media, stream, muxer_of(media, dst))
+    chosen = encoding(media, stream, muxer_of(packets.contents(media.path), dst))
     others = "; the other audio tracks stay as they are" if len(media.audio) > 1 else ""
     deed = f"audio track {stream.track} is {retime.words(before)}, and re-encoded ({chosen.words}){others}"
     result = FixResult(before, None, before.offset_ms or 0.0, "", False, "")

@@ -23,7 +23,7 @@ LAYERS = (
     ("coverage", "sampling"),
     ("survey",),
     ("charts", "terminal", "progress", "plots", "junit", "page", "ledger"),
-    ("encoders", "remux", "proof", "retime", "fix"),
+    ("encoders", "muxers", "remux", "proof", "retime", "fix"),
     ("demo_face", "demo_speech", "demo_voice", "demo"),
     ("pipeline",),
     ("demo_run",),
