@@ -16,6 +16,7 @@ from avsync.probe import probe
 from avsync.program import ffmpeg_path
 from avsync.records import Report
 from avsync.report import defects, largest_error, summary
+from avsync.settings import FRAME_MS
 
 Kind = Literal["shift", "drift", "jump", "swap"]
 KINDS: tuple[Kind, ...] = ("shift", "drift", "jump", "swap")
@@ -25,7 +26,7 @@ MIN_CLIP_S = 20.0
 """Shorter clips can hardly show a drift or a jump."""
 RATE_HZ = 48_000
 METHODS = {"shift": "copy", "drift": "retime", "jump": "retime"}
-DEFECTS = {"shift": "offset", "drift": "drift", "jump": "local"}
+DEFECTS = {"drift": "drift", "jump": "local"}
 """Kind -> what `report.defects` calls it."""
 
 
@@ -45,9 +46,12 @@ class Trial:
 
     @property
     def caught(self) -> bool:
-        """Whether the defect was called by its name; of foreign sound, whether no offset was made up."""
+        """Whether a drift or a jump was called by its name; of a shift, whether it was measured within a frame
+        (a late clip's own error may bring it into tolerance); of foreign sound, whether no offset was made up."""
         if self.kind == "swap":
             return self.found.verdict in ("mismatch", "cannot-tell")
+        if self.kind == "shift":
+            return self.error is not None and abs(self.error) <= FRAME_MS
         return DEFECTS[self.kind] in defects(self.found)
 
     @property
@@ -55,7 +59,6 @@ class Trial:
         """Measured less made, in ms (a drift: ms a minute), against the clip as it is; None where the one or
         the other was not measured."""
         before, after = _size(self.plain, self.kind), _size(self.found, self.kind)
-        # The clip's own error may hide a shift, which is measured all the same.
         told = self.found.verdict in ("in-sync", "out-of-sync") if self.kind == "shift" else self.caught
         return after - before - AMOUNT_MS if told and before is not None and after is not None else None
 
