@@ -46,8 +46,8 @@ class Trial:
 
     @property
     def caught(self) -> bool:
-        """Whether a drift or a jump was called by its name; of a shift, whether it was measured within a frame
-        (a late clip's own error may bring it into tolerance); of foreign sound, whether no offset was made up."""
+        """Whether a drift or a jump was called by its name; a shift (which a late clip's own error may bring into
+        tolerance) measured within a frame; and no offset made up for foreign sound."""
         if self.kind == "swap":
             return self.found.verdict in ("mismatch", "cannot-tell")
         if self.kind == "shift":
