@@ -46,8 +46,8 @@ class Trial:
 
     @property
     def caught(self) -> bool:
-        """Whether a drift or a jump was called by its name; a shift (which a late clip's own error may bring into
-        tolerance) measured within a frame; and no offset made up for foreign sound."""
+        """Whether a drift or a jump was called by its name, a shift (which a late clip's own error may bring
+        into tolerance) measured within a frame, and no offset made up for foreign sound."""
         if self.kind == "swap":
             return self.found.verdict in ("mismatch", "cannot-tell")
         if self.kind == "shift":
