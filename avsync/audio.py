@@ -22,7 +22,7 @@ import scipy.fft
 import soundfile
 
 from avsync.errors import MediaError, UsageError
-from avsync.probe import probe
+from avsync.probe import probe, require_file
 from avsync.program import decoding, source
 from avsync.records import AudioStream, Media, Waveform
 from avsync.settings import (
@@ -53,10 +53,11 @@ HALF_FFT = FFT_SAMPLES // 2
 # --- Waveforms ---------------------------------------------------------------------------
 
 
-def waveform(media: Media, track: int | None = None) -> Waveform:
+def waveform(media: Media, track: int | None = None, until_s: float = math.inf) -> Waveform:
     """One audio track as 16 kHz mono on the common clock, gaps filled with silence.
 
-    `track` counts the audio tracks from 0; None takes the one marked as default, else the first.
+    `track` counts the audio tracks from 0; None takes the one marked as default, else the first. What begins
+    more than `until_s` seconds after the track does is not read.
 
     Raises:
         MediaError: there is no audio, or none of it can be decoded.
@@ -76,7 +77,7 @@ def waveform(media: Media, track: int | None = None) -> Waveform:
     output = sound.filter("aresample", SAMPLE_RATE, **resampling).output("pipe:", format="f32le")
     with decoding(output) as (pipe, complaint):
         blocks = iter(lambda: pipe.read(SAMPLE_RATE * channels * 4), b"")
-        result = _stored(_usable(_frames(blocks, channels)), stream.start_s)
+        result = _stored(_usable(_frames(blocks, channels)), stream.start_s, until_s=until_s)
         if not len(result.samples):
             why = complaint() or "ffmpeg found no sound in it"
             name = f"Audio track {stream.track} of {media.path}"
@@ -101,23 +102,25 @@ def audio_track(media: Media, track: int | None) -> AudioStream:
     return media.audio[track]
 
 
-def load_audio(path: Path | str) -> Waveform:
+def load_audio(path: Path | str, until_s: float = math.inf) -> Waveform:
     """A separate audio file (or the sound of a video file) as 16 kHz mono; it starts at its own first moment.
+    What lies more than `until_s` seconds after that is not read.
 
     Raises:
         MediaError: the file is missing or holds no sound that can be read.
     """
     path = Path(path)
+    require_file(path)  # opening a pipe may wait for ever
     try:
         with path.open("rb") as file, soundfile.SoundFile(file) as sound:
             if 0 < sound.channels <= 2:
                 blocks: Any = sound.blocks(blocksize=sound.samplerate, dtype="float32", always_2d=True)
-                result = _stored(_usable(blocks), 0.0, sound.samplerate)
+                result = _stored(_usable(blocks), 0.0, sound.samplerate, until_s)
                 if len(result.samples):
                     return result
     except (OSError, soundfile.LibsndfileError):
         pass  # What soundfile does not know goes to ffmpeg, which also says what is wrong with it.
-    return waveform(probe(path))
+    return waveform(probe(path), until_s=until_s)
 
 
 def write_wav(path: Path | str, samples: Samples, rate: int = SAMPLE_RATE, subtype: str = "PCM_16") -> None:
@@ -167,8 +170,11 @@ def mix(block: Samples, louder: int) -> Samples:
     return block[:, louder] if np.square(mean).mean() < CANCELLED * loudest else mean
 
 
-def _stored(blocks: Iterable[tuple[Samples, int]], start_s: float, rate: int = SAMPLE_RATE) -> Waveform:
-    """Blocks on disk, in a file that goes away with the last reference to the waveform."""
+def _stored(
+    blocks: Iterable[tuple[Samples, int]], start_s: float, rate: int = SAMPLE_RATE, until_s: float = math.inf
+) -> Waveform:
+    """Blocks on disk, in a file that goes away with the last reference to the waveform; no more of them than
+    begin within `until_s` seconds."""
     damaged = 0
 
     def mono() -> Iterator[Samples]:
@@ -181,6 +187,8 @@ def _stored(blocks: Iterable[tuple[Samples, int]], start_s: float, rate: int = S
         with tempfile.TemporaryFile(prefix="avsync-") as file:
             for block in resampled(mono(), rate):
                 file.write(block.astype(np.float32, copy=False).tobytes())
+                if file.tell() >= 4 * SAMPLE_RATE * until_s:
+                    break
             file.flush()
             count = file.tell() // 4
             samples = np.memmap(file, np.float32, "r", shape=(count,)) if count else np.zeros(0, np.float32)

@@ -9,10 +9,19 @@ import typer
 
 from avsync.settings import DETECTORS, ENGINES, STANDARDS
 
+
+def _named(text: str) -> Path:
+    """A path that was given: an empty one, of a shell variable that is not set, would mean this folder."""
+    if not text:
+        raise typer.BadParameter("a name is empty; give a video, or . for this folder.")
+    return Path(text)
+
+
 Paths = Annotated[
     list[Path],
     typer.Argument(
         metavar="PATH",
+        parser=_named,
         help="Videos, folders to search for them, and lists of them (.txt, or .csv with a column path).",
     ),
 ]

@@ -64,17 +64,21 @@ def _doubts(m: Measure, shifts: npt.NDArray[np.int64], calibration: Calibration)
     if m.probability >= MIN_PROBABILITY:
         return ()
     reasons = []
-    if m.at_edge:
-        reach = 2 * FRAME_MS * float(np.abs(shifts).max(initial=0))
+    searched_ms = FRAME_MS * float(np.abs(shifts).max(initial=0))
+    flat = m.evidence < FLAT_EVIDENCE
+    if m.at_edge and not flat:
         reasons.append(
             "the best offset lies at the edge of the search, so the true one may lie beyond; "
-            f"try --max-offset-ms {reach:.0f}"
+            f"try --max-offset-ms {2 * searched_ms:.0f}"
         )
     if m.observations < 2 * MIN_BLOCKS:
         seconds = m.observations * calibration.dependence_s
         reasons.append(f"only about {seconds:.1f} s of talking face was judged, which is too little")
-    elif m.evidence < FLAT_EVIDENCE:
-        reasons.append("no offset stands out: the lips and the sound fit equally badly at all of them")
+    elif flat:
+        reasons.append(
+            f"no offset up to {searched_ms:.0f} ms stands out: the lips and the sound fit equally badly at "
+            "all of them (--max-offset-ms searches further)"
+        )
     elif m.rival_ms is not None and not m.at_edge:
         reasons.append(f"two offsets compete: {m.offset_ms:+.0f} ms and {m.rival_ms:+.0f} ms")
     return tuple(reasons)

@@ -14,12 +14,13 @@ from avsync.ahead import beside
 from avsync.calibration import Calibration
 from avsync.errors import CannotTell, Interrupted, MediaError, ModelError
 from avsync.options import check_options, number, one_of, plain
-from avsync.records import FaceTrack, Media, Report, Span, TrackReport, Unjudged, Waveform
+from avsync.records import FaceTrack, Media, Report, Span, Speech, TrackReport, Unjudged, Verdict, Waveform
 from avsync.report import timecode
 from avsync.settings import (
     FRAME_RATE,
     FRAME_S,
     METHODS,
+    MIN_SPEECH_S,
     SAMPLE_RATE,
     SAMPLES,
     TOLERANCES_MS,
@@ -159,7 +160,7 @@ def _judge(
     tell("audio", 0, None)
     with timed(timings, "audio"):
         track, sound = (
-            (None, audio.load_audio(options.audio))
+            (None, audio.load_audio(options.audio, found.duration_s + options.max_offset_ms / 1000 + 1))
             if options.audio
             else speech.judged_track(found, options.audio_track)
         )
@@ -301,7 +302,7 @@ def _report(
         drift_ms_per_min=pooled.drift_ms_per_min,
         drift_uncertainty_ms_per_min=pooled.drift_uncertainty_ms_per_min,
         faults=judged.faults,
-        reasons=(*judged.reasons, *notes),
+        reasons=(*_no_speech(judged.verdict, pieces, heard), *judged.reasons, *notes),
         tracks=tuple(_track(t, by_track.get(t.track), looked.portraits.get(t.track)) for t in looked.tracks),
         segments=pooled.segments,
         judged_s=whole_s - sum(stretch.end_s - stretch.start_s for stretch in unjudged),
@@ -310,6 +311,12 @@ def _report(
         unjudged=unjudged,
         score_map=coverage.score_map(looked.scores, weights, calibration),
     )
+
+
+def _no_speech(verdict: Verdict, pieces: Sequence[speech.Floats], heard: Speech) -> tuple[str, ...]:
+    """The plainest reason why nothing can be told, before those that the scores give."""
+    silent = bool(pieces) and speech.seconds(heard) < MIN_SPEECH_S
+    return ("no speech is heard",) if silent and verdict == "cannot-tell" else ()
 
 
 def _no_scores(path: Path, looked: survey.Looked) -> str:

@@ -38,7 +38,7 @@ def probe(path: Path | str) -> Media:
         MediaError: the file is missing, no media, incomplete, a still picture, or too small to hold a face.
     """
     path = Path(path)
-    _require_file(path)
+    require_file(path)
     try:
         with av.open(source(path)) as container:
             media = _describe(path, container)
@@ -47,7 +47,7 @@ def probe(path: Path | str) -> Media:
     except (FFmpegError, OSError, ValueError) as error:
         raise MediaError(_why_unreadable(path, error)) from error
     if media.video is None and not media.audio:
-        raise MediaError(f"{path} holds neither picture nor sound; give a video file.")
+        raise MediaError(f"{path} holds neither picture nor sound; give another file.")
     if media.video is not None and min(media.video.width, media.video.height) < MIN_SIDE:
         size = f"{media.video.width}x{media.video.height}"
         raise MediaError(
@@ -56,13 +56,16 @@ def probe(path: Path | str) -> Media:
     return media
 
 
-def _require_file(path: Path) -> None:
+def require_file(path: Path) -> None:
+    """Raises MediaError unless there is a file with something in it at `path`."""
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
         shown = os.fsencode(path).decode(errors="replace")
         raise MediaError(f"The name {shown} is not valid text on this system; rename it.") from error
     try:
+        if path.is_symlink() and not path.exists():
+            raise MediaError(f"{path} is a link that leads to no file; give the file itself.")
         if not path.exists():
             raise MediaError(f"{path} does not exist; check the name.")
         if path.is_dir():
@@ -88,7 +91,9 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 def _describe(path: Path, container: InputContainer) -> Media:
     kind = container.format.name
     if kind in ("image2", "tty") or kind.endswith("_pipe"):
-        raise MediaError(f"{path} is a still picture or a text, not a video; give a video file.")
+        raise MediaError(
+            f"{path} is a still picture or a text, with nothing to see move or hear; give another file."
+        )
     # MPEG-TS and MPEG-PS count from an arbitrary number; players take their first moment as zero.
     arbitrary = bool(container.format.flags & Flags.ts_discont.value)
     origin = container.start_time / av.time_base if arbitrary and container.start_time else 0.0
@@ -148,6 +153,8 @@ def _video_stream(path: Path, stream: Any, first: dict[int, Any], origin: float)
     frame: VideoFrame | None = first.get(stream.index)
     rotation = frame.rotation if frame else 0
     width, height = (frame.width, frame.height) if frame else (stream.width, stream.height)
+    if not width or not height:
+        raise MediaError(f"The picture of {path} cannot be decoded; copy or convert it again.")
     aspect = stream.sample_aspect_ratio or Fraction(1)
     if Fraction(1, 5) < aspect < 5:
         width = max(1, round(width * aspect))

@@ -118,6 +118,6 @@ def show(progress: Progress | None, file: Contents, done_s: float, first: float,
 
 def other_target(planned: Plan) -> str:
     old, new = (path.suffix.lower() for path in (planned.src, planned.dst))
-    if old == ".avi":
+    if old in (".avi", ".m3u8"):
         return "convert it to .mkv first, and give that file"
     return f"choose a target that ends in {'.mkv' if old == new else old}"

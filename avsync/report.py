@@ -84,7 +84,7 @@ def repair_words(offset_ms: float) -> str:
 def certainty_words(probability: float) -> str:
     """A probability as a person would say it, with the figure."""
     limits = ((0.95, "almost certain"), (0.8, "likely"), (0.7, "probable"))
-    word = next((word for limit, word in limits if probability >= limit), "unsure")
+    word = next((word for limit, word in limits if round(probability, 2) >= limit), "unsure")
     return f"{word}, {percent(probability)}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import tempfile
 from pathlib import Path
 
@@ -212,6 +213,18 @@ class TestSeparateFile:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(MediaError, match=said):
             load_audio(tmp_path / name)
+
+    def test_a_pipe_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "a.wav")
+        with pytest.raises(MediaError, match="not a regular file"):
+            load_audio(tmp_path / "a.wav")
+
+    @pytest.mark.parametrize("name", ["a.wav", "a.m4a"])
+    def test_no_more_is_read_than_is_asked_for(self, tmp_path, name):
+        path = sound_file(tmp_path / name, click(seconds=30.0))
+        sound = load_audio(path, until_s=5.0)
+        assert click_time(sound) == pytest.approx(1.5, abs=0.002)
+        assert 5.0 <= len(sound.samples) / 16000 < 7.0
 
     def test_missing(self, tmp_path):
         with pytest.raises(MediaError, match="does not exist"):

@@ -141,6 +141,14 @@ def test_wrong_usage_exits_2(arguments: Sequence[str], answers: Callable[[str], 
     assert run(*arguments).exit_code == 2
 
 
+def test_an_empty_name_is_not_this_folder(answers: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(answers("late").parent)
+    assert run("check", ".").exit_code == 1
+    done = run("check", "")
+    assert done.exit_code == 2
+    assert "empty" in done.stderr
+
+
 def test_version():
     done = run("--version")
     assert (done.exit_code, done.stdout) == (0, f"avsync {__version__}\n")

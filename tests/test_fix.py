@@ -465,6 +465,14 @@ def test_a_target_of_another_format_is_a_true_copy_or_refused(
     assert names(tmp_path) == []
 
 
+def test_a_playlist_is_no_format_to_write(made, tmp_path: Path) -> None:
+    run_ffmpeg("-i", made("plain.mp4"), "-c", "copy", tmp_path / "list.m3u8")
+    before = names(tmp_path)
+    with pytest.raises(MediaError, match=r"convert it to \.mkv first"):
+        shift(tmp_path / "list.m3u8", tmp_path / "out.mp4", 120)
+    assert names(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     ("name", "target"), [("plain.mp4", "out.mkv"), ("plain.mkv", "out.mp4"), ("plain.mpg", "out.mkv")]
 )

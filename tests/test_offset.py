@@ -206,7 +206,9 @@ def test_another_peak_is_the_probabilitys_business_and_the_interval_is_that_of_t
 
 def test_flat_scores_are_called_flat():
     answer = estimate(made(300, height=0))
-    assert any("no offset stands out" in r for r in answer.reasons)
+    [why] = answer.reasons
+    assert "no offset up to 600 ms stands out" in why
+    assert "--max-offset-ms" in why
 
 
 def test_the_bias_of_a_model_is_taken_off():

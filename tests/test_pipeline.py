@@ -99,7 +99,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
     monkeypatch.setattr("avsync.probe.probe", lambda path: replace(world.media, path=Path(path)))
     monkeypatch.setattr(audio, "waveform", lambda *_track: world.sound)
-    monkeypatch.setattr(audio, "load_audio", lambda path: world.asked.update(audio=path) or world.sound)
+    monkeypatch.setattr(
+        audio, "load_audio", lambda path, _until_s: world.asked.update(audio=path) or world.sound
+    )
     monkeypatch.setattr(faces, "find_tracks", find)
     monkeypatch.setattr(crops, "mouth_clips", clips)
     monkeypatch.setattr(speech, "listen", lambda _sound: iter([world.speech]))
@@ -224,7 +226,8 @@ def test_moving_lips_that_fit_the_speech_nowhere_are_a_mismatch_and_a_voice_over
     world.motion = 0.2
     assert avsync.check("voice-over.mp4").verdict == "cannot-tell"
     world.motion, world.speech[:] = 5.0, 0.0
-    assert avsync.check("music.mp4").verdict == "cannot-tell"
+    music = avsync.check("music.mp4")
+    assert (music.verdict, music.reasons[0]) == ("cannot-tell", "no speech is heard")
 
 
 # --- cannot tell --------------------------------------------------------------------------

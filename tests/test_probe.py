@@ -98,6 +98,18 @@ class TestBadInput:
         self.refused(tmp_path, "is a directory")
         self.refused(tmp_path / ("x" * 300), "does not exist|cannot be opened")
 
+    def test_links_that_lead_nowhere_or_to_themselves(self, tmp_path):
+        (tmp_path / "gone.mp4").symlink_to(tmp_path / "none.mp4")
+        (tmp_path / "round.mp4").symlink_to(tmp_path / "round.mp4")
+        for name in ("gone.mp4", "round.mp4"):
+            self.refused(tmp_path / name, "is a link that leads to no file")
+
+    def test_a_picture_of_which_nothing_can_be_decoded(self, tmp_path):
+        """Copied into a transport stream, MPEG-4 of MP4 lacks the header that tells even its size."""
+        whole = bar_clip(tmp_path / "a.mp4", codec=("-c:v", "mpeg4"), seconds=1.0)
+        ffmpeg("-i", whole, "-c", "copy", tmp_path / "a.ts")
+        self.refused(tmp_path / "a.ts", "cannot be decoded")
+
     def test_a_download_that_stopped_early(self, tmp_path):
         whole = bar_and_click(tmp_path / "a.mp4").read_bytes()
         (tmp_path / "part.mp4").write_bytes(whole[: len(whole) // 2])

@@ -18,6 +18,7 @@ from avsync.plots import plot_names, save_plot
 from avsync.records import Fault, Offset, Report, Segment, TrackReport, Unjudged, Verdict
 from avsync.report import (
     EXIT_CODES,
+    certainty_words,
     defects,
     exit_code,
     from_dict,
@@ -128,6 +129,11 @@ def test_a_file_name_cannot_send_escape_codes_or_break_the_encoding():
 
 
 # --- terminal -----------------------------------------------------------------------------
+
+
+def test_the_words_for_a_probability_go_by_the_figure_that_is_shown():
+    assert certainty_words(0.9499) == "almost certain, 95 %"
+    assert certainty_words(0.944) == "likely, 94 %"
 
 
 def test_one_file_prints_its_verdict_on_the_first_line():
