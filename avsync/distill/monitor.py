@@ -40,7 +40,7 @@ class Monitor:
         draft.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
         draft.replace(self._path)
         self._file = self._path.open("a", encoding="utf-8")
-        self._board = _tensorboard(folder)
+        self._board = _tensorboard(folder, after_step)
         self._total = total_steps
         self._step: dict[str, Any] = {}
         self._validation: dict[str, Any] = {}
@@ -117,10 +117,12 @@ def _scalars(entry: Mapping[str, Any], prefix: str = "") -> list[tuple[str, floa
     return found
 
 
-def _tensorboard(folder: Path) -> Any | None:
-    """A writer where the extra avsync[tensorboard] is installed."""
+def _tensorboard(folder: Path, after_step: int) -> Any | None:
+    """A writer where the extra avsync[tensorboard] is installed; what it wrote beyond the step is dropped."""
     try:
         module = importlib.import_module("torch.utils.tensorboard")
     except ImportError:
         return None
-    return module.SummaryWriter(str(folder / "tensorboard"))
+    return module.SummaryWriter(
+        str(folder / "tensorboard"), purge_step=after_step + 1 if after_step else None
+    )
