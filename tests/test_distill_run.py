@@ -20,6 +20,7 @@ from avsync.distill import checkpoint, cli, loop
 from avsync.distill.monitor import read_metrics
 from avsync.distill.run import start
 from avsync.distill.tasks import PairTask
+from avsync.distill.trainer import TrainingError
 from avsync.errors import AvsyncError, MediaError, ModelError, UsageError
 from avsync.model import Dims, VocaLiST
 from avsync.network import Preprocessing
@@ -247,7 +248,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
 
     monkeypatch.setattr(PairTask, "loss", broken)
     with pytest.raises(
-        loop.TrainingError, match=r"no number at batch 4 of epoch 1 \(clips t/.*last good"
+        TrainingError, match=r"no number at batch 4 of epoch 1 \(clips t/.*last good"
     ) as caught:
         go(ground, tmp_path, LONG)
     assert caught.value.exit_code == 4
@@ -266,7 +267,7 @@ def test_weights_that_are_no_numbers_are_never_saved(ground, tmp_path, monkeypat
         return result
 
     monkeypatch.setattr(loop, "train_step", ruin)
-    with pytest.raises(loop.TrainingError, match="no numbers any more after step 4"):
+    with pytest.raises(TrainingError, match="no numbers any more after step 4"):
         go(ground, tmp_path, LONG)
     assert checkpoint.load_state(tmp_path)["progress"]["done"] == 2
 

@@ -16,13 +16,14 @@ import torch
 
 from avsync.bench.speed import Spread, gflop, peak_mb, spread
 from avsync.distill.distributed import World
-from avsync.distill.loop import Trainer, autocast, inputs_ahead, settle, train_step
+from avsync.distill.loop import autocast, inputs_ahead, settle, train_step
 from avsync.distill.objective import METHODS
 from avsync.distill.recipe import DUAL, Recipe
 from avsync.distill.run import find_teacher, make_task
 from avsync.distill.sources import TRAINING
 from avsync.distill.store import REGION, SAMPLES_PER_FRAME, ShardWriter, Store, StoredClip
 from avsync.distill.tasks import usable
+from avsync.distill.trainer import Trainer
 from avsync.errors import MediaError
 from avsync.model import TEACHER
 from avsync.network import Preprocessing, count_parameters

@@ -6,132 +6,33 @@ resumed gives the same losses as one that was not.
 
 from __future__ import annotations
 
-import copy
 import math
 import signal
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from avsync.distill.checkpoint import save_state
-from avsync.distill.disk import disk_errors
-from avsync.distill.distributed import World, anyone, mean_over_processes, share_batch_norms, wait
+from avsync.distill.distributed import anyone, mean_over_processes, wait
 from avsync.distill.monitor import Monitor
-from avsync.distill.optim import learning_rate, make_optimizer, set_rate, update_average
-from avsync.distill.recipe import Recipe, to_plain
+from avsync.distill.optim import learning_rate, set_rate, update_average
+from avsync.distill.recipe import Recipe
 from avsync.distill.tasks import Task
+from avsync.distill.trainer import Progress, Trainer, TrainingError, keep_best
 from avsync.errors import AvsyncError
-from avsync.weights import save
 
 AHEAD = 2
 """Steps whose inputs are loaded ahead."""
-BEST = "best.safetensors"
-
-
-class TrainingError(AvsyncError):
-    """Training cannot go on; the last good checkpoint is kept."""
 
 
 class Interrupted(AvsyncError):  # noqa: N818 - an answer rather than a failure
     """The user stopped the run; everything needed to go on is saved."""
 
     exit_code = 130
-
-
-@dataclass
-class Progress:
-    """Where a run is: the next step to do is `step` of `epoch`; `done` counts all steps."""
-
-    epoch: int = 0
-    step: int = 0
-    done: int = 0
-    best: float = -1.0
-    seconds: float = 0.0
-
-
-@dataclass
-class Trainer:
-    """What a run holds. `module` is the objective as it is called (wrapped for several processes);
-    `average` its running average, or None."""
-
-    recipe: Recipe
-    task: Task
-    folder: Path
-    device: torch.device
-    world: World
-    card: dict[str, Any]
-    """What the checkpoints' cards say of their training."""
-    extra: dict[str, Any] = field(default_factory=dict)
-    """Plain values that the caller wants back on resume."""
-    progress: Progress = field(default_factory=Progress)
-
-    def __post_init__(self) -> None:
-        objective = self.task.objective.to(self.device)
-        if self.recipe.channels_last:
-            _channels_last(objective)
-        if self.world.size > 1:
-            share_batch_norms(objective)
-        self.optimizer = make_optimizer(objective, self.recipe)
-        self.average = copy.deepcopy(objective).eval() if self.recipe.ema else None
-        self.module: nn.Module = objective
-        if self.world.size > 1:
-            partial = self.recipe.objective == "dense" and not self.recipe.dense.anchors
-            self.module = DistributedDataParallel(objective, find_unused_parameters=partial)
-        if self.recipe.compile:
-            self.module.compile()
-
-    @property
-    def best_model(self) -> nn.Module:
-        """The objective that is validated and kept."""
-        return self.average or self.task.objective
-
-    def state(self) -> dict[str, Any]:
-        """Everything that resuming needs, as tensors and plain values."""
-        return {
-            "recipe": to_plain(self.recipe),
-            "progress": vars(self.progress),
-            "objective": self.task.objective.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average.state_dict() if self.average else None,
-            **self.extra,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a saved state."""
-        self.task.objective.load_state_dict(state["objective"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.progress = Progress(**state["progress"])
-
-    def save(self) -> None:
-        """Write the checkpoint to resume from (the first process only).
-
-        Raises TrainingError rather than replace a good checkpoint by one that holds no numbers.
-        """
-        if not all(bool(torch.isfinite(p).all()) for p in self.task.objective.parameters()):
-            raise TrainingError(
-                f"The weights are no numbers any more after step {self.progress.done}, so training stopped; "
-                f"start again with a lower lr or clip_norm; {self.folder} keeps the last good checkpoint."
-            )
-        if self.world.first:
-            save_state(self.folder, self.state())
-
-
-def _channels_last(module: nn.Module) -> None:
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d):
-            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
-        elif isinstance(part, nn.Conv3d):
-            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last_3d)
 
 
 @contextmanager
@@ -341,13 +242,3 @@ def _validate(trainer: Trainer, monitor: Monitor | None) -> None:
     if monitor:
         entry = {"kind": "validation", "step": progress.done, "epoch": progress.epoch, **figures}
         monitor.record({**entry, "best": progress.best, "seconds": progress.seconds, "took_s": took})
-
-
-def keep_best(trainer: Trainer, figures: dict[str, float]) -> None:
-    """Write the student of the objective at hand as `best.safetensors`, with its figures in the card."""
-    student: Any = trainer.best_model.get_submodule("student")
-    steps = {"steps": trainer.progress.done, "seconds": round(trainer.progress.seconds, 1)}
-    card = {**trainer.card, "validation": {k: round(v, 5) for k, v in figures.items()}, **steps}
-    then = f"training stopped: make room and go on with --resume {trainer.folder}"
-    with disk_errors(trainer.folder, then):
-        save(trainer.folder / BEST, student, trainer.recipe.preprocessing, card)

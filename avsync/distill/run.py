@@ -17,7 +17,7 @@ from avsync.distill.checkpoint import load_state
 from avsync.distill.dense import DenseObjective
 from avsync.distill.disk import disk_errors
 from avsync.distill.distributed import World, share_first, wait, world
-from avsync.distill.loop import BEST, Trainer, train
+from avsync.distill.loop import train
 from avsync.distill.match import MatchObjective, MatchTask
 from avsync.distill.monitor import Monitor, read_metrics
 from avsync.distill.objective import METHODS, PairObjective, check_dense_teacher, check_teacher
@@ -26,6 +26,7 @@ from avsync.distill.recipe import Recipe, read_recipe, recipe_from
 from avsync.distill.sources import Source, find_sources
 from avsync.distill.store import Store
 from avsync.distill.tasks import DenseTask, PairTask, Task, speakers, usable
+from avsync.distill.trainer import BEST, Trainer
 from avsync.errors import MediaError, ModelError, UsageError
 from avsync.model import VocaLiST
 from avsync.network import count_parameters
