@@ -18,7 +18,7 @@ LAYERS = (
     ("network", "mfcc", "model", "syncnet", "avst", "networks", "public", "weights", "fetch"),
     ("motion", "speech"),
     ("scores",),
-    ("calibration", "curve", "segments", "offset", "defects"),
+    ("calibration", "curve", "trajectory", "segments", "offset", "defects"),
     ("report",),
     ("coverage", "sampling"),
     ("survey",),
@@ -37,7 +37,8 @@ LAYERS = (
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TORCH_FREE = (
     "batch calibration charts cli cluster console coverage crops curve defects faces fix junit ledger "
-    "manifest media offset outputs page plots probe progress records report segments settings writing"
+    "manifest media offset outputs page plots probe progress records report segments settings trajectory "
+    "writing"
 )
 
 
