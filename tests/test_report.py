@@ -368,3 +368,17 @@ def test_the_document_of_a_failed_file_says_why():
     assert document["verdict"] == "error"
     assert document["reasons"] == ["x.mp4 is no video."]
     assert document["offset_ms"] is None
+
+
+def test_the_reference_of_the_json_documents_names_every_field():
+    report = replace(
+        a_report(),
+        faults=(Fault(3.0, 9.0, 200.0, 12.0, 0.9, "severe"),),
+        unjudged=(Unjudged(30.0, 61.0, "no face"),),
+    )
+    document = to_dict(report)
+    names = set(document)
+    for rows in (document["tracks"], document["segments"], document["faults"], document["unjudged"]):
+        names |= set(rows[0])
+    reference = (Path(__file__).parents[1] / "docs/json.md").read_text(encoding="utf-8")
+    assert {name for name in names if f"`{name}`" not in reference} == set()
