@@ -26,8 +26,6 @@ MIN_CLIP_S = 20.0
 """Shorter clips can hardly show a drift or a jump."""
 RATE_HZ = 48_000
 METHODS = {"shift": "copy", "drift": "retime", "jump": "retime"}
-DEFECTS = {"drift": "drift", "jump": "local"}
-"""Kind -> what `report.defects` calls it."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +44,28 @@ class Trial:
 
     @property
     def caught(self) -> bool:
-        """Whether a drift or a jump was called by its name, a shift (which a late clip's own error may bring
-        into tolerance) measured within a frame, and no offset made up for foreign sound."""
+        """Whether a drift was called a drift and a jump a fault, a shift was measured within a frame, and no
+        offset was made up for foreign sound. A late clip's own error may bring what was made into
+        tolerance, so the verdict does not count."""
         if self.kind == "swap":
-            return self.found.verdict in ("mismatch", "cannot-tell")
+            return not self._answered
         if self.kind == "shift":
             return self.error is not None and abs(self.error) <= FRAME_MS
-        return DEFECTS[self.kind] in defects(self.found)
+        return self._answered and bool(
+            self.found.drift_ms_per_min if self.kind == "drift" else self.found.faults
+        )
 
     @property
     def error(self) -> float | None:
         """Measured less made, in ms (a drift: ms a minute), against the clip as it is; None where the one or
         the other was not measured."""
         before, after = _size(self.plain, self.kind), _size(self.found, self.kind)
-        told = self.found.verdict in ("in-sync", "out-of-sync") if self.kind == "shift" else self.caught
+        told = self._answered if self.kind == "shift" else self.caught
         return after - before - AMOUNT_MS if told and before is not None and after is not None else None
+
+    @property
+    def _answered(self) -> bool:
+        return self.found.verdict in ("in-sync", "out-of-sync")
 
 
 def _size(report: Report, kind: Kind) -> float | None:
