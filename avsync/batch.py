@@ -43,8 +43,8 @@ class _Worker:
 
 def find_media(paths: Sequence[Path]) -> list[Path]:
     """Files to check: each path itself, for a list (see `manifest`) those that it names, and for a folder
-    the videos below it, sorted; hidden ones and repetitions left out. A folder without videos stays in the
-    list, so that it is reported.
+    the videos below it, sorted; hidden ones and repetitions left out. A folder without videos, or that may
+    not be read, stays in the list, so that it is reported.
 
     Raises MediaError when the folders hold no video at all and nothing else was asked for.
     """
@@ -54,16 +54,27 @@ def find_media(paths: Sequence[Path]) -> list[Path]:
         found |= dict.fromkeys(inside or [path])
     files = list(found)
     if files and all(file.is_dir() for file in files):
-        raise MediaError(f"No video file was found in {', '.join(map(str, files))}.")
+        raise MediaError(" ".join(map(_no_video, files)))
     return files
 
 
+def _no_video(folder: Path) -> str:
+    """The sentence for a folder that gave nothing to check."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        return f"The folder {folder} cannot be searched: {error.strerror}."
+    return f"No video file was found in {folder}."
+
+
 def _videos(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
+    closed: list[Path] = []
+    for root, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if not name.startswith(".") and Path(name).suffix.lower() in MEDIA_SUFFIXES:
                 yield Path(root, name)
+    yield from closed
 
 
 def check_many(
@@ -96,7 +107,7 @@ def check_safely(file: Path, options: CheckOptions, progress: pipeline.Progress 
     """`pipeline.measure`, with an error turned into a report."""
     try:
         if file.is_dir():
-            raise MediaError(f"No video file was found in {file}.")
+            raise MediaError(_no_video(file))
         return pipeline.measure(file, options, progress)
     except AvsyncError as error:
         return failed(file, str(error), options)

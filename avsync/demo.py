@@ -6,6 +6,7 @@ Frames are drawn from continuous time, so the clip is exact at any frame rate.
 
 from __future__ import annotations
 
+import io
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -66,15 +67,15 @@ def write_demo(
     try:
         with tempfile.TemporaryDirectory(prefix=".avsync-demo-", dir=target.parent) as folder:
             sound, clip = Path(folder, "sound.wav"), Path(folder, "clip.mp4")
-            soundfile.write(sound, samples, demo_voice.RATE_HZ)
+            wav = io.BytesIO()
+            soundfile.write(wav, samples, demo_voice.RATE_HZ, format="WAV")
+            sound.write_bytes(wav.getvalue())  # which, other than soundfile, says when the disk is full
             _encode(frames, size, Fraction(fps), sound, clip)
             clip.replace(target)
     except OSError as error:
         raise MediaError(
             f"The demo clip cannot be written to {target}: {error.strerror or error}."
         ) from error
-    except soundfile.SoundFileError as error:
-        raise MediaError(f"The demo clip cannot be written to {target}: {error}.") from error
     return target
 
 

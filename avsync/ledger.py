@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -90,5 +90,8 @@ def jsonl_file(path: Path, *, resumed: bool = False) -> Iterator[IO[str]]:
         stream = path.open("a", encoding="utf-8")
     except OSError as error:
         raise MediaError(f"Cannot write {path}: {error.strerror}.") from error
-    with stream:
+    try:
         yield stream
+    finally:
+        with suppress(OSError):  # every line was flushed; one that did not fit was told then
+            stream.close()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avsync.console import emit
-from avsync.errors import UsageError
+from avsync.errors import MediaError, UsageError
 from avsync.records import Report
 from avsync.settings import CheckOptions
 
@@ -85,8 +85,11 @@ def _jsonl(
     with jsonl_file(path, resumed=targets.resume) as stream:
 
         def write(number: int, report: Report) -> None:
-            stream.write(to_line(report, stamps[number]))
-            stream.flush()
+            try:
+                stream.write(to_line(report, stamps[number]))
+                stream.flush()
+            except OSError as error:
+                raise MediaError(f"Cannot write {path}: {error.strerror}.") from error
 
         yield {names[name]: report for name, report in held.items()}, write
 

@@ -219,7 +219,7 @@ def test_results_that_do_not_fit_on_the_disk(tmp_path: Path, full_disk: Path):
     out = tmp_path / "out.jsonl"
     out.symlink_to(full_disk)
     done = run("check", tmp_path / "x.mp4", tmp_path / "x.mp4", tmp_path / "none.mp4", "--jsonl", out)
-    ends(done, EXIT_ERROR, "No space left on device")
+    ends(done, EXIT_ERROR, "out.jsonl", "No space left on device")
 
 
 def test_a_repair_that_does_not_fit_on_the_disk(talk: Path, tmp_path: Path):

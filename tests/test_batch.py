@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,23 @@ def test_a_folder_without_videos_is_an_error_alone_and_a_row_beside_others(tmp_p
     report = batch.check_safely(empty, OPTIONS)
     assert report.verdict == "error"
     assert "No video file" in report.reasons[0]
+
+
+def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (video, _) = touch(tmp_path, "x.mp4", "locked/y.mp4")
+    locked, scandir = tmp_path / "locked", os.scandir
+
+    def refused(path: Path | str) -> Any:
+        if Path(path) == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert batch.find_media([tmp_path]) == [locked, video]
+    said = f"The folder {locked} cannot be searched: Permission denied."
+    assert batch.check_safely(locked, OPTIONS).reasons == (said,)
+    with pytest.raises(MediaError, match="cannot be searched: Permission denied"):
+        batch.find_media([locked])
 
 
 def test_links_in_a_circle_end(tmp_path: Path):
@@ -106,6 +124,7 @@ import multiprocessing
 import os
 import time
 from pathlib import Path
+from typing import Any
 if os.environ.get("AVSYNC_TEST_FAKE"):
     from avsync import batch, pipeline
     from avsync.errors import MediaError

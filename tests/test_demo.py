@@ -227,3 +227,15 @@ def test_impossible_sizes_are_a_usage_error(tmp_path: Path, wrong: dict[str, flo
     with pytest.raises(UsageError):
         write_demo(tmp_path / "clip.mp4", **wrong)  # pyright: ignore[reportArgumentType]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_one_plain_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_path: Path, _content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    target = tmp_path / "clip.mp4"
+    with pytest.raises(MediaError) as error:
+        write_demo(target, duration_s=0.4, size=64)
+    assert str(error.value) == f"The demo clip cannot be written to {target}: No space left on device."
+    assert list(tmp_path.iterdir()) == []
