@@ -27,11 +27,13 @@ HINTED_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on one file and its reasons; `faults` in order of time."""
+    """The verdict on one file and its reasons; `faults` in order of time; `contested`: a good part of the file
+    speaks against the offset, though not clearly enough for a fault."""
 
     verdict: Verdict
     reasons: tuple[str, ...]
     faults: tuple[Fault, ...] = ()
+    contested: bool = False
 
 
 def judge(
@@ -60,15 +62,18 @@ def judge(
     if not offset.drift_ms_per_min:
         reasons += _close_calls(offset.offset_ms, offset.uncertainty_ms, tolerance_ms)
     outside = [s for s in offset.segments if excess(s.offset_ms, tolerance_ms) > 1]
-    if excess(offset.offset_ms, tolerance_ms) > 1 or drifts or outside:
-        return Judgement("out-of-sync", tuple(reasons), faults)
-    hinted = [s for s in offset.segments if excess(s.hint_ms, tolerance_ms) > 1]
+    out = excess(offset.offset_ms, tolerance_ms) > 1 or drifts or bool(outside)
+    # Where all else is in sync, a part that may be off by less than the limit is none to worry about.
+    hinted = [
+        s for s in offset.segments if s.hint_ms is not None and (out or excess(s.hint_ms, tolerance_ms) > 1)
+    ]
+    doubts: list[str] = []
     if _seconds(hinted) >= HINTED_SHARE * _seconds(offset.segments) > 0:
-        return Judgement("cannot-tell", (*reasons, *map(_hint_words, hinted)), faults)
-    if contested >= HINTED_SHARE:
-        against = [s for s in offset.segments if s.against]
-        return Judgement("cannot-tell", (*reasons, *map(_against_words, against)), faults)
-    return Judgement("in-sync", tuple(reasons), faults)
+        doubts = [_hint_words(s) for s in hinted]
+    elif contested >= HINTED_SHARE:
+        doubts = [_against_words(s) for s in offset.segments if s.against]
+    verdict = "out-of-sync" if out else "cannot-tell" if doubts else "in-sync"
+    return Judgement(verdict, (*reasons, *doubts), faults, contested=bool(doubts))
 
 
 def excess(offset_ms: float | None, tolerance_ms: tuple[float, float]) -> float:

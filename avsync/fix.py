@@ -174,6 +174,11 @@ def _measured(report: Report, src: Path, options: FixOptions) -> float | None:
         raise CannotTell(f"{src}: {summary(report)}; nothing is written, unless --offset-ms gives the error.")
     if report.verdict == "in-sync":
         return report.offset_ms if options.force else None
+    if report.contested:
+        raise CannotTell(
+            f"{src}: {summary(report)}, so a repair could spoil that part; nothing is written, unless "
+            "--offset-ms gives the error."
+        )
     if options.method == "copy" and (reason := _no_single_shift(report)):
         raise CannotTell(
             f"{src}: {reason}, so no single shift mends it; nothing is written (use --method retime)."

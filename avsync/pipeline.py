@@ -302,6 +302,7 @@ def _report(
         drift_ms_per_min=pooled.drift_ms_per_min,
         drift_uncertainty_ms_per_min=pooled.drift_uncertainty_ms_per_min,
         faults=judged.faults,
+        contested=judged.contested,
         reasons=(*_no_speech(judged.verdict, pieces, heard), *judged.reasons, *notes),
         tracks=tuple(_track(t, by_track.get(t.track), looked.portraits.get(t.track)) for t in looked.tracks),
         segments=pooled.segments,

@@ -261,6 +261,8 @@ class Report:
     drift_uncertainty_ms_per_min: float | None = None
     max_drift_ms_per_min: float = MAX_DRIFT_MS_PER_MIN
     faults: tuple[Fault, ...] = ()
+    contested: bool = False
+    """A good part of the video speaks against the offset, though not clearly enough for a fault."""
     reasons: tuple[str, ...] = ()
     tracks: tuple[TrackReport, ...] = ()
     segments: tuple[Segment, ...] = ()

@@ -156,7 +156,8 @@ def summary(report: Report) -> str:
     if report.verdict == "in-sync":
         size = offset_words(report.offset_ms)
         return f"audio is {size}, within tolerance" if size != "0 ms" else "audio and lips agree"
-    if report.drift_ms_per_min or report.faults or set(defects(report)) != {"offset"}:
+    several = report.drift_ms_per_min or report.faults or report.contested
+    if several or set(defects(report)) != {"offset"}:
         detail = _joined(report.reasons) or "parts of it are out of tolerance"
         return f"audio is {offset_words(report.offset_ms)} on the whole, but {detail}"
     return repair_words(report.offset_ms)
@@ -180,6 +181,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "max_drift_ms_per_min": _number(report.max_drift_ms_per_min, 2),
         "defects": list(defects(report)),
         "faults": [_fault_dict(fault) for fault in report.faults],
+        "contested": report.contested,
         "standard": report.standard,
         "tolerance_early_ms": _number(report.tolerance_ms[0], 1),
         "tolerance_late_ms": _number(report.tolerance_ms[1], 1),

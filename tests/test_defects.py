@@ -13,7 +13,7 @@ from avsync.curve import average
 from avsync.defects import contested_share, excess, judge, mismatched, severity
 from avsync.offset import estimate
 from avsync.records import Fault, Offset, Report, Scores, Segment
-from avsync.report import to_json
+from avsync.report import summary, to_json
 
 EBU = (40.0, 60.0)
 
@@ -231,6 +231,18 @@ def test_a_third_that_fits_nowhere_although_the_lips_speak_is_not_called_in_sync
     silent = (sharp.times_s < 10) | (sharp.times_s >= 20)
     assert contested_share([sharp], [silent], offset.segments) < 0.05
     assert judge(offset, EBU).verdict == "in-sync"
+
+
+@pytest.mark.parametrize("hint_ms", [0.0, None])
+def test_a_third_that_speaks_against_a_large_offset_is_said_so(hint_ms: float | None):
+    doubtful = Segment(0, 10, None, None, 0.3, hint_ms=hint_ms, against=hint_ms is None)
+    offset = answer(200, segments=[doubtful, part(10, 30, 200.0)])
+    judged = judge(offset, EBU, contested=0.3)
+    assert (judged.verdict, judged.contested) == ("out-of-sync", True)
+    assert "from 0:00.0 to 0:10.0" in judged.reasons[-1]
+    told = Report("a", "out-of-sync", 200.0, reasons=judged.reasons, contested=True)
+    assert "on the whole, but from 0:00.0" in summary(told) and "fixes it" not in summary(told)
+    assert not judge(replace(offset, segments=(part(0, 30, 200.0),)), EBU).contested
 
 
 def test_clear_speech_contests_nothing():

@@ -780,6 +780,7 @@ def test_in_tolerance_nothing_is_written_unless_forced(made, tmp_path: Path) -> 
         Report("in", "out-of-sync", None, reasons=("parts differ",)),
         replace(OUT, offset_ms=10.0, reasons=("its middle third is 200 ms late",)),
         replace(OUT, drift_ms_per_min=-200.0),
+        replace(OUT, contested=True, reasons=("its first third does not fit the rest",)),
     ],
 )
 @pytest.mark.parametrize("force", [False, True])
