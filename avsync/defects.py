@@ -27,7 +27,7 @@ HINTED_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on one file and its reasons; `faults` in order of time; `contested`: a good part of the file
+    """The verdict on one file and its reasons; `faults` in order of time; `contested`: a good part of it
     speaks against the offset, though not clearly enough for a fault."""
 
     verdict: Verdict
