@@ -41,6 +41,9 @@ def opened(
     """
     if targets.resume and targets.jsonl in (None, STDOUT):
         raise UsageError("--resume goes on with the file that --jsonl names; give one.")
+    chosen = [path for path in (targets.jsonl, targets.junit, targets.page, targets.plot) if path is not None]
+    if len({path.absolute() for path in chosen}) < len(chosen):
+        raise UsageError("Two results cannot go into the same file; give each its own name.")
     draw = _plotter(targets.plot, files, batch)
     if targets.junit is not None:
         from avsync.writing import ready

@@ -6,6 +6,7 @@ Every time is in seconds of presentation time as a player shows it (see `Media.o
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -64,6 +65,9 @@ def require_file(path: Path) -> None:
         shown = os.fsencode(path).decode(errors="replace")
         raise MediaError(f"The name {shown} is not valid text on this system; rename it.") from error
     try:
+        elsewhere = re.fullmatch(r"-|\w{2,}:/.*", str(path)) and not path.exists()
+        if elsewhere or path == Path("/dev/stdin"):
+            raise MediaError(f"{path} is not a file; avsync reads only files, so save it as one first.")
         if path.is_symlink() and not path.exists():
             raise MediaError(f"{path} is a link that leads to no file; give the file itself.")
         if not path.exists():

@@ -333,6 +333,12 @@ def test_a_pipe_is_written_into_and_stays(option: str, answers: Callable[[str], 
     assert pipe.is_fifo()
 
 
+def test_two_results_do_not_share_a_file(answers: Callable[[str], Path], tmp_path: Path):
+    done = run("check", answers("late"), "--jsonl", tmp_path / "x", "--junit", tmp_path / "x")
+    assert done.exit_code == 2
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_link_to_a_result_stays_a_link(answers: Callable[[str], Path], tmp_path: Path):
     (tmp_path / "link.xml").symlink_to(tmp_path / "real.xml")
     run("check", answers("late"), "--junit", tmp_path / "link.xml")

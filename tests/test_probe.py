@@ -98,6 +98,10 @@ class TestBadInput:
         self.refused(tmp_path, "is a directory")
         self.refused(tmp_path / ("x" * 300), "does not exist|cannot be opened")
 
+    @pytest.mark.parametrize("name", ["-", "/dev/stdin", "https://example.com/talk.mp4"])
+    def test_a_pipe_or_an_address_is_no_file(self, name):
+        self.refused(Path(name), "save it as one first")
+
     def test_links_that_lead_nowhere_or_to_themselves(self, tmp_path):
         (tmp_path / "gone.mp4").symlink_to(tmp_path / "none.mp4")
         (tmp_path / "round.mp4").symlink_to(tmp_path / "round.mp4")
