@@ -20,7 +20,7 @@ from avsync.encoders import encoding
 from avsync.errors import CannotTell, MediaError, UsageError
 from avsync.muxers import muxer_of
 from avsync.packets import Contents
-from avsync.probe import probe
+from avsync.probe import probe, state
 from avsync.program import ffmpeg_path, source
 from avsync.proof import Progress, other_target, show, verify
 from avsync.records import Media, Report
@@ -243,6 +243,7 @@ def apply(
     Raises:
         MediaError: the target cannot be written, or would not be a true copy.
     """
+    whole = state(planned.src)
     before = packets.contents(planned.src)
     temporary = _reserve(planned.dst)
     try:
@@ -250,6 +251,8 @@ def apply(
         lost = verify(planned, before, temporary, progress)
         if accept:
             accept(temporary)
+        if state(planned.src) != whole:
+            raise MediaError(f"{planned.src} changed while it was copied; repair it when it is complete.")
         try:
             temporary.replace(planned.dst)
         except OSError as error:

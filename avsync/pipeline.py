@@ -101,6 +101,7 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
     """`check` with its options already made; the same errors."""
     tell = progress or _silent
     timings: dict[str, float] = {}
+    whole = probe.state(path)
     report = Report(
         str(path),
         "cannot-tell",
@@ -130,6 +131,9 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
                 _nothing(report, "the check was stopped before anything was judged"), complete=False
             )
     report = replace(report, timings_s=timings)
+    if probe.state(path) != whole:
+        changed = "the file changed while it was checked; check it again when it is complete"
+        report = replace(report, reasons=(*report.reasons, changed))
     if not report.complete:
         raise Interrupted(report)
     return report

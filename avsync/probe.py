@@ -82,6 +82,16 @@ def require_file(path: Path) -> None:
         raise MediaError(f"{path} cannot be opened ({error}); check its name and permissions.") from error
 
 
+def state(path: Path) -> tuple[int, int] | None:
+    """Size in bytes and time of the last change in ns, which tell two states of a file apart; None where it
+    cannot be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
 def _why_unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"{path} may not be read; change its permissions."

@@ -177,7 +177,8 @@ def words(report: Report) -> str:
         done.append(
             f"cut or padded with silence where it jumps ({faults} stretch{'es' if faults > 1 else ''})"
         )
-    return " and ".join(done) or f"shifted by {report.offset_ms or 0.0:+.0f} ms"
+    offset_ms = report.offset_ms or 0.0
+    return " and ".join(done) or f"{'delayed' if offset_ms > 0 else 'advanced'} by {abs(offset_ms):.0f} ms"
 
 
 # --- Sound ------------------------------------------------------------------------------

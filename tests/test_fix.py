@@ -612,6 +612,19 @@ def test_a_full_disk_leaves_nothing(made, full_disk: Path) -> None:
     assert names(full_disk) == []
 
 
+def test_a_source_that_is_still_being_written_leaves_nothing(made, tmp_path: Path) -> None:
+    src = tmp_path / "in.ts"
+    src.write_bytes(made("plain.ts").read_bytes())
+
+    def grow(_temporary: Path) -> None:
+        with src.open("ab") as file:
+            file.write(bytes(188))
+
+    with pytest.raises(MediaError, match="changed while it was copied"):
+        fix.apply(fix.plan(probe(src), 120.0, tmp_path / "out.ts"), accept=grow)
+    assert names(tmp_path) == ["in.ts"]
+
+
 @pytest.mark.parametrize("at", [0.0, 0.6])
 def test_ctrl_c_leaves_nothing(made, tmp_path: Path, at: float) -> None:
     """While ffmpeg writes, and while the result is checked."""

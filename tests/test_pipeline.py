@@ -230,6 +230,19 @@ def test_moving_lips_that_fit_the_speech_nowhere_are_a_mismatch_and_a_voice_over
     assert (music.verdict, music.reasons[0]) == ("cannot-tell", "no speech is heard")
 
 
+def test_a_file_that_changes_meanwhile_is_judged_and_noted(world: World, tmp_path: Path):
+    path = tmp_path / "talk.mp4"
+    path.touch()
+    assert not any("changed" in reason for reason in avsync.check(path).reasons)
+
+    def written(stage: str, _done: float, _total: float | None) -> None:
+        path.write_text(stage)
+
+    report = avsync.check(path, progress=written)
+    assert report.verdict == "out-of-sync"
+    assert any("the file changed while it was checked" in reason for reason in report.reasons)
+
+
 # --- cannot tell --------------------------------------------------------------------------
 
 

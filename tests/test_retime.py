@@ -352,6 +352,13 @@ def test_a_track_that_cannot_be_decoded_is_a_media_error(tmp_path: Path):
         retime.decoded(media, media.audio[0], tmp_path / "missing" / "sound.f32")
 
 
+@pytest.mark.parametrize(
+    ("offset_ms", "said"), [(240.0, "delayed by 240 ms"), (-240.0, "advanced by 240 ms")]
+)
+def test_one_offset_is_told_without_a_sign(offset_ms: float, said: str):
+    assert retime.words(Report("in.mp4", "out-of-sync", offset_ms)) == said
+
+
 # --- Encoders ---------------------------------------------------------------------------------
 
 
