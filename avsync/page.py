@@ -212,7 +212,7 @@ def measured(report: Report) -> str:
     """The offset with its uncertainty and certainty; "" where none was measured."""
     if report.offset_ms is None:
         return ""
-    guess = "best guess: " if report.verdict in ("cannot-tell", "mismatch") else ""
+    guess = "best guess: " if report.verdict == "cannot-tell" else ""
     spread = "" if report.uncertainty_ms is None else f" ± {report.uncertainty_ms:.0f} ms"
     sure = f"{certainty_words(report.probability)}, that this is right within {FRAME_MS:.0f} ms"
     return f"{guess}audio {offset_words(report.offset_ms)}{spread}; {sure}"

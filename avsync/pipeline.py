@@ -300,8 +300,9 @@ def _report(
     return replace(
         report,
         verdict=judged.verdict,
-        offset_ms=pooled.offset_ms,
-        uncertainty_ms=pooled.uncertainty_ms,
+        # Lips that fit the speech nowhere have no offset, however the best of the bad ones is called.
+        offset_ms=None if judged.verdict == "mismatch" else pooled.offset_ms,
+        uncertainty_ms=None if judged.verdict == "mismatch" else pooled.uncertainty_ms,
         probability=pooled.probability,
         drift_ms_per_min=pooled.drift_ms_per_min,
         drift_uncertainty_ms_per_min=pooled.drift_uncertainty_ms_per_min,

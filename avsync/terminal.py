@@ -95,7 +95,7 @@ def _headline(report: Report) -> Text:
 
 def _measured(report: Report) -> str:
     uncertainty = "" if report.uncertainty_ms is None else f" (+/- {report.uncertainty_ms:.0f} ms)"
-    guess = "best guess " if report.verdict in ("cannot-tell", "mismatch") else ""
+    guess = "best guess " if report.verdict == "cannot-tell" else ""
     certainty = certainty_words(report.probability)
     return (
         f"{guess}audio {offset_words(report.offset_ms)}{uncertainty}; "
