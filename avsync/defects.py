@@ -54,7 +54,8 @@ def judge(
         return Judgement("cannot-tell", offset.reasons)
     if offset.probability < min_probability:
         if mismatch:
-            return Judgement("mismatch", ("these lips do not say this speech, at any offset that was searched",))
+            why = "these lips do not say this speech, at any offset that was searched"
+            return Judgement("mismatch", (why,))
         return Judgement("cannot-tell", offset.reasons or ("the evidence is too thin",))
     faults = local_faults(offset.segments, tolerance_ms)
     drifts = exceeds(offset.drift_ms_per_min, max_drift_ms_per_min)

@@ -17,6 +17,8 @@ Take = Callable[[int, Report], None]
 
 STDOUT = Path("-")
 PAGE_SUFFIXES = (".html", ".htm")
+OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf", ".tif", ".tiff", ".bmp")
+"""Names that nobody means as a folder's."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
     single = plot.suffix.lower() == ".png" and not plot.is_dir()
     if batch and single:
         raise UsageError(f"Several files cannot share the plot {plot}; give a folder.")
+    if not plot.is_dir() and plot.suffix.lower() in OTHER_PICTURES:
+        raise UsageError(f"{plot} would be another kind of picture; --plot draws .png files.")
     if not single and plot.exists() and not plot.is_dir():
         raise UsageError(f"{plot} is neither a .png file nor a folder; give one of them to --plot.")
     make_folder(plot.parent if single else plot)

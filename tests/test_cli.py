@@ -128,6 +128,7 @@ def test_a_verdict_is_on_stdout_and_nothing_on_stderr(answers: Callable[[str], P
         ["check", "x.mp4", "--json", "--jsonl", "-"],
         ["check", "x.mp4", "--audio", "y.wav", "--audio-track", "1"],
         ["check", "x.mp4", "y.mp4", "--plot", "one.png"],
+        ["check", "x.mp4", "--plot", "one.jpg"],
         ["check", "x.mp4", "--resume"],
         ["check", "x.mp4", "--resume", "--jsonl", "-"],
         ["check", "x.mp4", "--engine", "slurm"],
