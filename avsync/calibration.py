@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 FEATURES = ("gap", "agreement", "observations")
-"""What the probability is computed from; `curve.features` says what each is."""
+"""What the probability is computed from; `curve._features` says what each is."""
 
 MAX_ROWS = 5000
 """Windows that the temperature is fitted on; more would change nothing."""
@@ -75,7 +75,7 @@ def fit_calibration(
 ) -> Calibration:
     """`base` with the weights of a logistic regression, by Newton's method.
 
-    features: (n, n_features) as `curve.features` gives them; correct: (n,) bool, whether each answer was
+    features: (n, n_features) as `curve._features` gives them; correct: (n,) bool, whether each answer was
     within one frame. `ridge` keeps the weights finite where the features separate the answers.
     """
     x = np.asarray(features, np.float64)

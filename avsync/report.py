@@ -13,7 +13,7 @@ import numpy as np
 from avsync.defects import exceeds
 from avsync.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_IN_SYNC, EXIT_OUT_OF_SYNC
 from avsync.records import Fault, Offset, Report, Segment, TrackReport, Unjudged, Verdict
-from avsync.settings import MIN_SPEECH_S, STANDARD_NAMES
+from avsync.settings import MIN_PROBABILITY, MIN_SPEECH_S, STANDARD_NAMES
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ def repair_words(offset_ms: float) -> str:
 
 def certainty_words(probability: float) -> str:
     """A probability as a person would say it, with the figure."""
-    limits = ((0.95, "almost certain"), (0.8, "likely"), (0.7, "probable"))
+    limits = ((0.95, "almost certain"), (0.8, "likely"), (MIN_PROBABILITY, "probable"))
     word = next((word for limit, word in limits if round(probability, 2) >= limit), "unsure")
     return f"{word}, {percent(probability)}"
 

@@ -26,15 +26,13 @@ from avsync.calibration import (
     fit_temperature,
     reliability_table,
 )
-from avsync.curve import Measure, evidence, measure
+from avsync.curve import Floats, Measure, evidence, measure
 from avsync.distill.store import Store
-from avsync.distill.tasks import delay_of, read_delays, shares
+from avsync.distill.tasks import delay_of, read_delays, shares, speaker
 from avsync.records import Clip, Scores, Waveform
 from avsync.scores import score_clip
 from avsync.settings import FRAME_MS, FRAME_RATE, MIN_PROBABILITY, PROTOCOL_RADIUS, SAMPLE_RATE
 from avsync.weights import Loaded, read_card
-
-Floats = npt.NDArray[np.float64]
 
 MAX_SHIFT = 10
 """Frames by which the audio of a case is moved at most."""
@@ -109,7 +107,7 @@ def _stretch(available: int, rng: np.random.Generator) -> tuple[int, int]:
 
 def stranger(store: Store, index: int, frames: int, rng: np.random.Generator) -> int:
     """A clip of another speaker that lasts as long, or else the longest: a dub does not end early."""
-    speakers = np.array([clip.id.rsplit("/", 1)[0] for clip in store.clips])
+    speakers = np.array([speaker(clip) for clip in store.clips])
     lengths = np.array([clip.frames for clip in store.clips])
     others = np.flatnonzero(speakers != speakers[index])
     enough = others[lengths[others] >= min(frames, lengths[others].max())]
