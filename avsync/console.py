@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from avsync.errors import EXIT_ERROR, AvsyncError, unexpected
+from avsync.errors import EXIT_ERROR, AvsyncError, OptionError, unexpected
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 EXIT_INTERRUPTED = 130
+FLAGS = {"max_drift_ms_per_min": "--max-drift"}
+"""Options that are not typed as their keyword in Python with hyphens."""
 
 Command = Callable[..., int | None]
 
@@ -41,6 +43,9 @@ def outcome(work: Callable[[], int | None]) -> int:
         return work() or 0
     except KeyboardInterrupt:
         return fail("Stopped.", EXIT_INTERRUPTED)
+    except OptionError as error:
+        typed = FLAGS.get(error.option, f"--{error.option.replace('_', '-')}")
+        return fail(f"{typed} {error.wrong}", error.exit_code)
     except AvsyncError as error:
         return fail(str(error), error.exit_code)
     except Exception as error:

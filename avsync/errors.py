@@ -24,6 +24,18 @@ class UsageError(AvsyncError):
     exit_code = EXIT_USAGE
 
 
+class OptionError(UsageError):
+    """An option cannot have its value. `option` is its keyword in Python, with which the sentence begins."""
+
+    def __init__(self, option: str, wrong: str) -> None:
+        super().__init__(option, wrong)
+        self.option = option
+        self.wrong = wrong
+
+    def __str__(self) -> str:
+        return f"{self.option} {self.wrong}"
+
+
 class MediaError(AvsyncError):
     """A file cannot be read, decoded or written."""
 

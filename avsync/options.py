@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from avsync.errors import UsageError
+from avsync.errors import OptionError, UsageError
 from avsync.settings import DETECTORS, FRAME_MS, SAMPLES, STANDARDS, CheckOptions, Device
 
 MIN_SEARCH_MS = 2 * FRAME_MS
@@ -45,14 +45,14 @@ def plain(options: CheckOptions) -> dict[str, Any]:
 
 
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
-    """Raises UsageError unless `value` is one of those allowed."""
+    """Raises OptionError unless `value` is one of those allowed."""
     if value not in tuple(allowed):
-        raise UsageError(f"{name} cannot be {value!r}; choose one of {', '.join(allowed)}.")
+        raise OptionError(name, f"cannot be {value!r}; choose one of {', '.join(allowed)}.")
 
 
 def number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
-    """Raises UsageError unless `value` is a number from `low` to `high`."""
+    """Raises OptionError unless `value` is a number from `low` to `high`."""
     kinds = int if whole else (int, float)
     if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
         kind = "a whole number" if whole else "a number"
-        raise UsageError(f"{name} cannot be {value!r}; it is {kind} from {low:g} to {high:g}.")
+        raise OptionError(name, f"cannot be {value!r}; it is {kind} from {low:g} to {high:g}.")

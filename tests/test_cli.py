@@ -142,6 +142,29 @@ def test_wrong_usage_exits_2(arguments: Sequence[str], answers: Callable[[str], 
     assert run(*arguments).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ("check", "--max-offset-ms", "5"),
+        ("check", "--max-offset-ms", "nan"),
+        ("check", "--max-drift", "-1"),
+        ("check", "--standard", "smpte"),
+        ("check", "--face-detector", "eyes"),
+        ("check", "--sample", "some"),
+        ("check", "--stride", "0"),
+        ("check", "--engine", "slurm"),
+        ("fix-offset", "--method", "move"),
+        ("fix-offset", "--offset-ms", "inf"),
+        ("fix-offset", "--audio-track", "-1"),
+    ],
+)
+def test_a_wrong_value_is_told_by_the_option_as_it_was_typed(command: str, option: str, value: str):
+    done = run(command, "x.mp4", *(["y.mp4"] if command == "fix-offset" else []), f"{option}={value}")
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"avsync: {option} cannot be ")
+    assert "_" not in done.stderr
+
+
 def test_an_empty_name_is_not_this_folder(answers: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(answers("late").parent)
     assert run("check", ".").exit_code == 1
