@@ -11,6 +11,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import numpy.typing as npt
 import scipy.fft
 import soundfile
 
+from avsync.damage import undecoded
 from avsync.errors import MediaError, UsageError
 from avsync.probe import probe, require_file
 from avsync.program import decoding, source
@@ -82,6 +84,9 @@ def waveform(media: Media, track: int | None = None, until_s: float = math.inf) 
             why = complaint() or "ffmpeg found no sound in it"
             name = f"Audio track {stream.track} of {media.path}"
             raise MediaError(f"{name} cannot be decoded ({why}); copy or convert it again.")
+        if complaint():
+            end_s = result.start_s + len(result.samples) / SAMPLE_RATE
+            result = replace(result, undecoded=undecoded(media, stream.index, end_s=end_s))
     return result
 
 

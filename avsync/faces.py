@@ -14,7 +14,7 @@ from avsync import detectors
 from avsync.detectors import Detect
 from avsync.media import frames
 from avsync.opencv import Image, resize
-from avsync.records import FaceTrack, Frame, Media
+from avsync.records import FaceTrack, Frame, Media, Span
 from avsync.settings import DETECT_EVERY, DETECT_LONG_SIDE, FRAME_RATE
 from avsync.shots import shots
 
@@ -58,14 +58,23 @@ def find_tracks(
     progress: Callable[[float], None] | None = None,
     start_s: float | None = None,
     end_s: float | None = None,
+    on_gap: Callable[[Span], None] | None = None,
 ) -> tuple[FaceTrack, ...]:
     """Every face that lasts 0.4 s or more, each shot on its own; () when there is none.
 
-    Raises MediaError when the picture cannot be decoded, ModelError when the detector cannot be loaded.
+    `progress` and `on_gap` are told what `media.frames` tells. Raises MediaError when the picture cannot be
+    decoded, ModelError when the detector cannot be loaded.
     """
     detect = detectors.load(detector)
     # Twice what is searched: the extra detail is for looking closer at small faces.
-    pictures = frames(media, long_side=2 * DETECT_LONG_SIDE, start_s=start_s, end_s=end_s, progress=progress)
+    pictures = frames(
+        media,
+        long_side=2 * DETECT_LONG_SIDE,
+        start_s=start_s,
+        end_s=end_s,
+        progress=progress,
+        on_gap=on_gap,
+    )
     height = media.video.height if media.video else 0
     return track_faces(pictures, detect, least=MIN_FACE_PIXELS / max(1, height))
 

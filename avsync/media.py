@@ -18,9 +18,10 @@ import numpy.typing as npt
 from av.error import FFmpegError
 
 from avsync.ahead import ahead
+from avsync.damage import undecoded
 from avsync.errors import MediaError
 from avsync.program import decoding, source
-from avsync.records import Frame, Media, VideoStream
+from avsync.records import Frame, Media, Span, VideoStream
 from avsync.settings import DECODE_LONG_SIDE, FRAME_RATE
 
 AHEAD_BYTES = 8 << 20
@@ -38,11 +39,13 @@ def frames(
     start_s: float | None = None,
     end_s: float | None = None,
     progress: Callable[[float], None] | None = None,
+    on_gap: Callable[[Span], None] | None = None,
 ) -> Iterator[Frame]:
     """Pictures at 25 a second, upright, scaled down (never up) to `long_side` pixels, even sizes.
 
     Frame i of the video is shown at video.start_s + i / 25 and is the stored picture nearest in time, so that
-    no frame rate looks late. Only frames in [start_s, end_s) are given. `progress` gets the share done, 0..1.
+    no frame rate looks late. Only frames in [start_s, end_s) are given. `progress` gets the share done, 0..1,
+    and `on_gap` in the end each stretch that could not be decoded, in which the picture before it stays.
     At most AHEAD_BYTES of pictures are in memory, so that decoding goes on while one is looked at; ffmpeg is
     stopped when the generator is closed. A file that breaks off yields what there is.
 
@@ -72,6 +75,9 @@ def frames(
             raise MediaError(
                 f"The video of {media.path} cannot be decoded ({why}); copy or convert it again."
             )
+        if on_gap and complaint():
+            for span in undecoded(media, video.index, start_s, end_s):
+                on_gap(span)
     if progress:
         progress(1.0)
 

@@ -39,6 +39,8 @@ Progress = Callable[[str, float, float | None], None]
 MAX_SHIFT_MS = 3_600_000.0
 BROKEN_OFF_S = 1.0
 """A file is called broken off when its sound is this much shorter than stored (and by 2 % of it)."""
+LEAST_LOST_S = 0.1
+"""A file is called damaged from so much on that could not be decoded."""
 
 
 def check(path: str | Path, *, progress: Progress | None = None, **options: Any) -> Report:
@@ -172,6 +174,7 @@ def _judge(
             raise CannotTell(f"The audio of {options.audio or found.path} is silent.")
         report = replace(report, audio_track=track if len(found.audio) > 1 else report.audio_track)
         notes = (*_which_track(found, track, options), *_broken_off(found, sound, track))
+        notes += _undecoded("sound", sound.undecoded)
         notes += audio.audio_condition(sound)
     tell("faces", 0, 1)
     job = survey.Job(found, sound, loaded, options, found.duration_s, tell, timings)
@@ -224,6 +227,16 @@ def _broken_off(found: Media, sound: Waveform, track: int | None) -> tuple[str, 
     return (f"the file breaks off: its sound ends at {timecode(end_s)} instead of {timecode(said_s)}",)
 
 
+def _undecoded(what: str, spans: Sequence[Span]) -> tuple[str, ...]:
+    """A note on the stretches of picture or sound that could not be decoded."""
+    lost_s = sampling.total(spans)
+    if lost_s < LEAST_LOST_S:
+        return ()
+    first, past = min(start for start, _ in spans), max(end for _, end in spans)
+    where = f"between {timecode(first)} and {timecode(past)}"
+    return (f"the file is damaged: {lost_s:.1f} s of its {what} could not be decoded, {where}",)
+
+
 @lru_cache(maxsize=2)
 def load_model(name: str, device: str) -> Loaded:
     """The model, loaded once per process and name. Raises ModelError."""
@@ -257,7 +270,7 @@ def _report(
     spans = sampling.merged(looked.spans)
     whole_s = job.media.duration_s
     report = replace(report, looked_at=spans, stride=looked.stride, complete=not stopped)
-    notes = (*_looked_words(spans, whole_s, stopped), *notes)
+    notes = (*_looked_words(spans, whole_s, stopped), *_undecoded("picture", looked.undecoded), *notes)
     missed = coverage.STOPPED if stopped else coverage.SPARED
     if not looked.scores:
         why = _no_scores(job.media.path, looked)

@@ -46,7 +46,8 @@ def decoding(output: Any) -> Iterator[tuple[IO[bytes], Callable[[], str]]]:
     """Run ffmpeg on an ffmpeg-python `output` that writes to `pipe:`; killed when the block is left.
 
     Yields:
-        Its standard output, and a function that waits for its end and gives its complaint ("" if none).
+        Its standard output, and a function that gives its complaint so far ("" if none), where the output has
+        ended after waiting for the end of ffmpeg.
     """
     command = ffmpeg.compile(
         output.global_args("-nostdin", "-hide_banner", "-loglevel", "error"), cmd=ffmpeg_path()
@@ -64,7 +65,8 @@ def decoding(output: Any) -> Iterator[tuple[IO[bytes], Callable[[], str]]]:
         assert process.stdout is not None  # noqa: S101 - stdout=PIPE
 
         def complaint() -> str:
-            failed = process.wait() != 0
+            over = not process.stdout.peek(1)  # type: ignore[union-attr]
+            failed = over and process.wait() != 0
             log.seek(0)
             lines = log.read(4096).decode(errors="replace").splitlines()
             # ffmpeg prefixes "[h264 @ 0x55d0c8] ", which says nothing to a user.

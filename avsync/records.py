@@ -94,6 +94,8 @@ class Waveform:
     start_s: float
     damaged: int = 0
     """How many decoded values were not a number or infinite, and were replaced by silence."""
+    undecoded: tuple[Span, ...] = ()
+    """Stretches that could not be decoded, and were replaced by silence."""
 
 
 @dataclass(frozen=True)

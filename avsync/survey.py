@@ -57,7 +57,8 @@ class Job:
 @dataclass(frozen=True)
 class Looked:
     """What was found in the stretches `spans`: tracks, the scores of those that have any; by the track's
-    number the face as JPEG, and how the mouth moves. `stride` in frames, None before the first face."""
+    number the face as JPEG, and how the mouth moves. `stride` in frames, None before the first face.
+    `undecoded`: stretches whose picture could not be decoded."""
 
     spans: tuple[Span, ...] = ()
     tracks: tuple[FaceTrack, ...] = ()
@@ -65,6 +66,7 @@ class Looked:
     portraits: dict[int, bytes] = field(default_factory=dict)
     motion: dict[int, motion.Pieces] = field(default_factory=dict)
     stride: int | None = None
+    undecoded: tuple[Span, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -77,11 +79,13 @@ def look(job: Job, before: Looked, span: Span) -> Looked:
     Ctrl-C raises Interrupted with the same, as far as it has come. Raises MediaError when the picture cannot
     be decoded, ModelError when the face detector cannot be loaded.
     """
+    undecoded: list[Span] = []
     try:
         with timed(job.timings, "faces"):
-            tracks = _find(job, before, span)
+            tracks = _find(job, before, span, undecoded.append)
     except KeyboardInterrupt as stop:
         raise Interrupted(before) from stop
+    before = replace(before, undecoded=(*before.undecoded, *undecoded))
     if not tracks:
         return replace(before, spans=(*before.spans, span))
     share = (before.seconds + span[1] - span[0]) / job.planned_s
@@ -110,8 +114,8 @@ def _with(found: Looked, span: Span, scores: Sequence[Scores]) -> Looked:
     return replace(found, spans=(*found.spans, span), scores=(*found.scores, *scores))
 
 
-def _find(job: Job, before: Looked, span: Span) -> list[FaceTrack]:
-    """The faces of the stretch, numbered on from those before."""
+def _find(job: Job, before: Looked, span: Span, on_gap: Callable[[Span], None]) -> list[FaceTrack]:
+    """The faces of the stretch, numbered on from those before; `on_gap` as in `media.frames`."""
     length = span[1] - span[0]
     found = faces.find_tracks(
         job.media,
@@ -124,6 +128,7 @@ def _find(job: Job, before: Looked, span: Span) -> list[FaceTrack]:
             if length >= job.media.duration_s
             else job.tell("survey", before.seconds + share * length / 2, job.planned_s)
         ),
+        on_gap=on_gap,
     )
     return [replace(track, track=len(before.tracks) + track.track) for track in found]
 

@@ -93,3 +93,12 @@ def bar_and_click(
     """A clip with both; the delays are start times of the streams, so they move what is seen and heard."""
     sound = ("-itsoffset", audio_delay_s, "-f", "lavfi", "-i", click(click_s))
     return bar_clip(path, *args, rate=rate, inputs=sound, delay_s=video_delay_s, codec=codec)
+
+
+def damaged(source: Path, target: Path, share: float = 0.5, part: float = 0.05) -> Path:
+    """A copy of which `part` of the bytes, from `share` of them on, are noise."""
+    data = bytearray(source.read_bytes())
+    first, count = round(len(data) * share), round(len(data) * part)
+    data[first : first + count] = np.random.default_rng(1).bytes(count)
+    target.write_bytes(data)
+    return target

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "avsync"
 
 LAYERS = (
     ("errors", "settings", "records", "options", "writing", "ahead"),
-    ("opencv", "program", "probe", "media", "packets"),
+    ("opencv", "program", "probe", "damage", "media", "packets"),
     ("detectors", "shots", "faces"),
     ("crops", "audio"),
     ("network", "mfcc", "model", "syncnet", "avst", "networks", "public", "weights", "fetch"),

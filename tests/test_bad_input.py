@@ -3,6 +3,7 @@ half-written."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from command import run
+from media_factory import damaged
 from typer.testing import Result
 
 from avsync.demo import write_demo
@@ -109,6 +111,14 @@ def test_a_truncated_file_whose_index_is_there_is_judged_by_what_is_left(make: M
     assert done.exit_code in (0, EXIT_CANNOT_TELL)
     assert 1.0 < report["tracks"][0]["end_s"] < 3.5
     assert any("breaks off" in reason for reason in report["reasons"])
+
+
+def test_a_file_with_a_corrupt_middle_is_judged_and_the_damage_noted(talk: Path, tmp_path: Path):
+    done = run("check", damaged(talk, tmp_path / "x.mp4"))
+    assert done.exit_code in (0, EXIT_CANNOT_TELL)
+    assert done.stderr == ""
+    for what in ("picture", "sound"):
+        assert re.search(rf"the file is damaged: 0.\d s of its {what} could not be decoded", done.stdout)
 
 
 # --- streams that are not there -----------------------------------------------------------

@@ -14,7 +14,18 @@ import pytest
 import avsync
 from avsync import audio, coverage, crops, faces, motion, pipeline, speech
 from avsync.errors import CannotTell, Interrupted, MediaError, ModelError, UsageError
-from avsync.records import AudioStream, Clip, FaceTrack, Media, Offset, Report, Scores, VideoStream, Waveform
+from avsync.records import (
+    AudioStream,
+    Clip,
+    FaceTrack,
+    Media,
+    Offset,
+    Report,
+    Scores,
+    Span,
+    VideoStream,
+    Waveform,
+)
 
 SECONDS = 20
 
@@ -36,6 +47,8 @@ class World:
     """Numbers of the faces whose lips fit no offset."""
     looked: list[tuple[float | None, float | None]] = field(default_factory=list)
     """The stretches that faces were looked for in, None for an end of the video."""
+    lost: tuple[Span, ...] = ()
+    """Stretches whose picture cannot be decoded."""
 
 
 def a_track(number: int = 0, seconds: float = SECONDS, start_s: float = 0.0) -> FaceTrack:
@@ -87,9 +100,17 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         return scores
 
     def find(
-        _media: Media, *, detector: str, progress: Any, start_s: float | None, end_s: float | None
+        _media: Media,
+        *,
+        detector: str,
+        progress: Any,
+        start_s: float | None,
+        end_s: float | None,
+        on_gap: Any,
     ) -> tuple[FaceTrack, ...]:
         world.asked["detector"] = detector
+        for span in world.lost:
+            on_gap(span)
         world.looked.append((start_s, end_s))
         progress(0.5)
         if world.tracks and (start_s is not None or end_s is not None):
@@ -242,6 +263,22 @@ def test_a_file_that_changes_meanwhile_is_judged_and_noted(world: World, tmp_pat
     report = avsync.check(path, progress=written)
     assert report.verdict == "out-of-sync"
     assert any("the file changed while it was checked" in reason for reason in report.reasons)
+
+
+def test_what_could_not_be_decoded_is_noted_with_its_times(world: World):
+    world.sound = replace(world.sound, undecoded=((4.0, 4.5),))
+    world.lost = ((3.0, 3.5), (7.0, 8.0))
+    report = avsync.check("talk.mp4")
+    assert report.verdict == "out-of-sync"
+    assert report.reasons[-2:] == (
+        "the file is damaged: 1.5 s of its picture could not be decoded, between 0:03.0 and 0:08.0",
+        "the file is damaged: 0.5 s of its sound could not be decoded, between 0:04.0 and 0:04.5",
+    )
+
+
+def test_a_lost_picture_or_two_is_not_worth_a_note(world: World):
+    world.lost = ((0.0, 0.08),)
+    assert not [reason for reason in avsync.check("talk.mp4").reasons if "damaged" in reason]
 
 
 # --- cannot tell --------------------------------------------------------------------------
