@@ -27,6 +27,7 @@ MIN_SPAN_S = 0.4
 
 STOPPED = "the check was stopped before it"
 SPARED = "not looked at, as the answer was certain enough without it"
+NO_PICTURE = "there is no picture any more"
 NO_FACE = "no face is seen"
 TOO_BRIEF = "a face is seen too briefly to be compared"
 NO_SOUND = "there is no sound to compare the face with"

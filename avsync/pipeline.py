@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -165,16 +166,19 @@ def _judge(
         loaded = model_of_mouths(options)
     tell("audio", 0, None)
     with timed(timings, "audio"):
+        whole, found = found, probe.without_tail(found)
+        until_s = found.duration_s + options.max_offset_ms / 1000 + 1
         track, sound = (
-            (None, audio.load_audio(options.audio, found.duration_s + options.max_offset_ms / 1000 + 1))
+            (None, audio.load_audio(options.audio, until_s))
             if options.audio
-            else speech.judged_track(found, options.audio_track)
+            # Of a picture that lasts as long as the file, how long that is may be told wrongly.
+            else speech.judged_track(found, options.audio_track, math.inf if found is whole else until_s)
         )
         if audio.is_silent(sound.samples):
             raise CannotTell(f"The audio of {options.audio or found.path} is silent.")
         report = replace(report, audio_track=track if len(found.audio) > 1 else report.audio_track)
         notes = (*_which_track(found, track, options), *_broken_off(found, sound, track))
-        notes += _undecoded("sound", sound.undecoded)
+        notes += (*_undecoded("sound", sound.undecoded), *_tail(found, whole))
         notes += audio.audio_condition(sound)
     tell("faces", 0, 1)
     job = survey.Job(found, sound, loaded, options, found.duration_s, tell, timings)
@@ -220,11 +224,21 @@ def _broken_off(found: Media, sound: Waveform, track: int | None) -> tuple[str, 
     if track is None:
         return ()
     stream = audio.audio_track(found, track)
-    said_s = stream.start_s + (stream.duration_s or 0.0)
+    said_s = min(found.duration_s, stream.start_s + (stream.duration_s or 0.0))
     end_s = sound.start_s + len(sound.samples) / SAMPLE_RATE
     if said_s - end_s <= max(BROKEN_OFF_S, 0.02 * said_s):
         return ()
     return (f"the file breaks off: its sound ends at {timecode(end_s)} instead of {timecode(said_s)}",)
+
+
+def _tail(found: Media, whole: Media) -> tuple[str, ...]:
+    """A note where the file goes on without a picture."""
+    if found is whole:
+        return ()
+    seen, lasts = timecode(found.duration_s), timecode(whole.duration_s)
+    return (
+        f"the picture ends at {seen}, though the file lasts {lasts}; what is heard after it was not judged",
+    )
 
 
 def _undecoded(what: str, spans: Sequence[Span]) -> tuple[str, ...]:
@@ -272,13 +286,15 @@ def _report(
     report = replace(report, looked_at=spans, stride=looked.stride, complete=not stopped)
     notes = (*_looked_words(spans, whole_s, stopped), *_undecoded("picture", looked.undecoded), *notes)
     missed = coverage.STOPPED if stopped else coverage.SPARED
+    file_s = report.duration_s or whole_s
+    tail = (Unjudged(whole_s, file_s, coverage.NO_PICTURE),) if file_s > whole_s else ()
     if not looked.scores:
         why = _no_scores(job.media.path, looked)
         return replace(
             report,
             reasons=notes if stopped else (why, *notes),
             tracks=tuple(_track(track, None) for track in looked.tracks),
-            unjudged=coverage.unjudged(looked.tracks, (), (), (), whole_s, 1, spans, missed),
+            unjudged=(*coverage.unjudged(looked.tracks, (), (), (), whole_s, 1, spans, missed), *tail),
         )
     calibration = Calibration.from_dict(job.loaded.calibration)
     pooled, own, speaking = offset.judge(looked.scores, calibration)
@@ -327,7 +343,7 @@ def _report(
         judged_s=whole_s - sum(stretch.end_s - stretch.start_s for stretch in unjudged),
         speech_s=speech.seconds(heard) if pieces else None,
         speech_judged_s=speech.seconds(heard, [(s.start_s, s.end_s) for s in unjudged]) if pieces else None,
-        unjudged=unjudged,
+        unjudged=(*unjudged, *tail),
         score_map=coverage.score_map(looked.scores, weights, calibration),
     )
 

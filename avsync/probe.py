@@ -16,7 +16,7 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.format import Flags
-from av.stream import Disposition, Stream
+from av.stream import Discard, Disposition, Stream
 from av.video.frame import VideoFrame
 
 from avsync.errors import MediaError
@@ -30,6 +30,8 @@ PROBE_PACKETS = 5000
 """Packets read at most to find the first picture and sound of every stream."""
 MAX_FPS = Fraction(240)
 """A higher stored average is a time base, not a frame rate (browsers record such WebM files)."""
+TAIL_S = 60.0
+"""Seconds that a file may go on after its last picture before that is worth a look, and a word."""
 
 
 def probe(path: Path | str) -> Media:
@@ -55,6 +57,35 @@ def probe(path: Path | str) -> Media:
             f"The picture of {path} is only {size} pixels, too small to show a face; give a larger video."
         )
     return media
+
+
+def without_tail(media: Media) -> Media:
+    """The same media, to last only as long as its picture where the file goes on for over a minute more."""
+    video = media.video
+    if video is None or media.duration_s - video.start_s - (video.duration_s or 0.0) <= TAIL_S:
+        return media
+    try:
+        end_s = _last_picture_s(media, video)
+    except (FFmpegError, OSError):
+        return media
+    return replace(media, duration_s=end_s) if end_s and media.duration_s - end_s > TAIL_S else media
+
+
+def _last_picture_s(media: Media, video: VideoStream) -> float | None:
+    """End of the last picture, by its packet: streams of Matroska have no length, and others may be wrong."""
+    with av.open(source(media.path)) as container:
+        stream = container.streams[video.index]
+        for other in container.streams:
+            if other is not stream:
+                other.discard = Discard.all
+        end = media.duration_s + media.origin_s
+        container.seek(int(end / (stream.time_base or 1)), stream=stream)
+        ends = [
+            float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            for packet in container.demux(stream)
+            if packet.pts is not None and packet.time_base
+        ]
+    return max(ends) - media.origin_s if ends else None
 
 
 def require_file(path: Path) -> None:

@@ -28,18 +28,19 @@ HEARD = 0.5
 Floats = npt.NDArray[np.float32]
 
 
-def judged_track(media: Media, track: int | None) -> tuple[int, Waveform]:
+def judged_track(media: Media, track: int | None, until_s: float = math.inf) -> tuple[int, Waveform]:
     """The audio track of that number; without one the first in which speech is heard, beginning with the
-    track that players take; else the first that is not silent, else that of the players.
+    track that players take; else the first that is not silent, else that of the players. What sounds after
+    `until_s` is not read.
 
     Raises MediaError and UsageError as `audio.waveform` does.
     """
     default = audio.audio_track(media, track)
     if track is not None or len(media.audio) == 1:
-        return default.track, audio.waveform(media, default.track)
+        return default.track, audio.waveform(media, default.track, until_s - default.start_s)
     found: list[tuple[int, Waveform]] = []
     for stream in sorted(media.audio, key=lambda stream: stream is not default):
-        sound = audio.waveform(media, stream.track)
+        sound = audio.waveform(media, stream.track, until_s - stream.start_s)
         if seconds(heard(listen(sound, TASTED_S), 0.0)) >= MIN_SPEECH_S:
             return stream.track, sound
         found.append((stream.track, sound))

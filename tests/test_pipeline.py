@@ -1,5 +1,6 @@
 """One file through all stages: made stages tell the order, real ones are in test_cli and test_bad_input."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -23,6 +24,7 @@ from avsync.records import (
     Report,
     Scores,
     Span,
+    Unjudged,
     VideoStream,
     Waveform,
 )
@@ -279,6 +281,26 @@ def test_what_could_not_be_decoded_is_noted_with_its_times(world: World):
 def test_a_lost_picture_or_two_is_not_worth_a_note(world: World):
     world.lost = ((0.0, 0.08),)
     assert not [reason for reason in avsync.check("talk.mp4").reasons if "damaged" in reason]
+
+
+def test_sound_long_after_the_picture_is_neither_read_nor_judged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[float] = []
+    monkeypatch.setattr(
+        audio, "waveform", lambda _media, _track, until_s: asked.append(until_s) or world.sound
+    )
+    whole = avsync.check("talk.mp4")
+    world.media = replace(world.media, duration_s=14_400.0)
+    monkeypatch.setattr("avsync.probe.without_tail", lambda media: replace(media, duration_s=SECONDS))
+    report = avsync.check("talk.mp4", max_offset_ms=1000)
+    assert asked == [math.inf, SECONDS + 2]
+    assert (report.verdict, report.offset_ms) == (whole.verdict, pytest.approx(whole.offset_ms, abs=1))
+    assert report.looked_at == ((0.0, SECONDS),)
+    assert report.reasons[-1].startswith("the picture ends at 0:20.0, though the file lasts 4:00:00;")
+    assert report.unjudged[-1] == Unjudged(SECONDS, 14_400.0, coverage.NO_PICTURE)
+    assert report.judged_s == whole.judged_s
+    assert not [reason for reason in report.reasons if "breaks off" in reason]
 
 
 # --- cannot tell --------------------------------------------------------------------------

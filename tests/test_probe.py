@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from media_factory import X264, bar_and_click, bar_clip, click, ffmpeg
+from media_factory import MPEG2, X264, bar_and_click, bar_clip, click, ffmpeg
 
 from avsync.errors import MediaError
-from avsync.probe import probe
+from avsync.probe import probe, without_tail
 from avsync.program import ffmpeg_path
 
 
@@ -78,6 +79,36 @@ class TestProbe:
             # The manifest subtracts the start of MPEG streams as well, but counts Opus priming.
             assert found.video.start_s == pytest.approx(float(row["video_start"]), abs=0.02)
             assert found.audio[0].start_s == pytest.approx(float(row["audio_start"]), abs=0.02)
+
+
+class TestTail:
+    @pytest.mark.parametrize(
+        ("name", "codec"),
+        [
+            ("a.mp4", (*X264, "-bf", "2", "-c:a", "aac")),
+            ("a.mkv", (*X264, "-bf", "2", "-c:a", "aac")),
+            ("a.ts", (*X264, "-bf", "2", "-c:a", "aac")),
+            ("a.webm", ("-c:v", "libvpx", "-b:v", "1M", "-c:a", "libvorbis")),
+            ("a.mpg", (*MPEG2, "-c:a", "mp2")),
+        ],
+    )
+    def test_sound_that_goes_on_for_minutes_does_not_make_the_video_longer(self, tmp_path, name, codec):
+        silence = ("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono:d=80")
+        whole = probe(bar_clip(tmp_path / name, seconds=3.0, inputs=silence, codec=codec))
+        assert whole.duration_s == pytest.approx(80, abs=0.2)
+        cut = without_tail(whole)
+        assert cut.duration_s == pytest.approx(3.0, abs=0.1)
+        assert replace(cut, duration_s=whole.duration_s) == whole
+
+    def test_a_tail_of_seconds_is_left_as_it_is(self, tmp_path):
+        whole = probe(bar_and_click(tmp_path / "a.mkv"))
+        assert without_tail(whole) is whole
+
+    def test_a_length_that_the_file_states_wrongly_is_not_believed(self, tmp_path):
+        found = probe(bar_clip(tmp_path / "a.mkv", seconds=70.0, rate="5", size=(32, 32)))
+        assert found.video is not None
+        wrong = replace(found, video=replace(found.video, duration_s=2.0))
+        assert without_tail(wrong) is wrong
 
 
 class TestBadInput:
