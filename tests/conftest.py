@@ -1,7 +1,9 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fix_factory import maker
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,9 @@ def user_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr("avsync.weights.cache_folder", lambda: cache)
     monkeypatch.delenv("AVSYNC_MODELS", raising=False)
     return cache
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Videos to repair, by their name in fix_factory."""
+    return maker(tmp_path_factory.mktemp("made"))
