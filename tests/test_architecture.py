@@ -22,6 +22,7 @@ LAYERS = (
     ("report",),
     ("coverage", "sampling"),
     ("survey",),
+    ("conclusion",),
     ("charts", "terminal", "progress", "plots", "junit", "page", "ledger"),
     ("encoders", "muxers", "remux", "proof", "retime", "fix"),
     ("demo_face", "demo_speech", "demo_voice", "demo"),
