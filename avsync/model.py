@@ -30,8 +30,11 @@ class Dims:
 
     `front_end` is "clip3d" (the paper's 3-D convolutions over five frames) or "frame2d" (2-D
     convolutions over each frame, shared by all windows that contain it). `channels` are the five
-    widths of the visual front-end, `audio_channels` those of the audio front-end (None: the same);
-    the last of each must be `d_model`. `contrast` is the width of the contrastive embeddings whose
+    widths of the visual front-end. `audio_front_end` is "window2d" (the paper's 2-D convolutions over the
+    sixteen columns of a window; `audio_channels` are its five widths, None: those of `channels`) or
+    "column1d" (1-D convolutions along the whole sound, shared by all windows, which also hear half a second
+    before and after themselves; `audio_channels` are its inner width and `d_model`). The last width of each
+    must be `d_model`. `contrast` is the width of the contrastive embeddings whose
     similarity is added to the logit (0: none, as in the paper). With `layers` 0 there are no cross-modal
     encoders: the similarity of the embeddings is the logit, for the price of a dot product a pair.
     """
@@ -43,11 +46,15 @@ class Dims:
     layers: int = 4
     audio_channels: tuple[int, ...] | None = None
     contrast: int = 0
+    audio_front_end: Literal["window2d", "column1d"] = "window2d"
 
     def __post_init__(self) -> None:
+        kinds = (self.front_end, self.audio_front_end)
+        if kinds[0] not in ("clip3d", "frame2d") or kinds[1] not in ("window2d", "column1d"):
+            raise ValueError(f"there are no front-ends {' and '.join(map(str, kinds))}")
         audio = self.audio_channels or self.channels
-        if len(self.channels) != 5 or len(audio) != 5:
-            raise ValueError(f"front-ends have five widths, got {self.channels} and {audio}")
+        if len(self.channels) != 5 or len(audio) != (5 if self.audio_front_end == "window2d" else 2):
+            raise ValueError(f"front-ends have five widths (column1d two), got {self.channels} and {audio}")
         if self.channels[-1] != self.d_model or audio[-1] != self.d_model:
             raise ValueError(f"the last front-end width must be d_model = {self.d_model}")
         if self.d_model % self.heads or self.d_model % 2:
@@ -167,6 +174,40 @@ def audio_front_end(c: Sequence[int]) -> nn.Sequential:
         blocks += [_block2d(c[i], c[i], 3, 1, 1, True) for _ in range(2)]
         blocks.append(_block2d(c[i], c[i + 1], 3, *((third, 1) if i < 3 else (1, (0, 1)))))
     return nn.Sequential(*blocks, _block2d(c[4], c[4], 1))
+
+
+DILATIONS = (1, 2, 4, 8, 1, 2)
+"""Gaps between the five taps of the residual blocks of `ColumnFrontEnd`."""
+SOUND_CONTEXT = 2 * (1 + sum(DILATIONS)) + 2
+"""Mel columns before and after a window that reach into its tokens, and two to make half a second."""
+GROUPS = 8
+
+
+class ColumnBlock(nn.Module):
+    """Residual: a dilated convolution within groups of channels, then a mixing of all of them."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.reach = nn.Conv1d(width, width, 5, padding=2 * dilation, dilation=dilation, groups=GROUPS)
+        self.mix = nn.Conv1d(width, width, 1)
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.norms[1](self.mix(F.relu(self.norms[0](self.reach(x))))))
+
+
+class ColumnFrontEnd(nn.Module):
+    """1-D convolutions along the mel columns of a whole sound: one token a column."""
+
+    def __init__(self, width: int, tokens: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv1d(80, width, 5, padding=2), nn.BatchNorm1d(width), nn.ReLU())
+        self.blocks = nn.Sequential(*(ColumnBlock(width, dilation) for dilation in DILATIONS))
+        self.last = nn.Conv1d(width, tokens, 1)
+
+    def forward(self, mels: Tensor) -> Tensor:
+        """(batch, 80, columns) -> (batch, columns, d)."""
+        return self.last(self.blocks(self.first(mels))).transpose(1, 2)
 
 
 def sinusoidal_positions(length: int, width: int, device: torch.device | None = None) -> Tensor:
@@ -299,14 +340,15 @@ class ContrastHead(nn.Module):
 
     def embed_visual(self, tokens: Tensor) -> Tensor:
         """(batch, 5, d) -> (batch, width) of length sqrt(scale)."""
-        return F.normalize(self.visual(tokens), dim=-1) * self._half_scale()
+        return self.scaled(F.normalize(self.visual(tokens), dim=-1))
 
     def embed_audio(self, tokens: Tensor) -> Tensor:
         """(batch, 16, d) -> (batch, width) of length sqrt(scale)."""
-        return F.normalize(self.audio(tokens), dim=-1) * self._half_scale()
+        return self.scaled(F.normalize(self.audio(tokens), dim=-1))
 
-    def _half_scale(self) -> Tensor:
-        return self.log_scale.exp().clamp(max=self.MAX_SCALE).sqrt()
+    def scaled(self, directions: Tensor) -> Tensor:
+        """Embeddings of length 1 -> the same of length sqrt(scale)."""
+        return directions * self.log_scale.exp().clamp(max=self.MAX_SCALE).sqrt()
 
 
 class VocaLiST(Network):
@@ -318,7 +360,10 @@ class VocaLiST(Network):
         shared = dims.front_end == "frame2d"
         self.vid_prenet = (_frame2d_front_end if shared else clip3d_front_end)(dims.channels)
         self.vid_mixer = WindowMixer(dims.d_model) if shared else None
-        self.aud_prenet = audio_front_end(dims.audio_channels or dims.channels)
+        audio = dims.audio_channels or dims.channels
+        self.aud_prenet = (
+            audio_front_end(audio) if dims.audio_front_end == "window2d" else ColumnFrontEnd(*audio)
+        )
         if dims.layers:
             shape = (dims.d_model, dims.heads, dims.layers)
             self.av_transformer = CrossEncoder(*shape, name="av")
@@ -334,6 +379,10 @@ class VocaLiST(Network):
     @property
     def embeds(self) -> bool:
         return not self.dims.layers
+
+    @property
+    def sound_context(self) -> int:
+        return SOUND_CONTEXT if isinstance(self.aud_prenet, ColumnFrontEnd) else 0
 
     def frame_tokens(self, mouths: Tensor) -> Tensor:
         """(n, 3, 48, 96) single frames -> (n, d), for the frame-shared front-end only."""
@@ -351,8 +400,16 @@ class VocaLiST(Network):
         volume = clips.permute(0, 2, 3, 4, 1)
         return self.vid_prenet(volume).flatten(2).transpose(1, 2)
 
+    def column_tokens(self, mels: Tensor) -> Tensor:
+        """Mels of whole sounds (batch, 80, columns) -> (batch, columns, d), for the shared front-end only; of
+        the columns within `sound_context` of either end the tokens are not those of a longer sound."""
+        return self.aud_prenet(mels)
+
     def audio_tokens(self, sounds: Tensor) -> Tensor:
-        """(batch, 1, 80, 16) -> (batch, 16, d)."""
+        """(batch, 1, 80, 16 + 2 * sound_context) -> (batch, 16, d), of the sixteen columns in the middle."""
+        if self.sound_context:
+            edge = (sounds.shape[-1] - WINDOW_MELS) // 2
+            return self.column_tokens(sounds[:, 0])[:, edge : edge + WINDOW_MELS]
         return self.aud_prenet(sounds).squeeze(2).transpose(1, 2)
 
     def fuse(self, av: Tensor, va: Tensor, maps: Maps | None = None) -> Tensor:
@@ -376,6 +433,6 @@ class VocaLiST(Network):
 
     def forward(self, frames: Tensor, sounds: Tensor, maps: Maps | None = None) -> Tensor:
         """frames (batch, 15, 48, 96) as the checkpoint's preprocessing gives them, sounds
-        (batch, 1, 80, 16) mels -> logits (batch,). A list passed as `maps` receives one `Attention` a
-        layer, in the order av1.., va1.., fusion1..; without it nothing is kept."""
+        (batch, 1, 80, 16 + 2 * sound_context) mels -> logits (batch,). A list passed as `maps` receives one
+        `Attention` a layer, in the order av1.., va1.., fusion1..; without it nothing is kept."""
         return self.pair_logits(self.visual_tokens(frames), self.audio_tokens(sounds), maps)

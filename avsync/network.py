@@ -16,7 +16,8 @@ class Network(nn.Module):
     """Two encoders, and a logit for every pair of what they give.
 
     `dims` fixes the shape, and `dims.to_dict()` is what a checkpoint's card says of it. `sound` is what the
-    audio encoder takes: "mel" (n, 1, 80, 16) or "mfcc" (n, 1, 13, 20), both of 0.2 s. `picture` is "mouth"
+    audio encoder takes: "mel" (n, 1, 80, 16) or "mfcc" (n, 1, 13, 20), both of 0.2 s, and `sound_context` how
+    many mel columns more before and after. `picture` is "mouth"
     (48 x 96) or "face" (224 x 224).
     """
 
@@ -32,6 +33,11 @@ class Network(nn.Module):
     def picture(self) -> Picture:
         """Which crops the network was trained on."""
         return "mouth"
+
+    @property
+    def sound_context(self) -> int:
+        """Mel columns before and after a window that its audio encoder hears too."""
+        return 0
 
     @property
     def embeds(self) -> bool:

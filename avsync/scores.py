@@ -90,42 +90,70 @@ def score_clip(
     loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], waveform: Waveform, max_shift: int
 ) -> npt.NDArray[np.float32]:
     """Logits (len(starts), 2 * max_shift + 1) of one clip, NaN where there is no audio for a pair."""
-    sounds, exists = audio_windows(clip, waveform, max_shift, loaded.model.sound)
+    exists = sound_exists(clip, waveform, max_shift)
     wanted = starts[:, None] + np.arange(2 * max_shift + 1)[None]
     needed = np.unique(wanted[exists[wanted]])
     logits = np.full(wanted.shape, np.nan, np.float32)
     if not len(needed):
         return logits
     visual = visual_tokens(loaded, clip.mouths, starts)
-    audio = audio_tokens(loaded, sounds[needed])
+    audio = heard_tokens(loaded, clip, waveform, max_shift, needed)
     rows, columns = np.nonzero(exists[wanted])
     position = np.searchsorted(needed, wanted[rows, columns])
     logits[rows, columns] = pair_logits(loaded.model, visual, audio, rows, position).float().cpu().numpy()
     return logits
 
 
-def audio_windows(
-    clip: Clip, waveform: Waveform, max_shift: int, sound: Sound = "mel"
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Sound windows at every frame from `max_shift` before the clip to as many after it.
-
-    Returns (n, 80, 16) mels or (n, 13, 20) MFCCs, and whether each lies wholly within the waveform (n,);
-    n = windows of the clip + 2 * max_shift, and window i belongs to frame i - max_shift."""
-    frames = np.arange(-max_shift, len(clip.mouths) - WINDOW_FRAMES + 1 + max_shift)
-    windows = (_mel_windows if sound == "mel" else _mfcc_windows)(clip, waveform, frames)
-    begins = clip.start_s + frames * FRAME_S
+def sound_exists(clip: Clip, waveform: Waveform, max_shift: int) -> npt.NDArray[np.bool_]:
+    """Whether the sound window at every frame from `max_shift` before the clip to as many after it lies
+    wholly within the waveform."""
+    begins = clip.start_s + sound_frames(clip, max_shift) * FRAME_S
     end = waveform.start_s + len(waveform.samples) / SAMPLE_RATE
     tolerance = FRAME_S / 4
-    exists = (begins >= waveform.start_s - tolerance) & (begins + WINDOW_FRAMES * FRAME_S <= end + tolerance)
-    return windows, exists
+    return (begins >= waveform.start_s - tolerance) & (begins + WINDOW_FRAMES * FRAME_S <= end + tolerance)
 
 
-def _mel_windows(clip: Clip, waveform: Waveform, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """(n, 80, 16), one window for each of the consecutive `frames`."""
+def sound_frames(clip: Clip, max_shift: int) -> npt.NDArray[np.int64]:
+    """Frames at which sound windows may begin: those of the clip's windows, and `max_shift` more each way."""
+    return np.arange(-max_shift, len(clip.mouths) - WINDOW_FRAMES + 1 + max_shift)
+
+
+def heard_tokens(
+    loaded: Loaded, clip: Clip, waveform: Waveform, max_shift: int, needed: npt.NDArray[np.int64]
+) -> Tensor:
+    """Audio tokens of the windows `needed` (n,), numbers into `sound_frames`: columns that windows share
+    are encoded once where the network allows it."""
+    model = loaded.model
+    if isinstance(model, VocaLiST) and model.sound_context:
+        mel, first = _mel_of_frames(clip, waveform, sound_frames(clip, max_shift), model.sound_context)
+        tokens = model.column_tokens(torch.from_numpy(mel)[None].to(loaded.device))[0]
+        columns = first[needed][:, None] + model.sound_context + np.arange(WINDOW_MELS)
+        return tokens[torch.from_numpy(columns).to(loaded.device)]
+    return audio_tokens(loaded, audio_windows(clip, waveform, max_shift, model.sound)[needed])
+
+
+def audio_windows(
+    clip: Clip, waveform: Waveform, max_shift: int, sound: Sound = "mel", context: int = 0
+) -> npt.NDArray[np.float32]:
+    """Sound windows at `sound_frames`, as audio encoders take them one by one: (n, 80, 16 + 2 * context) mels
+    or (n, 13, 20) MFCCs."""
+    frames = sound_frames(clip, max_shift)
+    if sound == "mfcc":
+        return _mfcc_windows(clip, waveform, frames)
+    mel, columns = _mel_of_frames(clip, waveform, frames, context)
+    width = WINDOW_MELS + 2 * context
+    return np.lib.stride_tricks.sliding_window_view(mel, width, axis=1)[:, columns].swapaxes(0, 1)
+
+
+def _mel_of_frames(
+    clip: Clip, waveform: Waveform, frames: npt.NDArray[np.int64], context: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Mel (80, columns) round the consecutive `frames` (n,), and the columns (n,) of it at which their
+    windows, `context` columns early, begin."""
     lead = -(int(frames[0]) // FRAMES_PER_MEL_CYCLE) * FRAMES_PER_MEL_CYCLE
     columns = (frames + lead) * MEL_RATE // FRAME_RATE
-    mel = mel_span(waveform, clip.start_s - lead * FRAME_S, int(columns[-1]) + WINDOW_MELS)
-    return np.lib.stride_tricks.sliding_window_view(mel, WINDOW_MELS, axis=1)[:, columns].swapaxes(0, 1)
+    start_s = clip.start_s - lead * FRAME_S - context / MEL_RATE
+    return mel_span(waveform, start_s, int(columns[-1]) + WINDOW_MELS + 2 * context), columns
 
 
 def _mfcc_windows(clip: Clip, waveform: Waveform, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

@@ -95,7 +95,7 @@ def test_training_hears_what_scoring_hears(tmp_path: Path) -> None:
     raw = pair_bytes(reader(store, torch.device("cpu")), np.zeros(2, np.int64), frames, frames, "mfcc")
     _, sounds = pair_inputs(raw, sound="mfcc")
     wave = Waveform(store.wave(0).astype(np.float32) / np.float32(32768), 0.0)
-    scored, _ = audio_windows(Clip(0, 0.0, np.array(store.mouths(0))), wave, 0, "mfcc")
+    scored = audio_windows(Clip(0, 0.0, np.array(store.mouths(0))), wave, 0, "mfcc")
     np.testing.assert_allclose(sounds[:, 0].numpy(), scored[frames], atol=1e-3)
 
 

@@ -1,5 +1,6 @@
 """Dense supervision: windows, candidates and targets lie where the sound really is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from avsync.distill.recipe import Dense, recipe_from
 from avsync.distill.store import Store
 from avsync.distill.tasks import delay_of, of_speakers, shares, speakers
 from avsync.model import Dims, VocaLiST
+from avsync.network import Preprocessing
+from avsync.records import Clip, Waveform
+from avsync.scores import heard_tokens
 from avsync.weights import Loaded
 
 CPU = torch.device("cpu")
@@ -58,13 +62,69 @@ def test_runs_hold_the_same_windows_as_pairs_do(store):
     mouths, mels = pair_inputs(pair_bytes(Streamed(store, CPU), clips, starts, starts))
     torch.testing.assert_close(batch.mouths[dense.window_frames(batch.windows)], mouths)
     # Frames 5 and 10 begin whole cycles of five frames, sixteen columns: the grids agree.
-    torch.testing.assert_close(batch.mels, mels[:, 0], rtol=0, atol=2e-4)
+    torch.testing.assert_close(dense.mel_windows(batch), mels[:, 0], rtol=0, atol=2e-4)
 
 
 def test_a_sound_delayed_by_a_frame_lies_one_frame_later(store):
     plain, late = (batch_of(store, whole_runs([1], [5], [20], shift)) for shift in (0.0, 200.0))
     assert late.true.tolist() == [5.0]
-    torch.testing.assert_close(late.mels[5:], plain.mels[:-5], rtol=0, atol=2e-4)
+    torch.testing.assert_close(dense.mel_windows(late)[5:], dense.mel_windows(plain)[:-5], rtol=0, atol=2e-4)
+
+
+def test_a_run_is_heard_with_what_comes_before_and_after_it_in_its_clip(store):
+    runs = whole_runs([1, 0], [5, 10], [12, 9])
+    plain = batch_of(store, runs)
+    raw = dense.fetch_runs(Streamed(store, CPU), runs, 40)
+    wide = dense.dense_inputs(raw, runs, np.random.default_rng(0), NONE, 40)
+    assert wide.mels.shape[-1] == plain.mels.shape[-1] + 80
+    torch.testing.assert_close(dense.mel_windows(wide), dense.mel_windows(plain), rtol=0, atol=2e-4)
+    whole = dense.dense_inputs(
+        dense.fetch_runs(Streamed(store, CPU), both := whole_runs([1], [0], [33])),
+        both, np.random.default_rng(0), NONE,
+    )  # fmt: skip
+    # Frame 5 is column 16: sixteen columns of the clip come before, and silence before those.
+    torch.testing.assert_close(wide.mels[0, :, 24:80], whole.mels[0, :, :56], rtol=0, atol=2e-4)
+    assert bool((wide.mels[0, :, :20] == -4).all())
+
+
+def test_training_and_scoring_hear_the_same(store):
+    """A whole clip in training, with its context, against what `check` computes of the same sound."""
+    torch.manual_seed(0)
+    dims = Dims("frame2d", (2, 2, 4, 4, 16), 16, 2, 0, (16, 16), 8, "column1d")
+    model = VocaLiST(dims).eval()
+    longest = int(store.windows.argmax())
+    runs = whole_runs([longest], [0], [33])
+    raw = dense.fetch_runs(Streamed(store, CPU), runs, model.sound_context)
+    batch = dense.dense_inputs(raw, runs, np.random.default_rng(0), NONE, model.sound_context)
+    samples = (np.array(store.wave(longest)) / 32768).astype(np.float32)
+    clip = Clip(0, 0.0, np.zeros((33, 48, 96, 3), np.uint8))
+    loaded = Loaded("tiny", Path(), model, Preprocessing("rgb", 1 / 255), {}, CPU)
+    with torch.no_grad():
+        _, audio = dense.window_tokens(model, batch, loaded.preprocessing)
+        scored = heard_tokens(loaded, clip, Waveform(samples, 0.0), 0, np.arange(29))
+    inner = slice(13, 16)  # windows whose context lies inside the clip
+    torch.testing.assert_close(audio[inner], scored[inner], rtol=0, atol=1e-3)
+
+
+def test_a_speech_recogniser_teaches_the_audio_front_end_and_learns_from_the_labels(store):
+    torch.manual_seed(0)
+    dims = {"front_end": "frame2d", "channels": [2, 2, 4, 4, 16], "d_model": 16, "heads": 2, "layers": 0}
+    dims |= {"contrast": 8, "audio_front_end": "column1d", "audio_channels": [16, 16]}
+    given = {"objective": "dense", "method": "bce", "student": dims}
+    recipe = recipe_from({**given, "dense": {"anchors": 0, "radius": 4, "hint": 2.0}})
+    objective = DenseObjective(student(recipe), recipe, speech_features=6)
+    runs = whole_runs([0, 1], [0, 3], [9, 14])
+    batch = replace(batch_of(store, runs), speech=torch.randn(5 + 10, 6))
+    total, losses = objective(batch, None)
+    assert set(losses) == {"contrast", "spoken", "hint"}
+    torch.testing.assert_close(total, sum(losses.values()))
+    gradients = torch.autograd.grad(losses["hint"], list(objective.parameters()), allow_unused=True)
+    moved = {
+        name.split(".")[0] + "." + name.split(".")[1]
+        for (name, _), gradient in zip(objective.named_parameters(), gradients, strict=True)
+        if gradient is not None
+    }
+    assert moved == {"student.aud_prenet", "student.contrast"}, "the hint moves our ears, not the teacher's"
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.floats(-1, 1), st.booleans())

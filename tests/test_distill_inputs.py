@@ -47,7 +47,9 @@ def test_a_resident_set_gives_the_same_bytes_as_a_streamed_one(store):
 
 
 def test_samples_beyond_a_clip_are_mirrored():
-    assert inputs.mirrored(np.array([-2, -1, 0, 4, 5, 6]), 5).tolist() == [2, 1, 0, 4, 3, 2]
+    index, inside = inputs.mirrored(np.array([-401, -2, -1, 0, 4, 5, 6, 405]), 5)
+    assert index[1:-1].tolist() == [2, 1, 0, 4, 3, 2]
+    assert inside.tolist() == [False, True, True, True, True, True, True, False]
 
 
 # --- Augmentation ------------------------------------------------------------------------

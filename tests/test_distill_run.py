@@ -125,6 +125,22 @@ def test_dense_training_writes_a_frame_shared_network(ground, tmp_path):
     assert torch.equal(second["objective"][key], first["average"][key])
 
 
+def test_a_speech_recogniser_teaches_in_a_run_and_is_named_in_the_card(ground, tmp_path):
+    pytest.importorskip("onnx", reason="the packages onnx and onnxruntime (extra dev) are not installed")
+    from test_distill_listener import recogniser
+
+    dims = {"front_end": "frame2d", "channels": [2, 2, 4, 4, 16], "d_model": 16, "heads": 2, "layers": 0}
+    dims |= {"contrast": 8, "audio_front_end": "column1d", "audio_channels": [16, 16]}
+    recipe = {"objective": "dense", "student": dims, "batch": 2, "epochs": 1, "ema": 0.9}
+    recipe |= {"dense": {"frames": 14, "anchors": 0, "radius": 4}}
+    ears = recogniser(tmp_path / "ears.onnx")
+    go(ground, tmp_path / "run", {**recipe, "speech_encoder": str(ears)}, out=tmp_path / "mine.safetensors")
+    loaded = weights.load(tmp_path / "mine.safetensors")
+    assert loaded.info["speech_encoder"] == {"file": "ears.onnx", "sha256": weights.file_sha256(ears)}
+    assert not any("listener" in key for key in loaded.model.state_dict())
+    assert set(losses(tmp_path / "run")[1][1]) == {"contrast", "spoken", "hint"}
+
+
 def test_the_best_validation_is_kept(ground, tmp_path, monkeypatch):
     scores = iter([0.3, 0.8, 0.5])
 

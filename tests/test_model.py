@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from avsync.model import STUDENT, TEACHER, Dims, Maps, VocaLiST
+from avsync.model import DILATIONS, SOUND_CONTEXT, STUDENT, TEACHER, Dims, Maps, VocaLiST
 from avsync.network import count_parameters
 
 FILES = {
@@ -73,6 +73,21 @@ def test_frame_shared_front_end_encodes_each_frame_once() -> None:
     torch.testing.assert_close(reused, direct, rtol=1e-4, atol=1e-5)
 
 
+def test_a_window_hears_so_far_beyond_itself_and_no_further() -> None:
+    model = VocaLiST(Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, (16, 16), 8, "column1d")).eval()
+    reach = 2 + 2 * sum(DILATIONS)
+    sound = torch.rand(1, 80, 200)
+    with torch.no_grad():
+        whole = model.column_tokens(sound)[:, 92:108]
+        torch.testing.assert_close(
+            model.audio_tokens(sound[:, None, :, 92 - SOUND_CONTEXT : 108 + SOUND_CONTEXT]), whole
+        )
+        for column, heard in ((92 - reach - 1, False), (92 - reach, True), (107 + reach, True)):
+            other = sound.clone()
+            other[:, :, column] += 1
+            assert torch.equal(model.column_tokens(other)[:, 92:108], whole) != heard
+
+
 def test_nothing_is_kept_of_the_attention_unless_asked() -> None:
     model = VocaLiST(TINY)
     maps: Maps = []
@@ -88,6 +103,10 @@ def test_dims_survive_yaml_and_refuse_what_cannot_be_built() -> None:
         Dims(channels=(16, 32, 64, 128, 256))
     with pytest.raises(ValueError, match="heads"):
         Dims(channels=(1, 2, 3, 4, 20), d_model=20, heads=8)
+    with pytest.raises(ValueError, match="column1d two"):
+        Dims(audio_front_end="column1d")
+    with pytest.raises(ValueError, match="front-ends"):
+        Dims(audio_front_end="wave")  # type: ignore[arg-type]
 
 
 def test_without_layers_the_similarity_of_the_embeddings_is_the_logit() -> None:

@@ -20,6 +20,7 @@ SHAPES = {
     "embeddings only": Dims(
         front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=0, contrast=8
     ),
+    "column1d": Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, (16, 16), contrast=8, audio_front_end="column1d"),
 }
 
 
@@ -40,7 +41,9 @@ def material(frames: int, seconds: float | None = None) -> tuple[Clip, Waveform]
 def test_scores_equal_the_whole_network_on_every_pair(front_end: str) -> None:
     ready, (clip, waveform) = loaded(front_end, Preprocessing("bgr", 1 / 255)), material(12)
     got = score_clip(ready, clip, np.arange(8), waveform, 15)
-    mel = torch.from_numpy(log_mel(waveform.samples))
+    context = ready.model.sound_context
+    silence = torch.full((80, context), -4.0)
+    mel = torch.cat([silence, torch.from_numpy(log_mel(waveform.samples)), silence], 1)
     frames = torch.from_numpy(clip.mouths[..., ::-1].copy()).permute(0, 3, 1, 2).float() / 255
     for t in range(8):
         for k in range(-15, 16):
@@ -49,14 +52,14 @@ def test_scores_equal_the_whole_network_on_every_pair(front_end: str) -> None:
                 continue
             column = (t + k) * 80 // 25
             with torch.no_grad():
-                want = ready.model(
-                    frames[t : t + 5].flatten(0, 1)[None], mel[None, None, :, column : column + 16]
-                )
+                sound = mel[None, None, :, column : column + 16 + 2 * context]
+                want = ready.model(frames[t : t + 5].flatten(0, 1)[None], sound)
             assert got[t, k + 15] == pytest.approx(want.item(), abs=1e-3)
 
 
-def test_pieces_of_a_long_track_score_as_the_whole() -> None:
-    ready, (clip, waveform) = loaded("frame2d"), material(40)
+@pytest.mark.parametrize("front_end", ["frame2d", "column1d"])
+def test_pieces_of_a_long_track_score_as_the_whole(front_end: str) -> None:
+    ready, (clip, waveform) = loaded(front_end), material(40)
     whole = score_clips(ready, [clip], waveform, max_shift=5, stride=3)[0]
     pieces = [Clip(0, 0.0, clip.mouths[:24]), Clip(0, 20 / 25, clip.mouths[20:])]
     joined = score_clips(ready, pieces, waveform, max_shift=5, stride=3)[0]

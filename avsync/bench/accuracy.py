@@ -130,7 +130,7 @@ def _clip(
 @torch.inference_mode()
 def _syncnet(loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], sound: Waveform) -> SyncNetOffset:
     """The offset by the mean distance of all windows, zeros for the sound beyond the clip's ends."""
-    heard, _ = audio_windows(clip, sound, 0, loaded.model.sound)
+    heard = audio_windows(clip, sound, 0, loaded.model.sound)
     seen = visual_tokens(loaded, clip.mouths, starts).cpu().numpy()
     return syncnet_offset(seen, audio_tokens(loaded, heard[: len(starts)]).cpu().numpy())
 

@@ -152,13 +152,14 @@ def _material(windows: int, size: tuple[int, int]) -> tuple[Clip, Waveform]:
 @torch.inference_mode()
 def plain_scores(loaded: Loaded, clip: Clip, sound: Waveform, windows: int) -> np.ndarray:
     """The whole network on every pair of the first `windows` windows, (windows, 31)."""
-    sounds, _ = audio_windows(clip, sound, PROTOCOL_RADIUS, loaded.model.sound)
+    model = loaded.model
+    sounds = audio_windows(clip, sound, PROTOCOL_RADIUS, model.sound, model.sound_context)
     pixels = to_input(clip.mouths[: windows + WINDOW_FRAMES - 1], loaded.preprocessing, loaded.device)
     rows = []
     for t in range(windows):
         frames = pixels[t : t + WINDOW_FRAMES].flatten(0, 1).expand(PAIRS, -1, -1, -1)
         heard = torch.from_numpy(np.ascontiguousarray(sounds[t : t + PAIRS]))[:, None].to(loaded.device)
-        rows.append(loaded.model(frames, heard).cpu().numpy())
+        rows.append(model(frames, heard).cpu().numpy())
     return np.stack(rows)
 
 

@@ -62,6 +62,13 @@ Init = Annotated[
     str | None,
     typer.Option(metavar="PATH", help="Start from this checkpoint or run instead of from nothing."),
 ]
+SpeechEncoder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Dense only: the encoder of the speech recogniser Moonshine, ONNX, that teaches the ears.",
+    ),
+]
 Epochs = Annotated[int | None, typer.Option(metavar="N", help="Epochs to train.")]
 Minutes = Annotated[float | None, typer.Option(metavar="N", help="Train so long instead of by epochs.")]
 Batch = Annotated[
@@ -101,6 +108,7 @@ def distill(
     terms: Terms = None,
     kl: Kl = None,
     init: Init = None,
+    speech_encoder: SpeechEncoder = None,
     epochs: Epochs = None,
     minutes: Minutes = None,
     batch: Batch = None,
@@ -124,6 +132,7 @@ def distill(
     torchrun --nproc-per-node 8 -m avsync distill --data lrs2/ --teacher vocalist
     """
     names = {"method": method, "weighting": weighting, "layers": layers, "terms": terms, "kl": kl}
+    names |= {"speech_encoder": speech_encoder}
     return _go(
         names | {"init": init, "epochs": epochs, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed},
         data=data, teacher=teacher, out=out, config=config, cache=cache, run=run, resume=resume,
@@ -139,6 +148,7 @@ def train(
     out: Out = None,
     config: Config = None,
     init: Init = None,
+    speech_encoder: SpeechEncoder = None,
     epochs: Epochs = None,
     minutes: Minutes = None,
     batch: Batch = None,
@@ -160,7 +170,7 @@ def train(
     avsync train --data lrs2/ --objective dense --config dense.yaml --out mine.safetensors
     """
     given: dict[str, Any] = {"student": arch, "objective": objective, "init": init, "epochs": epochs}
-    given |= {"minutes": minutes, "batch": batch, "lr": lr, "seed": seed}
+    given |= {"minutes": minutes, "batch": batch, "lr": lr, "seed": seed, "speech_encoder": speech_encoder}
     if resume is None:
         given["method"] = "bce"
     return _go(

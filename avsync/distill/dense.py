@@ -6,7 +6,8 @@ anchor windows against every audio window within the radius. Both are cross-entr
 bell round the true shift, so that a shift by part of a frame is a target too.
 
 With a frozen teacher (method kd) the bell is mixed with what the teacher makes of the same inputs, so that
-nobody has to learn by heart what cannot be seen or heard.
+nobody has to learn by heart what cannot be seen or heard. A speech recogniser, where one listens
+(`listener.py`), is taught by the labels alone and teaches in the same way.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from avsync.distill.augment import (
     speeds,
 )
 from avsync.distill.inputs import Bytes, Reader, columns_samples, cut, first_column, log_mels, scaled
+from avsync.distill.listener import Listener, hint_loss
 from avsync.distill.recipe import Dense, Recipe
 from avsync.distill.store import SAMPLES_PER_FRAME
 from avsync.model import ContrastHead, VocaLiST
@@ -59,13 +61,17 @@ class Runs:
 
 @dataclass(frozen=True)
 class DenseBatch:
-    """Inputs on the device: `mouths` float (sum of lengths, 3, 48, 96) RGB in 0..1, `mels` float (sum of
-    windows, 80, 16); `windows` (n,) of each run; `true` (n,) frames by which its sound is late."""
+    """Inputs on the device: `mouths` float (sum of lengths, 3, 48, 96) RGB in 0..1, `mels` float (n, 80,
+    columns) of the longest run's windows and `context` columns before and after; `windows` (n,) of each
+    run; `true` (n,) frames by which its sound is late; `speech`
+    (sum of windows, features) what a speech recogniser hears in the unaltered sound, or None."""
 
     mouths: Tensor
     mels: Tensor
     windows: IntArray
     true: npt.NDArray[np.float64]
+    context: int = 0
+    speech: Tensor | None = None
 
 
 def draw_runs(
@@ -87,12 +93,13 @@ def draw_runs(
     return Runs(clips, start, lengths, speed, delays[clips], shifts_ms(rng, count, amount))
 
 
-def fetch_runs(source: Reader, runs: Runs) -> Bytes:
-    """Bytes of all runs at the length of the longest; `waves` begin half an FFT before the first frame."""
+def fetch_runs(source: Reader, runs: Runs, context: int = 0) -> Bytes:
+    """Bytes of all runs at the length of the longest; `waves` begin `context` mel columns and half an FFT
+    before the first frame, and end as much later."""
     longest = int(runs.lengths.max())
     frames = np.round(runs.start[:, None] + np.arange(longest) * runs.speed[:, None]).astype(np.int64)
-    columns = int(first_column(np.array(longest - WINDOW_FRAMES))) + WINDOW_MELS
-    relative = columns_samples(np.zeros(1, np.int64), columns) * runs.speed[:, None]
+    columns = int(first_column(np.array(longest - WINDOW_FRAMES))) + WINDOW_MELS + 2 * context
+    relative = columns_samples(np.array([-context]), columns) * runs.speed[:, None]
     late = (runs.delay_ms + runs.shift_ms) / FRAME_MS
     exact = (runs.start - late)[:, None] * SAMPLES_PER_FRAME + relative
     exact = np.where(runs.speed[:, None] == 1, np.round(exact), exact)
@@ -103,8 +110,10 @@ def fetch_runs(source: Reader, runs: Runs) -> Bytes:
     return Bytes(raw.frames, torch.lerp(first, second, part))
 
 
-def dense_inputs(raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augment) -> DenseBatch:
-    """Bytes -> the frames and mel windows of every run, one after the other."""
+def dense_inputs(
+    raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augment, context: int = 0
+) -> DenseBatch:
+    """Bytes, fetched with so much context -> the frames of every run, one after the other, and the mels."""
     windows = runs.lengths - WINDOW_FRAMES + 1
     if amount == NONE:
         pictures, mels = cut(raw.frames), log_mels(raw.waves)
@@ -113,28 +122,31 @@ def dense_inputs(raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augme
         mels = augment_mels(log_mels(augment_waves(raw.waves, rng, amount)), rng, amount)
     device = pictures.device
     shown = torch.from_numpy(np.arange(pictures.shape[1]) < runs.lengths[:, None]).to(device)
-    first = torch.from_numpy(first_column(np.arange(int(windows.max())))).to(device)
-    columns = first[:, None] + torch.arange(WINDOW_MELS, device=device)
-    heard = torch.from_numpy(np.arange(int(windows.max())) < windows[:, None]).to(device)
-    cut_mels = mels[:, :, columns].permute(0, 2, 1, 3)[heard]
-    return DenseBatch(pictures[shown], cut_mels, windows, runs.shift_ms / FRAME_MS)
+    return DenseBatch(pictures[shown], mels, windows, runs.shift_ms / FRAME_MS, context)
 
 
 class DenseObjective(nn.Module):
-    """The network with its contrast head; the forward pass gives the losses."""
+    """The network with its contrast head, and the head of a speech recogniser that has `speech_features`
+    numbers a window (0: none listens); the forward pass gives the losses."""
 
-    def __init__(self, student: VocaLiST, recipe: Recipe) -> None:
+    def __init__(self, student: VocaLiST, recipe: Recipe, speech_features: int = 0) -> None:
         super().__init__()
         self.student, self.recipe = student, recipe
         shape = (student.dims.d_model, recipe.dense.embedding)
         self.auxiliary = ContrastHead(*shape) if student.contrast is None else None
+        width = student.dims.contrast or recipe.dense.embedding
+        self.listener = Listener(speech_features, width) if speech_features else None
 
-    def embeddings(self, visual: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """Visual and audio tokens -> (n, size) and (m, size) embeddings whose products are the similarities:
-        the network's own contrast head, or one that serves training only."""
+    @property
+    def contrast(self) -> ContrastHead:
+        """The network's own contrast head, or one that serves training only."""
         head = self.student.contrast or self.auxiliary
         assert head is not None  # noqa: S101 (one of the two exists)
-        return head.embed_visual(visual), head.embed_audio(audio)
+        return head
+
+    def embeddings(self, visual: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Visual and audio tokens -> (n, size) and (m, size) embeddings; their products are similarities."""
+        return self.contrast.embed_visual(visual), self.contrast.embed_audio(audio)
 
     def forward(
         self, batch: DenseBatch, anchors: IntArray | None, told: Tensor | None = None
@@ -147,12 +159,20 @@ class DenseObjective(nn.Module):
         near = neighbours(batch, dense)
         pictures = neighbours(batch, dense, of_sounds=True)
         seen, heard = self.embeddings(visual, audio)
+        losses: dict[str, Tensor] = {}
+        if self.listener is not None and batch.speech is not None:
+            spoken = self.contrast.scaled(self.listener(batch.speech))
+            losses["spoken"] = contrast_loss(seen, spoken, near, pictures)
+            losses["hint"] = dense.hint * hint_loss(heard, spoken)
+            opinion = (seen @ spoken.T).detach().float()
+            told = opinion if told is None else told + opinion
         sounds = near
         if told is not None:
             sounds = leaning(near, near.gather(told), dense.teaching)
             pictures = leaning(pictures, pictures.gather(told.T), dense.teaching)
-        losses = {"contrast": contrast_loss(seen, heard, sounds, pictures)}
-        total = losses["contrast"] if anchors is None else dense.contrast * losses["contrast"]
+        losses = {"contrast": contrast_loss(seen, heard, sounds, pictures), **losses}
+        shared = torch.stack(list(losses.values())).sum()
+        total = shared if anchors is None else dense.contrast * shared
         if anchors is not None:
             with torch.no_grad():
                 likeness = near.at(anchors).gather(seen[anchors] @ heard.T)
@@ -173,7 +193,27 @@ def window_tokens(model: VocaLiST, batch: DenseBatch, preprocessing: Preprocessi
     else:
         pixels = mouths.contiguous(memory_format=torch.channels_last)
         visual = model.mix_window(model.frame_tokens(pixels)[frames])
-    return visual, model.audio_tokens(batch.mels[:, None])
+    return visual, _sound_tokens(model, batch)
+
+
+def _sound_tokens(model: VocaLiST, batch: DenseBatch) -> Tensor:
+    """Audio tokens (windows, 16, d)."""
+    if model.sound_context:
+        return _windows_of(model.column_tokens(batch.mels).transpose(1, 2), batch).transpose(1, 2)
+    return model.audio_tokens(mel_windows(batch)[:, None])
+
+
+def mel_windows(batch: DenseBatch) -> Tensor:
+    """The mels (sum of windows, 80, 16) of the windows of all runs."""
+    return _windows_of(batch.mels, batch)
+
+
+def _windows_of(columns: Tensor, batch: DenseBatch) -> Tensor:
+    """(n, bands, columns) -> (sum of windows, bands, 16)."""
+    each = np.arange(int(batch.windows.max()))
+    index = batch.context + first_column(each)[:, None] + np.arange(WINDOW_MELS)
+    heard = torch.from_numpy(each < batch.windows[:, None]).to(columns.device)
+    return columns[:, :, torch.from_numpy(index).to(columns.device)].permute(0, 2, 1, 3)[heard]
 
 
 @torch.no_grad()

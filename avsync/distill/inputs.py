@@ -37,16 +37,19 @@ class Bytes(NamedTuple):
 
 class Reader(Protocol):
     """Where bytes come from. `clips` (n,), `frames` (n, t) and `samples` (n, m) are numbers inside a
-    clip; they may point beyond its ends: frames repeat the last one, samples are mirrored."""
+    clip; they may point beyond its ends: frames repeat the last one, samples are mirrored as far as a centred
+    STFT reaches, and silent beyond."""
 
     def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes: ...
 
 
-def mirrored(index: npt.NDArray, length: int | npt.NDArray) -> npt.NDArray:
-    """Sample numbers folded back at a clip's ends, as a centred STFT pads; further out they stop."""
+def mirrored(index: npt.NDArray, length: int | npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
+    """Sample numbers folded back at a clip's ends, as a centred STFT pads, and whether they lie within its
+    reach; what lies further out is silence."""
     last = length - 1
+    inside = (index >= -HALF_FFT) & (index <= last + HALF_FFT)
     index = np.abs(index)
-    return np.clip(np.where(index > last, 2 * last - index, index), 0, last)
+    return np.clip(np.where(index > last, 2 * last - index, index), 0, last), inside
 
 
 class Streamed:
@@ -62,7 +65,8 @@ class Streamed:
         for row, clip in enumerate(clips):
             source, wave = self.store.frames(clip), self.store.wave(clip)
             pictures.numpy()[row] = source[np.clip(frames[row], 0, len(source) - 1)]
-            waves.numpy()[row] = wave[mirrored(samples[row], len(wave))]
+            index, inside = mirrored(samples[row], len(wave))
+            waves.numpy()[row] = np.asarray(wave)[index] * inside
         moved = pictures.to(self.device, non_blocking=True)
         return Bytes(moved, waves.to(self.device, non_blocking=True).float() / 32768)
 
@@ -84,8 +88,9 @@ class Resident:
         n, m = self.counts[clips].T[..., None]
         f, w = self.starts[clips].T[..., None]
         pictures = torch.from_numpy(f + np.clip(frames, 0, n - 1)).to(self.device)
-        sounds = torch.from_numpy(w + mirrored(samples, m)).to(self.device)
-        return Bytes(self.frames[pictures], self.waves[sounds].float() / 32768)
+        index, inside = mirrored(samples, m)
+        waves = self.waves[torch.from_numpy(w + index).to(self.device)].float() / 32768
+        return Bytes(self.frames[pictures], waves * torch.from_numpy(inside).to(self.device))
 
 
 def reader(store: Store, device: torch.device) -> Resident | Streamed:

@@ -64,7 +64,8 @@ class Dense:
     trains the front-ends (the network's own, where it has one). `candidates`: so many of an anchor's audio
     windows are scored, hard ones first (0: all). `self_teaching` (0..1) is the embeddings' share in what
     the encoders are taught, `teaching` (0..1) the teacher's share in what the embeddings are taught
-    (method kd). The target is a bell of `sigma` frames round the true shift.
+    (method kd, or a speech encoder), `hint` the weight with which the sound's embeddings are drawn to
+    those of the speech encoder. The target is a bell of `sigma` frames round the true shift.
     `front_lr` is the front-ends' share of the learning rate. `min_clip_windows`: shorter clips are left out.
     """
 
@@ -77,6 +78,7 @@ class Dense:
     candidates: int = 0
     self_teaching: float = 0.0
     teaching: float = 0.5
+    hint: float = 1.0
     front_lr: float = 0.1
     min_clip_windows: int = 8
 
@@ -105,6 +107,9 @@ class Recipe:
     """Name or path of the frozen teacher; --teacher wins."""
     init: str | None = None
     """Checkpoint to start from instead of random weights."""
+    speech_encoder: str | None = None
+    """ONNX file of the encoder of a speech recogniser (Moonshine) that teaches the audio front-end (dense
+    only); --speech-encoder wins."""
 
     # Data
     train_splits: tuple[str, ...] = ()
@@ -161,7 +166,7 @@ class Recipe:
 
 
 TUPLES = ("layers", "terms", "train_splits", "val_splits", "delays_only", "betas")
-TEXTS = ("method", "teacher", "init", "delays")
+TEXTS = ("method", "teacher", "init", "delays", "speech_encoder")
 CHOICES = {
     "objective": ("pairs", "dense", "match"),
     "kl": ("student-teacher", "teacher-student"),
@@ -265,6 +270,10 @@ def _check_network(recipe: Recipe) -> None:
         raise UsageError(f"--method {recipe.method} needs a student with cross-modal encoders to teach.")
     if recipe.objective == "dense" and not isinstance(dims, Dims):
         raise UsageError("Dense supervision is for networks of VocaLiST's family; choose another --arch.")
+    if recipe.objective != "dense" and isinstance(dims, Dims) and dims.audio_front_end != "window2d":
+        raise UsageError("A network with audio_front_end: column1d learns with --objective dense only.")
+    if recipe.speech_encoder and recipe.objective != "dense":
+        raise UsageError("A speech encoder teaches with --objective dense only.")
     if recipe.objective == "match" and not isinstance(dims, SyncNetDims):
         raise UsageError("--objective match is for --arch perfect-match or syncnet.")
 

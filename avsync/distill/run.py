@@ -17,6 +17,7 @@ from avsync.distill.checkpoint import load_state
 from avsync.distill.dense import DenseObjective
 from avsync.distill.disk import disk_errors
 from avsync.distill.distributed import World, share_first, wait, world
+from avsync.distill.listener import SpeechEncoder
 from avsync.distill.loop import train
 from avsync.distill.match import MatchObjective, MatchTask
 from avsync.distill.monitor import Monitor, read_metrics
@@ -202,9 +203,10 @@ def make_task(
     torch.manual_seed(recipe.seed)
     student = build_network(recipe.student)
     if isinstance(student, VocaLiST) and recipe.objective == "dense":
-        dense = DenseObjective(student, recipe).to(device)
+        listener = SpeechEncoder(Path(recipe.speech_encoder)) if recipe.speech_encoder else None
+        dense = DenseObjective(student, recipe, listener.features if listener else 0).to(device)
         _initialise(dense, recipe)
-        return DenseTask(recipe, dense, *stores, teacher, device, at)
+        return DenseTask(recipe, dense, *stores, teacher, device, at, listener)
     if isinstance(student, SyncNet) and recipe.objective == "match":
         match = MatchObjective(student).to(device)
         _initialise(match, recipe)
@@ -232,6 +234,9 @@ def _trainer(
     }
     if teacher is not None:
         card["teacher"] = {"file": teacher.path.name, "sha256": file_sha256(teacher.path)}
+    if recipe.speech_encoder:
+        ears = Path(recipe.speech_encoder)
+        card["speech_encoder"] = {"file": ears.name, "sha256": file_sha256(ears)}
     with disk_errors(folder, "the run cannot begin: choose another place with --run"):
         folder.mkdir(parents=True, exist_ok=True)
     return Trainer(recipe, task, folder, device, at, card)

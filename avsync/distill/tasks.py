@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ from avsync.distill.dense import (
 )
 from avsync.distill.distributed import World, gather
 from avsync.distill.inputs import Reader, as_frames, pair_bytes, pair_inputs, reader
+from avsync.distill.listener import SpeechEncoder
 from avsync.distill.objective import PairObjective, teach
 from avsync.distill.recipe import Recipe
 from avsync.distill.sampling import Pairs, draw_pairs, validation_pairs
@@ -156,9 +158,10 @@ class DenseTask:
         teacher: Loaded | None,
         device: torch.device,
         at: World,
+        listener: SpeechEncoder | None = None,
     ) -> None:
         self.recipe, self.objective, self.at, self.device, self._val = recipe, objective, at, device, val
-        self.teacher = teacher
+        self.teacher, self._listener = teacher, listener
         self._train, self._clips = reader(train, device), train.clips
         delays = read_delays(recipe.delays)
         self._delays = np.array([delay_of(clip, delays) or 0.0 for clip in train.clips])
@@ -175,7 +178,11 @@ class DenseTask:
 
     def load(self, epoch: int, step: int) -> Any:
         rng, runs = self._draw(epoch, step)
-        batch = dense_inputs(fetch_runs(self._train, runs), runs, rng, self.recipe.augment)
+        context = self.objective.student.sound_context
+        raw = fetch_runs(self._train, runs, context)
+        batch = dense_inputs(raw, runs, rng, self.recipe.augment, context)
+        if self._listener is not None:
+            batch = replace(batch, speech=self._listener.hear(raw.waves, batch.windows, context))
         return batch, draw_anchors(rng, batch.windows, self.recipe.dense.anchors)
 
     def loss(self, module: nn.Module, inputs: Any) -> Losses:

@@ -89,7 +89,8 @@ def similarities(
         one = np.zeros(1)
         frames = np.array([windows + WINDOW_FRAMES - 1], np.int64)
         runs = Runs(np.array([number]), one, frames, one + 1, one, one)
-        batch = dense_inputs(fetch_runs(source, runs), runs, np.random.default_rng(0), NONE)
+        context = objective.student.sound_context
+        batch = dense_inputs(fetch_runs(source, runs, context), runs, np.random.default_rng(0), NONE, context)
         seen, heard = objective.embeddings(
             *window_tokens(objective.student, batch, objective.recipe.preprocessing)
         )
