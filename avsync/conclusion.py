@@ -50,7 +50,7 @@ def conclude(
     weights = offset.track_weights(own).tolist()
     # Ctrl-C does not wait for the rest of the sound.
     pieces = [] if stopped and not listening.done() else listening.result()
-    heard = speech.heard(pieces, job.sound.start_s)
+    heard = speech.heard(pieces, job.sound.start_s, whole_s)
     speaking_windows = [
         speech.spoken(heard, s.times_s, WINDOW_FRAMES * FRAME_S)
         & motion.moves(looked.motion.get(s.track, ()), s.times_s)

@@ -72,9 +72,11 @@ def listen(sound: Waveform, limit_s: float = LISTENED_S) -> Iterator[Floats]:
         yield np.array([detector.process_samples(chunk) for chunk in chunks], np.float32)
 
 
-def heard(pieces: Iterable[Floats], start_s: float) -> Speech:
-    """The pieces of `listen` as one record, for a sound that starts at `start_s`."""
-    return Speech(start_s, CHUNK_S, np.concatenate([np.zeros(0, np.float32), *pieces]))
+def heard(pieces: Iterable[Floats], start_s: float, until_s: float = math.inf) -> Speech:
+    """The pieces of `listen` as one record, for a sound that starts at `start_s`; nothing after `until_s`."""
+    probability = np.concatenate([np.zeros(0, np.float32), *pieces])
+    count = min(len(probability), max(0.0, (until_s - start_s) / CHUNK_S))
+    return Speech(start_s, CHUNK_S, probability[: math.ceil(count)])
 
 
 def seconds(speech: Speech, without: Iterable[tuple[float, float]] = ()) -> float:

@@ -242,6 +242,12 @@ def test_the_share_of_speech_that_was_judged_is_reported(world: World):
     assert report.speech_judged_s == pytest.approx(SECONDS - 6.6 - 5, abs=0.3)
 
 
+def test_speech_that_goes_on_after_the_picture_counts_neither_as_heard_nor_as_judged(world: World):
+    world.speech = np.concatenate([world.speech, np.ones(2 * SECONDS * 31, np.float32)])
+    report = avsync.check("talk.mp4", audio="long.wav")
+    assert report.speech_s == report.speech_judged_s == pytest.approx(SECONDS, abs=0.1)
+
+
 def test_moving_lips_that_fit_the_speech_nowhere_are_a_mismatch_and_a_voice_over_is_not(world: World):
     world.tracks = (a_track(1),)
     world.calibration = {"mismatch_level": 0.5}
