@@ -46,7 +46,9 @@ Audio = Annotated[
 AudioTrack = Annotated[
     int | None,
     typer.Option(
-        metavar="N", help="Audio track of the video; 0 is the first. By default, the video's default."
+        metavar="N",
+        help="Audio track of the video; 0 is the first. By default the one that players take, or else the "
+        "first in which speech is heard.",
     ),
 ]
 FaceDetector = Annotated[

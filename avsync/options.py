@@ -55,4 +55,4 @@ def number(name: str, value: Any, low: float, high: float, *, whole: bool = Fals
     kinds = int if whole else (int, float)
     if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
         kind = "a whole number" if whole else "a number"
-        raise OptionError(name, f"cannot be {value!r}; it is {kind} from {low:g} to {high:g}.")
+        raise OptionError(name, f"cannot be {value!r}; it is {kind} from {low:.0f} to {high:.0f}.")

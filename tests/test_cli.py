@@ -155,6 +155,7 @@ def test_wrong_usage_exits_2(arguments: Sequence[str], answers: Callable[[str], 
         ("check", "--engine", "slurm"),
         ("fix-offset", "--method", "move"),
         ("fix-offset", "--offset-ms", "inf"),
+        ("fix-offset", "--offset-ms", "4e6"),
         ("fix-offset", "--audio-track", "-1"),
     ],
 )
