@@ -163,6 +163,12 @@ def summary(report: Report) -> str:
     return repair_words(report.offset_ms)
 
 
+def notes(report: Report) -> list[str]:
+    """The reasons that `summary` does not give already."""
+    said = summary(report)
+    return [reason for reason in report.reasons if reason.rstrip(".") not in said]
+
+
 # --- JSON --------------------------------------------------------------------------------
 
 

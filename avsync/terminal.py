@@ -19,6 +19,7 @@ from avsync.report import (
     drift_words,
     largest_error,
     limits_words,
+    notes,
     offset_words,
     percent,
     printable,
@@ -71,8 +72,7 @@ def _single(report: Report, console: Console) -> Iterator[RenderableType]:
     if spoken := speech_words(report):
         yield Text(f"  speech: {spoken}")
     yield Text(f"  judged by: {limits_words(report)}")
-    said = summary(report)
-    yield from (Text(f"  note: {printable(reason)}") for reason in report.reasons if reason not in said)
+    yield from (Text(f"  note: {printable(note)}") for note in notes(report))
     if report.tracks:
         yield _tracks(report.tracks, console)
     if report.faults:

@@ -192,6 +192,13 @@ def test_local_faults_are_listed_with_their_severity():
     assert row == ["0:20.0-0:40.0", "200", "ms", "late", "90", "%", "severe"]
 
 
+def test_a_reason_that_the_summary_gives_is_no_note_too():
+    nothing = Report("a.mp4", "cannot-tell", reasons=("No face was found.", "The audio is clipped."))
+    assert text(nothing).count("No face was found") == 1
+    clipped = replace(a_report(), reasons=("the audio is clipped",))
+    assert "note: the audio is clipped" in text(clipped)
+
+
 def test_stretches_without_an_answer_are_listed_with_the_reason():
     gaps = (Unjudged(20, 30, "no face is seen"), Unjudged(40, 40.5, "no face is seen"))
     lines = [line.rstrip() for line in text(replace(a_report("in-sync", 0.0), unjudged=gaps)).splitlines()]
