@@ -43,6 +43,8 @@ def opened(
     """
     if targets.resume and targets.jsonl in (None, STDOUT):
         raise UsageError("--resume goes on with the file that --jsonl names; give one.")
+    if STDOUT in (targets.junit, targets.page, targets.plot):
+        raise UsageError("Only --json and --jsonl - write to stdout; name a file for the other results.")
     chosen = [path for path in (targets.jsonl, targets.junit, targets.page, targets.plot) if path is not None]
     if len({path.absolute() for path in chosen}) < len(chosen):
         raise UsageError("Two results cannot go into the same file; give each its own name.")

@@ -57,7 +57,9 @@ def make_folder(folder: Path) -> None:
 
 
 def ready(path: Path, begins: bytes, kind: str, option: str) -> None:
-    """`protect` a target that `option` names, and make its folder."""
+    """`protect` a target that `option` names, and make its folder. Raises UsageError where it is a folder."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file for {option}.")
     protect(path, begins, kind, option)
     if not _takes_bytes(path):
         make_folder(path.parent)

@@ -345,6 +345,27 @@ def test_a_result_that_has_no_place_is_told_before_the_work(
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("option", ["--jsonl", "--junit", "--report"])
+def test_a_folder_is_no_file_for_a_result(
+    option: str, answers: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(ANSWERS, "late", AssertionError("the work began"))
+    done = run("check", answers("late"), option, tmp_path)
+    assert done.exit_code == 2
+    assert option in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--junit", "--report", "--plot"])
+def test_only_json_goes_to_stdout(
+    option: str, answers: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    done = run("check", answers("late"), option, "-")
+    assert done.exit_code == 2
+    assert "stdout" in done.stderr
+    assert not Path("-").exists()
+
+
 @pytest.mark.parametrize("option", ["--jsonl", "--junit"])
 def test_a_pipe_is_written_into_and_stays(option: str, answers: Callable[[str], Path], tmp_path: Path):
     pipe = tmp_path / "pipe"
