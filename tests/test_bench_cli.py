@@ -103,7 +103,12 @@ def test_training_is_timed_by_a_recipe(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("option", "value", "needs"),
-    [("--noise", "3", "--real"), ("--limit", "5", "--data"), ("--batch", "8", "--train")],
+    [
+        ("--noise", "3", "--real"),
+        ("--known", "known.json", "--real"),
+        ("--limit", "5", "--data"),
+        ("--batch", "8", "--train"),
+    ],
 )
 def test_an_option_that_would_be_ignored_is_told(option: str, value: str, needs: str) -> None:
     done = CliRunner().invoke(app, ["bench", option, value])

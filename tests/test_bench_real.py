@@ -31,6 +31,11 @@ def test_error_is_measured_minus_known_and_unanswered_files_count_as_such() -> N
     assert summarise([silent])["median_error_ms"] is None
 
 
+def test_a_clip_is_judged_against_its_own_error_where_that_is_known() -> None:
+    case = Case(Path("a.mp4"), 100.0, None, own_ms=-158.0)
+    assert outcome(case, told(-50.0, 0.9)).error_ms == 8.0
+
+
 def test_copies_of_a_clip_that_is_off_itself_agree_with_each_other() -> None:
     found = [
         outcome(Case(Path(name), shift, None), told(shift + error, 0.9))

@@ -78,6 +78,14 @@ Fps = Annotated[
     str,
     typer.Option(metavar="LIST", help="Frame rates of the copies, in turn; own: the clip's (with --real)."),
 ]
+Known = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="JSON of errors that clips are known to have as stored: file name without suffix, ms by which "
+        "the audio is early. The copies are judged against them (with --real).",
+    ),
+]
 Defects = Annotated[
     bool,
     typer.Option(
@@ -127,7 +135,7 @@ BATCH_ON_CPU = 8
 """The paper's batch of 128 takes minutes a step there."""
 ONLY_WITH = {
     "--data": ("split", "limit", "delays", "workers"),
-    "--real": ("shifts", "encode", "noise", "music", "fps", "defects"),
+    "--real": ("shifts", "encode", "noise", "music", "fps", "known", "defects"),
     "--train": ("method", "config", "batch"),
 }
 """Options that say nothing without another."""
@@ -151,6 +159,7 @@ def bench(
     noise: Noise = "",
     music: Music = "",
     fps: Fps = "25,24,30000/1001,60,own",
+    known: Known = None,
     defects: Defects = False,
     video: Video = None,
     windows: Windows = 25,
@@ -206,10 +215,10 @@ def bench(
     if real is not None and defects:
         result["defects"] = parts.defects(real, chosen[0], show=show)
     elif real is not None:
-        from avsync.bench.copies import find_clips, parse_conditions, parse_rates, plan_cases
+        from avsync.bench.copies import find_clips, parse_conditions, parse_rates, plan_cases, read_known
 
         conditions, rates = parse_conditions(encode, noise, music), parse_rates(fps)
-        cases = plan_cases(find_clips(real), shifts, conditions, rates)
+        cases = plan_cases(find_clips(real), shifts, conditions, rates, known=read_known(known))
         result["real"] = parts.real(cases, chosen[0], show=show)
     if bare:
         result["demo"] = parts.demo(chosen[0], show=show)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import soundfile
@@ -67,12 +69,19 @@ PLAIN = Condition()
 
 @dataclass(frozen=True)
 class Case:
-    """One altered copy of a clip: its audio is `shift_ms` early (negative: late), stored at `fps`."""
+    """One altered copy of a clip: its audio is moved to be `shift_ms` earlier (negative: later) than in the
+    clip, where it is `own_ms` early already; stored at `fps`."""
 
     clip: Path
     shift_ms: float
     fps: Fraction | None
     condition: Condition = PLAIN
+    own_ms: float = 0.0
+
+    @property
+    def early_ms(self) -> float:
+        """By how much the copy's audio is early."""
+        return self.own_ms + self.shift_ms
 
 
 def find_clips(folder: Path) -> list[Path]:
@@ -81,6 +90,20 @@ def find_clips(folder: Path) -> list[Path]:
     if not clips:
         raise UsageError(f"There is no video in {folder}; give a folder of clips that are in sync.")
     return clips
+
+
+def read_known(path: Path | None) -> Mapping[str, float]:
+    """The clips' own errors: file name, without its suffix, to the ms by which its audio is early as stored.
+
+    Raises UsageError for what is no such JSON."""
+    if path is None:
+        return {}
+    try:
+        return {str(name): float(ms) for name, ms in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"The known errors {path} cannot be read: they must map names of clips to milliseconds ({error})."
+        ) from error
 
 
 def parse_conditions(encode: str, noise: str, music: str) -> list[Condition]:
@@ -132,8 +155,10 @@ def plan_cases(
     conditions: Sequence[Condition] = (PLAIN,),
     rates: Sequence[Fraction | None] = FRAME_RATES,
     seed: int = 0,
+    known: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Case]:
     """`shifts` cases a clip and condition: amounts drawn evenly from -400..+400 ms, frame rates in turn.
+    Clips that `known` does not name count as in sync.
 
     Every condition gets the same shifts and rates, so that they differ in nothing else."""
     draw = random.Random(seed)  # noqa: S311 (not a secret)
@@ -142,8 +167,9 @@ def plan_cases(
         for i in range(shifts):
             low = -MAX_SHIFT_MS + 2 * MAX_SHIFT_MS * i / shifts
             shift = draw.uniform(low, low + 2 * MAX_SHIFT_MS / shifts)
-            plain.append(Case(clip, round(shift), rates[len(plain) % len(rates)]))
-    return [Case(c.clip, c.shift_ms, c.fps, condition) for condition in conditions for c in plain]
+            rate = rates[len(plain) % len(rates)]
+            plain.append(Case(clip, round(shift), rate, own_ms=known.get(clip.stem, 0.0)))
+    return [replace(case, condition=condition) for condition in conditions for case in plain]
 
 
 def suffix(case: Case) -> str:

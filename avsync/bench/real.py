@@ -77,7 +77,7 @@ def _failed(path: Path, error: AvsyncError) -> Report:
 
 def outcome(case: Case, report: Report) -> Outcome:
     """The report of a case beside what is known of it."""
-    error = None if report.offset_ms is None else report.offset_ms - case.shift_ms
+    error = None if report.offset_ms is None else report.offset_ms - case.early_ms
     return Outcome(
         case,
         report.verdict,
@@ -163,6 +163,7 @@ def as_dict(outcome: Outcome) -> dict[str, object]:
     return {
         "clip": outcome.case.clip.name,
         "shift_ms": outcome.case.shift_ms,
+        "own_ms": outcome.case.own_ms,
         "fps": None if outcome.case.fps is None else float(outcome.case.fps),
         "condition": outcome.case.condition.name,
         "verdict": outcome.verdict,
