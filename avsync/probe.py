@@ -147,7 +147,7 @@ def _describe(path: Path, container: InputContainer) -> Media:
     ]
     pictures.sort(key=lambda s: not s.disposition & Disposition.default)
     sounds = [s for s in container.streams.audio if s.codec_context]
-    first = _first_frames(container, pictures[:1] + sounds)
+    first = _first_frames(path, container, pictures[:1] + sounds)
     duration = container.duration
     end = ((container.start_time or 0) + duration) / av.time_base - origin if duration else 0.0
     return Media(
@@ -165,13 +165,18 @@ def _kind(stream: Stream) -> str:
     return "attachment" if stream.disposition & Disposition.attached_pic else stream.type
 
 
-def _first_frames(container: InputContainer, streams: list[Any]) -> dict[int, Any]:
+def _first_frames(path: Path, container: InputContainer, streams: list[Any]) -> dict[int, Any]:
     """First decoded frame by stream number, where one comes soon enough. Its time is what a player presents:
-    edit lists applied, codec priming and pictures before the first key frame left out."""
+    edit lists applied, codec priming and pictures before the first key frame left out. Raises MediaError when
+    `path` is encrypted."""
     first: dict[int, Any] = {}
     for count, packet in enumerate(container.demux(streams) if streams else ()):
         if count > PROBE_PACKETS or len(first) == len(streams):
             break
+        if packet.has_sidedata("encryption_info"):
+            raise MediaError(
+                f"{path} is encrypted, as films that are sold are; give a copy without protection."
+            )
         if packet.stream.index in first:
             continue
         try:

@@ -145,6 +145,11 @@ class TestBadInput:
         ffmpeg("-i", whole, "-c", "copy", tmp_path / "a.ts")
         self.refused(tmp_path / "a.ts", "cannot be decoded")
 
+    def test_an_encrypted_film(self, tmp_path):
+        key = ("-encryption_key", "76a6c65c5ea762046bd749a2e632ccbb", "-encryption_kid", "0" * 32)
+        bar_and_click(tmp_path / "a.mp4", "-encryption_scheme", "cenc-aes-ctr", *key)
+        self.refused(tmp_path / "a.mp4", "is encrypted")
+
     def test_a_download_that_stopped_early(self, tmp_path):
         whole = bar_and_click(tmp_path / "a.mp4").read_bytes()
         (tmp_path / "part.mp4").write_bytes(whole[: len(whole) // 2])
