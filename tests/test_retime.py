@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avsync import fix, retime
-from avsync.encoders import Encoding, encoding
 from avsync.errors import CannotTell, MediaError, UsageError
 from avsync.probe import probe
 from avsync.program import ffmpeg_path
@@ -357,24 +356,3 @@ def test_a_track_that_cannot_be_decoded_is_a_media_error(tmp_path: Path):
 )
 def test_one_offset_is_told_without_a_sign(offset_ms: float, said: str):
     assert retime.words(Report("in.mp4", "out-of-sync", offset_ms)) == said
-
-
-# --- Encoders ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("codec", "muxer", "expected"),
-    [
-        (("-c:a", "aac", "-b:a", "64k"), "mp4", Encoding("aac", "aac", 192)),
-        (("-c:a", "libmp3lame", "-b:a", "320k"), "matroska", Encoding("mp3", "libmp3lame", 320)),
-        (("-c:a", "mp2", "-b:a", "160k"), "mpegts", Encoding("mp2", "mp2", 192)),
-        (("-c:a", "flac"), "matroska", Encoding("flac", "flac", None)),
-        (("-c:a", "pcm_s24le"), "matroska", Encoding("pcm_s24le", "pcm_s24le", None)),
-        (("-c:a", "wmav1"), "asf", Encoding("wmav2", "wmav2", 192)),
-        (("-c:a", "wmav1"), "matroska", Encoding("aac", "aac", 192)),
-    ],
-)
-def test_a_track_is_encoded_as_it_was_at_no_lower_rate(tmp_path: Path, codec, muxer: str, expected: Encoding):
-    src = made(tmp_path / "in.mkv", jumping, *X264, *codec)
-    media = probe(src)
-    assert encoding(media, media.audio[0], muxer) == expected
