@@ -70,14 +70,15 @@ class SpeechEncoder:
     def hear(self, waves: Tensor, windows: IntArray, context: int = 0) -> Tensor:
         """Waves (n, samples) in -1..1 as `fetch_runs` gives them with so much context -> features (sum of
         windows, `features`) round the middle of each run's windows (n,)."""
-        heard = self._encode(at_speech_level(waves.cpu().numpy()))
+        heard = self.encode(at_speech_level(waves.cpu().numpy()))
         runs = [
             around(encoded, context * HOP_SAMPLES + HALF_FFT + np.arange(count) * SAMPLES_PER_FRAME)
             for encoded, count in zip(heard, windows.tolist(), strict=True)
         ]
         return torch.from_numpy(np.concatenate(runs)).to(waves.device)
 
-    def _encode(self, waves: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def encode(self, waves: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Waves (n, samples), silence laid round them -> features (n, steps, width), one every 24 ms."""
         padded = np.pad(waves, ((0, 0), (PAD, PAD)))
         inputs = {"input_values": padded, "attention_mask": np.ones(padded.shape, np.int64)}
         return np.asarray(self._session.run(None, inputs)[0], np.float32)
