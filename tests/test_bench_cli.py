@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from avsync import weights
 from avsync.bench import published, training
 from avsync.bench.protocol import FRAMES_K
+from avsync.bench.tables import source_table
 from avsync.cli import app
 from avsync.model import Dims, VocaLiST
 from avsync.network import Preprocessing
@@ -164,6 +165,16 @@ def test_a_plot_of_nothing_is_told_before_the_work(tmp_path: Path) -> None:
         assert CliRunner().invoke(app, ["bench", *wrong]).exit_code == 2
 
 
+def test_clips_of_three_seconds_or_more_have_a_row_of_their_own(ground: Path, tmp_path: Path) -> None:
+    cache = made_cache(tmp_path / "cache", {"test": [90, 20]})
+    options = ("--data", cache, "--models", ground / "tiny.safetensors")
+    assert "3 s or more" not in bench(*options)  # one source: no table by source
+    row = json.loads(bench(*options, "--json"))["accuracy"]["models"][0]
+    assert (row["clips"], row["long_clips"]["clips"]) == (2, 1)
+    by_source = {**row, "by_source": {"te": row, "in": row}}
+    assert list(source_table(by_source).columns[0].cells) == ["te", "in", "3 s or more", "all"]
+
+
 def test_only_clips_that_are_put_right_are_judged(ground: Path, tmp_path: Path) -> None:
     known = tmp_path / "delays.json"
     known.write_text('{"test1": 40.0}')
@@ -171,6 +182,7 @@ def test_only_clips_that_are_put_right_are_judged(ground: Path, tmp_path: Path) 
     found = json.loads(bench(*options, "--json"))["accuracy"]
     assert found["clips"] == 1
     assert set(found["models"][0]["by_source"]) == {"te"}
+    assert found["models"][0]["long_clips"] is None, "the made clips are shorter than three seconds"
     known.write_text('{"nobody": 40.0}')
     done = CliRunner().invoke(app, ["bench", *map(str, options)])
     assert done.exit_code == 2

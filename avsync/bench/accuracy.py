@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from avsync.bench.protocol import FRAMES_K, TOLERATED_FRAMES, existing_hits, protocol_hits
+from avsync.bench.protocol import FRAMES_K, LONG_S, TOLERATED_FRAMES, existing_hits, protocol_hits
 from avsync.bench.whole_faces import face_pictures
 from avsync.calibration import Calibration
 from avsync.distill.distributed import World
@@ -65,18 +65,21 @@ def judge(
 ) -> dict[str, Any]:
     """A model's row: size, accuracy by the protocol, whole clips, the same by source, and F1 on `validation`
     (None where that is empty or the model looks at whole faces, which are not prepared), with the
-    seconds that it took. `delays` as in `evaluate`."""
+    seconds that it took. `long_clips` are those of 3 s or more (None: there are none). `delays` as in
+    `evaluate`."""
     has_f1 = len(validation) > 0 and loaded.model.picture == "mouth"
     begun = time.perf_counter()
     results = evaluate(loaded, store, progress, delays)
     row = summarise(results)
     sources = sorted({r.source for r in results})
+    long = [r for r in results if r.seconds >= LONG_S]
     return {
         "name": loaded.name,
         "checkpoint": str(loaded.path),
         "parameters": count_parameters(loaded.model),
         **row,
         "by_source": {name: summarise([r for r in results if r.source == name]) for name in sources},
+        "long_clips": summarise(long) if long else None,
         "validation_f1": validation_f1(loaded, validation) if has_f1 else None,
         "seconds": round(time.perf_counter() - begun, 1),
     }

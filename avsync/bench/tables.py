@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from avsync.bench.protocol import FRAMES_K
+from avsync.bench.protocol import FRAMES_K, LONG_S
 from avsync.console import console, emit
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def source_table(row: dict[str, Any]) -> Table:
         f"{row['name']} by source (the first two letters of the speaker's name)",
         *["source", "clips", "K=5", "K=15", "K=15, existing", "whole clip", "median error"],
     )
-    for name, part in {**row["by_source"], "all": row}.items():
+    long = {f"{LONG_S:g} s or more": row["long_clips"]} if row["long_clips"] else {}
+    for name, part in {**row["by_source"], **long, "all": row}.items():
         accuracy = part["window_accuracy"]
         cells = [accuracy["5"], accuracy["15"], part["window_accuracy_existing"]["15"]]
         error = part["median_error_ms"]
