@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from avsync.model import audio_front_end, clip3d_front_end
+from avsync.front_ends import audio_front_end, clip3d_front_end
 from avsync.network import Network
 from avsync.settings import WINDOW_FRAMES, WINDOW_MELS
 

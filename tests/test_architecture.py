@@ -15,7 +15,7 @@ LAYERS = (
     ("opencv", "program", "probe", "damage", "media", "packets"),
     ("detectors", "shots", "faces"),
     ("crops", "audio"),
-    ("network", "mfcc", "model", "syncnet", "avst", "networks", "public", "weights", "fetch"),
+    ("network", "mfcc", "front_ends", "model", "syncnet", "avst", "networks", "public", "weights", "fetch"),
     ("motion", "speech"),
     ("scores",),
     ("calibration", "curve", "trajectory", "segments", "offset", "defects"),

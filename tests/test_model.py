@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from avsync.model import DILATIONS, SOUND_CONTEXT, STUDENT, TEACHER, Dims, Maps, VocaLiST
+from avsync.front_ends import DILATIONS, SOUND_CONTEXT
+from avsync.model import STUDENT, TEACHER, Dims, Maps, VocaLiST
 from avsync.network import count_parameters
 
 FILES = {

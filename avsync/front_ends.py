@@ -1,0 +1,129 @@
+"""What turns pictures and sound into tokens: the front-ends of VocaLiST's family, the paper's two and those
+that windows share. The names of their parts are those of the public checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ConvBlock(nn.Module):
+    """Convolution, batch norm, (+ input), ReLU."""
+
+    def __init__(self, conv: nn.Module, norm: nn.Module, residual: bool = False) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(conv, norm)
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv_block(x)
+        return F.relu(y + x if self.residual else y)
+
+
+def _block3d(
+    c_in: int, c_out: int, kernel: int, stride: Any = 1, padding: Any = 0, residual: bool = False
+) -> ConvBlock:
+    return ConvBlock(nn.Conv3d(c_in, c_out, kernel, stride, padding), nn.BatchNorm3d(c_out), residual)
+
+
+def _block2d(
+    c_in: int, c_out: int, kernel: int, stride: Any = 1, padding: Any = 0, residual: bool = False
+) -> ConvBlock:
+    return ConvBlock(nn.Conv2d(c_in, c_out, kernel, stride, padding), nn.BatchNorm2d(c_out), residual)
+
+
+def clip3d_front_end(c: Sequence[int]) -> nn.Sequential:
+    """3-D convolutions over (height 48, width 96, time 5)."""
+    half = (2, 2, 1)
+    return nn.Sequential(
+        _block3d(3, c[0], 7, 1, 3),
+        _block3d(c[0], c[1], 5, (1, 2, 1), (1, 1, 2)),
+        *[_block3d(c[1], c[1], 3, 1, 1, True) for _ in range(2)],
+        _block3d(c[1], c[2], 3, half, 1),
+        *[_block3d(c[2], c[2], 3, 1, 1, True) for _ in range(3)],
+        _block3d(c[2], c[3], 3, half, 1),
+        *[_block3d(c[3], c[3], 3, 1, 1, True) for _ in range(2)],
+        _block3d(c[3], c[4], 3, half, 1),
+        *[_block3d(c[4], c[4], 3, 1, 1, True) for _ in range(2)],
+        _block3d(c[4], c[4], 3, half, 1),
+        _block3d(c[4], c[4], 3, 1, (0, 0, 1)),
+        _block3d(c[4], c[4], 1),
+    )
+
+
+def frame2d_front_end(c: Sequence[int]) -> nn.Sequential:
+    """2-D convolutions over one frame (height 48, width 96) down to one token."""
+    return nn.Sequential(
+        _block2d(3, c[0], 5, 2, 2),
+        _block2d(c[0], c[1], 3, (1, 2), 1),
+        _block2d(c[1], c[1], 3, 1, 1, True),
+        _block2d(c[1], c[2], 3, 2, 1),
+        *[_block2d(c[2], c[2], 3, 1, 1, True) for _ in range(2)],
+        _block2d(c[2], c[3], 3, 2, 1),
+        *[_block2d(c[3], c[3], 3, 1, 1, True) for _ in range(2)],
+        _block2d(c[3], c[4], 3, 2, 1),
+        _block2d(c[4], c[4], 3, 1, 1, True),
+        _block2d(c[4], c[4], 3),
+    )
+
+
+class WindowMixer(nn.Module):
+    """Residual temporal convolutions among the five frame tokens of a window, so that the
+    frame-shared front-end sees motion; the paper's 3-D convolutions have it built in."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv1d(width, width, 3, padding=1) for _ in range(2))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(batch, 5, d) -> (batch, 5, d)."""
+        x = tokens.transpose(1, 2)
+        return (x + self.convs[1](F.relu(self.convs[0](x)))).transpose(1, 2)
+
+
+def audio_front_end(c: Sequence[int]) -> nn.Sequential:
+    """2-D convolutions over (80 mel bands, 16 columns)."""
+    third = (3, 1)
+    blocks = [_block2d(1, c[0], 3, 1, 1)]
+    for i in range(4):
+        blocks += [_block2d(c[i], c[i], 3, 1, 1, True) for _ in range(2)]
+        blocks.append(_block2d(c[i], c[i + 1], 3, *((third, 1) if i < 3 else (1, (0, 1)))))
+    return nn.Sequential(*blocks, _block2d(c[4], c[4], 1))
+
+
+DILATIONS = (1, 2, 4, 8, 1, 2)
+"""Gaps between the five taps of the residual blocks of `ColumnFrontEnd`."""
+SOUND_CONTEXT = 2 * (1 + sum(DILATIONS)) + 2
+"""Mel columns before and after a window that reach into its tokens, and two to make half a second."""
+GROUPS = 8
+
+
+class ColumnBlock(nn.Module):
+    """Residual: a dilated convolution within groups of channels, then a mixing of all of them."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.reach = nn.Conv1d(width, width, 5, padding=2 * dilation, dilation=dilation, groups=GROUPS)
+        self.mix = nn.Conv1d(width, width, 1)
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.norms[1](self.mix(F.relu(self.norms[0](self.reach(x))))))
+
+
+class ColumnFrontEnd(nn.Module):
+    """1-D convolutions along the mel columns of a whole sound: one token a column."""
+
+    def __init__(self, width: int, tokens: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv1d(80, width, 5, padding=2), nn.BatchNorm1d(width), nn.ReLU())
+        self.blocks = nn.Sequential(*(ColumnBlock(width, dilation) for dilation in DILATIONS))
+        self.last = nn.Conv1d(width, tokens, 1)
+
+    def forward(self, mels: Tensor) -> Tensor:
+        """(batch, 80, columns) -> (batch, columns, d)."""
+        return self.last(self.blocks(self.first(mels))).transpose(1, 2)
