@@ -167,7 +167,8 @@ def pair_gflop(model: Network) -> float:
     """Arithmetic of one whole pass on one pair, in 10^9 operations."""
     device = next(model.parameters()).device
     frames = torch.zeros(1, 3 * WINDOW_FRAMES, *PICTURES[model.picture], device=device)
-    sounds = torch.zeros(SOUNDS[model.sound], device=device)
+    *size, columns = SOUNDS[model.sound]
+    sounds = torch.zeros((*size, columns + 2 * model.sound_context), device=device)
     with torch.inference_mode():
         return gflop(lambda: model(frames, sounds))
 
