@@ -110,6 +110,17 @@ def test_the_command_writes_the_card(store: Store, tmp_path: Path) -> None:
     assert load(path, "cpu").info["calibration_quality"]["cases"] == 40
 
 
+def test_a_calibration_can_be_judged_and_kept(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "tiny", VocaLiST(replace(TINY, layers=0, contrast=8)).eval(), Preprocessing())
+    assert len(store) == 2
+    before = path.with_suffix(".yaml").read_bytes()
+    main(path, tmp_path, count=12, keep=True)
+    assert yaml.safe_load(capsys.readouterr().out)["cases"] == 12
+    assert path.with_suffix(".yaml").read_bytes() == before
+
+
 @pytest.mark.parametrize("frames", [30, 60, 500])
 def test_a_strangers_sound_lasts_as_long_as_the_piece_where_one_does(frames: int, tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path, 0)

@@ -253,6 +253,9 @@ def main(
     only: Annotated[str, typer.Option(help="Splits of which only the clips named in the delays count.")] = "",
     count: Annotated[int, typer.Option("--cases", help="Pieces to measure.")] = 800,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pieces.")] = 0,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Judge the calibration as it is; change nothing.")
+    ] = False,
 ) -> None:
     """Make the probabilities of a checkpoint mean what they say.
 
@@ -262,7 +265,12 @@ def main(
     store = Store(cache, split.split(",")).select(
         lambda clip: clip.split not in only.split(",") or delay_of(clip, known) is not None
     )
-    cases = make_cases(weights.load(model), store, known, count, seed=seed, progress=_tell)
+    loaded = weights.load(model)
+    cases = make_cases(loaded, store, known, count, seed=seed, progress=_tell)
+    if keep:
+        figures = quality(cases, Calibration.from_dict(loaded.calibration))
+        typer.echo(yaml.safe_dump(figures, sort_keys=False, default_flow_style=None))
+        return
     calibration = fit(cases)
     figures = quality(cases, calibration) | {"on_speakers_not_fitted_on": held_out_quality(cases)}
     write_card(model, calibration, figures)
