@@ -17,11 +17,11 @@ from avsync.bench.copies import (
     parse_conditions,
     parse_rates,
     plan_cases,
-    read_known,
     suffix,
     write_case,
 )
 from avsync.demo import write_demo
+from avsync.distill.tasks import read_delays
 from avsync.errors import MediaError, UsageError
 from avsync.probe import probe
 
@@ -102,19 +102,19 @@ def test_conditions_differ_in_nothing_but_themselves() -> None:
 
 def test_a_clip_s_own_error_adds_to_what_is_done_to_it(tmp_path: Path) -> None:
     (tmp_path / "known.json").write_text('{"a": -158, "other": 3}')
-    known = read_known(tmp_path / "known.json")
+    known = read_delays(str(tmp_path / "known.json"))
     cases = plan_cases([Path("a.mp4"), Path("b.mp4")], 2, known=known)
     plain = plan_cases([Path("a.mp4"), Path("b.mp4")], 2)
     assert [c.shift_ms for c in cases] == [c.shift_ms for c in plain]
     assert [c.early_ms - c.shift_ms for c in cases] == [-158, -158, 0, 0]
-    assert read_known(None) == {}
+    assert read_delays(None) == {}
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", '{"a": "late"}', "words", '{"a": {"offset_ms": 3}}'])
 def test_known_errors_that_are_none_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "known.json").write_text(text)
     with pytest.raises(UsageError, match=r"known\.json cannot be read"):
-        read_known(tmp_path / "known.json")
+        read_delays(str(tmp_path / "known.json"))
 
 
 def test_rates_are_taken_in_turn() -> None:

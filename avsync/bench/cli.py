@@ -215,10 +215,13 @@ def bench(
     if real is not None and defects:
         result["defects"] = parts.defects(real, chosen[0], show=show)
     elif real is not None:
-        from avsync.bench.copies import find_clips, parse_conditions, parse_rates, plan_cases, read_known
+        from avsync.bench.copies import find_clips, parse_conditions, parse_rates, plan_cases
+        from avsync.distill.tasks import read_delays
 
         conditions, rates = parse_conditions(encode, noise, music), parse_rates(fps)
-        cases = plan_cases(find_clips(real), shifts, conditions, rates, known=read_known(known))
+        # Sound that is early by so much must be delayed by as much.
+        own = read_delays(str(known) if known else None)
+        cases = plan_cases(find_clips(real), shifts, conditions, rates, known=own)
         result["real"] = parts.real(cases, chosen[0], show=show)
     if bare:
         result["demo"] = parts.demo(chosen[0], show=show)

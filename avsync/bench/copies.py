@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import subprocess
 import tempfile
@@ -90,20 +89,6 @@ def find_clips(folder: Path) -> list[Path]:
     if not clips:
         raise UsageError(f"There is no video in {folder}; give a folder of clips that are in sync.")
     return clips
-
-
-def read_known(path: Path | None) -> Mapping[str, float]:
-    """The clips' own errors: file name, without its suffix, to the ms by which its audio is early as stored.
-
-    Raises UsageError for what is no such JSON."""
-    if path is None:
-        return {}
-    try:
-        return {str(name): float(ms) for name, ms in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise UsageError(
-            f"The known errors {path} cannot be read: they must map names of clips to milliseconds ({error})."
-        ) from error
 
 
 def parse_conditions(encode: str, noise: str, music: str) -> list[Condition]:
