@@ -37,13 +37,14 @@ def store(tmp_path_factory):
     return Store(made_cache(tmp_path_factory.mktemp("cache"), {"train": [20, 33, 26]}))
 
 
-def whole_runs(clips, start, lengths, shift_ms=0.0):
+def whole_runs(clips, start, lengths, shift_ms=0.0, tempo=1.0):
     n = len(clips)
     return Runs(
         np.array(clips),
         np.array(start, float),
         np.array(lengths),
         np.ones(n),
+        np.full(n, tempo),
         np.zeros(n),
         np.full(n, shift_ms),
     )
@@ -69,6 +70,30 @@ def test_a_sound_delayed_by_a_frame_lies_one_frame_later(store):
     plain, late = (batch_of(store, whole_runs([1], [5], [20], shift)) for shift in (0.0, 200.0))
     assert late.true.tolist() == [5.0]
     torch.testing.assert_close(dense.mel_windows(late)[5:], dense.mel_windows(plain)[:-5], rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("context", [0, 8])
+def test_at_twice_the_tempo_every_second_frame_and_column_is_left(store, context):
+    def made(runs):
+        raw = dense.fetch_runs(Streamed(store, CPU), runs, context)
+        return dense.dense_inputs(raw, runs, np.random.default_rng(0), NONE, context)
+
+    plain, fast = made(whole_runs([1], [5], [20])), made(whole_runs([1], [5], [10], tempo=2.0))
+    torch.testing.assert_close(fast.mouths, plain.mouths[::2])
+    played, own = (m.mels[0, :, context:] for m in (fast, plain))
+    torch.testing.assert_close(played[:, :18], own[:, :36:2], rtol=0, atol=2e-4)
+    fast, late = (made(whole_runs([1], [3], [14], shift, tempo=2.0)) for shift in (0.0, 200.0))
+    assert late.true.tolist() == [5.0], "frames as they are played"
+    torch.testing.assert_close(dense.mel_windows(late)[5:], dense.mel_windows(fast)[:-5], rtol=0, atol=2e-4)
+
+
+def test_a_batch_of_several_tempos_is_read_at_each(store):
+    one = whole_runs([0, 1], [0, 3], [10, 10])
+    mixed = replace(one, tempo=np.array([1.0, 1.5]))
+    both = batch_of(store, mixed)
+    alone = batch_of(store, whole_runs([1], [3], [10], tempo=1.5))
+    torch.testing.assert_close(both.mels[0], batch_of(store, one).mels[0], rtol=0, atol=2e-4)
+    torch.testing.assert_close(both.mels[1], alone.mels[0], rtol=0, atol=2e-4)
 
 
 def test_a_run_is_heard_with_what_comes_before_and_after_it_in_its_clip(store):
@@ -205,6 +230,20 @@ def test_runs_are_drawn_inside_their_clips_at_any_speed():
     usual = runs.speed == 1
     assert 0.5 < usual.mean() < 0.9
     assert (runs.start[usual] % 1 == 0).all()
+
+
+def test_tempo_is_drawn_evenly_up_and_down_and_leaves_something_of_a_clip():
+    frames, share = np.array([10, 16, 60]), np.array([0.3, 0.3, 0.4])
+    rng = np.random.default_rng(0)
+    runs = dense.draw_runs(rng, frames, share, np.zeros(3), 900, 30, Augment(speed_p=0, tempo_p=0.5, tempo=2))
+    assert 0.3 < (runs.tempo == 1).mean() < 0.7
+    assert runs.tempo.min() >= 0.5
+    assert (runs.lengths[runs.clips == 0] == 10).any(), "a short clip is not sped up"
+    assert runs.lengths.min() == 10
+    assert runs.tempo[runs.clips == 1].max() == pytest.approx(15 / 11)
+    assert 1.9 < runs.tempo[runs.clips == 2].max() <= 2
+    last = runs.start + (runs.lengths - 1) * runs.tempo
+    assert (last <= frames[runs.clips] - 1 + 1e-6).all()
 
 
 def test_balance_damps_the_share_of_long_speakers(store):

@@ -55,7 +55,7 @@ def test_features_are_those_of_the_windows_place(tmp_path):
     in the earlier features of those that follow."""
     encoder = SpeechEncoder(recogniser(tmp_path / "ears.onnx"))
     assert encoder.features == 18
-    runs = dense.Runs(*(np.array([v]) for v in (0, 0.0, 30, 1.0, 0.0, 0.0)))
+    runs = dense.Runs(*(np.array([v]) for v in (0, 0.0, 30, 1.0, 1.0, 0.0, 0.0)))
     store = Store(made_cache(tmp_path / "cache", {"train": [30]}))
     for context in (0, 40):
         raw = dense.fetch_runs(Streamed(store, torch.device("cpu")), runs, context)
@@ -64,11 +64,20 @@ def test_features_are_those_of_the_windows_place(tmp_path):
         window = 6
         middle = first + window * 640 + 1600
         waves[0, middle - 200 : middle + 200] = 0.05
-        heard = encoder.hear(waves, np.array([26]), context).reshape(26, 9, 2)[..., 0]
+        heard = encoder.hear(waves, np.array([26]), runs.tempo, context).reshape(26, 9, 2)[..., 0]
         assert heard.shape == (26, 9)
         assert heard[window].argmax() == listener.AROUND
         assert heard[window - 3].argmax() > listener.AROUND
         assert heard[window + 3].argmax() < listener.AROUND
+
+
+def test_at_a_higher_tempo_features_come_sooner(tmp_path):
+    encoder = SpeechEncoder(recogniser(tmp_path / "ears.onnx"))
+    waves = torch.zeros(1, 20_000)
+    middle = 400 + 2 * (6 * 640 + 1600)  # of window 6, as played at twice the speed
+    waves[0, middle - 200 : middle + 200] = 0.05
+    heard = encoder.hear(waves, np.array([10]), np.array([2.0])).reshape(10, 9, 2)[..., 0]
+    assert heard[6].argmax() == listener.AROUND
 
 
 def test_quiet_and_loud_speech_sound_alike():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,6 +23,8 @@ REPEAT_EVERY = (3, 8)
 """A repeated frame, as frame-rate conversion leaves them, comes once in so many frames."""
 MORPH_GRID = (3, 5)
 """Rows and columns of the points that a changed face shape is drawn by."""
+LEAST_FRAMES = 12
+"""Frames that a clip keeps when it is sped up."""
 OVERTONES = 5
 """Partials of a note of music."""
 
@@ -29,7 +32,10 @@ OVERTONES = 5
 @dataclass(frozen=True)
 class Augment:
     """How much is changed. Fields that end in _p are the share of clips that the change hits; the
-    others are standard deviations or, for gain and shift, limits. All zero: nothing is changed."""
+    others are standard deviations or, for gain, shift, speed and tempo, limits. All zero: nothing is changed.
+
+    `speed` (the limit of its logarithm) changes the pitch too; `tempo` (the greatest factor) leaves it, as
+    players do. Both change picture and sound together, up or down, evenly on a scale of logarithms."""
 
     flip_p: float = 0.5
     zoom: float = 0.06
@@ -51,6 +57,8 @@ class Augment:
     repeat_p: float = 0.1
     speed_p: float = 0.3
     speed: float = 0.12
+    tempo_p: float = 0.0
+    tempo: float = 2.0
     shift_ms: float = 20.0
     gain_db: tuple[float, float] = (-12.0, 6.0)
     reverb_p: float = 0.3
@@ -314,6 +322,17 @@ def speeds(rng: np.random.Generator, count: int, amount: Augment) -> np.ndarray:
     """Playing speed of each clip: 1 or a little slower or faster, picture and sound alike."""
     changed = np.exp(rng.uniform(-amount.speed, amount.speed, count))
     return np.where(_chance(rng, count, amount.speed_p), changed, 1.0)
+
+
+def tempos(rng: np.random.Generator, frames: npt.NDArray[np.int64], amount: Augment) -> np.ndarray:
+    """Tempo of clips of so many frames (n,): 1, or up to `amount.tempo` times slower or faster, but no faster
+    than leaves `LEAST_FRAMES` of a clip."""
+    if not amount.tempo_p:
+        return np.ones(len(frames))
+    most = np.log(amount.tempo)
+    changed = np.exp(rng.uniform(-most, most, len(frames)))
+    changed = np.minimum(changed, np.maximum((frames - 1) / (LEAST_FRAMES - 1), 1.0))
+    return np.where(_chance(rng, len(frames), amount.tempo_p), changed, 1.0)
 
 
 def shifts_ms(rng: np.random.Generator, count: int, amount: Augment) -> np.ndarray:

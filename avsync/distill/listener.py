@@ -29,6 +29,8 @@ FIRST_CENTRE = 447
 """The sample in the middle of what the first feature sees, by their kernels 127, 7 and 3."""
 AROUND = 4
 """Features before and after a window's middle: 192 ms, the window's own length, lie between the outermost."""
+HALF_WINDOW = WINDOW_FRAMES * SAMPLES_PER_FRAME / 2
+"""Samples from the beginning of a window to its middle."""
 PAD = 4000
 """Samples of silence laid round a clip; a recogniser expects speech to begin and end in it."""
 LOUDNESS = 0.08
@@ -67,14 +69,17 @@ class SpeechEncoder:
         width = self._session.get_outputs()[0].shape[-1]
         self.features = (2 * AROUND + 1) * int(width)
 
-    def hear(self, waves: Tensor, windows: IntArray, context: int = 0) -> Tensor:
-        """Waves (n, samples) in -1..1 as `fetch_runs` gives them with so much context -> features (sum of
-        windows, `features`) round the middle of each run's windows (n,)."""
+    def hear(
+        self, waves: Tensor, windows: IntArray, tempo: npt.NDArray[np.float64], context: int = 0
+    ) -> Tensor:
+        """Waves (n, samples) in -1..1 as `fetch_runs` gives them with so much context, to be played `tempo`
+        (n,) times as fast -> features (sum of windows, `features`) round the middle of each run's windows
+        (n,)."""
         heard = self.encode(at_speech_level(waves.cpu().numpy()))
-        runs = [
-            around(encoded, context * HOP_SAMPLES + HALF_FFT + np.arange(count) * SAMPLES_PER_FRAME)
-            for encoded, count in zip(heard, windows.tolist(), strict=True)
-        ]
+        runs = []
+        for encoded, count, pace in zip(heard, windows.tolist(), tempo.tolist(), strict=True):
+            played = context * HOP_SAMPLES + np.arange(count) * SAMPLES_PER_FRAME + HALF_WINDOW
+            runs.append(around(encoded, HALF_FFT + played * pace))
         return torch.from_numpy(np.concatenate(runs)).to(waves.device)
 
     def encode(self, waves: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -90,16 +95,15 @@ def at_speech_level(waves: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return (waves * np.minimum(MOST_GAIN, LOUDNESS / np.maximum(rms, 1e-9))).astype(np.float32)
 
 
-def around(encoded: npt.NDArray[np.float32], starts: IntArray) -> npt.NDArray[np.float32]:
-    """Features (steps, width) of a padded wave, read between the steps at nine points round the middle of the
-    windows that begin at the samples `starts` (n,) of the wave -> (n, 9 * width)."""
-    middles = starts + WINDOW_FRAMES * SAMPLES_PER_FRAME / 2
+def around(encoded: npt.NDArray[np.float32], middles: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Features (steps, width) of a padded wave, read between the steps at nine points round the samples
+    `middles` (n,) of the wave -> (n, 9 * width)."""
     samples = middles[:, None] + np.arange(-AROUND, AROUND + 1) * HOP
     steps = np.clip((samples + PAD - FIRST_CENTRE) / HOP, 0, len(encoded) - 1)
     below = np.minimum(steps.astype(np.int64), len(encoded) - 2)
     part = (steps - below)[..., None].astype(np.float32)
     read = encoded[below] * (1 - part) + encoded[below + 1] * part
-    return read.reshape(len(starts), -1).astype(np.float32)
+    return read.reshape(len(middles), -1).astype(np.float32)
 
 
 class Listener(nn.Module):

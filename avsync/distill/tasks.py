@@ -182,7 +182,8 @@ class DenseTask:
         raw = fetch_runs(self._train, runs, context)
         batch = dense_inputs(raw, runs, rng, self.recipe.augment, context)
         if self._listener is not None:
-            batch = replace(batch, speech=self._listener.hear(raw.waves, batch.windows, context))
+            speech = self._listener.hear(raw.waves, batch.windows, runs.tempo, context)
+            batch = replace(batch, speech=speech)
         return batch, draw_anchors(rng, batch.windows, self.recipe.dense.anchors)
 
     def loss(self, module: nn.Module, inputs: Any) -> Losses:

@@ -88,7 +88,7 @@ def similarities(
             continue
         one = np.zeros(1)
         frames = np.array([windows + WINDOW_FRAMES - 1], np.int64)
-        runs = Runs(np.array([number]), one, frames, one + 1, one, one)
+        runs = Runs(np.array([number]), one, frames, one + 1, one + 1, one, one)
         context = objective.student.sound_context
         batch = dense_inputs(fetch_runs(source, runs, context), runs, np.random.default_rng(0), NONE, context)
         seen, heard = objective.embeddings(

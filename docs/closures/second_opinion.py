@@ -28,7 +28,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from avsync.distill.listener import SpeechEncoder, around, at_speech_level
+from avsync.distill.listener import HALF_WINDOW, SpeechEncoder, around, at_speech_level
 from avsync.distill.prepare import main_face_pictures
 from avsync.distill.store import SAMPLES_PER_FRAME, Store, StoredClip
 from avsync.distill.tasks import delay_of, read_delays, shares
@@ -106,7 +106,7 @@ def heard(encoder: SpeechEncoder, wave: np.ndarray, count: int, delay_ms: float)
     """Features (count, n) of the sound of the windows at frames 0.., once it is delayed by `delay_ms`."""
     encoded = encoder.encode(at_speech_level(wave[None].astype(np.float32) / 32768))[0]
     late = round(delay_ms * SAMPLES_PER_FRAME / 40)
-    return around(encoded, np.arange(count) * SAMPLES_PER_FRAME - late)
+    return around(encoded, np.arange(count) * SAMPLES_PER_FRAME + HALF_WINDOW - late)
 
 
 class Pair(nn.Module):
