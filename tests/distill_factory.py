@@ -8,7 +8,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import soundfile
+import torch
 
+from avsync.distill.augment import NONE
+from avsync.distill.inputs import Streamed
+from avsync.distill.runs import Runs, dense_inputs, fetch_runs
 from avsync.distill.store import REGION, SAMPLES_PER_FRAME, ShardWriter, StoredClip
 
 TINY = {"channels": [2, 2, 4, 4, 16], "d_model": 16, "heads": 2, "layers": 4}
@@ -69,3 +73,23 @@ def made_cache(cache: Path, lengths: dict[str, list[int]], seed: int = 0) -> Pat
             writer.add(clip, [rng.integers(0, 256, (n, *REGION), np.uint8)], wave)
     writer.close()
     return cache
+
+
+def whole_runs(clips, start, lengths, shift_ms=0.0, tempo=1.0) -> Runs:
+    """Runs of frames of these clips, nothing drawn."""
+    n = len(clips)
+    return Runs(
+        np.array(clips),
+        np.array(start, float),
+        np.array(lengths),
+        np.ones(n),
+        np.full(n, tempo),
+        np.zeros(n),
+        np.full(n, shift_ms),
+    )
+
+
+def batch_of(store, runs, amount=NONE):
+    """Their inputs."""
+    rng = np.random.default_rng(0)
+    return dense_inputs(fetch_runs(Streamed(store, torch.device("cpu")), runs), runs, rng, amount)

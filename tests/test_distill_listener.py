@@ -5,10 +5,11 @@ import pytest
 import torch
 from distill_factory import made_cache
 
-from avsync.distill import dense, listener
+from avsync.distill import listener
 from avsync.distill.inputs import Streamed
 from avsync.distill.listener import Listener, SpeechEncoder
 from avsync.distill.recipe import recipe_from
+from avsync.distill.runs import Runs, fetch_runs
 from avsync.distill.store import Store
 from avsync.errors import ModelError, UsageError
 
@@ -55,10 +56,10 @@ def test_features_are_those_of_the_windows_place(tmp_path):
     in the earlier features of those that follow."""
     encoder = SpeechEncoder(recogniser(tmp_path / "ears.onnx"))
     assert encoder.features == 18
-    runs = dense.Runs(*(np.array([v]) for v in (0, 0.0, 30, 1.0, 1.0, 0.0, 0.0)))
+    runs = Runs(*(np.array([v]) for v in (0, 0.0, 30, 1.0, 1.0, 0.0, 0.0)))
     store = Store(made_cache(tmp_path / "cache", {"train": [30]}))
     for context in (0, 40):
-        raw = dense.fetch_runs(Streamed(store, torch.device("cpu")), runs, context)
+        raw = fetch_runs(Streamed(store, torch.device("cpu")), runs, context)
         waves = torch.zeros_like(raw.waves)
         first = context * 200 + 400  # the sample at which window 0 begins
         window = 6

@@ -69,6 +69,12 @@ SpeechEncoder = Annotated[
         help="Dense only: the encoder of the speech recogniser Moonshine, ONNX, that teaches the ears.",
     ),
 ]
+Sounds = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR", help="With --speech-encoder: recorded speech without pictures, to teach the ears in."
+    ),
+]
 Epochs = Annotated[int | None, typer.Option(metavar="N", help="Epochs to train.")]
 Minutes = Annotated[float | None, typer.Option(metavar="N", help="Train so long instead of by epochs.")]
 Batch = Annotated[
@@ -109,6 +115,7 @@ def distill(
     kl: Kl = None,
     init: Init = None,
     speech_encoder: SpeechEncoder = None,
+    sounds: Sounds = None,
     epochs: Epochs = None,
     minutes: Minutes = None,
     batch: Batch = None,
@@ -132,7 +139,7 @@ def distill(
     torchrun --nproc-per-node 8 -m avsync distill --data lrs2/ --teacher vocalist
     """
     names = {"method": method, "weighting": weighting, "layers": layers, "terms": terms, "kl": kl}
-    names |= {"speech_encoder": speech_encoder}
+    names |= {"speech_encoder": speech_encoder, "sounds": sounds}
     return _go(
         names | {"init": init, "epochs": epochs, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed},
         data=data, teacher=teacher, out=out, config=config, cache=cache, run=run, resume=resume,
@@ -149,6 +156,7 @@ def train(
     config: Config = None,
     init: Init = None,
     speech_encoder: SpeechEncoder = None,
+    sounds: Sounds = None,
     epochs: Epochs = None,
     minutes: Minutes = None,
     batch: Batch = None,
@@ -170,7 +178,8 @@ def train(
     avsync train --data lrs2/ --objective dense --config dense.yaml --out mine.safetensors
     """
     given: dict[str, Any] = {"student": arch, "objective": objective, "init": init, "epochs": epochs}
-    given |= {"minutes": minutes, "batch": batch, "lr": lr, "seed": seed, "speech_encoder": speech_encoder}
+    given |= {"minutes": minutes, "batch": batch, "lr": lr, "seed": seed}
+    given |= {"speech_encoder": speech_encoder, "sounds": sounds}
     if resume is None:
         given["method"] = "bce"
     return _go(

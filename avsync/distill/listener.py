@@ -126,6 +126,15 @@ class Listener(nn.Module):
         """(windows, features) -> (windows, width)."""
         return F.normalize(self.head(features), dim=-1)
 
+    @torch.no_grad()
+    def settled(self, features: Tensor) -> Tensor:
+        """What it says with everything it has learned so far, without the chance that learning needs."""
+        learning = self.training
+        self.eval()
+        said = self(features)
+        self.train(learning)
+        return said
+
 
 def hint_loss(ours: Tensor, theirs: Tensor) -> Tensor:
     """The mean of 1 - cosine of our embeddings (n, width) and theirs, which do not learn from it."""

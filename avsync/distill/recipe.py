@@ -110,6 +110,8 @@ class Recipe:
     speech_encoder: str | None = None
     """ONNX file of the encoder of a speech recogniser (Moonshine) that teaches the audio front-end (dense
     only); --speech-encoder wins."""
+    sounds: str | None = None
+    """Folder of recorded speech without pictures in which the speech encoder teaches too; --sounds wins."""
 
     # Data
     train_splits: tuple[str, ...] = ()
@@ -166,7 +168,7 @@ class Recipe:
 
 
 TUPLES = ("layers", "terms", "train_splits", "val_splits", "delays_only", "betas")
-TEXTS = ("method", "teacher", "init", "delays", "speech_encoder")
+TEXTS = ("method", "teacher", "init", "delays", "speech_encoder", "sounds")
 CHOICES = {
     "objective": ("pairs", "dense", "match"),
     "kl": ("student-teacher", "teacher-student"),
@@ -274,6 +276,10 @@ def _check_network(recipe: Recipe) -> None:
         raise UsageError("A network with audio_front_end: column1d learns with --objective dense only.")
     if recipe.speech_encoder and recipe.objective != "dense":
         raise UsageError("A speech encoder teaches with --objective dense only.")
+    if recipe.sounds and not recipe.speech_encoder:
+        raise UsageError(
+            "Recordings without pictures teach nothing by themselves: give --speech-encoder too."
+        )
     if recipe.objective == "match" and not isinstance(dims, SyncNetDims):
         raise UsageError("--objective match is for --arch perfect-match or syncnet.")
 

@@ -24,6 +24,7 @@ from avsync.distill.monitor import Monitor, read_metrics
 from avsync.distill.objective import METHODS, PairObjective, check_dense_teacher, check_teacher
 from avsync.distill.prepare import BROKEN, prepare
 from avsync.distill.recipe import Recipe, read_recipe, recipe_from
+from avsync.distill.sounds import Sounds
 from avsync.distill.sources import Source, find_sources
 from avsync.distill.store import Store
 from avsync.distill.tasks import DenseTask, PairTask, Task, speakers, usable
@@ -206,7 +207,8 @@ def make_task(
         listener = SpeechEncoder(Path(recipe.speech_encoder)) if recipe.speech_encoder else None
         dense = DenseObjective(student, recipe, listener.features if listener else 0).to(device)
         _initialise(dense, recipe)
-        return DenseTask(recipe, dense, *stores, teacher, device, at, listener)
+        sounds = Sounds(Path(recipe.sounds), device) if recipe.sounds else None
+        return DenseTask(recipe, dense, *stores, teacher, device, at, listener, sounds)
     if isinstance(student, SyncNet) and recipe.objective == "match":
         match = MatchObjective(student).to(device)
         _initialise(match, recipe)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,20 +18,15 @@ import yaml
 from torch import Tensor, nn
 
 from avsync.distill import validate
-from avsync.distill.dense import (
-    DenseObjective,
-    dense_inputs,
-    draw_anchors,
-    draw_runs,
-    fetch_runs,
-    teach_windows,
-)
+from avsync.distill.dense import DenseObjective, draw_anchors, teach_windows
 from avsync.distill.distributed import World, gather
-from avsync.distill.inputs import Reader, as_frames, pair_bytes, pair_inputs, reader
+from avsync.distill.inputs import Bytes, Reader, as_frames, pair_bytes, pair_inputs, reader
 from avsync.distill.listener import SpeechEncoder
 from avsync.distill.objective import PairObjective, teach
 from avsync.distill.recipe import Recipe
+from avsync.distill.runs import DenseBatch, Runs, dense_inputs, draw_runs, fetch_runs, sound_inputs
 from avsync.distill.sampling import Pairs, draw_pairs, validation_pairs
+from avsync.distill.sounds import Sounds
 from avsync.distill.store import Store, StoredClip
 from avsync.errors import UsageError
 from avsync.settings import WINDOW_FRAMES
@@ -146,6 +141,15 @@ class PairTask:
         return {"f1": score, "accuracy": float(((both[0] > 0) == (both[1] == 1)).mean()), "score": score}
 
 
+class DenseInputs(NamedTuple):
+    """A step of dense training: a batch, the windows whose pairs the encoders score, and speech without
+    pictures."""
+
+    batch: DenseBatch
+    anchors: npt.NDArray[np.int64] | None
+    alone: DenseBatch | None = None
+
+
 class DenseTask:
     """Every window of a run of frames against its shifts."""
 
@@ -159,9 +163,10 @@ class DenseTask:
         device: torch.device,
         at: World,
         listener: SpeechEncoder | None = None,
+        sounds: Sounds | None = None,
     ) -> None:
         self.recipe, self.objective, self.at, self.device, self._val = recipe, objective, at, device, val
-        self.teacher, self._listener = teacher, listener
+        self.teacher, self._listener, self._sounds = teacher, listener, sounds
         self._train, self._clips = reader(train, device), train.clips
         delays = read_delays(recipe.delays)
         self._delays = np.array([delay_of(clip, delays) or 0.0 for clip in train.clips])
@@ -176,20 +181,30 @@ class DenseTask:
             rng, self._frames, self._share, self._delays, count, length, self.recipe.augment
         )
 
-    def load(self, epoch: int, step: int) -> Any:
+    def load(self, epoch: int, step: int) -> DenseInputs:
         rng, runs = self._draw(epoch, step)
-        context = self.objective.student.sound_context
+        amount, context = self.recipe.augment, self.objective.student.sound_context
         raw = fetch_runs(self._train, runs, context)
-        batch = dense_inputs(raw, runs, rng, self.recipe.augment, context)
-        if self._listener is not None:
-            speech = self._listener.hear(raw.waves, batch.windows, runs.tempo, context)
-            batch = replace(batch, speech=speech)
-        return batch, draw_anchors(rng, batch.windows, self.recipe.dense.anchors)
+        batch = self._spoken(dense_inputs(raw, runs, rng, amount, context), raw, runs)
+        anchors = draw_anchors(rng, batch.windows, self.recipe.dense.anchors)
+        if self._sounds is None:
+            return DenseInputs(batch, anchors)
+        sounds, count = self._sounds, len(runs.clips)
+        none = np.zeros(len(sounds.frames))
+        runs = draw_runs(rng, sounds.frames, sounds.share, none, count, self.recipe.dense.frames, amount)
+        raw = fetch_runs(sounds, runs, context)
+        alone = self._spoken(sound_inputs(raw, runs, rng, amount, context), raw, runs)
+        return DenseInputs(batch, anchors, alone)
 
-    def loss(self, module: nn.Module, inputs: Any) -> Losses:
-        batch, anchors = inputs
-        taught = None if self.teacher is None else teach_windows(self.teacher, batch)
-        return module(batch, anchors, taught)
+    def _spoken(self, batch: DenseBatch, raw: Bytes, runs: Runs) -> DenseBatch:
+        """With what the speech recogniser hears, where one listens."""
+        if self._listener is None:
+            return batch
+        return replace(batch, speech=self._listener.hear(raw.waves, batch.windows, runs.tempo, batch.context))
+
+    def loss(self, module: nn.Module, inputs: DenseInputs) -> Losses:
+        taught = None if self.teacher is None else teach_windows(self.teacher, inputs.batch)
+        return module(inputs.batch, inputs.anchors, taught, inputs.alone)
 
     def clips(self, epoch: int, step: int) -> list[str]:
         return [self._clips[i].id for i in self._draw(epoch, step)[1].clips]

@@ -10,9 +10,10 @@ import torch
 
 from avsync.bench.protocol import protocol_hits
 from avsync.distill.augment import NONE
-from avsync.distill.dense import DenseObjective, Runs, dense_inputs, fetch_runs, neighbours, window_tokens
+from avsync.distill.dense import DenseObjective, neighbours, window_tokens
 from avsync.distill.distributed import World
 from avsync.distill.inputs import Reader, as_frames, pair_bytes, pair_inputs
+from avsync.distill.runs import Runs, dense_inputs, fetch_runs
 from avsync.distill.sampling import Pairs
 from avsync.distill.store import SAMPLES_PER_FRAME, Store
 from avsync.network import Network, Preprocessing
