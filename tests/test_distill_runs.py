@@ -104,3 +104,10 @@ def test_tempo_is_drawn_evenly_up_and_down_and_leaves_something_of_a_clip():
     assert 1.9 < runs.tempo[runs.clips == 2].max() <= 2
     last = runs.start + (runs.lengths - 1) * runs.tempo
     assert (last <= frames[runs.clips] - 1 + 1e-6).all()
+
+
+def test_mixed_precision_leaves_the_mels_as_they_are(store):
+    runs = whole_runs([1], [5], [12], tempo=1.2)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = batch_of(store, runs)
+    torch.testing.assert_close(mixed.mels, batch_of(store, runs).mels, rtol=0, atol=0)
