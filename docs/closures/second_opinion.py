@@ -1,8 +1,8 @@
-"""A second opinion on how far the `test` clips of lrs2-mini are off as stored, without the bundled model.
+"""A second opinion on how far clips of lrs2-mini are off as stored, without the bundled model.
 
 The shape of the lips (MediaPipe's landmarks, turned to the front, no pixels) is held against what a
 speech recogniser hears (the features of Moonshine's encoder, no spectrogram). Two small networks learn on the
-training speakers which of them go together, and say at which delay the sound of a test clip fits. Neither
+training speakers which of them go together, and say at which delay the sound of another clip fits. Neither
 input nor weights are those of avsync's model; the training clips, and what they are off by, are the same.
 
     pip install '.[speech]' mediapipe==0.10.21      # in an environment of its own, without constraints.txt
@@ -10,10 +10,13 @@ input nor weights are those of avsync's model; the training clips, and what they
     unzip -j moonshine_voice-*.whl '*/tiny-en/encoder_model.ort'
     avsync train --data ../shared/lrs2-mini --cache CACHE --prepare-only
     python docs/closures/second_opinion.py CACHE encoder_model.ort test-delays.json --work WORK
+    python docs/closures/second_opinion.py CACHE encoder_model.ort val-delays.json --work WORK \\
+        --split val,unaligned --seeds 0,1 --only-sure
 
 The result is a file for `avsync bench --data ... --split test --delays test-delays.json`: clips, or the
 beginning of their names, to the ms by which their sound must be delayed to be in sync. The landmarks take
-most of the time and are kept in WORK; with all of them there, MediaPipe is not needed. Seed 0.
+most of the time and are kept in WORK; with all of them there, MediaPipe is not needed. Beside the result
+lies an .npz of each clip's curves, (trainings, shifts from -15 to +15 frames).
 """
 
 from __future__ import annotations
@@ -43,9 +46,13 @@ SIDE = 192
 RADIUS = 15
 STEPS, BATCH, RUN = 900, 16, 41
 HELD = ("te005", "te032", "te127", "pa160", "te224")
-"""Recordings that the bundled model was not trained on either."""
+"""Recordings that the bundled model was not trained on either; of the wild ones only they are measured."""
 SURE = 1.2
 """Least height of a clip's peak, in nats over the median delay, for its estimate to count alone."""
+NEAR_MS = 80.0
+"""A speaker's clips that lie within it of each other, or of their median, are taken to share one delay."""
+Found = dict[str, tuple[float, float]]
+"""Clip id -> by how many ms its sound is late, and how high that peak is."""
 
 
 def landmarks(clip: StoredClip, work: Path) -> np.ndarray:
@@ -54,10 +61,11 @@ def landmarks(clip: StoredClip, work: Path) -> np.ndarray:
     if not path.exists():
         import mediapipe
 
-        mesh = mediapipe.solutions.face_mesh.FaceMesh(
+        # Closed, for each holds some 30 MB that nothing else gives back.
+        with mediapipe.solutions.face_mesh.FaceMesh(
             refine_landmarks=True, min_detection_confidence=0.3, min_tracking_confidence=0.3
-        )
-        found = [_points(mesh, picture) for picture in main_face_pictures(ROOT / clip.source, _face)]
+        ) as mesh:
+            found = [_points(mesh, picture) for picture in main_face_pictures(ROOT / clip.source, _face)]
         np.save(path, np.array(found, np.float32))
     return np.load(path)
 
@@ -169,8 +177,8 @@ def train(
 
 
 @torch.no_grad()
-def late_ms(net: Pair, seen: np.ndarray, told: np.ndarray) -> tuple[float, float]:
-    """By how much the sound of a clip is late, and the height of that peak over the median shift (nats)."""
+def curve(net: Pair, seen: np.ndarray, told: np.ndarray) -> np.ndarray:
+    """Mean log-probability (31,) of the shifts from -15 to +15 frames; -inf where too little exists."""
     table = net(torch.from_numpy(seen.astype(np.float32)), torch.from_numpy(told.astype(np.float32))).numpy()
     n = len(table)
     columns = np.arange(n)[:, None] + np.arange(-RADIUS, RADIUS + 1)
@@ -178,28 +186,54 @@ def late_ms(net: Pair, seen: np.ndarray, told: np.ndarray) -> tuple[float, float
     scores = np.where(inside, np.take_along_axis(table, columns.clip(0, n - 1), 1), -np.inf)
     logs = scores - np.logaddexp.reduce(scores, 1, keepdims=True)
     enough = inside.sum(0) >= 0.3 * n
-    mean = np.where(enough, np.where(inside, logs, 0).sum(0) / np.maximum(inside.sum(0), 1), -np.inf)
+    return np.where(enough, np.where(inside, logs, 0).sum(0) / np.maximum(inside.sum(0), 1), -np.inf)
+
+
+def late_ms(mean: np.ndarray) -> tuple[float, float]:
+    """By how much the sound of a clip is late, and the height of that peak over the median shift (nats)."""
     best = int(mean.argmax())
     bend = 0.0
     if 0 < best < 2 * RADIUS and np.isfinite(mean[best - 1 : best + 2]).all():
         left, top, right = mean[best - 1 : best + 2]
         bend = 0.5 * (left - right) / (left - 2 * top + right)
-    return (best - RADIUS + bend) * 40, float(mean[best] - np.median(mean[enough]))
+    return (best - RADIUS + bend) * 40, float(mean[best] - np.median(mean[np.isfinite(mean)]))
 
 
-def delays(found: dict[str, tuple[float, float]]) -> dict[str, float]:
+def by_speaker(found: Found) -> dict[str, list[str]]:
+    clips: dict[str, list[str]] = {}
+    for name in sorted(found):
+        clips.setdefault(name.split("/")[0], []).append(name)
+    return clips
+
+
+def delays(found: Found) -> dict[str, float]:
     """Delay by speaker: the median of the clips, where there are three or more or they agree within 80 ms;
     else by clip, 0 where its peak is low."""
-    clips: dict[str, list[str]] = {}
-    for name in found:
-        clips.setdefault(name.split("/")[0], []).append(name)
     made = {}
-    for speaker, names in sorted(clips.items()):
+    for speaker, names in by_speaker(found).items():
         late = np.array([found[name][0] for name in names])
-        if len(names) >= 3 or np.ptp(late) <= 80:
+        if len(names) >= 3 or np.ptp(late) <= NEAR_MS:
             made[speaker] = -round(float(np.median(late)), 1)
         else:
             made |= {name: -round(found[name][0], 1) if found[name][1] >= SURE else 0.0 for name in names}
+    return made
+
+
+def sure_delays(found: Found) -> dict[str, float]:
+    """Delays that a calibration can stand on: the median of a speaker's clips that have a clear peak and lie
+    within 80 ms of that median. In `HELD` not everybody seen speaks, so there only those clips are named;
+    elsewhere all clips of a speaker with three such ones."""
+    made = {}
+    for speaker, names in by_speaker(found).items():
+        clear = [name for name in names if found[name][1] >= SURE]
+        if not clear:
+            continue
+        middle = np.median([found[name][0] for name in clear])
+        agree = [name for name in clear if abs(found[name][0] - middle) <= NEAR_MS]
+        if agree:
+            delay = -round(float(np.median([found[name][0] for name in agree])), 1)
+            whole = len(agree) >= 3 and speaker not in HELD
+            made |= dict.fromkeys([speaker] if whole else agree, delay)
     return made
 
 
@@ -209,9 +243,11 @@ def main() -> None:
     parser.add_argument("encoder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--work", type=Path, default=Path("landmarks"))
+    parser.add_argument("--split", default="test", help="splits that are measured, with commas")
+    parser.add_argument("--seeds", default="0", help="one training each, with commas; their curves are added")
+    parser.add_argument("--only-sure", action="store_true", help="name only clips whose delay is clear")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(0)
     corrected = read_delays(str(ROOT / "models/avsync-2.delays.json"))
     known = Store(given.cache, ["pretrain", "unaligned"]).select(
         lambda clip: (
@@ -220,10 +256,12 @@ def main() -> None:
             and clip.frames >= 14
         )
     )
-    test = Store(given.cache, ["test"])
+    asked = Store(given.cache, given.split.split(",")).select(
+        lambda clip: clip.split not in ("pretrain", "unaligned") or clip.id.startswith(HELD)
+    )
     encoder = SpeechEncoder(given.encoder)
     points = {}
-    for store in (known, test):
+    for store in (known, asked):
         for clip in store.clips:
             points[clip] = filled(landmarks(clip, given.work))
     still = [p[:, STILL].mean(0) - p[:, STILL].mean((0, 1)) for p in points.values() if p is not None]
@@ -243,14 +281,23 @@ def main() -> None:
     mean, deviation = every.mean(0), every.std(0) + 1e-6
     pairs = {name: (seen, (told - mean) / deviation) for name, (seen, told) in pairs.items()}
     share = shares(known, 0.5)[use]
-    net = train(pairs, share / share.sum(), np.random.default_rng(0))
-    found = {}
-    for number, clip in enumerate(test.clips):
+    nets = []
+    for seed in map(int, given.seeds.split(",")):
+        torch.manual_seed(seed)
+        nets.append(train(pairs, share / share.sum(), np.random.default_rng(seed)))
+    curves = {}
+    for number, clip in enumerate(asked.clips):
         if clip in shapes:
-            seen, told = pair(test, number)
-            found[clip.id] = late_ms(net, seen, (told - mean) / deviation)
-    given.out.write_text(json.dumps(delays(found), indent=2) + "\n")
-    print(f"{given.out}: {len(found)} of {len(test)} clips measured.")
+            seen, told = pair(asked, number)
+            curves[clip.id] = [curve(net, seen, (told - mean) / deviation) for net in nets]
+    found = {name: late_ms(np.mean(of, 0)) for name, of in curves.items()}
+    apart = [np.ptp([late_ms(one)[0] for one in of]) for name, of in curves.items() if found[name][1] >= SURE]
+    np.savez(given.out.with_suffix(".npz"), **{name: np.array(of) for name, of in curves.items()})
+    given.out.write_text(json.dumps((sure_delays if given.only_sure else delays)(found), indent=2) + "\n")
+    print(f"{given.out}: {len(found)} of {len(asked)} clips measured.")
+    if len(nets) > 1:
+        print(f"Clear clips, by one training and another: {np.median(apart):.1f} ms apart (median),", end=" ")
+        print(f"at most {max(apart):.0f} ms.")
 
 
 if __name__ == "__main__":
