@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +13,7 @@ from avsync.distill.prepare import prepare
 from avsync.distill.run import default_cache
 from avsync.distill.sources import Source, find_sources
 from avsync.distill.store import Store
-from avsync.errors import MediaError
+from avsync.errors import MediaError, UsageError
 
 Progress = Callable[[int, int, str], None]
 T = TypeVar("T")
@@ -64,6 +65,16 @@ def evenly(items: list[T], limit: int) -> list[T]:
     if not limit or len(items) <= limit:
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, limit).round().astype(int)]
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """Clip id, or the start of one, to a label. Raises UsageError when the file holds something else."""
+    try:
+        return {str(name): str(label) for name, label in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"The groups {path} cannot be read: they must map clip ids to labels ({error})."
+        ) from error
 
 
 def _among(ids: list[str]) -> Callable[..., bool]:
