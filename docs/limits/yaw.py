@@ -1,10 +1,10 @@
-"""Labels of how far the heads of lrs2-mini's clips are turned, for `avsync bench --data ... --groups yaw.json`.
+"""How far the heads of lrs2-mini's clips are turned, as labels for `avsync bench --data ... --groups`.
 
     python docs/limits/yaw.py WORK docs/limits/yaw.json
 
-WORK holds the landmarks that docs/closures/second_opinion.py leaves there (it says what to install). A clip's label is
-by the median over its frames of the turn to either side, in degrees; a clip in which MediaPipe finds no
-face in a tenth of the frames or more, as in full profiles, is labelled so.
+WORK holds the landmarks that docs/closures/second_opinion.py leaves there (it says what to install). The
+label is by the median over a clip's frames of the turn to either side, in degrees; a clip in which MediaPipe
+finds no face in a tenth of the frames or more, as in full profiles, is labelled so.
 """
 
 from __future__ import annotations
