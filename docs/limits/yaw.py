@@ -4,7 +4,7 @@
 
 WORK holds the landmarks that docs/closures/second_opinion.py leaves there (it says what to install). The
 label is by the median over a clip's frames of the turn to either side, in degrees; a clip in which MediaPipe
-finds no face in a tenth of the frames or more, as in full profiles, is labelled so.
+finds no face in a tenth of the frames or more is labelled so.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "closures"))
 from second_opinion import HELD, filled
 
-LIMITS_DEG = (15, 30, 45)
-LABELS = ("under 15 degrees", "15 to 30", "30 to 45", "over 45")
+LIMITS_DEG = (15, 30)
+LABELS = ("under 15 degrees", "15 to 30", "over 30")
+"""No finer above: the mesh is drawn to the front, so a full profile may come out at 40 degrees."""
 NONE = "no landmarks"
 PAIRS = [(33, 263), (133, 362), (127, 356), (70, 300), (105, 334)]
 """The same points of the right and the left half of the face: corners of the eyes, temples, brows."""
