@@ -30,7 +30,9 @@ Data = Annotated[
         "prepared cache.",
     ),
 ]
-Split = Annotated[str, typer.Option(metavar="NAME", help="The clips that are judged (with --data).")]
+Split = Annotated[
+    str, typer.Option(metavar="NAME", help="The clips that are judged; several with commas (with --data).")
+]
 Limit = Annotated[
     int, typer.Option(min=0, metavar="N", help="At most so many clips, evenly taken; 0: all (with --data).")
 ]

@@ -28,7 +28,8 @@ def open_clips(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> list[Store]:
-    """The clips of each of `splits`, at most `limit` (0: all) taken evenly from each.
+    """The clips of each of `splits` (each one split, or several with commas), at most `limit` (0: all) taken
+    evenly from each.
 
     `data` is what `avsync train --data` takes, or the folder of a prepared cache, which is only read.
 
@@ -37,17 +38,17 @@ def open_clips(
         UsageError: there is nothing at `data`.
     """
     if is_cache(data):
-        stores = [Store(data, [split], min_windows=2) for split in splits]
+        stores = [Store(data, split.split(","), min_windows=2) for split in splits]
         stores = [store.select(_among(evenly([c.id for c in store.clips], limit))) for store in stores]
     else:
         found = find_sources(data)
-        chosen = {split: evenly([s for s in found if s.split == split], limit) for split in splits}
+        chosen = {split: evenly([s for s in found if s.split in split.split(",")], limit) for split in splits}
         if not chosen[splits[0]]:
             raise MediaError(_missing(data, splits[0], {s.split for s in found}))
         where = cache or default_cache(data)
         _fill([source for part in chosen.values() for source in part], where, workers, progress)
         stores = [
-            Store(where, [split], min_windows=2).select(_among([source.id for source in part]))
+            Store(where, split.split(","), min_windows=2).select(_among([source.id for source in part]))
             for split, part in chosen.items()
         ]
     if not len(stores[0]):

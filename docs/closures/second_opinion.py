@@ -227,7 +227,7 @@ def sure_delays(curves: dict[str, np.ndarray]) -> dict[str, float]:
 
     All clips of a speaker share one where three or more have a clear peak within 80 ms of the median; where
     fewer have, only those are named. Under a name of `HELD` lie several recordings, and not everybody who is
-    seen speaks: there three or more clear peaks within 80 ms count as a recording, and only its clips are named.
+    seen speaks: there three or more clear peaks within 80 ms count as a recording; only its clips are named.
     """
     found = {name: late_ms(mean) for name, mean in curves.items()}
     made = {}
