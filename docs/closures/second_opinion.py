@@ -49,6 +49,8 @@ RADIUS = 15
 STEPS, BATCH, RUN = 900, 16, 41
 HELD = ("te005", "te032", "te127", "pa160", "te224")
 """Recordings that the bundled model was not trained on either; of the wild ones only they are measured."""
+ANCHORS = "ar"
+"""Speakers whose clips are each of another broadcast, with an error of its own."""
 SURE = 1.2
 """Least height of a clip's peak, in nats over the median delay, for its estimate to count alone."""
 NEAR_MS = 80.0
@@ -225,16 +227,19 @@ def sure_delays(curves: dict[str, np.ndarray]) -> dict[str, float]:
     """Delays that a calibration can stand on, by the curve (31,) of each clip; at the peak of the mean curve
     of clips that share one, which is nearer to the truth than a median of peaks where clips are short.
 
-    All clips of a speaker share one where three or more have a clear peak within 80 ms of the median; where
-    fewer have, only those are named. Under a name of `HELD` lie several recordings, and not everybody who is
-    seen speaks: there three or more clear peaks within 80 ms count as a recording; only its clips are named.
+    The clips of `ANCHORS` share none, and only those with a clear peak are named. All clips of another speaker
+    share one where three or more have a clear peak within 80 ms of the median; where fewer have, only those are
+    named. Under a name of `HELD` lie several recordings, and not everybody who is seen speaks: there three or
+    more clear peaks within 80 ms count as a recording, and only its clips are named.
     """
     found = {name: late_ms(mean) for name, mean in curves.items()}
     made = {}
     for speaker, names in by_speaker(found).items():
         clear = [name for name in names if found[name][1] >= SURE]
         late = np.array([found[name][0] for name in clear])
-        if speaker in HELD:
+        if speaker.startswith(ANCHORS):
+            shared = [([name], [name]) for name in clear]
+        elif speaker in HELD:
             recordings = [part for part in alike(clear, late) if len(part) >= 3]
             shared = [(part, part) for part in recordings]
         else:
