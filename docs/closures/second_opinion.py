@@ -229,8 +229,8 @@ def sure_delays(curves: dict[str, np.ndarray]) -> dict[str, float]:
 
     The clips of `ANCHORS` share none, and only those with a clear peak are named. All clips of another
     speaker share one where three or more have a clear peak within 80 ms of the median; where fewer have, only
-    those are named. Under a name of `HELD` lie several recordings, and not everybody who is seen speaks: there
-    three or more clear peaks within 80 ms count as a recording, and only its clips are named.
+    those are named. Under a name of `HELD` lie several recordings, and not everybody who is seen speaks;
+    there three or more clear peaks within 80 ms count as a recording, and only its clips are named.
     """
     found = {name: late_ms(mean) for name, mean in curves.items()}
     made = {}
