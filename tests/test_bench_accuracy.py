@@ -8,8 +8,9 @@ import pytest
 import torch
 from distill_factory import made_cache
 
-from avsync.bench.accuracy import ClipResult, evaluate, summarise, validation_f1
+from avsync.bench.accuracy import ClipResult, by_label, evaluate, judge, summarise, validation_f1
 from avsync.bench.protocol import existing_hits, protocol_hits
+from avsync.bench.spoil import parse_spoils
 from avsync.distill.store import ShardWriter, Store, StoredClip
 from avsync.model import Dims, VocaLiST
 from avsync.network import Preprocessing
@@ -75,6 +76,40 @@ def test_the_interval_is_over_clips() -> None:
     assert high == pytest.approx(60, abs=3)
     assert row["whole_clip_accuracy"][0] == 50.0
     assert row["median_error_ms"] == 10.0
+
+
+def test_clips_are_told_apart_by_label(tmp_path: Path) -> None:
+    def clip(name: str, offset: float) -> ClipResult:
+        return ClipResult(name, 10, (1.0,) * 6, (1.0,) * 6, offset, 0.9, 3.0)
+
+    found = [clip("aa/1", 0.0), clip("aa/2", 200.0), clip("bb/1", 10.0), clip("cc/1", 0.0)]
+    rows = by_label(found, {"bb": "turned", "aa": "frontal", "aa/2": "turned", "dd": "nobody"})
+    assert list(rows) == ["turned", "frontal"]
+    assert [row["clips"] for row in rows.values()] == [2, 1]
+    assert rows["turned"]["whole_clip_accuracy"][0] == 50.0
+
+
+def test_only_sure_answers_count_as_answered() -> None:
+    def clip(offset: float | None, sure: float) -> ClipResult:
+        return ClipResult("aa/1", 10, (1.0,) * 6, (1.0,) * 6, offset, sure, 3.0)
+
+    row = summarise([clip(0.0, 0.9), clip(200.0, 0.8), clip(200.0, 0.2), clip(None, 0.0)])
+    assert (row["answered_clips"], row["wrong_clips"]) == (2, 1)
+
+
+def test_spoilt_clips_have_rows_of_their_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    loaded = load(save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing()), "cpu")
+    store = Store(made_cache(tmp_path / "cache", {"test": [60, 40]}), ["test"])
+    told: list[tuple[int, int]] = []
+    row = judge(
+        loaded, store, store.select(lambda _: False), lambda *at: told.append(at),
+        spoils=parse_spoils("lowres:96,mask,whisper"),
+    )  # fmt: skip
+    assert list(row["spoilt"]) == ["lowres:96", "mask", "whisper"]
+    same = row["spoilt"]["lowres:96"]
+    assert same == {name: row[name] for name in same}, "full size is no change"
+    assert told[-1] == (8, 8) and len(told) == 8
 
 
 def test_f1_counts_pairs_above_zero_and_its_interval_is_over_clips(

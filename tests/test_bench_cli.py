@@ -175,6 +175,33 @@ def test_clips_of_three_seconds_or_more_have_a_row_of_their_own(ground: Path, tm
     assert list(source_table(by_source).columns[0].cells) == ["te", "in", "3 s or more", "all"]
 
 
+def test_labels_and_spoilt_clips_have_tables_of_their_own(ground: Path, tmp_path: Path) -> None:
+    yaw = tmp_path / "yaw.json"
+    yaw.write_text('{"test": "frontal", "test1": "turned"}')
+    options = ("--data", ground / "cache", "--models", ground / "tiny.safetensors", "--groups", yaw)
+    text = bench(*options, "--spoil", "lowres:24,mask")
+    assert "by yaw" in text and "turned" in text and "lowres:24" in text and "of these wrong" in text
+    row = json.loads(bench(*options, "--json"))["accuracy"]["models"][0]
+    assert {name: part["clips"] for name, part in row["by_group"]["yaw"].items()} == {
+        "frontal": 2,
+        "turned": 1,
+    }
+    assert row["spoilt"] == {}
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [('["frontal"]', "must map clip ids to labels"), ('{"nobody": "frontal"}', "names no clip of the split")],
+)
+def test_labels_that_say_nothing_are_told(ground: Path, tmp_path: Path, labels: str, says: str) -> None:
+    groups = tmp_path / "yaw.json"
+    groups.write_text(labels)
+    options = ("--data", ground / "cache", "--models", ground / "tiny.safetensors", "--groups", groups)
+    done = CliRunner().invoke(app, ["bench", *map(str, options)])
+    assert done.exit_code == 2
+    assert says in done.stderr
+
+
 def test_only_clips_that_are_put_right_are_judged(ground: Path, tmp_path: Path) -> None:
     known = tmp_path / "delays.json"
     known.write_text('{"test1": 40.0}')

@@ -27,6 +27,16 @@ def test_clips_are_prepared_where_the_cache_lacks_them(tmp_path: Path) -> None:
     assert {p.name: p.stat().st_mtime_ns for p in cache.iterdir()} == written
 
 
+def test_several_splits_are_judged_as_one(tmp_path: Path) -> None:
+    cache = made_cache(tmp_path / "cache", {"test": [20, 30], "unaligned": [40], "val": [20]})
+    both, val = open_clips(cache, ("val,unaligned", "val"))
+    assert sorted(clip.split for clip in both.clips) == ["unaligned", "val"]
+    assert len(val) == 1
+    data = wav2lip_set(tmp_path / "data", train=1, val=2)
+    (found,) = open_clips(data, ("train,val",), cache=tmp_path / "made", workers=1)
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize(("limit", "expected"), [(0, [0, 1, 2, 3, 4]), (3, [0, 2, 4]), (9, [0, 1, 2, 3, 4])])
 def test_a_limit_takes_items_from_the_whole_list(limit: int, expected: list[int]) -> None:
     assert evenly([0, 1, 2, 3, 4], limit) == expected

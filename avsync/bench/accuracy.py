@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,27 @@ import numpy.typing as npt
 import torch
 
 from avsync.bench.protocol import FRAMES_K, LONG_S, TOLERATED_FRAMES, existing_hits, protocol_hits
+from avsync.bench.spoil import NOTHING, Spoil
 from avsync.bench.whole_faces import face_pictures
 from avsync.calibration import Calibration
 from avsync.distill.distributed import World
 from avsync.distill.inputs import reader
 from avsync.distill.sampling import validation_pairs
 from avsync.distill.store import SAMPLES_PER_FRAME, Store
-from avsync.distill.tasks import delay_of
+from avsync.distill.tasks import delay_of, entry_of
 from avsync.distill.validate import pair_scores
 from avsync.network import count_parameters
 from avsync.offset import estimate
 from avsync.records import Clip, Scores, Waveform
 from avsync.scores import audio_tokens, audio_windows, score_clip, visual_tokens
-from avsync.settings import FRAME_MS, FRAME_RATE, PROTOCOL_RADIUS, SAMPLE_RATE, WINDOW_FRAMES
+from avsync.settings import (
+    FRAME_MS,
+    FRAME_RATE,
+    MIN_PROBABILITY,
+    PROTOCOL_RADIUS,
+    SAMPLE_RATE,
+    WINDOW_FRAMES,
+)
 from avsync.syncnet import SyncNetOffset, syncnet_offset
 from avsync.weights import Loaded
 
@@ -55,6 +64,15 @@ class ClipResult:
         """The first two letters of the speaker's name, which tell where the clip is from."""
         return self.id[:2]
 
+    @property
+    def answered(self) -> bool:
+        """Whether `check` would commit itself to the offset."""
+        return self.offset_ms is not None and self.probability >= MIN_PROBABILITY
+
+    def right(self, true_ms: float) -> bool:
+        """Whether the offset is within a frame of the truth."""
+        return self.offset_ms is not None and abs(self.offset_ms - true_ms) <= FRAME_MS
+
 
 def judge(
     loaded: Loaded,
@@ -62,15 +80,35 @@ def judge(
     validation: Store,
     progress: Callable[[int, int], None] | None = None,
     delays: Mapping[str, float] | None = None,
+    groups: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    spoils: Sequence[Spoil] = (),
 ) -> dict[str, Any]:
     """A model's row: size, accuracy by the protocol, whole clips, the same by source, and F1 on `validation`
     (None where that is empty or the model looks at whole faces, which are not prepared), with the
     seconds that it took. `long_clips` are those of 3 s or more (None: there are none). `delays` as in
-    `evaluate`."""
+    `evaluate`.
+
+    `groups`: what to tell apart -> clip id, or the start of one -> label; the rows by label are "by_group".
+    Each of `spoils` is done to all clips in turn; these rows are "spoilt"."""
     has_f1 = len(validation) > 0 and loaded.model.picture == "mouth"
     begun = time.perf_counter()
-    results = evaluate(loaded, store, progress, delays)
+    passes = 1 + len(spoils)
+
+    def part(number: int) -> Callable[[int, int], None]:
+        """The progress of one of all passes over the clips."""
+
+        def tell(done: int, total: int) -> None:
+            if progress:
+                progress(number * total + done, passes * total)
+
+        return tell
+
+    results = evaluate(loaded, store, part(0), delays)
     row = summarise(results)
+    spoilt = {
+        spoil.name: summarise(evaluate(loaded, store, part(number), delays, spoil))
+        for number, spoil in enumerate(spoils, 1)
+    }
     sources = sorted({r.source for r in results})
     long = [r for r in results if r.seconds >= LONG_S]
     return {
@@ -80,9 +118,18 @@ def judge(
         **row,
         "by_source": {name: summarise([r for r in results if r.source == name]) for name in sources},
         "long_clips": summarise(long) if long else None,
+        "by_group": {name: by_label(results, labels) for name, labels in groups.items()},
+        "spoilt": spoilt,
         "validation_f1": validation_f1(loaded, validation) if has_f1 else None,
         "seconds": round(time.perf_counter() - begun, 1),
     }
+
+
+def by_label(results: Sequence[ClipResult], labels: Mapping[str, str]) -> dict[str, Any]:
+    """The summary of the clips of each label, in the order of the labels; a clip without one is left out."""
+    named = [(entry_of(r.id, labels), r) for r in results]
+    groups = {label: [r for name, r in named if name == label] for label in dict.fromkeys(labels.values())}
+    return {label: summarise(found) for label, found in groups.items() if found}
 
 
 def evaluate(
@@ -90,28 +137,37 @@ def evaluate(
     store: Store,
     progress: Callable[[int, int], None] | None = None,
     delays: Mapping[str, float] | None = None,
+    spoil: Spoil = NOTHING,
 ) -> list[ClipResult]:
-    """Every clip of `store` that has a window of the protocol, scored at every frame. `delays`: clip id, or
-    the start of one, to the ms by which its stored sound must be delayed to be in sync."""
+    """Every clip of `store` that has a window of the protocol, scored at every frame, after `spoil` was done
+    to it. `delays`: clip id, or the start of one, to the ms by which its stored sound must be delayed to be
+    in sync."""
     calibration = Calibration.from_dict(loaded.calibration)
     results = []
     for index, clip in enumerate(store.clips):
         windows = min(clip.frames, clip.samples // SAMPLES_PER_FRAME) - WINDOW_FRAMES
         if windows > 0:
             delay_ms = delay_of(clip, delays or {}) or 0.0
-            results.append(_clip(loaded, store, index, windows, calibration, delay_ms))
+            results.append(_clip(loaded, store, index, windows, calibration, delay_ms, spoil))
         if progress:
             progress(index + 1, len(store.clips))
     return results
 
 
 def _clip(
-    loaded: Loaded, store: Store, index: int, windows: int, calibration: Calibration, delay_ms: float
+    loaded: Loaded,
+    store: Store,
+    index: int,
+    windows: int,
+    calibration: Calibration,
+    delay_ms: float,
+    spoil: Spoil,
 ) -> ClipResult:
     whole = loaded.model.picture == "face"
     pictures = face_pictures(store.clips[index]) if whole else store.mouths(index)
-    mouths = Clip(0, 0.0, pictures[: windows + WINDOW_FRAMES])
-    sound = Waveform(store.wave(index).astype(np.float32) * np.float32(1 / 32768), delay_ms / 1000)
+    mouths = Clip(0, 0.0, spoil.picture(pictures[: windows + WINDOW_FRAMES]))
+    heard = spoil.sound(store.wave(index).astype(np.float32) * np.float32(1 / 32768))
+    sound = Waveform(heard, delay_ms / 1000)
     starts = np.arange(windows)
     logits = score_clip(loaded, mouths, starts, sound, PROTOCOL_RADIUS)
     shifts = np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)
@@ -161,7 +217,8 @@ def _f1_interval(
 
 
 def summarise(results: Sequence[ClipResult], true_ms: float = 0.0) -> dict[str, Any]:
-    """Means over clips in percent, with 95 % intervals by bootstrap over clips.
+    """Means over clips in percent, with 95 % intervals by bootstrap over clips. "answered_clips" are those
+    that `check` would answer, "wrong_clips" those of them whose answer is more than a frame off.
 
     Raises ValueError when there is no clip."""
     if not results:
@@ -170,7 +227,7 @@ def summarise(results: Sequence[ClipResult], true_ms: float = 0.0) -> dict[str, 
         "window_accuracy": np.array([r.published for r in results]),
         "window_accuracy_existing": np.array([r.existing for r in results]),
     }
-    right = np.array([r.offset_ms is not None and abs(r.offset_ms - true_ms) <= FRAME_MS for r in results])
+    right = np.array([r.right(true_ms) for r in results])
     errors = np.array([abs(r.offset_ms - true_ms) for r in results if r.offset_ms is not None])
     return {
         "clips": len(results),
@@ -181,6 +238,8 @@ def summarise(results: Sequence[ClipResult], true_ms: float = 0.0) -> dict[str, 
         "whole_clip_accuracy": _interval(right.astype(float)),
         **_syncnet_summary([r.syncnet for r in results if r.syncnet is not None]),
         "median_error_ms": round(float(np.median(errors)), 1) if len(errors) else None,
+        "answered_clips": sum(r.answered for r in results),
+        "wrong_clips": sum(r.answered and not r.right(true_ms) for r in results),
     }
 
 

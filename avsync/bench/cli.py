@@ -30,7 +30,9 @@ Data = Annotated[
         "prepared cache.",
     ),
 ]
-Split = Annotated[str, typer.Option(metavar="NAME", help="The clips that are judged (with --data).")]
+Split = Annotated[
+    str, typer.Option(metavar="NAME", help="The clips that are judged; several with commas (with --data).")
+]
 Limit = Annotated[
     int, typer.Option(min=0, metavar="N", help="At most so many clips, evenly taken; 0: all (with --data).")
 ]
@@ -40,6 +42,23 @@ Delays = Annotated[
         metavar="FILE",
         help="JSON or YAML of clips (or the start of their names) off as stored: the ms by which the "
         "sound must be delayed. Only these clips are judged, put right (with --data).",
+    ),
+]
+Groups = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="JSON of clips (or the start of their names) to labels: rows by label; may be given several "
+        "times (with --data).",
+    ),
+]
+SpoilWith = Annotated[
+    str,
+    typer.Option(
+        "--spoil",
+        metavar="LIST",
+        help="The same clips again, each time spoilt: lowres:WIDTH (pixels a face), mask, whisper "
+        "(with --data).",
     ),
 ]
 Cache = Annotated[
@@ -134,7 +153,7 @@ VIDEO_S, BARE_VIDEO_S = 60.0, 30.0
 BATCH_ON_CPU = 8
 """The paper's batch of 128 takes minutes a step there."""
 ONLY_WITH = {
-    "--data": ("split", "limit", "delays", "workers"),
+    "--data": ("split", "limit", "delays", "groups", "spoil", "workers"),
     "--real": ("shifts", "encode", "noise", "music", "fps", "known", "defects"),
     "--train": ("method", "config", "batch"),
 }
@@ -150,6 +169,8 @@ def bench(
     split: Split = "test",
     limit: Limit = 0,
     delays: Delays = None,
+    groups: Groups = None,
+    spoil: SpoilWith = "",
     cache: Cache = None,
     workers: Workers = 0,
     device: Device = "auto",
@@ -182,6 +203,8 @@ def bench(
 
     avsync bench --data lrs2/ --split test --models avsync-2,vocalist=vocalist_5f_lrs2.pth
 
+    avsync bench --data lrs2/ --groups yaw.json --spoil lowres:24,mask,whisper
+
     avsync bench --speed --models avsync-2,student,teacher
 
     avsync bench --real clips/ --shifts 5 --encode h264,vp9 --noise 10,0 --music 5
@@ -207,9 +230,12 @@ def bench(
     if log:
         result["runs"] = parts.runs(log, show=show)
     if data is not None:
+        from avsync.bench.spoil import parse_spoils
+
         where = {"delays": delays, "cache": cache, "workers": workers, "device": device}
+        apart = {"groups": groups or [], "spoils": parse_spoils(spoil)}
         judged = parse_models(models, untrained=False)
-        result["accuracy"] = parts.accuracy(data, split, limit, judged, show=show, **where)
+        result["accuracy"] = parts.accuracy(data, split, limit, judged, show=show, **where, **apart)
     if real is not None and not real.is_dir():
         raise UsageError(f"{real} is not a folder; give a folder of videos that are in sync.")
     if real is not None and defects:

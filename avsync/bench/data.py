@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +13,7 @@ from avsync.distill.prepare import prepare
 from avsync.distill.run import default_cache
 from avsync.distill.sources import Source, find_sources
 from avsync.distill.store import Store
-from avsync.errors import MediaError
+from avsync.errors import MediaError, UsageError
 
 Progress = Callable[[int, int, str], None]
 T = TypeVar("T")
@@ -27,7 +28,8 @@ def open_clips(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> list[Store]:
-    """The clips of each of `splits`, at most `limit` (0: all) taken evenly from each.
+    """The clips of each of `splits` (each one split, or several with commas), at most `limit` (0: all) taken
+    evenly from each.
 
     `data` is what `avsync train --data` takes, or the folder of a prepared cache, which is only read.
 
@@ -36,17 +38,17 @@ def open_clips(
         UsageError: there is nothing at `data`.
     """
     if is_cache(data):
-        stores = [Store(data, [split], min_windows=2) for split in splits]
+        stores = [Store(data, split.split(","), min_windows=2) for split in splits]
         stores = [store.select(_among(evenly([c.id for c in store.clips], limit))) for store in stores]
     else:
         found = find_sources(data)
-        chosen = {split: evenly([s for s in found if s.split == split], limit) for split in splits}
+        chosen = {split: evenly([s for s in found if s.split in split.split(",")], limit) for split in splits}
         if not chosen[splits[0]]:
             raise MediaError(_missing(data, splits[0], {s.split for s in found}))
         where = cache or default_cache(data)
         _fill([source for part in chosen.values() for source in part], where, workers, progress)
         stores = [
-            Store(where, [split], min_windows=2).select(_among([source.id for source in part]))
+            Store(where, split.split(","), min_windows=2).select(_among([source.id for source in part]))
             for split, part in chosen.items()
         ]
     if not len(stores[0]):
@@ -64,6 +66,16 @@ def evenly(items: list[T], limit: int) -> list[T]:
     if not limit or len(items) <= limit:
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, limit).round().astype(int)]
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """Clip id, or the start of one, to a label. Raises UsageError when the file holds something else."""
+    try:
+        return {str(name): str(label) for name, label in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"The groups {path} cannot be read: they must map clip ids to labels ({error})."
+        ) from error
 
 
 def _among(ids: list[str]) -> Callable[..., bool]:

@@ -11,6 +11,7 @@ from avsync.errors import UsageError
 if TYPE_CHECKING:
     from avsync.bench.copies import Case
     from avsync.bench.models import Named
+    from avsync.bench.spoil import Spoil
     from avsync.distill.recipe import Recipe
 
 
@@ -35,15 +36,17 @@ def accuracy(
     cache: Path | None,
     workers: int,
     device: str,
+    groups: Sequence[Path],
+    spoils: Sequence[Spoil],
     show: bool,
 ) -> dict[str, Any]:
-    """Each model by the published protocol on the clips of a split."""
+    """Each model by the published protocol on the clips of a split; `groups` are files of labels."""
     from avsync.bench import tables
     from avsync.bench.accuracy import VALIDATION_SPLIT, judge
-    from avsync.bench.data import open_clips
+    from avsync.bench.data import open_clips, read_groups
     from avsync.bench.models import load
     from avsync.bench.published import NOTE, ROWS, as_dict
-    from avsync.distill.tasks import delay_of, read_delays
+    from avsync.distill.tasks import delay_of, entry_of, read_delays
     from avsync.progress import progress_bars
 
     with progress_bars() as bar:
@@ -52,6 +55,9 @@ def accuracy(
             bar("data", "preparing clips", done, total)
 
         loaded = [load(model, device) for model in models]  # a wrong name is told before hours of work
+        if spoils and any(model.model.picture == "face" for model in loaded):
+            raise UsageError("--spoil alters crops of the mouth, but SyncNet looks at faces; leave one out.")
+        labels = {path.stem: read_groups(path) for path in groups}
         splits = tuple(dict.fromkeys((split, VALIDATION_SPLIT)))
         stores = open_clips(data, splits, cache=cache, limit=limit, workers=workers, progress=preparing)
         known = read_delays(str(delays) if delays else None)
@@ -59,19 +65,25 @@ def accuracy(
             stores[0] = stores[0].select(lambda clip: delay_of(clip, known) is not None)
         if not len(stores[0]):
             raise UsageError(f"{delays} names no clip of the split {split} of {data}.")
+        for path in groups:
+            if all(entry_of(clip.id, labels[path.stem]) is None for clip in stores[0].clips):
+                raise UsageError(f"{path} names no clip of the split {split} of {data} that is judged.")
         rows = []
         for model in loaded:
 
             def judging(done: int, total: int, name: str = model.name) -> None:
                 bar(name, f"judging {name}", done, total)
 
-            rows.append(judge(model, stores[0], stores[-1], judging, known))
+            rows.append(judge(model, stores[0], stores[-1], judging, known, labels, spoils))
     if show:
         table = tables.accuracy_table(rows, ROWS, f"{data.name}, {split}, {len(stores[0])} clips")
         tables.show(table, NOTE)
         for row in rows:
             if len(row["by_source"]) > 1:
                 tables.show(tables.source_table(row))
+            tables.show(*(tables.group_table(row, name) for name in row["by_group"]))
+            if row["spoilt"]:
+                tables.show(tables.spoilt_table(row))
     return {
         "data": str(data),
         "split": split,

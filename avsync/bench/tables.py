@@ -60,18 +60,42 @@ def accuracy_table(rows: Sequence[dict[str, Any]], published: Sequence[Published
 
 def source_table(row: dict[str, Any]) -> Table:
     """One model's accuracy by source."""
-    made = table(
-        f"{row['name']} by source (the first two letters of the speaker's name)",
-        *["source", "clips", "K=5", "K=15", "K=15, existing", "whole clip", "median error"],
-    )
     long = {f"{LONG_S:g} s or more": row["long_clips"]} if row["long_clips"] else {}
-    for name, part in {**row["by_source"], **long, "all": row}.items():
+    title = f"{row['name']} by source (the first two letters of the speaker's name)"
+    return _parts_table(title, "source", {**row["by_source"], **long, "all": row})
+
+
+def group_table(row: dict[str, Any], name: str) -> Table:
+    """One model's accuracy by the labels of a file."""
+    return _parts_table(f"{row['name']} by {name}", name, {**row["by_group"][name], "all": row})
+
+
+def spoilt_table(row: dict[str, Any]) -> Table:
+    """One model's accuracy on the clips as they are and spoilt in some ways."""
+    title = f"{row['name']} on the same clips, spoilt"
+    return _parts_table(title, "spoilt by", {"nothing": row, **row["spoilt"]})
+
+
+def _parts_table(title: str, heading: str, parts: dict[str, dict[str, Any]]) -> Table:
+    columns = [
+        "clips",
+        "K=5",
+        "K=15",
+        "K=15, existing",
+        "whole clip",
+        "median error",
+        "answered",
+        "of these wrong",
+    ]
+    made = table(title, heading, *columns)
+    for name, part in parts.items():
         accuracy = part["window_accuracy"]
         cells = [accuracy["5"], accuracy["15"], part["window_accuracy_existing"]["15"]]
         error = part["median_error_ms"]
         made.add_row(
             *[name, str(part["clips"]), *map(_interval, cells), _interval(part["whole_clip_accuracy"])],
             "-" if error is None else f"{error:.0f} ms",
+            *[str(part["answered_clips"]), str(part["wrong_clips"])],
         )
     return made
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from avsync.settings import WINDOW_FRAMES
 from avsync.weights import Loaded
 
 Losses = tuple[Tensor, dict[str, Tensor]]
+Entry = TypeVar("Entry")
 
 
 class Task(Protocol):
@@ -251,5 +252,10 @@ def read_delays(path: str | None) -> Mapping[str, float]:
 
 def delay_of(clip: StoredClip, delays: Mapping[str, float]) -> float | None:
     """The delay of the longest entry that the clip's id starts with; None where there is none."""
-    fitting = [name for name in delays if clip.id.startswith(name)]
-    return delays[max(fitting, key=len)] if fitting else None
+    return entry_of(clip.id, delays)
+
+
+def entry_of(clip_id: str, entries: Mapping[str, Entry]) -> Entry | None:
+    """The longest of `entries` that a clip's id starts with; None where there is none."""
+    fitting = [name for name in entries if clip_id.startswith(name)]
+    return entries[max(fitting, key=len)] if fitting else None
