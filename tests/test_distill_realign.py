@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from avsync.calibration import Calibration
-from avsync.distill.realign import RADIUS, delays_ms, judge_recording
+from avsync.distill.realign import RADIUS, delays_ms, judge_recording, own_ms
+from avsync.offset import estimate
 from avsync.records import Scores
 
 SHIFTS = np.arange(-RADIUS, RADIUS + 1)
@@ -32,3 +33,11 @@ def test_a_recording_without_a_common_offset_is_rejected() -> None:
     recording = judge_recording("te2", clips, Calibration())
     assert recording.offset_ms is None
     assert delays_ms([recording]) == {}
+
+
+def test_a_clip_by_itself_must_be_likely_and_near_what_is_usual() -> None:
+    sure = estimate(clip(-60, 5), Calibration())
+    assert sure.probability > 0.8
+    assert own_ms(sure, usual_ms=-40.0) == pytest.approx(-60, abs=6)
+    assert own_ms(sure, usual_ms=80.0) is None, "another person, or a wrong peak"
+    assert own_ms(estimate(clip(None, 6), Calibration()), usual_ms=0.0) is None

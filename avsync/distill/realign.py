@@ -4,13 +4,16 @@
 
 All clips of a speaker are taken to share one error. Clips that do not show it (a listener's face, a voice
 from elsewhere) are left out, and so is a speaker whose clips show no common offset.
+
+Words cut out of many broadcasts share a speaker and no error; `--each ar --about delays.json` measures every
+clip whose id starts so by itself, and adds what is found to the delays known so far.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -21,10 +24,11 @@ import typer
 from avsync import weights
 from avsync.calibration import Calibration
 from avsync.distill.store import Store
+from avsync.distill.tasks import delay_of, read_delays
 from avsync.offset import FLAT_EVIDENCE, combine, estimate
 from avsync.records import Clip, Offset, Scores, Waveform
 from avsync.scores import score_clip
-from avsync.settings import FRAME_MS, FRAME_RATE, WINDOW_FRAMES
+from avsync.settings import FRAME_MS, FRAME_RATE, PROTOCOL_RADIUS, WINDOW_FRAMES
 from avsync.weights import Loaded
 
 RADIUS = 25
@@ -32,6 +36,10 @@ RADIUS = 25
 AGREE_MS = 2 * FRAME_MS
 """A clip belongs to its recording when its own offset lies this near to the common one."""
 OWN_EVIDENCE = FLAT_EVIDENCE / 2
+LIKELY = 0.5
+"""Probability from which on a clip by itself is believed,"""
+NEAR_MS = 3 * FRAME_MS
+"""no further than this from what is known of its speaker."""
 
 
 @dataclass(frozen=True)
@@ -53,21 +61,40 @@ def realign(
     calibration = Calibration.from_dict(loaded.calibration)
     speakers: dict[str, list[tuple[str, Scores]]] = {}
     for index, clip in enumerate(store.clips):
-        if scores := _scores(loaded, store, index, stride):
+        if scores := _scores(loaded, store, index, stride, RADIUS):
             speakers.setdefault(clip.id.split("/")[0], []).append((clip.id, scores))
         if progress:
             progress(index + 1, len(store.clips))
     return [judge_recording(name, clips, calibration) for name, clips in sorted(speakers.items())]
 
 
-def _scores(loaded: Loaded, store: Store, index: int, stride: int) -> Scores | None:
+def one_by_one(loaded: Loaded, store: Store, about: Mapping[str, float]) -> dict[str, float]:
+    """Clip id -> ms by which its audio must be delayed, measured by itself; `about`: what is known so far, by
+    id or the start of one. A clip that does not show its error is not named."""
+    calibration = Calibration.from_dict(loaded.calibration)
+    found = {}
+    for index, clip in enumerate(store.clips):
+        if scores := _scores(loaded, store, index, 1, PROTOCOL_RADIUS):
+            own = own_ms(estimate(scores, calibration), delay_of(clip, about) or 0.0)
+            found |= {} if own is None else {clip.id: own}
+    return found
+
+
+def own_ms(offset: Offset, usual_ms: float) -> float | None:
+    """A clip's own offset in ms where it is likely and not far from what is usual, else None."""
+    if offset.offset_ms is None or offset.probability < LIKELY:
+        return None
+    return round(offset.offset_ms, 1) if abs(offset.offset_ms - usual_ms) <= NEAR_MS else None
+
+
+def _scores(loaded: Loaded, store: Store, index: int, stride: int, radius: int) -> Scores | None:
     mouths = store.mouths(index)
     starts = np.arange(0, len(mouths) - WINDOW_FRAMES + 1, stride)
     if not len(starts):
         return None
     sound = Waveform(store.wave(index).astype(np.float32) * np.float32(1 / 32768), 0.0)
-    logits = score_clip(loaded, Clip(0, 0.0, mouths), starts, sound, RADIUS)
-    return Scores(0, starts / FRAME_RATE, np.arange(-RADIUS, RADIUS + 1), logits)
+    logits = score_clip(loaded, Clip(0, 0.0, mouths), starts, sound, radius)
+    return Scores(0, starts / FRAME_RATE, np.arange(-radius, radius + 1), logits)
 
 
 def judge_recording(speaker: str, clips: Sequence[tuple[str, Scores]], calibration: Calibration) -> Recording:
@@ -126,14 +153,27 @@ def main(
     possible: Annotated[
         tuple[float, float], typer.Option(help="Least and largest offset in ms that the recordings can have.")
     ] = (-1000.0, 1000.0),
+    each: Annotated[str, typer.Option(help="Measure the clips whose id starts so, one by one.")] = "",
+    about: Annotated[Path | None, typer.Option(help="With --each: the delays known so far.")] = None,
 ) -> None:
     """Measure recordings whose synchrony is unknown, for training with `delays`."""
-    recordings = realign(weights.load(model), Store(cache, [split]))
-    for r in recordings:
-        found = "no common offset" if r.offset_ms is None else f"{r.offset_ms:+.0f} ms"
-        typer.echo(f"{r.speaker}: {found}, evidence {r.evidence:.1f}, {len(r.agreeing)} of {r.clips} clips")
+    loaded, store = weights.load(model), Store(cache, [split])
+    if each:
+        known = read_delays(str(about) if about else None)
+        store = store.select(lambda clip: clip.id.startswith(each))
+        found = one_by_one(loaded, store, known)
+        typer.echo(f"{len(found)} of {len(store)} clips show their own error")
+        made = dict(sorted({**known, **found}.items()))
+    else:
+        recordings = realign(loaded, store)
+        for r in recordings:
+            found = "no common offset" if r.offset_ms is None else f"{r.offset_ms:+.0f} ms"
+            typer.echo(
+                f"{r.speaker}: {found}, evidence {r.evidence:.1f}, {len(r.agreeing)} of {r.clips} clips"
+            )
+        made = delays_ms(recordings, possible)
     draft = out.with_suffix(".tmp")
-    draft.write_text(json.dumps(delays_ms(recordings, possible), indent=1) + "\n")
+    draft.write_text(json.dumps(made, indent=1) + "\n")
     draft.replace(out)
 
 
