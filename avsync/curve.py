@@ -26,11 +26,6 @@ MIN_BLOCKS = 3
 MANY = 25.0
 """Independent observations beyond which their number says no more about the probability; calibration
 uses pieces of about this length."""
-CLEAR_GAP = 2.0
-CLEAR_ODDS = 3.0
-"""A lead over the rival of 3.6 times the noise (compressed as in `_features`), and 95 of 100 resamplings that
-agree: more does not make the answer more often right, because then other things are wrong, such as what is
-held for the truth. Uncapped, a line through the clear cases gave unclear ones too much."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +183,9 @@ def _features(
 ) -> tuple[tuple[float, ...], float | None]:
     """(gap, agreement, observations) and the rival's offset in ms, None when there is no rival.
 
-    gap: the peak over its best rival in units of the noise, compressed (arcsinh), up to CLEAR_GAP; agreement:
-    log odds of a resampling to be within a frame of the answer, up to CLEAR_ODDS; observations: log of how
-    many windows are independent, as far as MANY.
+    gap: the peak over its best rival in units of the noise, compressed (arcsinh); agreement: log odds of a
+    resampling to be within a frame of the answer; observations: log of how many windows are independent, as
+    far as MANY.
     """
     best = int(np.nanargmax(curve))
     far = np.where(np.abs(shifts - shifts[best]) > RIVAL_FRAMES, curve, np.nan)
@@ -199,8 +194,7 @@ def _features(
     rival = int(np.nanargmax(far))
     gap = float(np.arcsinh((curve[best] - far[rival]) / max(noise, 1e-9)))
     odds = float(np.log((agreement * RESAMPLINGS + 1) / ((1 - agreement) * RESAMPLINGS + 1)))
-    features = (min(gap, CLEAR_GAP), min(odds, CLEAR_ODDS), float(np.log(min(observations, MANY))))
-    return features, float(-FRAME_MS * shifts[rival])
+    return (gap, odds, float(np.log(min(observations, MANY)))), float(-FRAME_MS * shifts[rival])
 
 
 def _height(curve: Floats) -> float:

@@ -42,8 +42,8 @@ DECODE_LONG_SIDE = 1280
 
 # --- Decisions ---------------------------------------------------------------------------
 MAX_OFFSET_MS = 600.0
-DEFAULT_MODEL = "avsync-2"
-MIN_PROBABILITY = 0.7
+DEFAULT_MODEL = "avsync-3"
+MIN_PROBABILITY = 0.75
 """Below this probability that the offset is within one frame, `check` answers "cannot tell"."""
 
 MAX_DRIFT_MS_PER_MIN = 20.0

@@ -201,11 +201,11 @@ def bench(
 
     avsync bench
 
-    avsync bench --data lrs2/ --split test --models avsync-2,vocalist=vocalist_5f_lrs2.pth
+    avsync bench --data lrs2/ --split test --models avsync-3,vocalist=vocalist_5f_lrs2.pth
 
     avsync bench --data lrs2/ --groups yaw.json --spoil lowres:24,mask,whisper
 
-    avsync bench --speed --models avsync-2,student,teacher
+    avsync bench --speed --models avsync-3,student,teacher
 
     avsync bench --real clips/ --shifts 5 --encode h264,vp9 --noise 10,0 --music 5
 

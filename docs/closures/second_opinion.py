@@ -280,7 +280,7 @@ def main() -> None:
     parser.add_argument("--only-sure", action="store_true", help="name only clips whose delay is clear")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    corrected = read_delays(str(ROOT / "models/avsync-2.delays.json"))
+    corrected = read_delays(str(ROOT / "models/teachers/avsync-2.delays.json"))
     known = Store(given.cache, ["pretrain", "unaligned"]).select(
         lambda clip: (
             not clip.id.startswith(HELD)
