@@ -158,7 +158,7 @@ def _pieces(
         else:
             pieces.append(Piece(run, own or rest, middle_s, slope))
     main = main_piece(pieces).measure
-    return tuple(replace(p, fault=p.measure is not main) for p in pieces)
+    return tuple(replace(p, fault=_differs(p.measure, main)) for p in pieces)
 
 
 def _measured(found: Evidence, runs: Sequence[Ints], calibration: Calibration) -> Measure:
