@@ -169,7 +169,7 @@ def _measured(found: Evidence, runs: Sequence[Ints], calibration: Calibration) -
 
 def _differs(apart: Measure, rest: Measure) -> bool:
     unsure = float(np.hypot(apart.uncertainty_ms, rest.uncertainty_ms))
-    return abs(apart.offset_ms - rest.offset_ms) > np.clip(unsure, FRAME_MS, FACE_BIAS_MS)
+    return abs(apart.offset_ms - rest.offset_ms) > min(max(unsure, FRAME_MS), FACE_BIAS_MS)
 
 
 def _runs(found: Evidence, blocks: Blocks, path: Ints) -> list[tuple[int, Ints]]:
