@@ -35,7 +35,6 @@ def test_a_folder_of_recordings_is_read_at_one_rate_and_short_ones_are_left_out(
     sounds = Sounds(folder, CPU)
     assert sounds.frames.tolist() == [75, 50]
     np.testing.assert_allclose(sounds.share, [0.6, 0.4])
-    assert sounds.hours == pytest.approx(5 / 3600)
 
 
 def test_what_is_fetched_is_the_recording_and_silence_beyond_it(folder):

@@ -48,10 +48,6 @@ class Sounds:
         self.frames: IntArray = np.array([len(wave) // SAMPLES_PER_FRAME for wave in self._waves])
         self.share: npt.NDArray[np.float64] = self.frames / self.frames.sum()
 
-    @property
-    def hours(self) -> float:
-        return float(self.frames.sum()) / 25 / 3600
-
     def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes:  # noqa: ARG002 (a Reader)
         """Waves as every reader gives them, and no pictures."""
         waves = np.empty(samples.shape, np.int16)
