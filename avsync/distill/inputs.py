@@ -52,6 +52,12 @@ def mirrored(index: npt.NDArray, length: int | npt.NDArray) -> tuple[npt.NDArray
     return np.clip(np.where(index > last, 2 * last - index, index), 0, last), inside
 
 
+def samples_of(wave: npt.NDArray[np.int16], index: IntArray) -> npt.NDArray[np.int16]:
+    """Samples (m,) of a wave by number, as every `Reader` gives those beyond its ends."""
+    index, inside = mirrored(index, len(wave))
+    return np.asarray(wave)[index] * inside
+
+
 class Streamed:
     """Reads from memory-mapped files on every call."""
 
@@ -63,10 +69,9 @@ class Streamed:
         pictures = torch.empty((*frames.shape, *REGION), dtype=torch.uint8, pin_memory=pin)
         waves = torch.empty(samples.shape, dtype=torch.int16, pin_memory=pin)
         for row, clip in enumerate(clips):
-            source, wave = self.store.frames(clip), self.store.wave(clip)
+            source = self.store.frames(clip)
             pictures.numpy()[row] = source[np.clip(frames[row], 0, len(source) - 1)]
-            index, inside = mirrored(samples[row], len(wave))
-            waves.numpy()[row] = np.asarray(wave)[index] * inside
+            waves.numpy()[row] = samples_of(self.store.wave(clip), samples[row])
         moved = pictures.to(self.device, non_blocking=True)
         return Bytes(moved, waves.to(self.device, non_blocking=True).float() / 32768)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from avsync.audio import load_audio
-from avsync.distill.inputs import Bytes, mirrored
+from avsync.distill.inputs import Bytes, samples_of
 from avsync.distill.store import SAMPLES_PER_FRAME
 from avsync.errors import MediaError
 from avsync.settings import SAMPLE_RATE
@@ -52,8 +52,7 @@ class Sounds:
         """Waves as every reader gives them, and no pictures."""
         waves = np.empty(samples.shape, np.int16)
         for row, clip in enumerate(clips):
-            index, inside = mirrored(samples[row], len(self._waves[clip]))
-            waves[row] = self._waves[clip][index] * inside
+            waves[row] = samples_of(self._waves[clip], samples[row])
         return Bytes(torch.empty(0), torch.from_numpy(waves).to(self._device).float() / 32768)
 
 
