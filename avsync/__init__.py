@@ -16,20 +16,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from avsync.page import save_page
-    from avsync.pipeline import check, fix_offset
-    from avsync.records import Report
-    from avsync.weights import load as load_model
+    from avsync.api import check, fix_offset
+    from avsync.core.records import Report
+    from avsync.networks.checkpoint import load as load_model
+    from avsync.report.html import save_page
 
 __version__ = "0.1.0"
 __all__ = ["Report", "__version__", "check", "fix_offset", "load_model", "save_page"]
 
 _HOMES = {
-    "check": ("avsync.pipeline", "check"),
-    "fix_offset": ("avsync.pipeline", "fix_offset"),
-    "load_model": ("avsync.weights", "load"),
-    "save_page": ("avsync.page", "save_page"),
-    "Report": ("avsync.records", "Report"),
+    "check": ("avsync.api", "check"),
+    "fix_offset": ("avsync.api", "fix_offset"),
+    "load_model": ("avsync.networks.checkpoint", "load"),
+    "save_page": ("avsync.report.html", "save_page"),
+    "Report": ("avsync.core.records", "Report"),
 }
 
 

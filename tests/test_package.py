@@ -17,8 +17,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import avsync
-from avsync.demo import write_demo
-from avsync.errors import EXIT_OUT_OF_SYNC
+from avsync.core.errors import EXIT_OUT_OF_SYNC
+from avsync.demo.clip import write_demo
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -84,7 +84,7 @@ def test_the_models_ship_beside_the_code(names: set[str]) -> None:
 
 
 def test_the_templates_of_the_page_ship(names: set[str]) -> None:
-    templates = {p.relative_to(ROOT).as_posix() for p in (ROOT / "avsync/pages").iterdir()}
+    templates = {p.relative_to(ROOT).as_posix() for p in (ROOT / "avsync/report/pages").iterdir()}
     assert len(templates) > 1
     assert templates <= names
 

@@ -12,21 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from avsync.bench.protocol import FRAMES_K, LONG_S, TOLERATED_FRAMES, existing_hits, protocol_hits
-from avsync.bench.spoil import NOTHING, Spoil
-from avsync.bench.whole_faces import face_pictures
-from avsync.calibration import Calibration
-from avsync.distill.distributed import World
-from avsync.distill.inputs import reader
-from avsync.distill.sampling import validation_pairs
-from avsync.distill.store import SAMPLES_PER_FRAME, Store
-from avsync.distill.tasks import delay_of, entry_of
-from avsync.distill.validate import pair_scores
-from avsync.network import count_parameters
-from avsync.offset import estimate
-from avsync.records import Clip, Scores, Waveform
-from avsync.scores import audio_tokens, audio_windows, score_clip, visual_tokens
-from avsync.settings import (
+from avsync.bench.corruptions import NOTHING, Spoil
+from avsync.core.constants import (
     FRAME_MS,
     FRAME_RATE,
     MIN_PROBABILITY,
@@ -34,8 +21,21 @@ from avsync.settings import (
     SAMPLE_RATE,
     WINDOW_FRAMES,
 )
-from avsync.syncnet import SyncNetOffset, syncnet_offset
-from avsync.weights import Loaded
+from avsync.core.records import Clip, Scores, Waveform
+from avsync.data.labels import delay_of, entry_of
+from avsync.data.loading import reader
+from avsync.data.pairs import validation_pairs
+from avsync.data.prepare import face_pictures
+from avsync.data.shards import SAMPLES_PER_FRAME, Store
+from avsync.distill.distributed import World
+from avsync.estimate.calibration import Calibration
+from avsync.estimate.offset import estimate
+from avsync.evaluation.protocol import FRAMES_K, LONG_S, TOLERATED_FRAMES, existing_hits, protocol_hits
+from avsync.evaluation.validation import pair_scores
+from avsync.networks.base import count_parameters
+from avsync.networks.checkpoint import Loaded
+from avsync.networks.scoring import audio_tokens, audio_windows, score_clip, visual_tokens
+from avsync.networks.syncnet import SyncNetOffset, syncnet_offset
 
 VALIDATION_SPLIT = "val"
 RESAMPLINGS = 1000

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
-
-from avsync.distill.prepare import prepare
+from avsync.core.errors import MediaError, UsageError
+from avsync.data.labels import evenly
+from avsync.data.prepare import prepare
+from avsync.data.shards import Store
+from avsync.data.sources import Source, find_sources
 from avsync.distill.run import default_cache
-from avsync.distill.sources import Source, find_sources
-from avsync.distill.store import Store
-from avsync.errors import MediaError, UsageError
 
 Progress = Callable[[int, int, str], None]
-T = TypeVar("T")
 
 
 def open_clips(
@@ -59,13 +56,6 @@ def open_clips(
 def is_cache(folder: Path) -> bool:
     """Whether the folder holds prepared shards."""
     return any(folder.glob("[0-9]*.json")) and any(folder.glob("[0-9]*.frames"))
-
-
-def evenly(items: list[T], limit: int) -> list[T]:
-    """At most `limit` of the items (0: all), evenly spread, so that no speaker at the list's end is lost."""
-    if not limit or len(items) <= limit:
-        return items
-    return [items[i] for i in np.linspace(0, len(items) - 1, limit).round().astype(int)]
 
 
 def read_groups(path: Path) -> dict[str, str]:

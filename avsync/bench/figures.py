@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from avsync.bench.protocol import FRAMES_K
-from avsync.writing import write_whole
+from avsync.core.files import write_whole
+from avsync.evaluation.protocol import FRAMES_K
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import torch
 
-from avsync import weights
-from avsync.distill.recipe import ARCHITECTURES
-from avsync.errors import ModelError, UsageError
-from avsync.network import Preprocessing
-from avsync.networks import build_network
-from avsync.public import PUBLIC
-from avsync.weights import Loaded
+from avsync.core.errors import ModelError, UsageError
+from avsync.networks import checkpoint
+from avsync.networks.base import Preprocessing
+from avsync.networks.checkpoint import Loaded
+from avsync.networks.registry import ARCHITECTURES, build_network
+from avsync.networks.zoo import PUBLIC
 
 UNTRAINED = ("student", "teacher", "syncnet", "perfect-match", "avst", "dual")
 """Architectures of `avsync train` that can be timed without weights."""
@@ -36,7 +35,7 @@ def parse_models(text: str, *, untrained: bool = True) -> list[Named]:
     if text.strip() == "all":
         return [
             Named(name, name)
-            for name in dict.fromkeys([*weights.available(), *(UNTRAINED if untrained else ())])
+            for name in dict.fromkeys([*checkpoint.available(), *(UNTRAINED if untrained else ())])
         ]
     chosen = []
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -60,22 +59,22 @@ def check_known(models: Iterable[Named], *, untrained: bool) -> None:
 def find(model: Named) -> Path:
     """The file of its checkpoint."""
     name = model.checkpoint
-    if name in UNTRAINED and name not in PUBLIC and name not in weights.available():
+    if name in UNTRAINED and name not in PUBLIC and name not in checkpoint.available():
         raise ModelError(
             f"{name} is a network without weights, and can only be timed; give {name}=PATH of a checkpoint."
         )
-    return weights.find(name)
+    return checkpoint.find(name)
 
 
 def load(model: Named, device: str = "cpu") -> Loaded:
     """The checkpoint under the name it was given."""
-    return replace(weights.load(find(model), device), name=model.name)
+    return replace(checkpoint.load(find(model), device), name=model.name)
 
 
 def load_for_timing(model: Named, device: str = "cpu") -> Loaded:
     """As `load`; names of UNTRAINED that are no checkpoint give those networks with random weights."""
-    target = weights.pick_device(device)
-    if model.checkpoint not in UNTRAINED or model.checkpoint in weights.available():
+    target = checkpoint.pick_device(device)
+    if model.checkpoint not in UNTRAINED or model.checkpoint in checkpoint.available():
         return load(model, device)
     torch.manual_seed(0)
     network = build_network(ARCHITECTURES[model.checkpoint]).eval().to(target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from avsync.bench.protocol import FRAMES_K
+from avsync.evaluation.protocol import FRAMES_K
 
 MTD_PAPER = "MTDVocaLiST's Table 1, LRS2"
 

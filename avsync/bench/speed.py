@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,13 +20,10 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from avsync import api
+from avsync.audio.mfcc import COEFFICIENTS, WINDOW_COLUMNS
 from avsync.bench.models import Named, load_for_timing
-from avsync.errors import ModelError
-from avsync.mfcc import COEFFICIENTS, WINDOW_COLUMNS
-from avsync.network import Network, count_parameters
-from avsync.records import Clip, Waveform
-from avsync.scores import audio_windows, score_clip, to_input
-from avsync.settings import (
+from avsync.core.constants import (
     FACE_SIZE,
     FRAME_RATE,
     MEL_BANDS,
@@ -34,8 +33,15 @@ from avsync.settings import (
     WINDOW_FRAMES,
     WINDOW_MELS,
 )
-from avsync.syncnet import FACE_PIXELS
-from avsync.weights import Loaded
+from avsync.core.errors import MediaError, ModelError
+from avsync.core.records import Clip, Waveform
+from avsync.demo.clip import write_demo
+from avsync.media.ffmpeg import ffmpeg_path
+from avsync.networks.base import Network, count_parameters
+from avsync.networks.checkpoint import Loaded
+from avsync.networks.scoring import audio_windows, score_clip, to_input
+from avsync.networks.syncnet import FACE_PIXELS
+from avsync.pipeline import run
 
 PICTURES = {"mouth": (MOUTH_HEIGHT, FACE_SIZE), "face": (FACE_PIXELS, FACE_PIXELS)}
 SOUNDS = {"mel": (1, 1, MEL_BANDS, WINDOW_MELS), "mfcc": (1, 1, COEFFICIENTS, WINDOW_COLUMNS)}
@@ -238,3 +244,51 @@ def _processor() -> str:
 def as_dict(speed: ModelSpeed) -> dict[str, Any]:
     """Plain values for JSON."""
     return asdict(speed)
+
+
+DEMO_PERIOD_S = 20.0
+"""The long video repeats a made clip of this length."""
+
+
+def write_long_video(target: Path, seconds: float, height: int = 720) -> None:
+    """A talking head of the given length, 16:9: the made demo face beside black, repeated."""
+    with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
+        short = write_demo(Path(folder) / "short.mp4", duration_s=min(seconds, DEMO_PERIOD_S))
+        width = height * 16 // 9
+        command = [
+            *[
+                ffmpeg_path(),
+                "-nostdin",
+                "-v",
+                "error",
+                "-y",
+                "-stream_loop",
+                "-1",
+                "-i",
+                f"file:{short}",
+            ],
+            *["-t", f"{seconds}", "-vf", f"scale=-2:{height},pad={width}:{height}:-1:-1", "-c:v", "libx264"],
+            *["-preset", "veryfast", "-crf", "20", "-c:a", "aac", f"file:{target.resolve()}"],
+        ]
+        done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        raise MediaError(f"{target} could not be made: {done.stderr.decode(errors='replace').strip()}")
+
+
+def end_to_end(model: str, seconds: float) -> dict[str, Any]:
+    """`check` of a made talking head of that length in 720p, model loading included: seconds by stage. What a
+    stage waits for the one before is booked to that one, since they work at the same time."""
+    with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
+        video = Path(folder) / "long.mp4"
+        write_long_video(video, seconds)
+        run.load_model.cache_clear()
+        report = api.check(video, model=model)
+    total = report.timings_s["total"]
+    return {
+        "video_s": seconds,
+        "verdict": report.verdict,
+        "offset_ms": report.offset_ms,
+        "timings_s": {k: round(v, 2) for k, v in report.timings_s.items()},
+        "by_stage_per_second_of_video": {k: round(v / seconds, 4) for k, v in report.timings_s.items()},
+        "seconds_per_second_of_video": round(total / seconds, 3),
+    }

@@ -8,29 +8,17 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from avsync.bench.protocol import FRAMES_K, LONG_S
-from avsync.console import console, emit
+from avsync.evaluation.protocol import FRAMES_K, LONG_S
 
 if TYPE_CHECKING:
-    from avsync.bench.flaws import Trial
+    from avsync.bench.defects import Trial
     from avsync.bench.published import Published
-    from avsync.bench.real import Outcome
     from avsync.bench.speed import ModelSpeed
-    from avsync.bench.training import TrainSpeed
+    from avsync.bench.training_speed import TrainSpeed
+    from avsync.bench.videos import Outcome
 
 PIPE_WIDTH = 150
 """Columns of a table that goes to a file or a pipe."""
-
-
-def show(*parts: Table | str) -> None:
-    """Write tables and sentences to stdout; a reader that has gone is no error."""
-    out = console()
-    if not out.is_terminal:
-        out.width = max(out.width, PIPE_WIDTH)
-    with out.capture() as capture:
-        for part in parts:
-            out.print(part, highlight=False, soft_wrap=isinstance(part, str))
-    emit(capture.get())
 
 
 def table(title: str, *headings: str) -> Table:
@@ -178,7 +166,7 @@ def demo_table(outcomes: Sequence[Outcome], model: str) -> Table:
 
 def real_table(title: str, heading: str, groups: dict[str, list[Outcome]]) -> Table:
     """Errors by group of copies."""
-    from avsync.bench.real import LIMITS_MS, summarise
+    from avsync.bench.videos import LIMITS_MS, summarise
 
     columns = ["copies", "answered", "median error", *[f"within {n} ms" for n in LIMITS_MS], "copies agree"]
     made = table(title, heading, *columns)
@@ -193,7 +181,7 @@ def real_table(title: str, heading: str, groups: dict[str, list[Outcome]]) -> Ta
 
 def defects_table(trials: Sequence[Trial], model: str) -> Table:
     """What was found of each defect that was made, and what is left of it once mended."""
-    from avsync.bench.flaws import AMOUNT_MS, after_words, found_words
+    from avsync.bench.defects import AMOUNT_MS, after_words, found_words
 
     made = Table(
         title=f"Defects of {AMOUNT_MS:.0f} ms (drift: a minute), checked with {model}; error: as against the "

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from avsync.distill.disk import disk_errors
-from avsync.errors import ModelError, UsageError
+from avsync.core.errors import ModelError, UsageError
+from avsync.core.files import disk_errors
 
 FORMAT = 1
 LAST = "last.pt"

@@ -12,6 +12,7 @@ nobody has to learn by heart what cannot be seen or heard. A speech recogniser, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +20,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from avsync.distill.inputs import first_column, scaled
-from avsync.distill.listener import Listener, hint_loss
+from avsync.core.constants import WINDOW_FRAMES, WINDOW_MELS
+from avsync.data.augment import NONE
+from avsync.data.dense_batch import DenseBatch, Runs, dense_inputs, fetch_runs
+from avsync.data.loading import Reader, first_column, scaled
+from avsync.data.shards import Store
 from avsync.distill.recipe import Dense, Recipe
-from avsync.distill.runs import DenseBatch
-from avsync.model import ContrastHead, VocaLiST
-from avsync.network import Preprocessing
-from avsync.scores import pair_logits
-from avsync.settings import WINDOW_FRAMES, WINDOW_MELS
-from avsync.weights import Loaded
+from avsync.distill.speech_teacher import Listener, hint_loss
+from avsync.networks.base import Preprocessing
+from avsync.networks.checkpoint import Loaded
+from avsync.networks.scoring import pair_logits
+from avsync.networks.vocalist import ContrastHead, VocaLiST
 
 IntArray = npt.NDArray[np.int64]
 NEAR_TRUTH = 0.01
@@ -261,3 +264,24 @@ def draw_anchors(rng: np.random.Generator, windows: IntArray, count: int) -> Int
         first + rng.choice(n, min(count, n), replace=False) for first, n in zip(firsts, windows, strict=True)
     ]
     return np.concatenate(chosen).astype(np.int64)
+
+
+@torch.no_grad()
+def similarities(
+    objective: DenseObjective, source: Reader, store: Store
+) -> Iterator[npt.NDArray[np.float32]]:
+    """The same score matrices from the embeddings alone, for a network whose encoders do not learn yet."""
+    for number, windows in enumerate(store.windows - 1):
+        if windows < 1:
+            continue
+        one = np.zeros(1)
+        frames = np.array([windows + WINDOW_FRAMES - 1], np.int64)
+        runs = Runs(np.array([number]), one, frames, one + 1, one + 1, one, one)
+        context = objective.student.sound_context
+        batch = dense_inputs(fetch_runs(source, runs, context), runs, np.random.default_rng(0), NONE, context)
+        seen, heard = objective.embeddings(
+            *window_tokens(objective.student, batch, objective.recipe.preprocessing)
+        )
+        index = neighbours(batch, objective.recipe.dense).index
+        similarity = (seen @ heard.T).float().cpu().numpy()
+        yield np.where(index >= 0, np.take_along_axis(similarity, index.clip(0), 1), np.nan)

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from avsync.core.errors import AvsyncError
 from avsync.distill.distributed import anyone, mean_over_processes, wait
 from avsync.distill.monitor import Monitor
 from avsync.distill.optim import learning_rate, set_rate, update_average
 from avsync.distill.recipe import Recipe
 from avsync.distill.tasks import Task
 from avsync.distill.trainer import Progress, Trainer, TrainingError, keep_best
-from avsync.errors import AvsyncError
 
 AHEAD = 2
 """Steps whose inputs are loaded ahead."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from avsync.model import Attention
+from avsync.networks.vocalist import Attention
 
 Direction = Literal["student-teacher", "teacher-student"]
 Term = Literal["cad", "vr"]

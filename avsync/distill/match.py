@@ -11,19 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avsync.distill import validate
-from avsync.distill.augment import NONE, augment_pictures, augment_waves
+from avsync.audio.mfcc import COLUMNS_PER_FRAME, WINDOW_COLUMNS, WINDOW_SAMPLES, mfcc
+from avsync.core.constants import WINDOW_FRAMES
+from avsync.data.augment import NONE, augment_pictures, augment_waves
+from avsync.data.loading import as_frames, cut, reader
+from avsync.data.pairs import clip_order
+from avsync.data.shards import SAMPLES_PER_FRAME, Store
 from avsync.distill.distributed import World
-from avsync.distill.inputs import as_frames, cut, reader
-from avsync.distill.sampling import clip_order
-from avsync.distill.store import SAMPLES_PER_FRAME, Store
-from avsync.mfcc import COLUMNS_PER_FRAME, WINDOW_COLUMNS, WINDOW_SAMPLES, mfcc
-from avsync.settings import WINDOW_FRAMES
-from avsync.weights import Loaded
+from avsync.evaluation import validation
+from avsync.networks.checkpoint import Loaded
 
 if TYPE_CHECKING:
     from avsync.distill.recipe import Recipe
-    from avsync.syncnet import SyncNet
+    from avsync.networks.syncnet import SyncNet
 
 IntArray = npt.NDArray[np.int64]
 Inputs = tuple[Tensor, Tensor, Tensor]
@@ -102,6 +102,6 @@ class MatchTask:
         objective.eval()
         assert isinstance(objective, MatchObjective)  # noqa: S101
         loaded = Loaded("student", Path(), objective.student, self.recipe.preprocessing, {}, self.device)
-        scores = list(validate.clip_scores(loaded, self._val, self.recipe.validation_stride))
-        within = validate.window_accuracy(scores)
-        return {"within_1": within, "whole_clip": validate.whole_clip_accuracy(scores), "score": within}
+        scores = list(validation.clip_scores(loaded, self._val, self.recipe.validation_stride))
+        within = validation.window_accuracy(scores)
+        return {"within_1": within, "whole_clip": validation.whole_clip_accuracy(scores), "score": within}

@@ -11,39 +11,18 @@ from typing import Any, Literal
 
 import yaml
 
-from avsync.avst import AvstDims
-from avsync.distill.augment import NONE, Augment
+from avsync.core.constants import PROTOCOL_RADIUS
+from avsync.core.errors import UsageError
+from avsync.data.augment import NONE, Augment
+from avsync.data.pairs import Negatives
 from avsync.distill.losses import LAYERS, TERMS, Direction
-from avsync.distill.objective import METHODS, check_method, parse_layers, parse_terms
-from avsync.distill.sampling import Negatives
+from avsync.distill.pairs import METHODS, check_method, parse_layers, parse_terms
 from avsync.distill.weighting import KINDS, LEARNED
-from avsync.errors import UsageError
-from avsync.model import STUDENT, TEACHER, Dims
-from avsync.network import Preprocessing
-from avsync.networks import AnyDims, dims_from
-from avsync.settings import PROTOCOL_RADIUS
-from avsync.syncnet import SyncNetDims
+from avsync.networks.base import Preprocessing
+from avsync.networks.registry import ARCHITECTURES, AnyDims, parse_dims
+from avsync.networks.syncnet import SyncNetDims
+from avsync.networks.vocalist import STUDENT, Dims
 
-DUAL = Dims(
-    front_end="frame2d",
-    channels=(24, 32, 64, 96, 128),
-    audio_channels=(16, 16, 32, 64, 128),
-    d_model=128,
-    layers=0,
-    contrast=256,
-)
-"""Independent encoders whose embeddings are compared, as the bundled model is."""
-ARCHITECTURES: dict[str, AnyDims] = {
-    "mtdvocalist": STUDENT,
-    "student": STUDENT,
-    "vocalist": TEACHER,
-    "teacher": TEACHER,
-    "syncnet": SyncNetDims("syncnet"),
-    "perfect-match": SyncNetDims("perfect-match"),
-    "avst": AvstDims(),
-    "dual": DUAL,
-}
-"""Names for --arch and for `student:` in YAML."""
 SUITED: dict[str, dict[str, Any]] = {
     "perfect-match": {"objective": "match"},
     "dual": {"objective": "dense", "dense": {"anchors": 0, "front_lr": 1.0}},
@@ -333,20 +312,6 @@ def _fitting(where: str, known: dataclasses.Field, value: Any) -> Any:
     elif kind not in KINDS_OF_VALUE or isinstance(value, kind):
         return value
     raise UsageError(f"{known.name} of the {where} cannot be {value!r}; it is {KINDS_OF_VALUE[kind]}.")
-
-
-def parse_dims(value: Any) -> AnyDims:
-    """A name of ARCHITECTURES, or the dims themselves."""
-    if isinstance(value, AnyDims):
-        return value
-    if isinstance(value, str):
-        if value not in ARCHITECTURES:
-            raise UsageError(f"There is no architecture {value!r}; choose one of {', '.join(ARCHITECTURES)}.")
-        return ARCHITECTURES[value]
-    try:
-        return dims_from(value)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"These dims make no network: {error}.") from error
 
 
 def to_plain(recipe: Recipe) -> dict[str, Any]:

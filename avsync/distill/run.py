@@ -12,29 +12,30 @@ from typing import Any
 import torch
 
 from avsync import __version__
-from avsync.distill import figures
+from avsync.core.errors import MediaError, ModelError, UsageError
+from avsync.core.files import disk_errors
+from avsync.data.labels import speakers
+from avsync.data.prepare import BROKEN, prepare
+from avsync.data.shards import Store
+from avsync.data.sources import Source, find_sources
+from avsync.data.speech_corpus import Sounds
+from avsync.distill import curves
 from avsync.distill.checkpoint import load_state
 from avsync.distill.dense import DenseObjective
-from avsync.distill.disk import disk_errors
 from avsync.distill.distributed import World, share_first, wait, world
-from avsync.distill.listener import SpeechEncoder
 from avsync.distill.loop import train
 from avsync.distill.match import MatchObjective, MatchTask
 from avsync.distill.monitor import Monitor, read_metrics
-from avsync.distill.objective import METHODS, PairObjective, check_dense_teacher, check_teacher
-from avsync.distill.prepare import BROKEN, prepare
+from avsync.distill.pairs import METHODS, PairObjective, check_dense_teacher, check_teacher
 from avsync.distill.recipe import Recipe, read_recipe, recipe_from
-from avsync.distill.sounds import Sounds
-from avsync.distill.sources import Source, find_sources
-from avsync.distill.store import Store
-from avsync.distill.tasks import DenseTask, PairTask, Task, speakers, usable
+from avsync.distill.speech_teacher import SpeechEncoder
+from avsync.distill.tasks import DenseTask, PairTask, Task, usable
 from avsync.distill.trainer import BEST, Trainer
-from avsync.errors import MediaError, ModelError, UsageError
-from avsync.model import VocaLiST
-from avsync.network import count_parameters
-from avsync.networks import build_network
-from avsync.syncnet import SyncNet
-from avsync.weights import Loaded, available, file_sha256, load, pick_device, save
+from avsync.networks.base import count_parameters
+from avsync.networks.checkpoint import Loaded, available, file_sha256, load, pick_device, save
+from avsync.networks.registry import build_network
+from avsync.networks.syncnet import SyncNet
+from avsync.networks.vocalist import VocaLiST
 
 PAPERS_TEACHER = "vocalist"
 
@@ -285,6 +286,6 @@ def _train(trainer: Trainer, out: Path | None, quiet: bool) -> str | None:
 def draw(folder: Path) -> None:
     """The pictures of a run, from its metrics."""
     records = read_metrics(folder)
-    figures.draw_curves(records, folder / "curves.png")
+    curves.draw_curves(records, folder / "curves.png")
     if any(len(r.get("factors", ())) > 1 for r in records):
-        figures.draw_weights(records, folder / "weights.png")
+        curves.draw_weights(records, folder / "weights.png")

@@ -3,37 +3,33 @@ its loss, name its clips, validate."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import yaml
 from torch import Tensor, nn
 
-from avsync.distill import validate
+from avsync.core.constants import WINDOW_FRAMES
+from avsync.data.dense_batch import DenseBatch, Runs, dense_inputs, draw_runs, fetch_runs, sound_inputs
+from avsync.data.labels import delay_of, of_speakers, read_delays, shares
+from avsync.data.loading import Bytes, Reader, as_frames, pair_bytes, pair_inputs, reader
+from avsync.data.pairs import Pairs, draw_pairs, validation_pairs
+from avsync.data.shards import Store
+from avsync.data.speech_corpus import Sounds
+from avsync.distill import dense
 from avsync.distill.dense import DenseObjective, draw_anchors, teach_windows
 from avsync.distill.distributed import World, gather
-from avsync.distill.inputs import Bytes, Reader, as_frames, pair_bytes, pair_inputs, reader
-from avsync.distill.listener import SpeechEncoder
-from avsync.distill.objective import PairObjective, teach
+from avsync.distill.pairs import PairObjective, teach
 from avsync.distill.recipe import Recipe
-from avsync.distill.runs import DenseBatch, Runs, dense_inputs, draw_runs, fetch_runs, sound_inputs
-from avsync.distill.sampling import Pairs, draw_pairs, validation_pairs
-from avsync.distill.sounds import Sounds
-from avsync.distill.store import Store, StoredClip
-from avsync.errors import UsageError
-from avsync.settings import WINDOW_FRAMES
-from avsync.weights import Loaded
+from avsync.distill.speech_teacher import SpeechEncoder
+from avsync.evaluation import validation
+from avsync.networks.checkpoint import Loaded
 
 Losses = tuple[Tensor, dict[str, Tensor]]
-Entry = TypeVar("Entry")
 
 
 class Task(Protocol):
@@ -64,24 +60,6 @@ def usable(store: Store, recipe: Recipe) -> Store:
             )
         )
     return chosen if recipe.speakers == 1 else of_speakers(chosen, recipe.speakers)
-
-
-def of_speakers(store: Store, share: float) -> Store:
-    """The clips of a share of the speakers, at least one. Who belongs to it depends on the names alone, and
-    a smaller share lies within a larger one, as a learning curve wants it."""
-    names = sorted(speakers(store), key=lambda name: hashlib.sha256(name.encode()).digest())
-    kept = set(names[: max(1, round(share * len(names)))])
-    return store.select(lambda clip: speaker(clip) in kept)
-
-
-def speakers(store: Store) -> set[str]:
-    """Everybody in `store`: the folders that its clips lie in."""
-    return {speaker(clip) for clip in store.clips}
-
-
-def speaker(clip: StoredClip) -> str:
-    """Who is seen in a clip, by the folder that it lies in."""
-    return clip.id.rsplit("/", 1)[0]
 
 
 class PairTask:
@@ -135,10 +113,10 @@ class PairTask:
 
     def validate(self, objective: nn.Module) -> dict[str, float]:
         model, r = objective.get_submodule("student"), self.recipe
-        logits = validate.pair_scores(model, r.preprocessing, self._val, self._fixed, r.batch, self.at)  # type: ignore[arg-type]
+        logits = validation.pair_scores(model, r.preprocessing, self._val, self._fixed, r.batch, self.at)  # type: ignore[arg-type]
         labels = self._fixed.labels[self.at.rank :: self.at.size]
         both = gather(np.stack([logits, labels.astype(np.float32)]))
-        score = validate.f1_score(both[0], both[1])
+        score = validation.f1_score(both[0], both[1])
         return {"f1": score, "accuracy": float(((both[0] > 0) == (both[1] == 1)).mean()), "score": score}
 
 
@@ -215,47 +193,9 @@ class DenseTask:
         assert isinstance(objective, DenseObjective)  # noqa: S101
         if self.recipe.dense.anchors:
             loaded = Loaded("student", Path(), objective.student, self.recipe.preprocessing, {}, self.device)
-            scores = list(validate.clip_scores(loaded, self._val, self.recipe.validation_stride))
+            scores = list(validation.clip_scores(loaded, self._val, self.recipe.validation_stride))
         else:
             source: Reader = reader(self._val, self.device)
-            scores = list(validate.similarities(objective, source, self._val))
-        within = validate.window_accuracy(scores)
-        return {"within_1": within, "whole_clip": validate.whole_clip_accuracy(scores), "score": within}
-
-
-def shares(store: Store, balance: float) -> npt.NDArray[np.float64]:
-    """How likely each clip is drawn: by its length, a speaker's total damped by the power `balance`."""
-    frames = store.windows.astype(np.float64)
-    names = [speaker(clip) for clip in store.clips]
-    spoken: dict[str, float] = {}
-    for name, n in zip(names, frames, strict=True):
-        spoken[name] = spoken.get(name, 0.0) + n
-    share = frames / np.array([spoken[name] for name in names]) ** balance
-    return share / share.sum()
-
-
-def read_delays(path: str | None) -> Mapping[str, float]:
-    """Clip id, or the start of one, to the ms that its stored sound must be delayed by."""
-    if path is None:
-        return {}
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        return {
-            str(k): float(v)
-            for k, v in (json.loads if path.endswith(".json") else yaml.safe_load)(text).items()
-        }
-    except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError) as error:
-        raise UsageError(
-            f"The delays {path} cannot be read: they must map clip ids to milliseconds ({error})."
-        ) from error
-
-
-def delay_of(clip: StoredClip, delays: Mapping[str, float]) -> float | None:
-    """The delay of the longest entry that the clip's id starts with; None where there is none."""
-    return entry_of(clip.id, delays)
-
-
-def entry_of(clip_id: str, entries: Mapping[str, Entry]) -> Entry | None:
-    """The longest of `entries` that a clip's id starts with; None where there is none."""
-    fitting = [name for name in entries if clip_id.startswith(name)]
-    return entries[max(fitting, key=len)] if fitting else None
+            scores = list(dense.similarities(objective, source, self._val))
+        within = validation.window_accuracy(scores)
+        return {"within_1": within, "whole_clip": validation.whole_clip_accuracy(scores), "score": within}

@@ -11,14 +11,14 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from avsync.core.errors import AvsyncError
+from avsync.core.files import disk_errors
 from avsync.distill.checkpoint import save_state
-from avsync.distill.disk import disk_errors
 from avsync.distill.distributed import World, share_batch_norms
 from avsync.distill.optim import make_optimizer
 from avsync.distill.recipe import Recipe, to_plain
 from avsync.distill.tasks import Task
-from avsync.errors import AvsyncError
-from avsync.weights import save
+from avsync.networks.checkpoint import save
 
 BEST = "best.safetensors"
 

@@ -33,10 +33,10 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from torch import nn
 from torch.nn import functional as F
 
-from avsync.distill.listener import HALF_WINDOW, SpeechEncoder, around, at_speech_level
-from avsync.distill.prepare import main_face_pictures
-from avsync.distill.store import SAMPLES_PER_FRAME, Store, StoredClip
-from avsync.distill.tasks import delay_of, read_delays, shares
+from avsync.data.labels import delay_of, read_delays, shares
+from avsync.data.prepare import main_face_pictures
+from avsync.data.shards import SAMPLES_PER_FRAME, Store, StoredClip
+from avsync.distill.speech_teacher import HALF_WINDOW, SpeechEncoder, around, at_speech_level
 
 ROOT = Path(__file__).parents[2]
 LIPS = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185]

@@ -22,10 +22,10 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from avsync.audio import load_audio
-from avsync.errors import AvsyncError
-from avsync.records import Waveform
-from avsync.speech import heard, listen, seconds
+from avsync.audio.vad import heard, listen, seconds
+from avsync.audio.waveform import load_audio
+from avsync.core.errors import AvsyncError
+from avsync.core.records import Waveform
 
 Samples = npt.NDArray[np.float32]
 Named = Iterable[tuple[str, Samples]]

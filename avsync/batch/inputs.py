@@ -1,0 +1,104 @@
+"""Lists of files to check: a text file with a path on each line, or a CSV file with a column of paths."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from avsync.core.errors import MediaError
+
+SUFFIXES = (".csv", ".lst", ".txt")
+"""What makes a file that is named on the command line a list of videos instead of a video."""
+COLUMNS = ("path", "file", "filename", "video")
+"""Names of the column with the paths in a CSV file; the first of these that is there counts."""
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether `path` is a list of videos, by its suffix."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def listed(path: Path) -> list[Path]:
+    """The paths that a list holds, in its order: taken from the list's own folder or, where nothing is there,
+    from the current one. Lines that are empty or begin with # say nothing.
+
+    Raises MediaError when the list cannot be read, has no column of paths, or names nothing that exists.
+    """
+    try:
+        # Names of files are bytes; those that are no text must come back as they are.
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise MediaError(f"The list {path} cannot be read: {error.strerror}.") from error
+    entries = _column(path, text) if path.suffix.lower() == ".csv" else text.split("\n")
+    named = [line.strip() for line in entries]
+    found = [_placed(line, path.parent) for line in named if line and not line.startswith("#")]
+    if not any(file.exists() for file in found):
+        raise MediaError(f"{path} names no file that exists; a list has the path of a video on each line.")
+    return found
+
+
+def _column(path: Path, text: str) -> list[str]:
+    """The column of paths of a CSV file that is separated by commas, semicolons or tabs."""
+    head = text.split("\n", 1)[0]
+    separator = max(",;\t", key=head.count)
+    try:
+        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+        names = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
+        column = next((names[name] for name in COLUMNS if name in names), None)
+        if column is None:
+            raise MediaError(f"{path} has no column {COLUMNS[0]!r} in its first line; name the paths so.")
+        return [row[column] or "" for row in rows]
+    except csv.Error as error:
+        raise MediaError(f"{path} is no CSV file: {error}.") from error
+
+
+def _placed(line: str, folder: Path) -> Path:
+    beside = folder / line
+    return beside if beside.exists() or not Path(line).exists() else Path(line)
+
+
+MEDIA_SUFFIXES = (
+    *(".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gxf", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv"),
+)
+"""What counts as a video inside a folder; a file that is named outright may have any suffix."""
+
+
+def find_media(paths: Sequence[Path]) -> list[Path]:
+    """Files to check: each path itself, for a list (see `manifest`) those that it names, and for a folder
+    the videos below it, sorted; hidden ones and repetitions left out. A folder without videos, or that may
+    not be read, stays in the list, so that it is reported.
+
+    Raises MediaError when the folders hold no video at all and nothing else was asked for.
+    """
+    found: dict[Path, None] = {}
+    for path in chain.from_iterable(listed(path) if is_manifest(path) else [path] for path in paths):
+        inside = sorted(_videos(path)) if path.is_dir() else []
+        found |= dict.fromkeys(inside or [path])
+    files = list(found)
+    if files and all(file.is_dir() for file in files):
+        raise MediaError(" ".join(map(_no_video, files)))
+    return files
+
+
+def _no_video(folder: Path) -> str:
+    """The sentence for a folder that gave nothing to check."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        return f"The folder {folder} cannot be searched: {error.strerror}."
+    return f"No video file was found in {folder}."
+
+
+def _videos(folder: Path) -> Iterator[Path]:
+    closed: list[Path] = []
+    for root, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in MEDIA_SUFFIXES:
+                yield Path(root, name)
+    yield from closed

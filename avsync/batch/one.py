@@ -1,0 +1,44 @@
+"""One file of a batch: checked so that its failure becomes a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from avsync.batch.inputs import _no_video
+from avsync.core.errors import AvsyncError, MediaError, unexpected
+from avsync.core.options import CheckOptions, plain
+from avsync.core.records import Report
+from avsync.pipeline import run
+
+
+def check_safely(file: Path, options: CheckOptions, progress: run.Progress | None = None) -> Report:
+    """`run.measure`, with an error turned into a report."""
+    try:
+        if file.is_dir():
+            raise MediaError(_no_video(file))
+        return run.measure(file, options, progress)
+    except AvsyncError as error:
+        return failed(file, str(error), options)
+    except Exception as error:
+        return failed(file, unexpected(error), options)
+
+
+def failed(file: Path, sentence: str, options: CheckOptions) -> Report:
+    """The report of a file that could not be checked."""
+    return Report(
+        str(file),
+        "error",
+        standard=options.standard,
+        model=options.model,
+        reasons=(sentence,),
+        settings=plain(options),
+    )
+
+
+def limit_threads(threads: int) -> None:
+    """How many threads this process computes with."""
+    import cv2
+    import torch
+
+    cv2.setNumThreads(threads)
+    torch.set_num_threads(threads)

@@ -1,0 +1,94 @@
+"""The files of a batch on the machines of a Ray cluster: Ray schedules, this only hands out and collects."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from avsync.batch.one import check_safely, failed, limit_threads
+from avsync.core.errors import MediaError, UsageError
+from avsync.core.options import CheckOptions
+from avsync.core.records import Report
+
+ATTEMPTS = 2
+"""How often a file is tried whose machine or process goes away."""
+
+
+def check_on_ray(
+    files: Sequence[Path], options: CheckOptions, workers: int | None = None
+) -> Iterator[tuple[int, Report]]:
+    """(number of the file, its report) as each is finished, on the cluster that `RAY_ADDRESS` names, else on
+    one that is started here for as long as it takes.
+
+    `workers` files are checked at the same time, by default one on each processor of the cluster. Files,
+    model and avsync itself must be on every machine, under the same paths. Raises UsageError when Ray is not
+    installed, MediaError when the cluster cannot be reached.
+    """
+    ray = _ray()
+    _connect(ray)
+    running: dict[Any, int] = {}
+    try:
+        check = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(_check_there)
+        room = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        here = str(Path.cwd())
+        for number, file in enumerate(files):
+            if len(running) >= room:
+                yield from _finished(ray, running, files, options)
+            running[check.remote(here, file, options)] = number
+        while running:
+            yield from _finished(ray, running, files, options)
+    finally:
+        for task in running:
+            ray.cancel(task, force=True)
+        ray.shutdown()
+
+
+def _ray() -> Any:
+    # Ray reports to its makers unless told not to; avsync asks no network for anything.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise UsageError(
+            "Ray is not installed, which --engine ray needs; install it with: pip install 'avsync[ray]'"
+        ) from error
+    return ray
+
+
+def _connect(ray: Any) -> None:
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = os.environ.get("RAY_ADDRESS")
+        asked = f"The Ray cluster at {where} cannot be reached" if where else "Ray cannot be started here"
+        raise MediaError(f"{asked} ({error}); see RAY_ADDRESS.") from error
+
+
+def _finished(
+    ray: Any, running: dict[Any, int], files: Sequence[Path], options: CheckOptions
+) -> Iterator[tuple[int, Report]]:
+    """Waits for one file or more, and takes them out of `running`."""
+    done, _ = ray.wait(list(running))
+    for task in done:
+        number = running.pop(task)
+        try:
+            yield number, ray.get(task)
+        except ray.exceptions.RayError as error:
+            why = f"the process that checked it died ({type(error).__name__}); perhaps it ran out of memory"
+            yield number, failed(files[number], f"{files[number]} was not checked: {why}.", options)
+
+
+def _check_there(folder: str, file: Path, options: CheckOptions) -> Report:
+    """One file on some machine of the cluster, as if from the folder that the command was started in."""
+    limit_threads(1)
+    try:
+        os.chdir(folder)
+    except OSError:
+        machine = socket.gethostname()
+        return failed(
+            file, f"{folder} is not on {machine}; all machines of a cluster need the same paths.", options
+        )
+    return check_safely(file, options)

@@ -1,0 +1,236 @@
+"""Defects made on purpose, one kind after the other: what `check` finds of each, what `fix-offset` mends."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from avsync import api
+from avsync.core.constants import FRAME_MS
+from avsync.core.errors import AvsyncError, MediaError, UsageError
+from avsync.core.records import Report
+from avsync.core.tolerance import defects, largest_error
+from avsync.media.ffmpeg import ffmpeg_path
+from avsync.media.probe import probe
+from avsync.report.words import summary
+
+Kind = Literal["shift", "drift", "jump", "swap"]
+KINDS: tuple[Kind, ...] = ("shift", "drift", "jump", "swap")
+AMOUNT_MS = 240.0
+"""A shift makes the audio early by it, a jump does from the middle on, a drift does within a minute."""
+MIN_CLIP_S = 20.0
+"""Shorter clips can hardly show a drift or a jump."""
+RATE_HZ = 48_000
+METHODS = {"shift": "copy", "drift": "retime", "jump": "retime"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One clip with one defect. `plain`: what `check` says of the clip as it is; `found`: of the one with the
+    defect; `after`: once mended, None where nothing was written, and `why` says why. Times in seconds."""
+
+    clip: Path
+    kind: Kind
+    plain: Report
+    found: Report
+    check_s: float
+    after: Report | None = None
+    repair_s: float | None = None
+    why: str = ""
+
+    @property
+    def caught(self) -> bool:
+        """Whether a drift was called a drift and a jump a fault, a shift was measured within a frame, and no
+        offset was made up for foreign sound. A late clip's own error may bring what was made into
+        tolerance, so the verdict does not count."""
+        if self.kind == "swap":
+            return not self._answered
+        if self.kind == "shift":
+            return self.error is not None and abs(self.error) <= FRAME_MS
+        return self._answered and bool(
+            self.found.drift_ms_per_min if self.kind == "drift" else self.found.faults
+        )
+
+    @property
+    def error(self) -> float | None:
+        """Measured less made, in ms (a drift: ms a minute), against the clip as it is; None where the one or
+        the other was not measured."""
+        before, after = _size(self.plain, self.kind), _size(self.found, self.kind)
+        told = self._answered if self.kind == "shift" else self.caught
+        return after - before - AMOUNT_MS if told and before is not None and after is not None else None
+
+    @property
+    def _answered(self) -> bool:
+        return self.found.verdict in ("in-sync", "out-of-sync")
+
+
+def _size(report: Report, kind: Kind) -> float | None:
+    """What `report` says of one kind of defect: offset, drift, or by how much the offset grows from the first
+    stretch to the last."""
+    if kind == "shift":
+        return report.offset_ms
+    if kind == "drift":
+        return report.drift_ms_per_min or 0.0
+    known = [s.offset_ms for s in report.segments if s.offset_ms is not None]
+    return known[-1] - known[0] if kind == "jump" and known else None
+
+
+def long_clips(clips: Sequence[Path]) -> list[Path]:
+    """Those of `MIN_CLIP_S` or more, and broken ones, which the table is to name. Raises UsageError when
+    there is none."""
+    found = [clip for clip in clips if _length_s(clip) >= MIN_CLIP_S]
+    if not found:
+        raise UsageError(
+            f"No video lasts {MIN_CLIP_S:.0f} s or more, which --defects needs; give longer ones."
+        )
+    return found
+
+
+def _length_s(clip: Path) -> float:
+    try:
+        return probe(clip).duration_s
+    except MediaError:
+        return float("inf")
+
+
+def run(clips: Sequence[Path], others: Sequence[Path], model: str) -> Iterator[Trial]:
+    """Tries every kind on every clip; `others`: where foreign sound is taken from, one after the clip."""
+    with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
+        for clip in clips:
+            plain = _checked(clip, model)
+            for kind in KINDS:
+                foreign = _foreign(clip, others)
+                if kind == "swap" and foreign is None:
+                    continue
+                flawed, mended = Path(folder, "flawed.mkv"), Path(folder, "mended.mkv")
+                try:
+                    write_flawed(clip, kind, flawed, foreign)
+                except MediaError as error:
+                    yield Trial(clip, kind, plain, Report(str(clip), "error", reasons=(str(error),)), 0.0)
+                    continue
+                yield _try(clip, kind, plain, flawed, mended, model)
+
+
+def _try(clip: Path, kind: Kind, plain: Report, flawed: Path, mended: Path, model: str) -> Trial:
+    began = time.perf_counter()
+    found = _checked(flawed, model)
+    trial = Trial(clip, kind, plain, found, time.perf_counter() - began)
+    if kind == "swap":
+        return trial
+    began = time.perf_counter()
+    try:
+        done = api.fix_offset(flawed, mended, force=True, method=METHODS[kind], model=model)
+        after, why = done.report_after, ""
+    except AvsyncError as error:
+        after, why = None, str(error)
+    why = why.replace(str(flawed), "the copy").replace(str(mended), "the result")
+    return Trial(clip, kind, plain, found, trial.check_s, after, time.perf_counter() - began, why)
+
+
+def _checked(path: Path, model: str) -> Report:
+    try:
+        return api.check(path, model=model)
+    except AvsyncError as error:
+        return Report(str(path), "error", reasons=(str(error),))
+
+
+def _foreign(clip: Path, others: Sequence[Path]) -> Path | None:
+    """The next of the other clips, in turn; None where there is no other."""
+    place = list(others).index(clip)
+    turned = [*others[place + 1 :], *others[:place]]
+    return turned[0] if turned else None
+
+
+def write_flawed(clip: Path, kind: Kind, target: Path, foreign: Path | None = None) -> None:
+    """`clip` with the same pictures, packet by packet, and its sound spoilt; `target` is a Matroska file.
+
+    Raises MediaError when ffmpeg cannot make it."""
+    length_s = probe(clip).duration_s
+    sound = foreign if kind == "swap" and foreign else clip
+    command = [
+        *[ffmpeg_path(), "-nostdin", "-v", "error", "-y"],
+        *["-i", f"file:{clip.resolve()}", "-i", f"file:{sound.resolve()}"],
+        *["-filter_complex", _filters(kind, length_s), "-map", "0:v:0", "-map", "[out]", "-c:v", "copy"],
+        *["-c:a", "aac", "-b:a", "128k", "-t", f"{length_s:.3f}", f"file:{target.resolve()}"],
+    ]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        detail = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise MediaError(f"No {kind} could be made of {clip}: {' '.join(detail)}")
+
+
+def _filters(kind: Kind, length_s: float) -> str:
+    """ffmpeg's filters from the sound of the second input to [out], which silence makes as long as it was."""
+    amount_s, middle_s = AMOUNT_MS / 1000, length_s / 2
+    begin = f"[1:a:0]aresample={RATE_HZ}:async=1:first_pts=0"
+    if kind == "shift":
+        changed = f"{begin},atrim=start={amount_s},asetpts=PTS-STARTPTS"
+    elif kind == "drift":
+        changed = f"{begin},asetrate={round(RATE_HZ * (1 + amount_s / 60))},aresample={RATE_HZ}"
+    elif kind == "jump":
+        changed = (
+            f"{begin},asplit[a][b];[a]atrim=end={middle_s},asetpts=PTS-STARTPTS[c];"
+            f"[b]atrim=start={middle_s + amount_s},asetpts=PTS-STARTPTS[d];[c][d]concat=n=2:v=0:a=1"
+        )
+    else:
+        changed = begin
+    return f"{changed},apad=whole_dur={length_s:.3f}[out]"
+
+
+# --- Words and JSON ----------------------------------------------------------------------
+
+
+def found_words(report: Report) -> str:
+    """Defects and their sizes, in short."""
+    if report.verdict != "out-of-sync":
+        return report.verdict
+    parts = [f"{', '.join(defects(report))}: {report.offset_ms or 0.0:+.0f} ms"]
+    if report.drift_ms_per_min:
+        parts.append(f"{report.drift_ms_per_min:+.0f} ms/min")
+    parts += [f"{f.offset_ms:+.0f} ms at {f.start_s:.1f}-{f.end_s:.1f} s" for f in report.faults]
+    return "; ".join(parts)
+
+
+def after_words(trial: Trial) -> str:
+    """How the mended file measures, or that there is none."""
+    if trial.kind == "swap":
+        return "-"
+    if trial.after is None:
+        return "not mended"
+    return f"{trial.after.verdict}, at most {largest_error(trial.after):.0f} ms"
+
+
+def as_dict(trial: Trial) -> dict[str, object]:
+    """Plain values for JSON; errors in ms, of a drift in ms a minute."""
+    return {
+        "clip": trial.clip.name,
+        "defect": trial.kind,
+        "made": None if trial.kind == "swap" else AMOUNT_MS,
+        "caught": trial.caught,
+        "error": trial.error,
+        "plain": _short(trial.plain),
+        "found": _short(trial.found),
+        "after": None if trial.after is None else _short(trial.after),
+        "why": trial.why,
+        "check_s": round(trial.check_s, 2),
+        "repair_s": None if trial.repair_s is None else round(trial.repair_s, 2),
+    }
+
+
+def _short(report: Report) -> dict[str, object]:
+    return {
+        "verdict": report.verdict,
+        "summary": summary(report),
+        "offset_ms": report.offset_ms,
+        "uncertainty_ms": report.uncertainty_ms,
+        "probability": report.probability,
+        "drift_ms_per_min": report.drift_ms_per_min,
+        "defects": list(defects(report)),
+        "faults": [[f.start_s, f.end_s, f.offset_ms] for f in report.faults],
+        "largest_error_ms": largest_error(report),
+    }

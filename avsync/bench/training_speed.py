@@ -1,0 +1,220 @@
+"""How fast training goes on this machine: samples a second, and the share of the device's peak that is."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from avsync.bench.speed import Spread, gflop, peak_mb, spread
+from avsync.core.constants import FRAME_RATE
+from avsync.core.errors import MediaError
+from avsync.data.shards import REGION, SAMPLES_PER_FRAME, ShardWriter, Store, StoredClip
+from avsync.data.sources import TRAINING
+from avsync.distill.distributed import World
+from avsync.distill.loop import autocast, inputs_ahead, settle, train_step
+from avsync.distill.pairs import METHODS
+from avsync.distill.recipe import Recipe
+from avsync.distill.run import find_teacher, make_task
+from avsync.distill.tasks import usable
+from avsync.distill.trainer import Trainer
+from avsync.networks.base import Preprocessing, count_parameters
+from avsync.networks.checkpoint import Loaded, pick_device
+from avsync.networks.registry import DUAL, AnyDims, build_network
+from avsync.networks.vocalist import TEACHER
+
+PAPER_SAMPLES = 80 * 96_318
+"""Of the paper's whole schedule."""
+MADE_CLIPS, MADE_FRAMES = 32, 75
+RUN_S = 3.0
+"""A timed run has as many steps as take about so long, and one at least."""
+WARM_UP_STEPS = 3
+MATRIX = {"cpu": 2048, "cuda": 8192}
+"""Rows of the square matrices whose product shows what the device can do."""
+DATASHEET_TFLOPS = {"H200": 989.0, "H100 80GB HBM3": 989.0, "A100": 312.0}
+"""NVIDIA's figures for dense bf16, by a part of the card's name."""
+
+
+@dataclass(frozen=True)
+class TrainSpeed:
+    """A recipe's training on this machine.
+
+    `samples_per_s`: pairs (dense: clips) as training does them, loading included; `without_loading_per_s`:
+    the same inputs again and again. `gflop_per_sample`: 10^9 operations of the step, teacher, student and
+    backward pass. `tflops`: 10^12 of them a second. `peak_tflops`: what one large matrix product reaches
+    in the same precision, `datasheet_tflops` what the maker says (None where that is not known); the
+    `share_of_...` are of those. `paper_hours`: the paper's 80 x 96,318 samples at this rate, for pairs.
+    """
+
+    method: str
+    objective: str
+    student_parameters: int
+    teacher_parameters: int | None
+    batch: int
+    precision: str
+    data: str
+    samples_per_s: Spread
+    without_loading_per_s: Spread
+    gflop_per_sample: float
+    tflops: float
+    peak_tflops: float
+    share_of_peak: float
+    datasheet_tflops: float | None
+    share_of_datasheet: float | None
+    paper_hours: float | None
+    peak_mb: float
+    steps: int
+    runs: int
+
+
+def train_speed(
+    recipe: Recipe,
+    *,
+    cache: Path | None = None,
+    device: str = "auto",
+    runs: int = 3,
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainSpeed:
+    """Times `runs` runs of the training loop's own steps, after a warm-up, on the clips of a prepared `cache`
+    (None: made ones). A teacher that the recipe does not name is the paper's network with random weights.
+
+    Raises MediaError where the cache has no clips to train on, and what a recipe's teacher gives rise to."""
+    target = pick_device(device)
+    teacher = _teacher(recipe, target)
+    with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
+        store = _store(cache or made_clips(Path(folder)), recipe)
+        # Operations are counted before anything is compiled, which would hide them.
+        recipe = replace(recipe, samples_per_epoch=10_000 * recipe.batch)
+        few = store.select(lambda clip: clip.id == store.clips[0].id)
+        task = make_task(replace(recipe, init=None), (store, few), teacher, target, World())
+        trainer = Trainer(replace(recipe, compile=False), task, Path(folder), target, World(), {})
+        trainer.module.train()
+        operations = gflop(lambda: train_step(trainer, task.load(0, 0))) / recipe.batch
+        if recipe.compile:
+            trainer.module.compile()
+        steps = _warm_up(trainer)
+        loaded, again = [], []
+        for number in range(runs):
+            if progress:
+                progress(number, runs)
+            loaded.append(recipe.batch * steps / _seconds(trainer, steps, load=True))
+            again.append(recipe.batch * steps / _seconds(trainer, steps, load=False))
+    rate = spread(loaded)
+    low = _is_bf16(recipe, target)
+    tflops = rate.median * operations / 1000
+    peak = matrix_tflops(target, torch.bfloat16 if low else torch.float32)
+    sheet = _datasheet(target) if low else None
+    return TrainSpeed(
+        method=recipe.method,
+        objective=recipe.objective,
+        student_parameters=count_parameters(task.objective.get_submodule("student")),
+        teacher_parameters=sum(p.numel() for p in teacher.model.parameters()) if teacher else None,
+        batch=recipe.batch,
+        precision="bf16" if low else "fp32",
+        data=str(cache) if cache else "made",
+        samples_per_s=rate,
+        without_loading_per_s=spread(again),
+        gflop_per_sample=round(operations, 3),
+        tflops=tflops,
+        peak_tflops=peak,
+        share_of_peak=tflops / peak,
+        datasheet_tflops=sheet,
+        share_of_datasheet=tflops / sheet if sheet else None,
+        paper_hours=PAPER_SAMPLES / rate.median / 3600 if recipe.objective == "pairs" else None,
+        peak_mb=round(peak_mb(target), 1),
+        steps=steps,
+        runs=runs,
+    )
+
+
+def _teacher(recipe: Recipe, device: torch.device) -> Loaded | None:
+    """The recipe's teacher, or one with random weights, which costs as much."""
+    if not METHODS[recipe.method].teacher:
+        return None
+    if recipe.teacher:
+        return find_teacher(recipe, recipe.teacher, device)
+    dims: AnyDims = DUAL if recipe.objective == "dense" else TEACHER
+    network = build_network(dims).eval().to(device).requires_grad_(False)
+    return Loaded("untrained", Path(), network, Preprocessing("bgr", 1 / 255), {}, device)
+
+
+def _store(cache: Path, recipe: Recipe) -> Store:
+    found = usable(Store(cache, recipe.train_splits or TRAINING, min_windows=2), recipe)
+    if not len(found):
+        raise MediaError(
+            f"{cache} holds no prepared clips to train on; fill it with: avsync train --prepare-only."
+        )
+    return found
+
+
+def made_clips(folder: Path) -> Path:
+    """A prepared cache of noise, three seconds a clip."""
+    rng = np.random.default_rng(0)
+    writer = ShardWriter(folder, 0)
+    for number in range(MADE_CLIPS):
+        wave = rng.integers(-9000, 9000, MADE_FRAMES * SAMPLES_PER_FRAME).astype(np.int16)
+        clip = StoredClip(f"made/{number}", "train", "made", "0", MADE_FRAMES, len(wave), float(FRAME_RATE))
+        writer.add(clip, [rng.integers(0, 256, (MADE_FRAMES, *REGION), np.uint8)], wave)
+    writer.close()
+    return folder
+
+
+def _warm_up(trainer: Trainer) -> int:
+    """Does some steps; returns how many make a run."""
+    _seconds(trainer, 1, load=True)
+    steps = 1 if trainer.device.type == "cpu" else WARM_UP_STEPS
+    return max(1, round(RUN_S * steps / _seconds(trainer, steps, load=True)))
+
+
+def _seconds(trainer: Trainer, steps: int, *, load: bool) -> float:
+    """Seconds of so many steps, their inputs loaded ahead as in training, or the same ones every time."""
+    task, first = trainer.task, trainer.progress.step
+    with (
+        ThreadPoolExecutor(1, "inputs") as pool,
+        closing(inputs_ahead(task, pool, 0, first, first + steps)) as coming,
+    ):
+        same = None if load else task.load(0, first)
+        settle(trainer.device)
+        begun = time.perf_counter()
+        for _ in range(steps):
+            train_step(trainer, next(coming) if load else same)
+            trainer.progress.step += 1
+        settle(trainer.device)
+        return time.perf_counter() - begun
+
+
+def _is_bf16(recipe: Recipe, device: torch.device) -> bool:
+    with autocast(recipe, device):
+        return torch.is_autocast_enabled(device.type)
+
+
+def matrix_tflops(device: torch.device, dtype: torch.dtype, runs: int = 5) -> float:
+    """10^12 operations a second of a large matrix product, the best of some runs."""
+    n = MATRIX[device.type]
+    a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(runs + 1):
+        settle(device)
+        begun = time.perf_counter()
+        torch.mm(a, b)
+        settle(device)
+        best = min(best, time.perf_counter() - begun)
+    return 2 * n**3 / best / 1e12
+
+
+def _datasheet(device: torch.device) -> float | None:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return next((value for part, value in DATASHEET_TFLOPS.items() if part in name), None)
+
+
+def as_dict(found: TrainSpeed) -> dict[str, Any]:
+    """Plain values for JSON."""
+    return asdict(found)

@@ -1,0 +1,175 @@
+"""End to end on whole videos: shift by a known amount, alter, check, compare."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from avsync import api
+from avsync.bench.distortions import Case, plan_cases, suffix, write_case
+from avsync.core.constants import FRAME_MS
+from avsync.core.errors import AvsyncError, MediaError
+from avsync.core.records import Report
+from avsync.demo.clip import write_demo
+from avsync.estimate.calibration import expected_calibration_error, reliability_table
+
+LIMITS_MS = (20, 40, 80)
+DEMO_CLIPS = 4
+DEMO_CLIP_S = 6.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `check` said of one case. `error_ms` is measured minus known, None when it gave no offset."""
+
+    case: Case
+    verdict: str
+    offset_ms: float | None
+    error_ms: float | None
+    probability: float
+    uncertainty_ms: float | None
+    reasons: tuple[str, ...]
+
+    @property
+    def answered(self) -> bool:
+        """Whether the tool committed itself to an offset."""
+        return self.verdict in ("in-sync", "out-of-sync")
+
+
+def run(cases: Sequence[Case], model: str) -> Iterator[Outcome]:
+    """Checks every case in turn."""
+    with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
+        for case in cases:
+            target = Path(folder) / f"case{suffix(case)}"
+            try:
+                write_case(case, target)
+            except MediaError as error:  # one bad clip stops nothing
+                yield outcome(case, _failed(target, error))
+            else:
+                yield outcome(case, _checked(target, model))
+
+
+def run_demo_set(model: str, count: int, seconds: float) -> Iterator[Outcome]:
+    """Checks `count` made talking faces, each with a known error; nothing is needed but the package."""
+    with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
+        for seed, case in enumerate(plan_cases([Path("demo.mp4")], count)):
+            video = write_demo(
+                Path(folder) / f"{seed}.mp4", offset_ms=case.shift_ms, seed=seed, duration_s=seconds
+            )
+            yield outcome(replace(case, clip=Path(f"demo-{seed}"), fps=None), _checked(video, model))
+
+
+def _checked(path: Path, model: str) -> Report:
+    try:
+        return api.check(path, model=model)
+    except AvsyncError as error:
+        return _failed(path, error)
+
+
+def _failed(path: Path, error: AvsyncError) -> Report:
+    return Report(str(path), "error", reasons=(str(error),))
+
+
+def outcome(case: Case, report: Report) -> Outcome:
+    """The report of a case beside what is known of it."""
+    error = None if report.offset_ms is None else report.offset_ms - case.early_ms
+    return Outcome(
+        case,
+        report.verdict,
+        report.offset_ms,
+        error,
+        report.probability,
+        report.uncertainty_ms,
+        report.reasons,
+    )
+
+
+def summarise(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
+    """Share answered, and of the answered: median absolute error, bias, share within each limit, ms.
+
+    `agree_40ms` needs no trust in the clips: the share whose error lies within 40 ms of the median error of
+    the same clip's copies, which differ by nothing but what was done to them."""
+    answered = np.array([o.error_ms for o in outcomes if o.answered and o.error_ms is not None])
+    every = np.array([o.error_ms for o in outcomes if o.error_ms is not None])
+    row: dict[str, float | int | None] = {
+        "cases": len(outcomes),
+        "answered_share": len(answered) / len(outcomes) if outcomes else None,
+        "median_error_ms": float(np.median(np.abs(answered))) if len(answered) else None,
+        "bias_ms": float(np.median(answered)) if len(answered) else None,
+        "within_40ms_of_all": float(np.mean(np.abs(every) <= 40)) * len(every) / len(outcomes)
+        if len(every)
+        else None,
+    }
+    for limit in LIMITS_MS:
+        row[f"within_{limit}ms"] = float(np.mean(np.abs(answered) <= limit)) if len(answered) else None
+    apart = _apart_ms(outcomes)
+    row["agree_40ms"] = float(np.mean(apart <= FRAME_MS)) if len(apart) else None
+    return row
+
+
+def _apart_ms(outcomes: Sequence[Outcome]) -> npt.NDArray[np.float64]:
+    """Distance of each answered copy's error from its clip's median error; clips with two or more only."""
+    clips = grouped(
+        [o for o in outcomes if o.answered and o.error_ms is not None], lambda o: o.case.clip.name
+    )
+    errors = [np.array([o.error_ms for o in copies]) for copies in clips.values() if len(copies) > 1]
+    return np.concatenate([np.abs(e - np.median(e)) for e in errors]) if errors else np.empty(0)
+
+
+def reliability(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Whether the probability means what it says: of each tenth of it that occurs [mean probability, share
+    within a frame, copies], the mean distance between the two, and how often the interval held the truth."""
+    told = [o for o in outcomes if o.error_ms is not None]
+    if not told:
+        return {"table": [], "expected_calibration_error": None, "interval_holds": None}
+    probabilities = [o.probability for o in told]
+    right = [abs(o.error_ms or 0.0) <= FRAME_MS for o in told]
+    sure = [o for o in told if o.answered and o.uncertainty_ms is not None]
+    inside = [abs(o.error_ms or 0.0) <= (o.uncertainty_ms or 0.0) for o in sure]
+    return {
+        "table": [
+            [round(p, 3), round(share, 3), n] for p, share, n in reliability_table(probabilities, right)
+        ],
+        "expected_calibration_error": round(expected_calibration_error(probabilities, right), 4),
+        "interval_holds": round(float(np.mean(inside)), 3) if inside else None,
+    }
+
+
+def grouped(outcomes: Sequence[Outcome], key: Callable[[Outcome], str]) -> dict[str, list[Outcome]]:
+    """The outcomes by what `key` says of them, in the order of first appearance."""
+    groups: dict[str, list[Outcome]] = {}
+    for found in outcomes:
+        groups.setdefault(key(found), []).append(found)
+    return groups
+
+
+def source(found: Outcome) -> str:
+    """The first part of the clip's name, up to its last dash."""
+    return found.case.clip.stem.rpartition("-")[0] or found.case.clip.stem
+
+
+def stored_fps(found: Outcome) -> str:
+    """The frame rate of the copy in words."""
+    return "own" if found.case.fps is None else f"{float(found.case.fps):.5g}"
+
+
+def as_dict(outcome: Outcome) -> dict[str, object]:
+    """Plain values for JSON."""
+    return {
+        "clip": outcome.case.clip.name,
+        "shift_ms": outcome.case.shift_ms,
+        "own_ms": outcome.case.own_ms,
+        "fps": None if outcome.case.fps is None else float(outcome.case.fps),
+        "condition": outcome.case.condition.name,
+        "verdict": outcome.verdict,
+        "offset_ms": outcome.offset_ms,
+        "error_ms": outcome.error_ms,
+        "probability": outcome.probability,
+        "uncertainty_ms": outcome.uncertainty_ms,
+        "reasons": list(outcome.reasons),
+    }

@@ -1,0 +1,5 @@
+"""Parse, one library call, print, exit code."""
+
+from avsync.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,69 @@
+"""The command `avsync` and its subcommands: parse, one library call, print, exit code.
+
+Whatever needs torch or OpenCV is imported inside the commands, so that `avsync --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from avsync import __version__
+from avsync.cli.bench import bench
+from avsync.cli.check import check
+from avsync.cli.console import emit, outcome
+from avsync.cli.demo import demo
+from avsync.cli.distill import distill, train
+from avsync.cli.fix import fix_offset
+from avsync.cli.models import app as models_app
+from avsync.core.errors import EXIT_IN_SYNC
+
+app = typer.Typer(
+    help="Tell whether the lips in a video match its speech, by how many milliseconds, and repair it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(models_app, name="models")
+
+for command in (check, fix_offset, demo, distill, train, bench):
+    app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        emit(f"avsync {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Tell whether the lips in a video match its speech, by how many milliseconds, and repair it."""
+
+
+def main() -> None:
+    """Entry point of the command `avsync`."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks is shown escaped rather than ending in an error.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # A plain kill then also removes temporary files, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        sys.exit(outcome(lambda: app(prog_name="avsync")))
+    except SystemExit as end:
+        if isinstance(
+            end.__context__, BrokenPipeError
+        ):  # `avsync --help | head -1`; 1 would be "out of sync"
+            sys.exit(EXIT_IN_SYNC)
+        raise

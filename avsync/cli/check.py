@@ -1,0 +1,167 @@
+"""`avsync check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from avsync.cli.console import console, emit, guarded
+from avsync.cli.options import (
+    Audio,
+    AudioTrack,
+    Device,
+    Engine,
+    FaceDetector,
+    Json,
+    Jsonl,
+    Junit,
+    MaxDrift,
+    MaxOffset,
+    Model,
+    Page,
+    Paths,
+    Plot,
+    Quiet,
+    Resume,
+    Sample,
+    Standard,
+    Stride,
+    Workers,
+)
+from avsync.core.constants import DEFAULT_MODEL, ENGINES, MAX_DRIFT_MS_PER_MIN, MAX_OFFSET_MS
+from avsync.core.errors import AvsyncError, Interrupted, UsageError
+from avsync.core.options import CheckOptions
+
+if TYPE_CHECKING:
+    from avsync.core.records import Report
+
+
+@guarded
+def check(
+    paths: Paths,
+    model: Model = DEFAULT_MODEL,
+    standard: Standard = CheckOptions.standard,
+    max_offset_ms: MaxOffset = MAX_OFFSET_MS,
+    max_drift: MaxDrift = MAX_DRIFT_MS_PER_MIN,
+    audio: Audio = None,
+    audio_track: AudioTrack = None,
+    face_detector: FaceDetector = CheckOptions.face_detector,
+    device: Device = CheckOptions.device,
+    stride: Stride = None,
+    sample: Sample = CheckOptions.sample,
+    as_json: Json = False,
+    jsonl: Jsonl = None,
+    resume: Resume = False,
+    junit: Junit = None,
+    plot: Plot = None,
+    page: Page = None,
+    workers: Workers = None,
+    engine: Engine = ENGINES[0],
+    quiet: Quiet = False,
+) -> int:
+    """Measure by how much the audio of videos is early or late, and judge it.
+
+    [bold]Exit codes[/bold]
+    0  in sync
+    1  out of tolerance, or the lips do not match the speech at all
+    2  wrong usage
+    3  cannot tell: no face, no speech, too little evidence
+    4  a file or a model cannot be used
+    Of several files the highest counts.
+
+    [bold]Examples[/bold]
+    avsync check talk.mp4
+    avsync check talk.mp4 --report talk.html
+    avsync check clips/ --jsonl out.jsonl --resume --junit out.xml --workers 2
+    avsync check list.csv --jsonl out.jsonl --engine ray
+    avsync check film.mkv --audio-track 1 --standard itu --max-offset-ms 2000
+    avsync check talk.mp4 --json | jq .offset_ms
+    """
+    from avsync.batch.inputs import find_media, is_manifest
+    from avsync.core.options import check_options, one_of
+    from avsync.report.document import exit_code
+    from avsync.report.outputs import STDOUT, Targets, opened
+
+    options = check_options(
+        model=model,
+        standard=standard,
+        max_offset_ms=max_offset_ms,
+        max_drift_ms_per_min=max_drift,
+        audio=audio,
+        audio_track=audio_track,
+        face_detector=face_detector,
+        device=device,
+        stride=stride,
+        sample=sample,
+    )
+    one_of("engine", engine, ENGINES)
+    if as_json and jsonl == STDOUT:
+        raise UsageError("Both --json and --jsonl - write to stdout; choose one.")
+    batch = engine == "ray" or len(paths) > 1 or paths[0].is_dir() or is_manifest(paths[0])
+    files = find_media(paths)
+    if engine != "ray":  # the machines of a cluster have models of their own
+        from avsync.networks.checkpoint import find
+
+        find(model)
+    targets = Targets(jsonl=jsonl, resume=resume, plot=plot, junit=junit, page=page)
+    with opened(targets, files, options, batch=batch) as (reports, take):
+        todo = [number for number in range(len(files)) if number not in reports]
+        if reports and not quiet:
+            typer.echo(f"{len(reports)} of {len(files)} files are done already.", err=True)
+        try:
+            for number, report in _checked([files[n] for n in todo], options, workers, engine, batch, quiet):
+                take(todo[number], report)
+        finally:
+            # Also after Ctrl-C: what is done is worth showing.
+            done = [reports[number] for number in sorted(reports)]
+            if done and jsonl != STDOUT:
+                _print(done, batch=batch, as_json=as_json)
+    return exit_code(done)
+
+
+def _checked(
+    files: Sequence[Path], options: CheckOptions, workers: int | None, engine: str, batch: bool, quiet: bool
+) -> Iterator[tuple[int, Report]]:
+    """(number, report) of each file; one file alone also raises its error."""
+    from avsync.batch.one import failed
+    from avsync.batch.run import check_many
+    from avsync.cli.progress import STAGES, progress_bars, staged
+    from avsync.pipeline.run import measure
+
+    if not files:
+        return
+    with progress_bars(quiet=quiet) as bar:
+        if not batch:
+            try:
+                report = measure(files[0], options, staged(bar))
+            except AvsyncError as error:
+                yield 0, failed(files[0], str(error), options)
+                raise
+            except Interrupted as stop:
+                yield 0, stop.so_far
+                raise
+            yield 0, report
+            return
+
+        def show(number: int, stage: str, done: float, total: float | None) -> None:
+            bar(str(number), f"{files[number].name}: {STAGES.get(stage, stage)}", done, total)
+
+        bar("files", "files", 0, len(files))
+        checked = check_many(files, options, workers=workers, engine=engine, show=show)
+        for count, (number, report) in enumerate(checked, 1):
+            bar("files", "files", count, len(files))
+            bar(str(number), "", 1, 1)
+            yield number, report
+
+
+def _print(reports: Sequence[Report], *, batch: bool, as_json: bool) -> None:
+    from avsync.report.document import to_json
+    from avsync.report.terminal import to_text
+
+    if as_json:
+        emit(to_json(reports, many=batch))
+    elif batch or reports[0].verdict != "error":  # the error of one file goes to stderr
+        emit(to_text(reports, console(), batch=batch))

@@ -1,0 +1,92 @@
+"""How every command ends: results on stdout, one sentence on stderr for an error, and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from avsync.core.errors import EXIT_ERROR, AvsyncError, OptionError, unexpected
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXIT_INTERRUPTED = 130
+FLAGS = {"max_drift_ms_per_min": "--max-drift"}
+"""Options that are not typed as their keyword in Python with hyphens."""
+
+Command = Callable[..., int | None]
+
+
+def guarded(command: Command) -> Callable[..., None]:
+    """`command` with every way out turned into an exit code, see `outcome`."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        raise typer.Exit(outcome(lambda: command(*args, **kwargs)))
+
+    return run
+
+
+def outcome(work: Callable[[], int | None]) -> int:
+    """The exit code of `work`: what it returns (None is 0), or that of the error it ends in.
+
+    An error of avsync's is one sentence on stderr. Anything else is a bug and ends as 4, never as 1,
+    which would read as "out of sync".
+    """
+    try:
+        return work() or 0
+    except KeyboardInterrupt:
+        return fail("Stopped.", EXIT_INTERRUPTED)
+    except OptionError as error:
+        typed = FLAGS.get(error.option, f"--{error.option.replace('_', '-')}")
+        return fail(f"{typed} {error.wrong}", error.exit_code)
+    except AvsyncError as error:
+        return fail(str(error), error.exit_code)
+    except Exception as error:
+        if hasattr(error, "exit_code"):  # typer's own: usage errors and Exit
+            raise
+        return fail(unexpected(error), EXIT_ERROR)
+
+
+def fail(sentence: str, code: int) -> int:
+    """Say why on stderr, with the traceback when AVSYNC_DEBUG is set; returns `code`."""
+    if os.environ.get("AVSYNC_DEBUG"):
+        traceback.print_exc()
+    if sys.stderr is not None:  # None where it was closed, and print would then take stdout
+        print(f"avsync: {' '.join(sentence.split())}", file=sys.stderr)
+    _drop_what_stdout_cannot_take()
+    return code
+
+
+def _drop_what_stdout_cannot_take() -> None:
+    """Python flushes stdout once more as it ends, and turns a failure of that into exit code 120."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def emit(text: str) -> None:
+    """Write a result to stdout; a reader that has gone (`| head`) is no error and keeps the exit code."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def console() -> Console:
+    """The terminal or pipe that results go to."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout)

@@ -1,0 +1,116 @@
+"""`avsync models`: what can be given to --model, and how to get more."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avsync.cli.console import console, emit, guarded
+from avsync.core.errors import UsageError
+
+app = typer.Typer(help="List, describe, fetch and convert models.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+@guarded
+def list_models(as_json: Json = False) -> None:
+    """List the models on this machine, and the public ones that it could have.
+
+    Models are looked for in $AVSYNC_MODELS, in the package itself and in the user's cache.
+
+    [bold]Examples[/bold]
+    avsync models list
+    avsync models list --json
+    """
+    from rich.table import Table
+
+    from avsync.networks.checkpoint import available
+    from avsync.networks.zoo import PUBLIC
+
+    here = available()
+    rows = [(name, path.stat().st_size, str(path)) for name, path in here.items()]
+    missing = {name: public for name, public in PUBLIC.items() if name not in here}
+    if as_json:
+        models = [{"name": name, "bytes": size, "path": path} for name, size, path in rows]
+        models += [{"name": name, "bytes": None, "path": None} for name in missing]
+        emit(json.dumps(models, indent=2) + "\n")
+        return
+    table = Table("name", "size", "where", box=None, pad_edge=False, header_style="bold")
+    for name, size, path in rows:
+        table.add_row(name, f"{size / 1e6:.1f} MB", path)
+    for name, public in missing.items():
+        how = f"avsync models fetch {name}" if public.url else f"by hand: {public.where}"
+        table.add_row(name, "not here", how)
+    out = console()
+    with out.capture() as capture:
+        out.print(table, highlight=False, soft_wrap=not out.is_terminal)
+    emit(capture.get())
+
+
+@app.command()
+@guarded
+def info(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model, or the path of a checkpoint.")],
+    as_json: Json = False,
+) -> None:
+    """Describe a model: size, what it was trained on, licence, how its input is prepared.
+
+    [bold]Examples[/bold]
+    avsync models info avsync-3
+    avsync models info vocalist_5f_lrs2.pth --json
+    """
+    import yaml
+
+    from avsync.networks import checkpoint
+
+    known = checkpoint.describe(name)
+    if as_json:
+        emit(json.dumps(known, indent=2, default=str) + "\n")
+    else:
+        emit(yaml.safe_dump(known, sort_keys=False, allow_unicode=True))
+
+
+@app.command()
+@guarded
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A public model: mtdvocalist.")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Download a public model to the user's cache, once.
+
+    [bold]Examples[/bold]
+    avsync models fetch mtdvocalist
+    avsync check talk.mp4 --model mtdvocalist
+    """
+    from avsync.cli.progress import progress_bars
+    from avsync.networks.download import fetch as download
+
+    with progress_bars(quiet=quiet) as bar:
+        path = download(name, lambda _stage, done, total: bar("", f"downloading {name}", done, total))
+    emit(f"{name} is at {path}\n")
+
+
+@app.command()
+@guarded
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A .pth file of the papers' authors.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The .safetensors file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace TARGET if it exists.")] = False,
+) -> None:
+    """Turn a public .pth file into a .safetensors file with its card.
+
+    [bold]Examples[/bold]
+    avsync models convert vocalist_5f_lrs2.pth vocalist.safetensors
+    """
+    from avsync.networks import checkpoint
+
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target} must end in .safetensors.")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists already; use --force to replace it, or give another name.")
+    emit(f"Wrote {checkpoint.convert(source, target)}\n")

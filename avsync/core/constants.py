@@ -1,0 +1,82 @@
+"""Constants with their units, and one frozen options record per command."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+# --- The clock of the models -------------------------------------------------------------
+FRAME_RATE = 25
+"""Video frames per second that every model expects."""
+FRAME_S = 1 / FRAME_RATE
+FRAME_MS = 1000 / FRAME_RATE
+WINDOW_FRAMES = 5
+"""Video frames in one model window (0.2 s)."""
+PROTOCOL_RADIUS = 15
+"""Candidates either side in the published protocol: 31 offsets, -15..+15 frames."""
+
+# --- Audio -------------------------------------------------------------------------------
+SAMPLE_RATE = 16_000
+"""Hz, mono."""
+FFT_SAMPLES = 800
+HOP_SAMPLES = 200
+MEL_BANDS = 80
+MEL_MIN_HZ = 55.0
+MEL_MAX_HZ = 7600.0
+MEL_RATE = SAMPLE_RATE // HOP_SAMPLES
+"""Mel columns per second."""
+WINDOW_MELS = 16
+"""Mel columns in one model window (0.2 s)."""
+
+# --- Picture -----------------------------------------------------------------------------
+FACE_SIZE = 96
+"""A face box is resized to FACE_SIZE x FACE_SIZE; its lower half is the model input."""
+MOUTH_HEIGHT = 48
+DETECT_LONG_SIDE = 320
+"""Pixels on the long side of the picture that the face detector sees."""
+DETECT_EVERY = 5
+"""Frames (of 25 a second) from one face detection to the next."""
+DECODE_LONG_SIDE = 1280
+"""Pixels on the long side of the picture that crops are cut from; larger video is scaled down."""
+
+# --- Decisions ---------------------------------------------------------------------------
+MAX_OFFSET_MS = 600.0
+DEFAULT_MODEL = "avsync-3"
+MIN_PROBABILITY = 0.75
+"""Below this probability that the offset is within one frame, `check` answers "cannot tell"."""
+
+MAX_DRIFT_MS_PER_MIN = 20.0
+"""Largest drift in tolerance: in two minutes it uses up what EBU R37 allows early audio."""
+
+MIN_SPEECH_S = 0.5
+"""Less speech than this in a file is taken for none."""
+
+Standard = Literal["ebu", "itu", "itu-acceptable", "atsc", "netflix"]
+Detector = Literal["centerface", "sfd", "yunet", "retinaface", "scrfd", "blazeface"]
+Device = Literal["auto", "cpu", "cuda"]
+
+STANDARDS: tuple[str, ...] = get_args(Standard)
+DETECTORS: tuple[str, ...] = get_args(Detector)
+METHODS = ("copy", "retime")
+"""How `fix-offset` repairs."""
+SAMPLES = ("auto", "adaptive", "exhaustive")
+"""How much of a long video is looked at: until the answer is certain, or all of it; "auto" is adaptive where
+the model runs on a CPU."""
+ENGINES = ("local", "ray")
+"""Where the files of a batch are checked: in processes of this machine, or on a Ray cluster."""
+
+TOLERANCES_MS: dict[str, tuple[float, float]] = {
+    "ebu": (40.0, 60.0),
+    "itu": (45.0, 125.0),
+    "itu-acceptable": (90.0, 185.0),
+    "atsc": (15.0, 45.0),
+}
+"""Largest error still in tolerance, ms: (audio early, audio late). `netflix` is one frame of the
+video at hand either way, so it is computed from the frame rate."""
+
+STANDARD_NAMES: dict[str, str] = {
+    "ebu": "EBU R37",
+    "itu": "ITU-R BT.1359 (detectable)",
+    "itu-acceptable": "ITU-R BT.1359 (acceptable)",
+    "atsc": "ATSC IS-191",
+    "netflix": "Netflix (one frame)",
+}

@@ -1,0 +1,292 @@
+"""Frozen records that pass between the stages: Media, FaceTrack, Clip, Scores, Offset, Report.
+
+One clock everywhere: seconds of presentation time on the container's timeline (what a player
+shows), so a stream that starts late has a start greater than zero. Frame numbers exist only
+inside clips and scores. Offsets are in milliseconds and positive when the audio is EARLY.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from avsync.core.constants import MAX_DRIFT_MS_PER_MIN
+
+Verdict = Literal["in-sync", "out-of-sync", "mismatch", "cannot-tell", "error"]
+Span = tuple[float, float]
+"""A stretch [start, end) of a video, in seconds."""
+Severity = Literal["slight", "clear", "severe"]
+"""Of a local fault: in tolerance, out of it, or far out of it."""
+
+
+@dataclass(frozen=True)
+class VideoStream:
+    """The picture. Sizes in pixels as displayed (after rotation), times in seconds."""
+
+    index: int
+    """Stream number in the container."""
+    codec: str
+    width: int
+    height: int
+    fps: Fraction
+    """Average frames per second as stored."""
+    start_s: float
+    duration_s: float | None
+    rotation_deg: int = 0
+    """Counter-clockwise turn that a player applies: 0, 90, 180 or -90."""
+    interlaced: bool = False
+
+
+@dataclass(frozen=True)
+class AudioStream:
+    """One audio track. Times in seconds."""
+
+    index: int
+    """Stream number in the container."""
+    track: int
+    """Number among the audio tracks, 0 is the first."""
+    codec: str
+    rate_hz: int
+    channels: int
+    start_s: float
+    duration_s: float | None
+    language: str | None = None
+    title: str | None = None
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class Media:
+    """What a file holds, as probed."""
+
+    path: Path
+    container: str
+    duration_s: float
+    video: VideoStream | None
+    audio: tuple[AudioStream, ...]
+    stream_kinds: tuple[str, ...]
+    """Kind of every stream in order: video, audio, subtitle, data, attachment (cover art is an
+    attachment)."""
+    origin_s: float = 0.0
+    """The container's own timestamp that counts as second 0: MPEG streams start at any number,
+    others at 0."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded picture: `image` uint8 (height, width, 3) RGB, shown at `time_s`."""
+
+    time_s: float
+    image: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Mono audio at 16 kHz. `samples` float32 (n,) in about [-1, 1] (maybe memory-mapped);
+    sample i sounds at start_s + i / 16000."""
+
+    samples: npt.NDArray[np.float32]
+    start_s: float
+    damaged: int = 0
+    """How many decoded values were not a number or infinite, and were replaced by silence."""
+    undecoded: tuple[Span, ...] = ()
+    """Stretches that could not be decoded, and were replaced by silence."""
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Probability of speech, float32 (n,) 0..1, in each `step_s` seconds from `start_s` on; NaN where nobody
+    listened."""
+
+    start_s: float
+    step_s: float
+    probability: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """One face through one shot, sampled at 25 frames a second.
+
+    `boxes` float32 (n, 4): x1, y1, x2, y2 as fractions of the displayed picture (0..1);
+    frame i is shown at start_s + i / 25. `seen` bool (n,): False where the box is
+    bridged over a gap too long to trust. `confidence` is the detector's mean score, 0..1.
+    """
+
+    track: int
+    shot: int
+    start_s: float
+    boxes: npt.NDArray[np.float32]
+    seen: npt.NDArray[np.bool_]
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Consecutive mouth crops of one track: `mouths` uint8 (n, 48, 96, 3) RGB;
+    frame i is shown at start_s + i / 25. A long track comes as several clips that overlap by
+    four frames, so that no window of five frames is lost."""
+
+    track: int
+    start_s: float
+    mouths: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Synchrony logits of one track.
+
+    `logits` float32 (n_windows, n_shifts): higher is better; NaN where the audio or the picture of that
+    pair does not exist. `times_s` float64 (n_windows,): presentation time of each window's
+    first frame. `shifts` int64 (n_shifts,): ascending; shift k pairs the picture at t with the
+    audio at t + k/25 s, so the synchrony error that it stands for is -40 * k ms.
+    """
+
+    track: int
+    times_s: npt.NDArray[np.float64]
+    shifts: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Offset of one stretch: [start_s, end_s) in seconds, ms, probability 0..1.
+    `offset_ms` is None where the evidence is too thin (a gap); a gap that rather speaks for another offset
+    than the rest of the video has it in `hint_ms`; `against`: it speaks against the offset of the rest.
+    `fault`: the offset differs from that of the rest."""
+
+    start_s: float
+    end_s: float
+    offset_ms: float | None
+    uncertainty_ms: float | None
+    probability: float
+    fault: bool = False
+    hint_ms: float | None = None
+    against: bool = False
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A stretch [start_s, end_s) in seconds whose offset (ms) differs from that of the rest of the video."""
+
+    start_s: float
+    end_s: float
+    offset_ms: float
+    uncertainty_ms: float
+    probability: float
+    severity: Severity
+
+
+@dataclass(frozen=True)
+class Offset:
+    """The answer from one track's scores.
+
+    `offset_ms` positive when the audio is early; None when there is no usable peak.
+    `uncertainty_ms` is half the width of an interval that holds for 95 % of the answers that are right.
+    `probability` (0..1, calibrated) that the true offset is within one frame (40 ms) of `offset_ms`.
+    `evidence` is the height of the peak over the rest in units of its noise. `curve` (n_shifts,) float32:
+    averaged logits.
+    `drift_ms_per_min`, and half its 95 % interval, are None when the drift cannot be told, 0 where none is
+    seen. `reasons`: short sentences, why not sure.
+    """
+
+    offset_ms: float | None
+    uncertainty_ms: float | None
+    probability: float
+    evidence: float
+    at_edge: bool
+    shifts: npt.NDArray[np.int64]
+    curve: npt.NDArray[np.float32]
+    segments: tuple[Segment, ...] = ()
+    drift_ms_per_min: float | None = None
+    drift_uncertainty_ms_per_min: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrackReport:
+    """One face track in the report: where it was, what it said. `speaking` marks the track that the
+    verdict comes from. `weight` is how much its windows counted, 0..1. `portrait` is its face as a JPEG
+    picture of 96x96 pixels, or None."""
+
+    track: int
+    start_s: float
+    end_s: float
+    windows: int
+    offset: Offset | None
+    speaking: bool = False
+    weight: float = 0.0
+    portrait: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """A stretch [start_s, end_s) in seconds that the verdict does not speak of, and why."""
+
+    start_s: float
+    end_s: float
+    why: str
+
+
+@dataclass(frozen=True)
+class ScoreMap:
+    """How well lips and sound fit along the video, for people to look at.
+
+    `values` float32 (n_spans, n_offsets): mean log-likelihood ratio of the windows in each span, NaN where
+    there is none; span i begins at start_s + i * step_s. `offsets_ms` float64 (n_offsets,), descending;
+    positive when the audio is early.
+    """
+
+    start_s: float
+    step_s: float
+    offsets_ms: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result for one file; `avsync.check` returns it. See `report.to_dict` for the JSON."""
+
+    path: str
+    verdict: Verdict
+    offset_ms: float | None = None
+    uncertainty_ms: float | None = None
+    probability: float = 0.0
+    standard: str = "ebu"
+    tolerance_ms: tuple[float, float] = (40.0, 60.0)
+    """Audio early, audio late."""
+    drift_ms_per_min: float | None = None
+    drift_uncertainty_ms_per_min: float | None = None
+    max_drift_ms_per_min: float = MAX_DRIFT_MS_PER_MIN
+    faults: tuple[Fault, ...] = ()
+    contested: bool = False
+    """A good part of the video speaks against the offset, though not clearly enough for a fault."""
+    reasons: tuple[str, ...] = ()
+    tracks: tuple[TrackReport, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    duration_s: float | None = None
+    judged_s: float = 0.0
+    """Seconds of picture with a face that the answer speaks of."""
+    speech_s: float | None = None
+    """Seconds of speech in the sound, as far as the picture lasts."""
+    speech_judged_s: float | None = None
+    """Seconds of it that lie in stretches that were judged."""
+    model: str = ""
+    audio_track: int | None = None
+    unjudged: tuple[Unjudged, ...] = ()
+    complete: bool = True
+    """False where the check was stopped early, so that it speaks of `looked_at` only."""
+    looked_at: tuple[Span, ...] = ()
+    """The stretches [start, end) in seconds that were searched for faces and judged where there were any."""
+    score_map: ScoreMap | None = None
+    stride: int | None = None
+    """Frames from one judged window to the next; None where none was judged."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The options of the check, as plain values."""
+    timings_s: dict[str, float] = field(default_factory=dict)
+    """Seconds by stage: probe, model, audio, faces, crops (what the scores waited for them), scores, offset,
+    total."""

@@ -1,0 +1,45 @@
+"""Whether offsets and drifts are within tolerance."""
+
+from __future__ import annotations
+
+from avsync.core.records import (
+    Report,
+)
+
+
+def excess(offset_ms: float | None, tolerance_ms: tuple[float, float]) -> float:
+    """An error as a multiple of its limit, (audio early, audio late); 0 where it is not known."""
+    if offset_ms is None:
+        return 0.0
+    early, late = tolerance_ms
+    return max(offset_ms / early, -offset_ms / late)
+
+
+def exceeds(drift: float | None, limit: float) -> bool:
+    """Whether a drift, in ms a minute, is larger than its limit. It is 0 unless it explains the scores better
+    than no drift does, so its uncertainty decides nothing, as with the offset."""
+    return drift is not None and abs(drift) > limit
+
+
+def within(offset_ms: float, tolerance_ms: tuple[float, float]) -> bool:
+    """Whether an error is inside (audio early, audio late) limits, in ms."""
+    early, late = tolerance_ms
+    return -late <= offset_ms <= early
+
+
+def defects(report: Report) -> tuple[str, ...]:
+    """Which of the three defects are out of tolerance: "offset", "drift", "local"."""
+    if report.verdict != "out-of-sync":
+        return ()
+    found = {
+        "offset": report.offset_ms is not None and not within(report.offset_ms, report.tolerance_ms),
+        "drift": exceeds(report.drift_ms_per_min, report.max_drift_ms_per_min),
+        "local": any(fault.severity != "slight" for fault in report.faults),
+    }
+    return tuple(name for name, there in found.items() if there)
+
+
+def largest_error(report: Report) -> float:
+    """The largest offset anywhere in the file, in ms, early or late."""
+    offsets = [report.offset_ms, *(segment.offset_ms for segment in report.segments)]
+    return max((abs(offset) for offset in offsets if offset is not None), default=0.0)

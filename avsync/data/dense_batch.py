@@ -1,0 +1,138 @@
+"""Runs of frames of many clips, drawn, fetched and altered: what a step of dense supervision takes.
+
+All windows of a run share its frames and its mel columns, so that each is made once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from avsync.core.constants import FRAME_MS, HOP_SAMPLES, WINDOW_FRAMES, WINDOW_MELS
+from avsync.data.augment import (
+    NONE,
+    Augment,
+    augment_mels,
+    augment_pictures,
+    augment_waves,
+    shifts_ms,
+    speeds,
+    tempos,
+)
+from avsync.data.loading import Bytes, Reader, columns_samples, cut, first_column, log_mels
+from avsync.data.shards import SAMPLES_PER_FRAME
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs of frames, one a clip: `clips` (n,), first frame `start` (n,), frames `lengths` (n,) as played,
+    `speed` (n,) that changes the pitch, `tempo` (n,) that leaves it, and the ms by which each one's sound is
+    delayed: `delay_ms` of the clip to be in sync, then `shift_ms`, as played, on purpose."""
+
+    clips: IntArray
+    start: npt.NDArray[np.float64]
+    lengths: IntArray
+    speed: npt.NDArray[np.float64]
+    tempo: npt.NDArray[np.float64]
+    delay_ms: npt.NDArray[np.float64]
+    shift_ms: npt.NDArray[np.float64]
+
+    @property
+    def pace(self) -> npt.NDArray[np.float64]:
+        """Frames of the clip that go by in a frame as played (n,)."""
+        return self.speed * self.tempo
+
+    def columns(self, context: int) -> int:
+        """Mel columns, as played, of the longest run's windows with `context` before and after them."""
+        last = int(first_column(self.lengths.max() - WINDOW_FRAMES))
+        return last + WINDOW_MELS + 2 * context
+
+
+@dataclass(frozen=True)
+class DenseBatch:
+    """Inputs on the device: `mouths` float (sum of lengths, 3, 48, 96) RGB in 0..1 (empty: there are no
+    pictures), `mels` float (n, 80, columns) of the longest run's windows and `context` columns before and
+    after; `windows` (n,) of each run; `true` (n,) frames by which its sound is late; `speech` (sum of
+    windows, features) what a speech recogniser hears in the unaltered sound, or None."""
+
+    mouths: Tensor
+    mels: Tensor
+    windows: IntArray
+    true: npt.NDArray[np.float64]
+    context: int = 0
+    speech: Tensor | None = None
+
+
+def draw_runs(
+    rng: np.random.Generator,
+    frames: IntArray,
+    share: npt.NDArray[np.float64],
+    delays: npt.NDArray[np.float64],
+    count: int,
+    length: int,
+    amount: Augment,
+) -> Runs:
+    """`count` runs of up to `length` frames; clip i has `frames[i]`, is drawn with probability
+    `share[i]`, and is in sync once its sound is delayed by `delays[i]` ms."""
+    clips = rng.choice(len(frames), count, p=share).astype(np.int64)
+    speed, tempo = speeds(rng, count, amount), tempos(rng, frames[clips], amount)
+    pace = speed * tempo
+    lengths = np.minimum(length, ((frames[clips] - 1) / pace).astype(np.int64) + 1)
+    start = rng.uniform(0, 1, count) * (frames[clips] - 1 - (lengths - 1) * pace)
+    start = np.where(pace == 1, np.round(start), start)
+    return Runs(clips, start, lengths, speed, tempo, delays[clips], shifts_ms(rng, count, amount))
+
+
+def fetch_runs(source: Reader, runs: Runs, context: int = 0) -> Bytes:
+    """Bytes of all runs at the length of the longest. `waves` begin half an FFT and `context` mel columns, as
+    played, before the first frame; they are at their own tempo, and long enough for the fastest run."""
+    frames = np.round(runs.start[:, None] + np.arange(runs.lengths.max()) * runs.pace[:, None])
+    most = math.ceil((runs.columns(context) - 1) * runs.tempo.max()) + 1
+    before = context * HOP_SAMPLES * runs.tempo[:, None]
+    relative = (columns_samples(np.array([0]), most) - before) * runs.speed[:, None]
+    late = (runs.delay_ms + runs.shift_ms * runs.pace) / FRAME_MS
+    exact = (runs.start - late)[:, None] * SAMPLES_PER_FRAME + relative
+    exact = np.where(runs.speed[:, None] == 1, np.round(exact), exact)
+    below = np.floor(exact).astype(np.int64)
+    raw = source.fetch(runs.clips, frames.astype(np.int64), np.concatenate([below, below + 1], 1))
+    first, second = raw.waves.chunk(2, 1)
+    part = torch.from_numpy((exact - below).astype(np.float32)).to(first.device)
+    return Bytes(raw.frames, torch.lerp(first, second, part))
+
+
+def dense_inputs(
+    raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augment, context: int = 0
+) -> DenseBatch:
+    """Bytes, fetched with so much context -> the frames of every run, one after the other, and the mels."""
+    pictures = cut(raw.frames) if amount == NONE else augment_pictures(raw.frames, rng, amount)
+    shown = torch.from_numpy(np.arange(pictures.shape[1]) < runs.lengths[:, None]).to(pictures.device)
+    heard = sound_inputs(raw, runs, rng, amount, context)
+    return replace(heard, mouths=pictures[shown], true=runs.shift_ms / FRAME_MS)
+
+
+def sound_inputs(
+    raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augment, context: int = 0
+) -> DenseBatch:
+    """Bytes, fetched with so much context -> a batch of mels without pictures."""
+    waves = raw.waves if amount == NONE else augment_waves(raw.waves, rng, amount)
+    mels = log_mels(waves) if amount == NONE else augment_mels(log_mels(waves), rng, amount)
+    windows = runs.lengths - WINDOW_FRAMES + 1
+    mels = at_tempo(mels, runs.tempo, runs.columns(context))
+    return DenseBatch(torch.empty(0), mels, windows, np.zeros(len(windows)), context)
+
+
+def at_tempo(mels: Tensor, tempo: npt.NDArray[np.float64], columns: int) -> Tensor:
+    """Mels (n, 80, any) -> (n, 80, columns) of the same sounds played `tempo` (n,) times as fast at the same
+    pitch: column c is what lies at c * tempo, read between two columns."""
+    place = np.arange(columns) * tempo[:, None]
+    below = np.minimum(place.astype(np.int64), mels.shape[-1] - 2)
+    index = torch.from_numpy(below).to(mels.device)[:, None].expand(-1, mels.shape[1], -1)
+    part = torch.from_numpy((place - below).astype(np.float32)).to(mels.device)[:, None]
+    return torch.lerp(mels.gather(2, index), mels.gather(2, index + 1), part)

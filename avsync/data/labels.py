@@ -1,0 +1,84 @@
+"""What is known about clips beside their media: speakers, and the delays that put their synchrony right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from avsync.core.errors import UsageError
+from avsync.data.shards import Store, StoredClip
+
+Entry = TypeVar("Entry")
+
+
+def of_speakers(store: Store, share: float) -> Store:
+    """The clips of a share of the speakers, at least one. Who belongs to it depends on the names alone, and
+    a smaller share lies within a larger one, as a learning curve wants it."""
+    names = sorted(speakers(store), key=lambda name: hashlib.sha256(name.encode()).digest())
+    kept = set(names[: max(1, round(share * len(names)))])
+    return store.select(lambda clip: speaker(clip) in kept)
+
+
+def speakers(store: Store) -> set[str]:
+    """Everybody in `store`: the folders that its clips lie in."""
+    return {speaker(clip) for clip in store.clips}
+
+
+def speaker(clip: StoredClip) -> str:
+    """Who is seen in a clip, by the folder that it lies in."""
+    return clip.id.rsplit("/", 1)[0]
+
+
+def shares(store: Store, balance: float) -> npt.NDArray[np.float64]:
+    """How likely each clip is drawn: by its length, a speaker's total damped by the power `balance`."""
+    frames = store.windows.astype(np.float64)
+    names = [speaker(clip) for clip in store.clips]
+    spoken: dict[str, float] = {}
+    for name, n in zip(names, frames, strict=True):
+        spoken[name] = spoken.get(name, 0.0) + n
+    share = frames / np.array([spoken[name] for name in names]) ** balance
+    return share / share.sum()
+
+
+def read_delays(path: str | None) -> Mapping[str, float]:
+    """Clip id, or the start of one, to the ms that its stored sound must be delayed by."""
+    if path is None:
+        return {}
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        return {
+            str(k): float(v)
+            for k, v in (json.loads if path.endswith(".json") else yaml.safe_load)(text).items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError) as error:
+        raise UsageError(
+            f"The delays {path} cannot be read: they must map clip ids to milliseconds ({error})."
+        ) from error
+
+
+def delay_of(clip: StoredClip, delays: Mapping[str, float]) -> float | None:
+    """The delay of the longest entry that the clip's id starts with; None where there is none."""
+    return entry_of(clip.id, delays)
+
+
+def entry_of(clip_id: str, entries: Mapping[str, Entry]) -> Entry | None:
+    """The longest of `entries` that a clip's id starts with; None where there is none."""
+    fitting = [name for name in entries if clip_id.startswith(name)]
+    return entries[max(fitting, key=len)] if fitting else None
+
+
+T = TypeVar("T")
+
+
+def evenly(items: list[T], limit: int) -> list[T]:
+    """At most `limit` of the items (0: all), evenly spread, so that no speaker at the list's end is lost."""
+    if not limit or len(items) <= limit:
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, limit).round().astype(int)]

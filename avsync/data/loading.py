@@ -1,0 +1,180 @@
+"""From drawn windows to what the networks take: fetch bytes, then cut, augment and make mels.
+
+Small sets lie on the device as bytes (`Resident`), large ones stay memory-mapped and are read ahead by
+a thread (`Streamed`); both give the same bytes, and everything after them runs on the device.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from avsync.audio.mel import mel_filters
+from avsync.audio.mfcc import WINDOW_SAMPLES, mfcc
+from avsync.core.constants import FFT_SAMPLES, HOP_SAMPLES, MEL_RATE, WINDOW_FRAMES, WINDOW_MELS
+from avsync.core.constants import FRAME_RATE as FPS
+from avsync.data.augment import NONE, Augment, augment_mels, augment_pictures, augment_waves
+from avsync.data.shards import MARGIN, REGION, SAMPLES_PER_FRAME, Store
+from avsync.networks.base import Preprocessing, Sound
+
+IntArray = npt.NDArray[np.int64]
+
+RESIDENT_SHARE = 0.6
+"""Of the device's free memory, how much a set may take to be kept there."""
+HALF_FFT = FFT_SAMPLES // 2
+
+
+class Bytes(NamedTuple):
+    """Raw input on the device: `frames` uint8 (n, t, 68, 116, 3), `waves` float (n, samples) in -1..1."""
+
+    frames: Tensor
+    waves: Tensor
+
+
+class Reader(Protocol):
+    """Where bytes come from. `clips` (n,), `frames` (n, t) and `samples` (n, m) are numbers inside a
+    clip; they may point beyond its ends: frames repeat the last one, samples are mirrored as far as a centred
+    STFT reaches, and silent beyond."""
+
+    def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes: ...
+
+
+def mirrored(index: npt.NDArray, length: int | npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
+    """Sample numbers folded back at a clip's ends, as a centred STFT pads, and whether they lie within its
+    reach; what lies further out is silence."""
+    last = length - 1
+    inside = (index >= -HALF_FFT) & (index <= last + HALF_FFT)
+    index = np.abs(index)
+    return np.clip(np.where(index > last, 2 * last - index, index), 0, last), inside
+
+
+def samples_of(wave: npt.NDArray[np.int16], index: IntArray) -> npt.NDArray[np.int16]:
+    """Samples (m,) of a wave by number, as every `Reader` gives those beyond its ends."""
+    index, inside = mirrored(index, len(wave))
+    return np.asarray(wave)[index] * inside
+
+
+class Streamed:
+    """Reads from memory-mapped files on every call."""
+
+    def __init__(self, store: Store, device: torch.device) -> None:
+        self.store, self.device = store, device
+
+    def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes:
+        pin = self.device.type == "cuda"
+        pictures = torch.empty((*frames.shape, *REGION), dtype=torch.uint8, pin_memory=pin)
+        waves = torch.empty(samples.shape, dtype=torch.int16, pin_memory=pin)
+        for row, clip in enumerate(clips):
+            source = self.store.frames(clip)
+            pictures.numpy()[row] = source[np.clip(frames[row], 0, len(source) - 1)]
+            waves.numpy()[row] = samples_of(self.store.wave(clip), samples[row])
+        moved = pictures.to(self.device, non_blocking=True)
+        return Bytes(moved, waves.to(self.device, non_blocking=True).float() / 32768)
+
+
+class Resident:
+    """Holds the whole set on the device and gathers there."""
+
+    def __init__(self, store: Store, device: torch.device) -> None:
+        self.device = device
+        counts = np.array([[clip.frames, clip.samples] for clip in store.clips], np.int64)
+        self.counts, self.starts = counts, np.cumsum(counts, 0) - counts
+        self.frames = torch.empty((int(counts[:, 0].sum()), *REGION), dtype=torch.uint8, device=device)
+        self.waves = torch.empty(int(counts[:, 1].sum()), dtype=torch.int16, device=device)
+        for clip, ((n, m), (f, w)) in enumerate(zip(counts.tolist(), self.starts.tolist(), strict=True)):
+            self.frames[f : f + n] = torch.from_numpy(np.array(store.frames(clip)))
+            self.waves[w : w + m] = torch.from_numpy(np.array(store.wave(clip)))
+
+    def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes:
+        n, m = self.counts[clips].T[..., None]
+        f, w = self.starts[clips].T[..., None]
+        pictures = torch.from_numpy(f + np.clip(frames, 0, n - 1)).to(self.device)
+        index, inside = mirrored(samples, m)
+        waves = self.waves[torch.from_numpy(w + index).to(self.device)].float() / 32768
+        return Bytes(self.frames[pictures], waves * torch.from_numpy(inside).to(self.device))
+
+
+def reader(store: Store, device: torch.device) -> Resident | Streamed:
+    """The reader that suits the set and the device."""
+    if device.type == "cuda" and store.nbytes < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return Resident(store, device)
+    return Streamed(store, device)
+
+
+def first_column(window: IntArray) -> IntArray:
+    """First mel column of the window that starts at frame `window`: int(80 * t / 25)."""
+    return window * MEL_RATE // FPS
+
+
+def columns_samples(first: IntArray, columns: int) -> IntArray:
+    """Sample numbers (n, m) that `columns` mel columns from `first` (n,) are made of."""
+    count = (columns - 1) * HOP_SAMPLES + FFT_SAMPLES
+    return first[:, None] * HOP_SAMPLES - HALF_FFT + np.arange(count)
+
+
+def log_mels(waves: Tensor) -> Tensor:
+    """Uncentred log-mels of waves (n, samples) -> (n, 80, columns); on samples of `columns_samples`
+    they equal those columns of the mel of the whole clip."""
+    window = torch.hann_window(FFT_SAMPLES, device=waves.device)
+    spectrum = torch.stft(
+        waves, FFT_SAMPLES, HOP_SAMPLES, FFT_SAMPLES, window, center=False, return_complex=True
+    ).abs()
+    with torch.autocast(waves.device.type, enabled=False):  # as exact in training as in checking
+        mel = torch.from_numpy(mel_filters()).to(waves) @ spectrum
+    return (8 * (20 * mel.clamp_min(1e-5).log10() - 20 + 100) / 100 - 4).clamp(-4, 4)
+
+
+def window_samples(sound: Sound, frames: IntArray) -> IntArray:
+    """Sample numbers (n, m) that the sound windows at `frames` (n,) are made of."""
+    if sound == "mel":
+        return columns_samples(first_column(frames), WINDOW_MELS)
+    return frames[:, None] * SAMPLES_PER_FRAME - 1 + np.arange(WINDOW_SAMPLES)
+
+
+def sound_inputs(sound: Sound, waves: Tensor) -> Tensor:
+    """Samples of `window_samples` (n, m) -> mels (n, 1, 80, 16) or MFCCs (n, 1, 13, 20)."""
+    return (log_mels(waves) if sound == "mel" else mfcc(waves))[:, None]
+
+
+def pair_bytes(
+    source: Reader, clips: IntArray, video: IntArray, audio: IntArray, sound: Sound = "mel"
+) -> Bytes:
+    """Bytes of picture windows at frames `video` (n,) and sound windows at frames `audio`, (n,) or, several
+    for each picture, (n, k); their samples lie one after the other."""
+    frames = video[:, None] + np.arange(WINDOW_FRAMES)
+    samples = window_samples(sound, audio.reshape(-1))
+    return source.fetch(clips, frames, samples.reshape(len(clips), -1))
+
+
+def pair_inputs(
+    raw: Bytes, rng: np.random.Generator | None = None, amount: Augment = NONE, sound: Sound = "mel"
+) -> tuple[Tensor, Tensor]:
+    """Bytes of pairs -> mouths float (n, 5, 3, 48, 96) RGB in 0..1 and sounds, mels (n, 1, 80, 16) or MFCCs
+    (n, 1, 13, 20). Without `rng` they are exactly what the model is given when it checks a video."""
+    if rng is None or amount == NONE:
+        return cut(raw.frames), sound_inputs(sound, raw.waves)
+    mouths = augment_pictures(raw.frames, rng, amount)
+    sounds = sound_inputs(sound, augment_waves(raw.waves, rng, amount))
+    return mouths, augment_mels(sounds[:, 0], rng, amount)[:, None] if sound == "mel" else sounds
+
+
+def cut(regions: Tensor) -> Tensor:
+    """uint8 regions (..., 68, 116, 3) -> their inner mouths (..., 3, 48, 96) as floats in 0..1."""
+    inner = regions[..., MARGIN:-MARGIN, MARGIN:-MARGIN, :]
+    return inner.movedim(-1, -3).float() / 255
+
+
+def as_frames(mouths: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Mouths (n, 5, 3, 48, 96) RGB in 0..1 -> a network's input (n, 15, 48, 96) as it wants it."""
+    return scaled(mouths, preprocessing).flatten(1, 2)
+
+
+def scaled(mouths: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Mouths (..., 3, 48, 96) RGB in 0..1 in a network's channel order and scale."""
+    if preprocessing.channels == "bgr":
+        mouths = mouths.flip(-3)
+    return mouths * (255 * preprocessing.scale)

@@ -1,0 +1,181 @@
+"""Measures recordings whose synchrony is unknown with the model so far, so that they can be trained on.
+
+    python -m avsync.data.realign MODEL CACHE --split unaligned --out delays.json
+
+All clips of a speaker are taken to share one error. Clips that do not show it (a listener's face, a voice
+from elsewhere) are left out, and so is a speaker whose clips show no common offset.
+
+Words cut out of many broadcasts share a speaker and no error; `--each ar --about delays.json` measures every
+clip whose id starts so by itself, and adds what is found to the delays known so far.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from avsync.core.constants import FRAME_MS, FRAME_RATE, PROTOCOL_RADIUS, WINDOW_FRAMES
+from avsync.core.records import Clip, Offset, Scores, Waveform
+from avsync.data.labels import delay_of, read_delays
+from avsync.data.shards import Store
+from avsync.estimate.calibration import Calibration
+from avsync.estimate.offset import FLAT_EVIDENCE, combine, estimate
+from avsync.networks import checkpoint
+from avsync.networks.checkpoint import Loaded
+from avsync.networks.scoring import score_clip
+
+RADIUS = 25
+"""Frames searched either way."""
+AGREE_MS = 2 * FRAME_MS
+"""A clip belongs to its recording when its own offset lies this near to the common one."""
+OWN_EVIDENCE = FLAT_EVIDENCE / 2
+LIKELY = 0.5
+"""Probability from which on a clip by itself is believed,"""
+NEAR_MS = 3 * FRAME_MS
+"""no further than this from what is known of its speaker."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One speaker's clips: the common offset in ms (positive: the audio is early; None: none was found),
+    its evidence, and the ids of the clips that show it, of `clips` in all."""
+
+    speaker: str
+    clips: int
+    offset_ms: float | None
+    evidence: float
+    agreeing: tuple[str, ...]
+
+
+def realign(
+    loaded: Loaded, store: Store, *, stride: int = 2, progress: Callable[[int, int], None] | None = None
+) -> list[Recording]:
+    """Every speaker of `store`, by name."""
+    calibration = Calibration.from_dict(loaded.calibration)
+    speakers: dict[str, list[tuple[str, Scores]]] = {}
+    for index, clip in enumerate(store.clips):
+        if scores := _scores(loaded, store, index, stride, RADIUS):
+            speakers.setdefault(clip.id.split("/")[0], []).append((clip.id, scores))
+        if progress:
+            progress(index + 1, len(store.clips))
+    return [judge_recording(name, clips, calibration) for name, clips in sorted(speakers.items())]
+
+
+def one_by_one(loaded: Loaded, store: Store, about: Mapping[str, float]) -> dict[str, float]:
+    """Clip id -> ms by which its audio must be delayed, measured by itself; `about`: what is known so far, by
+    id or the start of one. A clip that does not show its error is not named."""
+    calibration = Calibration.from_dict(loaded.calibration)
+    found = {}
+    for index, clip in enumerate(store.clips):
+        if scores := _scores(loaded, store, index, 1, PROTOCOL_RADIUS):
+            own = own_ms(estimate(scores, calibration), delay_of(clip, about) or 0.0)
+            found |= {} if own is None else {clip.id: own}
+    return found
+
+
+def own_ms(offset: Offset, usual_ms: float) -> float | None:
+    """A clip's own offset in ms where it is likely and not far from what is usual, else None."""
+    if offset.offset_ms is None or offset.probability < LIKELY:
+        return None
+    return round(offset.offset_ms, 1) if abs(offset.offset_ms - usual_ms) <= NEAR_MS else None
+
+
+def _scores(loaded: Loaded, store: Store, index: int, stride: int, radius: int) -> Scores | None:
+    mouths = store.mouths(index)
+    starts = np.arange(0, len(mouths) - WINDOW_FRAMES + 1, stride)
+    if not len(starts):
+        return None
+    sound = Waveform(store.wave(index).astype(np.float32) * np.float32(1 / 32768), 0.0)
+    logits = score_clip(loaded, Clip(0, 0.0, mouths), starts, sound, radius)
+    return Scores(0, starts / FRAME_RATE, np.arange(-radius, radius + 1), logits)
+
+
+def judge_recording(speaker: str, clips: Sequence[tuple[str, Scores]], calibration: Calibration) -> Recording:
+    """The common offset of a speaker's clips, found twice: of all, then of those that agree with it."""
+    own = [estimate(scores, calibration) for _, scores in clips]
+    common = _pooled([scores for _, scores in clips], calibration)
+    agreeing = [i for i, offset in enumerate(own) if _agrees(offset, common)]
+    if not agreeing:
+        return Recording(speaker, len(clips), None, common.evidence, ())
+    common = _pooled([clips[i][1] for i in agreeing], calibration)
+    found = common.evidence >= FLAT_EVIDENCE and not common.at_edge
+    return Recording(
+        speaker,
+        len(clips),
+        common.offset_ms if found else None,
+        common.evidence,
+        tuple(clips[i][0] for i in agreeing) if found else (),
+    )
+
+
+def _pooled(scores: Sequence[Scores], calibration: Calibration) -> Offset:
+    """One offset for all, as if the clips followed one another."""
+    ends = np.cumsum([0.0] + [s.times_s[-1] + 1.0 for s in scores])
+    placed = [
+        Scores(0, s.times_s + end, s.shifts, s.logits) for s, end in zip(scores, ends[:-1], strict=True)
+    ]
+    return estimate(combine(placed), calibration)
+
+
+def _agrees(offset: Offset, common: Offset) -> bool:
+    if offset.offset_ms is None or common.offset_ms is None:
+        return False
+    return abs(offset.offset_ms - common.offset_ms) <= AGREE_MS and offset.evidence >= OWN_EVIDENCE
+
+
+def delays_ms(
+    recordings: Sequence[Recording], possible_ms: tuple[float, float] = (-math.inf, math.inf)
+) -> dict[str, float]:
+    """Clip id -> ms by which its audio must be delayed to be in sync (an early audio by its offset).
+
+    `possible_ms`: offsets outside it are known to be mistakes, and their recordings are left out."""
+    low, high = possible_ms
+    return {
+        clip: round(r.offset_ms, 1)
+        for r in recordings
+        if r.offset_ms is not None and low <= r.offset_ms <= high
+        for clip in r.agreeing
+    }
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="Name or path of a checkpoint.")],
+    cache: Annotated[Path, typer.Argument(help="Folder of prepared clips.")],
+    split: Annotated[str, typer.Option(help="Which of its splits.")] = "unaligned",
+    out: Annotated[Path, typer.Option(help="Where the delays go, as JSON.")] = Path("delays.json"),
+    possible: Annotated[
+        tuple[float, float], typer.Option(help="Least and largest offset in ms that the recordings can have.")
+    ] = (-1000.0, 1000.0),
+    each: Annotated[str, typer.Option(help="Measure the clips whose id starts so, one by one.")] = "",
+    about: Annotated[Path | None, typer.Option(help="With --each: the delays known so far.")] = None,
+) -> None:
+    """Measure recordings whose synchrony is unknown, for training with `delays`."""
+    loaded, store = checkpoint.load(model), Store(cache, [split])
+    if each:
+        known = read_delays(str(about) if about else None)
+        store = store.select(lambda clip: clip.id.startswith(each))
+        found = one_by_one(loaded, store, known)
+        typer.echo(f"{len(found)} of {len(store)} clips show their own error")
+        made = dict(sorted({**known, **found}.items()))
+    else:
+        recordings = realign(loaded, store)
+        for r in recordings:
+            found = "no common offset" if r.offset_ms is None else f"{r.offset_ms:+.0f} ms"
+            typer.echo(
+                f"{r.speaker}: {found}, evidence {r.evidence:.1f}, {len(r.agreeing)} of {r.clips} clips"
+            )
+        made = delays_ms(recordings, possible)
+    draft = out.with_suffix(".tmp")
+    draft.write_text(json.dumps(made, indent=1) + "\n")
+    draft.replace(out)
+
+
+if __name__ == "__main__":
+    typer.run(main)

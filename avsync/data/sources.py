@@ -1,0 +1,177 @@
+"""Training data as people have it on disk -> a list of clips with a split each.
+
+Understood: LRS2 (`mvlrs_v1/main`, `mvlrs_v1/pretrain` or those folders themselves, with lists such as
+pretrain.txt), LRS3 (pretrain/trainval/test), either of them prepared in Wav2Lip's way (a folder of
+`0.jpg ...` and `audio.wav` for each clip), any folder of videos, and a CSV with columns path,split[,id].
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from avsync.core.errors import MediaError, UsageError
+
+VIDEO_SUFFIXES = frozenset(
+    [".mp4", ".mov", ".mkv", ".avi", ".mpg", ".mpeg", ".webm", ".m4v", ".wmv", ".flv", ".ts", ".3gp", ".ogv"]
+)
+SPLIT_NAMES = {
+    "pretrain": "pretrain",
+    "train": "train",
+    "training": "train",
+    "trainval": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Names of folders and CSV values -> the split they mean."""
+TRAINING = ("pretrain", "train")
+"""Splits that are trained on unless a recipe names others."""
+HELD_OUT = 0.1
+"""Share of the speakers kept for validation where the data brings no validation split."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One clip to prepare: `path` is a video file, or a folder of face pictures with audio.wav."""
+
+    id: str
+    split: str
+    path: Path
+
+
+def find_sources(data: Path) -> list[Source]:
+    """All clips under `data`, sorted by split and id.
+
+    Raises:
+        UsageError: `data` does not exist.
+        MediaError: nothing in it is a clip.
+    """
+    data = data.expanduser()
+    if not data.exists():
+        raise UsageError(
+            f"There is no training data at {data}; give --data a folder of videos or a CSV file."
+        )
+    if data.is_file():
+        sources = list(_from_csv(data))
+    else:
+        root = data / "mvlrs_v1" if (data / "mvlrs_v1").is_dir() else data
+        sources = _from_lists(root) or _from_folder(root)
+    if not sources:
+        raise MediaError(f"{data} holds no clips: neither videos nor folders of 0.jpg with audio.wav.")
+    return sorted(dict.fromkeys(sources), key=lambda s: (s.split, s.id))
+
+
+def _from_lists(root: Path) -> list[Source]:
+    """Clips named by NAME.txt lists, one split a list. They lie in the folder itself or, when that is
+    one of LRS2's own (`mvlrs_v1`, `main`, `pretrain`), above it."""
+    above = {"mvlrs_v1": 1, "main": 2, "pretrain": 2}.get(root.name, 0)
+    for folder in [root, *root.parents[:above]]:
+        lists = {path.stem: read_ids(path) for path in sorted(folder.glob("*.txt"))}
+        roots = {name: _clip_root(root, name, ids) for name, ids in lists.items()}
+        if any(roots.values()):
+            return [Source(i, name, locate(r, i)) for name, r in roots.items() if r for i in lists[name]]
+    return []
+
+
+def _clip_root(root: Path, name: str, ids: list[str]) -> Path | None:
+    """The folder that the ids of the list `name` lie in: one named like the list, `main`, or `root`.
+    None where none of the first ids is found, so that other text files are no lists."""
+    beside = [root.parent / name] if root.name in ("main", "pretrain") else []
+    for folder in (root / name, root / "main", root, *beside):
+        if any(locate(folder, clip).exists() for clip in ids[:100]):
+            return folder
+    return None
+
+
+def read_ids(path: Path) -> list[str]:
+    """Ids of a list: the first word of each line, so that "ID NF" lines work; # starts a comment."""
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    lines = (line.split("#", 1)[0].split() for line in text.splitlines())
+    return [words[0] for words in lines if words]
+
+
+def locate(folder: Path, clip: str) -> Path:
+    """Where a listed clip lies: a prepared folder, else a video with whatever suffix is there, else
+    the .mp4 that should have been there."""
+    stem = folder / clip
+    if is_prepared(stem):
+        return stem
+    candidates = (stem.with_name(stem.name + suffix) for suffix in (".mp4", *sorted(VIDEO_SUFFIXES)))
+    return next((path for path in candidates if path.is_file()), stem.with_name(stem.name + ".mp4"))
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether a folder is one clip in Wav2Lip's way: pictures 0.jpg, 1.jpg ... and audio.wav."""
+    return (folder / "audio.wav").is_file() and (folder / "0.jpg").is_file()
+
+
+def _clips_below(root: Path) -> Iterator[Path]:
+    """Video files and prepared folders anywhere below `root`."""
+    for name, _, files in sorted(os.walk(root)):
+        folder = Path(name)
+        if "audio.wav" in files and "0.jpg" in files:
+            yield folder
+            continue
+        yield from (folder / f for f in sorted(files) if Path(f).suffix.lower() in VIDEO_SUFFIXES)
+
+
+def _from_folder(root: Path) -> list[Source]:
+    """Splits named by the first folder below `root`; where training clips bring no validation split,
+    speakers (the folder that a clip lies in) are held out for it."""
+    found = []
+    for path in _clips_below(root):
+        parts = path.relative_to(root).with_suffix("" if path.is_file() else path.suffix).parts
+        split = SPLIT_NAMES.get(parts[0].lower()) if len(parts) > 1 else None
+        found.append(Source("/".join(parts[1:] if split else parts), split or "train", path))
+    return with_validation(found)
+
+
+def with_validation(sources: Iterable[Source], share: float = HELD_OUT) -> list[Source]:
+    """Hold speakers out as "val" where there is no such split. The choice depends only on the
+    speaker's name, so it is the same in every run and for pretrain and train alike."""
+    sources = list(sources)
+    training = [s for s in sources if s.split in TRAINING]
+    if any(s.split == "val" for s in sources) or not training:
+        return sources
+    speakers = sorted(
+        {_speaker(s) for s in training}, key=lambda name: hashlib.sha256(name.encode()).digest()
+    )
+    if len(speakers) < 2:
+        return sources
+    held = set(speakers[: max(1, round(share * len(speakers)))])
+    # LRS3 cuts the same talk for pretrain and for trainval: a held-out speaker leaves both, and is
+    # validated on the short clips of trainval.
+    validated = "train" if any(s.split == "train" for s in training) else "pretrain"
+    rest = [s for s in sources if s.split not in TRAINING or _speaker(s) not in held]
+    return rest + [replace(s, split="val") for s in training if s.split == validated and _speaker(s) in held]
+
+
+def _speaker(source: Source) -> str:
+    """The folder of a clip stands for its speaker; a clip that lies in no folder is its own."""
+    return source.id.rsplit("/", 1)[0]
+
+
+def _from_csv(path: Path) -> Iterator[Source]:
+    """Rows of a CSV; relative paths count from the CSV's folder."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no CSV file; give --data a folder of videos or a CSV file.") from error
+    rows = csv.DictReader(io.StringIO(text))
+    if rows.fieldnames is None or not {"path", "split"} <= set(rows.fieldnames):
+        raise UsageError(f"{path} needs a header line with the columns path and split (and id, if you like).")
+    for number, row in enumerate(rows, 2):
+        split = SPLIT_NAMES.get((row["split"] or "").strip().lower(), (row["split"] or "").strip())
+        if not row["path"] or not split:
+            raise UsageError(f"Line {number} of {path} lacks a path or a split.")
+        clip = path.parent / row["path"]
+        yield Source(row.get("id") or row["path"], split, clip)

@@ -1,0 +1,142 @@
+"""A short talking-face clip with a known synchrony error, made by code: no footage, no download.
+
+What is said and how the face moves: `demo_speech`; the picture: `demo_face`; the sound: `demo_voice`.
+Frames are drawn from continuous time, so the clip is exact at any frame rate.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from avsync.core.errors import MediaError, UsageError
+from avsync.demo import face, speech, voice
+from avsync.media.ffmpeg import ffmpeg_path
+
+SIZE = 400
+"""Width and height of the picture, pixels."""
+DURATION_S = 8.0
+
+
+def render(
+    seed: int = 0, duration_s: float = DURATION_S, fps: float | Fraction = 25, size: int = SIZE
+) -> tuple[Iterator[npt.NDArray[np.uint8]], npt.NDArray[np.float32], int]:
+    """A face that says made-up sentences, in perfect sync; every seed says others.
+
+    Returns the frames (drawn as they are asked for, uint8 (size, size, 3) RGB, frame i at i / fps s),
+    the mono samples float32 (n,), and their rate in Hz. Raises UsageError for impossible sizes.
+    """
+    _validate(duration_s, fps, size)
+    track = speech.speak(seed, duration_s)
+    return (
+        _frames(track, seed, duration_s, fps, size),
+        voice.voice(track, duration_s, seed),
+        voice.RATE_HZ,
+    )
+
+
+def write_demo(
+    path: str | Path,
+    *,
+    offset_ms: float = 0.0,
+    seed: int = 0,
+    duration_s: float = DURATION_S,
+    fps: Fraction | float = Fraction(25),
+    size: int = SIZE,
+) -> Path:
+    """Writes the clip as MP4 (H.264, AAC) whose audio is `offset_ms` early (late when negative).
+
+    Replaces `path` only when the whole clip is written; returns it. Raises MediaError when it cannot be
+    written, UsageError for impossible sizes.
+    """
+    _validate(duration_s, fps, size)
+    target = Path(path)
+    heard_s = duration_s + max(0.0, offset_ms / 1000)
+    spoken = voice.voice(speech.speak(seed, heard_s), heard_s, seed)
+    samples = _shifted(spoken, offset_ms, duration_s)
+    frames = _frames(speech.speak(seed, duration_s), seed, duration_s, fps, size)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".avsync-demo-", dir=target.parent) as folder:
+            sound, clip = Path(folder, "sound.wav"), Path(folder, "clip.mp4")
+            wav = io.BytesIO()
+            soundfile.write(wav, samples, voice.RATE_HZ, format="WAV")
+            sound.write_bytes(wav.getvalue())  # which, other than soundfile, says when the disk is full
+            _encode(frames, size, Fraction(fps), sound, clip)
+            clip.replace(target)
+    except OSError as error:
+        raise MediaError(
+            f"The demo clip cannot be written to {target}: {error.strerror or error}."
+        ) from error
+    return target
+
+
+def _validate(duration_s: float, fps: float | Fraction, size: int) -> None:
+    if not (0 < duration_s <= 3600 and 1 <= fps <= 240 and 64 <= size <= 2048 and size % 2 == 0):
+        raise UsageError(
+            "A demo clip lasts up to an hour, at 1 to 240 frames a second, an even 64 to 2048 pixels wide; "
+            f"{duration_s} s at {float(fps)} frames a second, {size} pixels cannot be made."
+        )
+
+
+def _frames(
+    track: speech.Track, seed: int, duration_s: float, fps: float | Fraction, size: int
+) -> Iterator[npt.NDArray[np.uint8]]:
+    times_s = np.arange(max(1, round(duration_s * fps))) / float(fps)
+    return face.draw(speech.pose(track, times_s, seed), size)
+
+
+def _shifted(
+    samples: npt.NDArray[np.float32], offset_ms: float, duration_s: float
+) -> npt.NDArray[np.float32]:
+    """`duration_s` of the samples, heard `offset_ms` early; silence where there is no sound yet."""
+    shift = round(offset_ms / 1000 * voice.RATE_HZ)
+    out = np.zeros(round(duration_s * voice.RATE_HZ), np.float32)
+    source = samples[max(0, shift) :]
+    start = min(max(0, -shift), len(out))
+    length = min(len(out) - start, len(source))
+    out[start : start + length] = source[:length]
+    return out
+
+
+def _encode(
+    frames: Iterator[npt.NDArray[np.uint8]], size: int, fps: Fraction, sound: Path, clip: Path
+) -> None:
+    command = [
+        ffmpeg_path(), "-v", "error", "-nostdin",
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size}x{size}", "-r", str(fps), "-i", "pipe:0",
+        "-i", f"file:{sound.absolute()}", "-map", "0:v", "-map", "1:a",
+        "-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p",
+        "-c:a", "aac", "-b:a", "96k", "-movflags", "+faststart", f"file:{clip.absolute()}",
+    ]  # fmt: skip
+    with tempfile.TemporaryFile() as log:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log
+        ) as process:
+            _feed(process, frames)
+        if process.returncode:
+            log.seek(0)
+            last = log.read().decode(errors="replace").strip().splitlines()[-1:]
+            raise MediaError(f"ffmpeg could not make the demo clip: {' '.join(last) or 'it stopped early'}.")
+
+
+def _feed(process: subprocess.Popen[bytes], frames: Iterator[npt.NDArray[np.uint8]]) -> None:
+    """Writes the frames to a running ffmpeg; one that has given up says why itself."""
+    pipe = cast(IO[bytes], process.stdin)
+    try:
+        with pipe:
+            for frame in frames:
+                pipe.write(frame.tobytes())
+    except BrokenPipeError:
+        return
+    except BaseException:
+        process.kill()
+        raise

@@ -1,0 +1,141 @@
+"""A speech recogniser as a teacher of the audio front-end.
+
+Lip-sync data hold few voices; a recogniser has heard thousands. Its encoder (Moonshine's, as ONNX) hears the
+same sound as the network; a small head makes embeddings of its features that learn to meet the picture's,
+and the audio front-end learns to say what that head says. Recogniser and head serve training only: what is
+checked with and saved is the network alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avsync.core.constants import HOP_SAMPLES, WINDOW_FRAMES
+from avsync.core.errors import ModelError, UsageError
+from avsync.data.loading import HALF_FFT
+from avsync.data.shards import SAMPLES_PER_FRAME
+
+IntArray = npt.NDArray[np.int64]
+
+HOP = 384
+"""Samples from one feature to the next: the strides 64, 3 and 2 of Moonshine's three convolutions."""
+FIRST_CENTRE = 447
+"""The sample in the middle of what the first feature sees, by their kernels 127, 7 and 3."""
+AROUND = 4
+"""Features before and after a window's middle: 192 ms, the window's own length, lie between the outermost."""
+HALF_WINDOW = WINDOW_FRAMES * SAMPLES_PER_FRAME / 2
+"""Samples from the beginning of a window to its middle."""
+PAD = 4000
+"""Samples of silence laid round a clip; a recogniser expects speech to begin and end in it."""
+LOUDNESS = 0.08
+MOST_GAIN = 10.0
+"""Clips are brought to this RMS, as recognisers expect speech to be, but amplified no more than so."""
+
+
+class SpeechEncoder:
+    """The encoder of Moonshine, run by onnxruntime on the CPU: waves in, features every 24 ms out.
+
+    Raises:
+        UsageError: the package onnxruntime is missing.
+        ModelError: the file is missing or is no such encoder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UsageError(
+                "--speech-encoder needs the package onnxruntime: pip install 'avsync[speech]'."
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+        except OSError as error:
+            raise ModelError(f"The speech encoder {path} cannot be read: {error.strerror}.") from error
+        except Exception as error:  # onnxruntime's own errors share no base class
+            raise ModelError(f"{path} is no ONNX model: {str(error).splitlines()[0]}") from error
+        names = {node.name for node in self._session.get_inputs()}
+        if names != {"input_values", "attention_mask"}:
+            raise ModelError(f"{path} is no encoder of Moonshine: it takes {', '.join(sorted(names))}.")
+        width = self._session.get_outputs()[0].shape[-1]
+        self.features = (2 * AROUND + 1) * int(width)
+
+    def hear(
+        self, waves: Tensor, windows: IntArray, tempo: npt.NDArray[np.float64], context: int = 0
+    ) -> Tensor:
+        """Waves (n, samples) in -1..1 as `fetch_runs` gives them with so much context, to be played `tempo`
+        (n,) times as fast -> features (sum of windows, `features`) round the middle of each run's windows
+        (n,)."""
+        heard = self.encode(at_speech_level(waves.cpu().numpy()))
+        runs = []
+        for encoded, count, pace in zip(heard, windows.tolist(), tempo.tolist(), strict=True):
+            played = context * HOP_SAMPLES + np.arange(count) * SAMPLES_PER_FRAME + HALF_WINDOW
+            runs.append(around(encoded, HALF_FFT + played * pace))
+        return torch.from_numpy(np.concatenate(runs)).to(waves.device)
+
+    def encode(self, waves: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Waves (n, samples), silence laid round them -> features (n, steps, width), one every 24 ms."""
+        padded = np.pad(waves, ((0, 0), (PAD, PAD)))
+        inputs = {"input_values": padded, "attention_mask": np.ones(padded.shape, np.int64)}
+        return np.asarray(self._session.run(None, inputs)[0], np.float32)
+
+
+def at_speech_level(waves: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(n, samples) brought to the loudness of speech, clip by clip."""
+    rms = np.sqrt(np.square(waves).mean(1, keepdims=True))
+    return (waves * np.minimum(MOST_GAIN, LOUDNESS / np.maximum(rms, 1e-9))).astype(np.float32)
+
+
+def around(encoded: npt.NDArray[np.float32], middles: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Features (steps, width) of a padded wave, read between the steps at nine points round the samples
+    `middles` (n,) of the wave -> (n, 9 * width)."""
+    samples = middles[:, None] + np.arange(-AROUND, AROUND + 1) * HOP
+    steps = np.clip((samples + PAD - FIRST_CENTRE) / HOP, 0, len(encoded) - 1)
+    below = np.minimum(steps.astype(np.int64), len(encoded) - 2)
+    part = (steps - below)[..., None].astype(np.float32)
+    read = encoded[below] * (1 - part) + encoded[below + 1] * part
+    return read.reshape(len(middles), -1).astype(np.float32)
+
+
+class Listener(nn.Module):
+    """Features of a recogniser -> one embedding of length 1 per sound window."""
+
+    HIDDEN = 512
+
+    def __init__(self, features: int, width: int) -> None:
+        super().__init__()
+        self.head = nn.Sequential(
+            nn.BatchNorm1d(features, affine=False),
+            nn.Dropout(0.2),
+            nn.Linear(features, self.HIDDEN),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Linear(self.HIDDEN, width),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(windows, features) -> (windows, width)."""
+        return F.normalize(self.head(features), dim=-1)
+
+    @torch.no_grad()
+    def settled(self, features: Tensor) -> Tensor:
+        """What it says with everything it has learned so far, without the chance that learning needs."""
+        learning = self.training
+        self.eval()
+        said = self(features)
+        self.train(learning)
+        return said
+
+
+def hint_loss(ours: Tensor, theirs: Tensor) -> Tensor:
+    """The mean of 1 - cosine of our embeddings (n, width) and theirs, which do not learn from it."""
+    return (1 - F.cosine_similarity(ours.float(), theirs.detach().float(), dim=-1)).mean()

@@ -1,0 +1,155 @@
+"""What of a video was judged, what was not and why; and how its scores lie along it. Pure numpy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from avsync.core.constants import FRAME_MS, FRAME_RATE, FRAME_S, WINDOW_FRAMES
+from avsync.core.records import FaceTrack, Offset, ScoreMap, Scores, Segment, Span, TrackReport, Unjudged
+from avsync.estimate.calibration import Calibration
+from avsync.estimate.offset import combine
+from avsync.estimate.peak import block_sums, evidence
+from avsync.report.words import offset_words
+
+Mask = npt.NDArray[np.bool_]
+
+COUNTED = 0.5
+"""A face whose windows weigh less than this, next to those of the face that counts most, was not judged."""
+MAX_SPANS = 160
+"""Columns of a score map: about as many as are told apart on a page."""
+MIN_SPAN_S = 0.4
+"""Windows nearer than this say much the same."""
+
+STOPPED = "the check was stopped before it"
+SPARED = "not looked at, as the answer was certain enough without it"
+NO_PICTURE = "there is no picture any more"
+NO_FACE = "no face is seen"
+TOO_BRIEF = "a face is seen too briefly to be compared"
+NO_SOUND = "there is no sound to compare the face with"
+NOT_SPEAKING = "the lips hardly fit the sound at any offset: a listener, a dub, or too brief to tell"
+TOO_LITTLE = "too little evidence to tell the offset"
+
+
+def unjudged(
+    tracks: Iterable[FaceTrack],
+    scores: Sequence[Scores],
+    weights: Sequence[float],
+    segments: Sequence[Segment],
+    duration_s: float,
+    stride: int = 1,
+    looked_at: Sequence[Span] | None = None,
+    missed: str = STOPPED,
+) -> tuple[Unjudged, ...]:
+    """The stretches of a video that the answer does not speak of, in order of time.
+
+    `weights` (0..1) is how much each of `scores` counts, `segments` is the answer. A moment is judged when
+    the windows of a face that counts lie there, and the segment there has an offset. `looked_at` are the
+    stretches (start, end) that were looked at, in seconds (None: all of it), `missed` is why the rest was
+    not. What is shorter than a window goes with what is beside it.
+    """
+    size = max(1, math.ceil(duration_s * FRAME_RATE))
+    reach = max(WINDOW_FRAMES, stride)
+    looked, seen, compared, heard, counted, answered = (np.zeros(size, bool) for _ in range(6))
+    for start, end in [(0.0, duration_s + 1)] if looked_at is None else looked_at:
+        looked[round(start * FRAME_RATE) : round(end * FRAME_RATE)] = True
+    for track in tracks:
+        first = round(track.start_s * FRAME_RATE)
+        _mark(seen, first + np.flatnonzero(track.seen), 1)
+    for score, weight in zip(scores, weights, strict=True):
+        starts = np.rint(score.times_s * FRAME_RATE).astype(np.int64)
+        audible = np.isfinite(score.logits).any(axis=1)
+        _mark(compared, starts, reach)
+        _mark(heard, starts[audible], reach)
+        _mark(counted, starts[audible & (weight >= COUNTED)], reach)
+    for segment in segments:
+        if segment.offset_ms is not None:
+            past = round(segment.end_s * FRAME_RATE) + reach - WINDOW_FRAMES
+            answered[round(segment.start_s * FRAME_RATE) : past] = True
+    causes = (
+        (~looked, missed),
+        (~seen, NO_FACE),
+        (~compared, TOO_BRIEF),
+        (~heard, NO_SOUND),
+        (~counted, NOT_SPEAKING),
+        (~answered, TOO_LITTLE),
+    )
+    cause = np.select([mask for mask, _ in causes], np.arange(1, len(causes) + 1), 0)
+    # A window says something of the frames beside it, also where the face is not seen in all of them.
+    cause[counted & answered] = 0
+    words = [why for _, why in causes]
+    for gap in (s for s in segments if s.hint_ms is not None):
+        inside = slice(round(gap.start_s * FRAME_RATE), round(gap.end_s * FRAME_RATE))
+        words.append(f"{TOO_LITTLE}, but it rather seems {offset_words(gap.hint_ms)}")
+        cause[inside][cause[inside] == len(causes)] = len(words)
+    return tuple(_stretches(cause, words, duration_s))
+
+
+def _mark(mask: Mask, starts: npt.NDArray[np.int64], reach: int) -> None:
+    """Sets `reach` frames from each start on."""
+    for step in range(reach):
+        inside = starts + step
+        mask[inside[(inside >= 0) & (inside < len(mask))]] = True
+
+
+def _stretches(cause: npt.NDArray[np.int64], words: Sequence[str], duration_s: float) -> Iterable[Unjudged]:
+    for first, past, why in _runs(cause):
+        if why:
+            yield Unjudged(first * FRAME_S, min(past * FRAME_S, duration_s), words[why - 1])
+
+
+def _runs(values: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """(first, past, value) of the runs of equal values, (n,); what is shorter than a window goes with the
+    run before it, or at the start with the one after it."""
+    edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    runs: list[tuple[int, int, int]] = []
+    for first, past in pairwise(edges):
+        value = int(values[first])
+        if runs and (past - first < WINDOW_FRAMES or value == runs[-1][2]):
+            runs[-1] = (runs[-1][0], past, runs[-1][2])
+        elif runs and runs[-1][1] - runs[-1][0] < WINDOW_FRAMES:
+            runs[-1] = (runs[-1][0], past, value)
+        else:
+            runs.append((first, past, value))
+    return runs
+
+
+def why_not(track: TrackReport) -> str | None:
+    """Why a face was not judged; None when it was."""
+    offset: Offset | None = track.offset
+    length_s = track.end_s - track.start_s
+    if offset is None:
+        return f"not compared: {length_s:.1f} s in which it is too briefly seen or has no sound"
+    if offset.offset_ms is None:
+        return "not compared: there is no sound with it"
+    if track.weight >= COUNTED:
+        return None
+    # Fewer observations than MIN_BLOCKS say nothing of their own noise, which leaves the evidence at 0.
+    if offset.evidence == 0:
+        return f"seen for only {length_s:.1f} s, which is too little to tell"
+    return f"its lips hardly fit the sound at any offset (evidence {offset.evidence:.1f})"
+
+
+def score_map(
+    scores: Sequence[Scores], weights: Sequence[float], calibration: Calibration
+) -> ScoreMap | None:
+    """The mean log-likelihood ratio at each offset along the video; None when no window can be compared.
+
+    `weights` (0..1) is how much each of `scores` counts. There are at most MAX_SPANS spans of equal length.
+    """
+    times = np.concatenate([score.times_s for score in scores])
+    trust = np.repeat(np.asarray(weights, np.float64), [len(score.times_s) for score in scores])
+    found = evidence(combine(scores), calibration, trust[np.argsort(times, kind="stable")])
+    if not len(found.rows):
+        return None
+    start, end = float(found.times_s[0]), float(found.times_s[-1]) + WINDOW_FRAMES * FRAME_S
+    step = max(MIN_SPAN_S, (end - start) / MAX_SPANS)
+    sums, counts = block_sums(found, np.floor((found.times_s - start) / step + 1e-6).astype(np.int64))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.where(counts > 0, sums / counts, np.nan).astype(np.float32)
+    offsets = -FRAME_MS * found.shifts - calibration.bias_ms
+    return ScoreMap(start, step, offsets.astype(np.float64), values)

@@ -1,0 +1,136 @@
+"""Scores -> the synchrony error and how sure it is. Pure numpy, no I/O.
+
+`curve` holds the averaging and the peak, `segments` the offset along the video, `calibration` the constants
+of a checkpoint, `defects` what to say of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from avsync.core.constants import FRAME_MS, MIN_PROBABILITY
+from avsync.core.records import Offset, Scores
+from avsync.estimate.calibration import Calibration
+from avsync.estimate.peak import MIN_BLOCKS, Measure, evidence
+from avsync.estimate.timeline import main_piece, timeline
+
+FLAT_EVIDENCE = 5.0
+"""Noise alone reaches about this height over the rest, in units of itself."""
+MIN_TRACK_WEIGHT = 0.05
+
+
+def estimate(
+    scores: Scores, calibration: Calibration | None = None, weights: npt.ArrayLike | None = None
+) -> Offset:
+    """The offset of one track, or of several that were combined.
+
+    weights: (n_windows,) trust in each window, 0..1; None: all equal. Where the offset drifts, `offset_ms`
+    is the one in the middle of the video; where it jumps, that of the piece with the most evidence.
+    """
+    calibration = calibration or Calibration()
+    order = np.argsort(scores.times_s, kind="stable")
+    scores = replace(scores, times_s=scores.times_s[order], logits=scores.logits[order])
+    found = evidence(scores, calibration, None if weights is None else np.asarray(weights)[order])
+    if not len(found.rows):
+        return _nothing(scores.shifts)
+    line = timeline(found, calibration)
+    m = main_piece(line.pieces).measure
+    return Offset(
+        offset_ms=m.offset_ms,
+        uncertainty_ms=m.uncertainty_ms,
+        probability=m.probability,
+        evidence=m.evidence,
+        at_edge=m.at_edge,
+        shifts=scores.shifts,
+        curve=m.curve.astype(np.float32),
+        segments=line.segments,
+        drift_ms_per_min=line.drift_ms_per_min,
+        drift_uncertainty_ms_per_min=line.drift_uncertainty,
+        reasons=_doubts(m, scores.shifts, calibration),
+    )
+
+
+def _nothing(shifts: npt.NDArray[np.int64]) -> Offset:
+    curve = np.full(len(shifts), np.nan, np.float32)
+    return Offset(None, None, 0.0, 0.0, False, shifts, curve, reasons=("no talking face was judged",))
+
+
+def _doubts(m: Measure, shifts: npt.NDArray[np.int64], calibration: Calibration) -> tuple[str, ...]:
+    """Why one constant offset is not sure; empty when it is."""
+    if m.probability >= MIN_PROBABILITY:
+        return ()
+    reasons = []
+    searched_ms = FRAME_MS * float(np.abs(shifts).max(initial=0))
+    flat = m.evidence < FLAT_EVIDENCE
+    if m.at_edge and not flat:
+        reasons.append(
+            "the best offset lies at the edge of the search, so the true one may lie beyond; "
+            f"try --max-offset-ms {2 * searched_ms:.0f}"
+        )
+    if m.observations < 2 * MIN_BLOCKS:
+        seconds = m.observations * calibration.dependence_s
+        reasons.append(f"only about {seconds:.1f} s of talking face was judged, which is too little")
+    elif flat:
+        reasons.append(
+            f"no offset up to {searched_ms:.0f} ms stands out: the lips and the sound fit equally badly at "
+            "all of them (--max-offset-ms searches further)"
+        )
+    elif m.rival_ms is not None and not m.at_edge:
+        reasons.append(f"two offsets compete: {m.offset_ms:+.0f} ms and {m.rival_ms:+.0f} ms")
+    return tuple(reasons)
+
+
+def combine(tracks: Sequence[Scores]) -> Scores:
+    """The windows of several tracks in order of time, as one; `track` is -1 unless all are the same.
+
+    Raises ValueError when there is none, or when the tracks were scored at different shifts.
+    """
+    if not tracks:
+        raise ValueError("there is no track to combine")
+    if any(not np.array_equal(t.shifts, tracks[0].shifts) for t in tracks):
+        raise ValueError("tracks were scored at different shifts")
+    order = _time_order(tracks)
+    return Scores(
+        track=tracks[0].track if len({t.track for t in tracks}) == 1 else -1,
+        times_s=np.concatenate([t.times_s for t in tracks])[order],
+        shifts=tracks[0].shifts,
+        logits=np.concatenate([t.logits for t in tracks])[order],
+    )
+
+
+def _time_order(tracks: Sequence[Scores]) -> npt.NDArray[np.int64]:
+    return np.argsort(np.concatenate([t.times_s for t in tracks]), kind="stable")
+
+
+def choose_speaker(offsets: Sequence[Offset]) -> int | None:
+    """Number in the list of the track with the highest synchrony evidence; None when no track has any."""
+    if not any(o.offset_ms is not None for o in offsets):
+        return None
+    return int(np.argmax([o.evidence if o.offset_ms is not None else -np.inf for o in offsets]))
+
+
+def judge(
+    tracks: Sequence[Scores], calibration: Calibration | None = None
+) -> tuple[Offset, tuple[Offset, ...], int | None]:
+    """One answer from all faces: (pooled offset, each track's own, number of the track that speaks).
+
+    Every track counts by how far its own evidence exceeds what noise gives, wherever its peak lies, so
+    listeners hardly count, and many short shots that are each too weak still add up. Raises ValueError
+    when there is no track or the shifts differ.
+    """
+    offsets = tuple(estimate(track, calibration) for track in tracks)
+    if len(tracks) == 1:
+        return offsets[0], offsets, choose_speaker(offsets)
+    pooled = combine(tracks)
+    weights = np.repeat(track_weights(offsets), [len(t.times_s) for t in tracks])[_time_order(tracks)]
+    return estimate(pooled, calibration, weights), offsets, choose_speaker(offsets)
+
+
+def track_weights(offsets: Sequence[Offset]) -> npt.NDArray[np.float64]:
+    """How much each track counts, (n,): 1 for the one whose evidence exceeds noise by most."""
+    trust = [max(MIN_TRACK_WEIGHT, 1 - (FLAT_EVIDENCE / max(o.evidence, 1e-9)) ** 2) for o in offsets]
+    return np.array(trust) / max(trust)

@@ -1,0 +1,213 @@
+"""Score matrix -> averaged curve over the offsets, its peak, and how sure that peak is. Pure numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from avsync.core.constants import FRAME_MS, MIN_PROBABILITY
+from avsync.core.records import Scores
+from avsync.estimate.calibration import Calibration, log_ratios, probability
+
+Floats = npt.NDArray[np.float64]
+
+MIN_COVERAGE = 0.2
+"""A candidate offset is judged when this share of the windows has it."""
+RIVAL_FRAMES = 2
+"""A rival peak lies more than this many frames from the best one."""
+RESAMPLINGS = 400
+MIN_NEAR = RESAMPLINGS // 10
+"""With fewer resamplings at the same peak its own width cannot be told."""
+MAX_BLOCKS = 400
+MIN_BLOCKS = 3
+"""With fewer independent observations nothing can be said about their noise."""
+MANY = 25.0
+"""Independent observations beyond which their number says no more about the probability; calibration
+uses pieces of about this length."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the windows say. `rows` (n_windows, n_shifts): log-likelihood ratios, NaN where missing;
+    `times_s` (n_windows,); `shifts` (n_shifts,); `weights` (n_windows,): 0..1."""
+
+    rows: Floats
+    times_s: Floats
+    shifts: npt.NDArray[np.int64]
+    weights: Floats
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One constant offset for a set of windows; fields as in records.Offset. `features` in the order of
+    calibration.FEATURES; `rival_ms`: the best offset elsewhere; `observations`: independent ones."""
+
+    offset_ms: float
+    uncertainty_ms: float
+    probability: float
+    evidence: float
+    at_edge: bool
+    curve: Floats
+    features: tuple[float, ...]
+    rival_ms: float | None
+    observations: float
+
+
+def evidence(scores: Scores, calibration: Calibration, weights: npt.ArrayLike | None = None) -> Evidence:
+    """Log-likelihood ratios of `scores`, without the windows that have fewer than two candidates."""
+    rows = log_ratios(scores.logits, calibration.temperature, calibration.outlier)
+    w = np.ones(len(rows)) if weights is None else np.asarray(weights, np.float64)
+    kept = np.isfinite(rows).any(axis=1) & (w > 0)
+    return Evidence(rows[kept], scores.times_s[kept], scores.shifts, w[kept])
+
+
+def average(scores: Scores, calibration: Calibration | None = None) -> Floats:
+    """Mean log-likelihood ratio of each offset, (n_shifts,); NaN where too few windows have the candidate."""
+    found = evidence(scores, calibration or Calibration())
+    if not len(found.rows):
+        return np.full(len(scores.shifts), np.nan)
+    return averaged(*block_sums(found, np.zeros(len(found.rows), np.int64)))[0]
+
+
+def block_sums(found: Evidence, block: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Weighted sums and weights over the windows of each block, (n_blocks, n_shifts) both."""
+    exists = np.isfinite(found.rows)
+    shape = (int(block.max(initial=-1)) + 1, found.rows.shape[1])
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    np.add.at(sums, block, np.where(exists, found.rows, 0) * found.weights[:, None])
+    np.add.at(counts, block, exists * found.weights[:, None])
+    return sums, counts
+
+
+def averaged(sums: Floats, counts: Floats) -> Floats:
+    """Means (..., n_shifts) of sums over counts, drawn to the middle where windows lack the candidate.
+
+    Fewer windows mean a noisier mean, which would win (or lose) by chance; the factor makes the noise
+    of all candidates equal. Candidates below MIN_COVERAGE are NaN.
+    """
+    cover = counts / np.maximum(counts.max(axis=-1, keepdims=True), 1e-12)
+    judged = cover >= MIN_COVERAGE
+    mean = np.where(judged, sums / np.maximum(counts, 1e-12), 0)
+    centre = mean.sum(axis=-1, keepdims=True) / np.maximum(judged.sum(axis=-1, keepdims=True), 1)
+    return np.where(judged, centre + (mean - centre) * np.sqrt(cover), np.nan)
+
+
+def peak(curve: npt.ArrayLike, shifts: npt.NDArray[np.int64]) -> tuple[float, bool]:
+    """Offset in ms at the top of `curve` (n_shifts,), by a parabola through the best three candidates,
+    and whether the top lies at the edge of what was judged. Raises ValueError when all are NaN."""
+    curve = np.asarray(curve, np.float64)
+    judged = np.flatnonzero(np.isfinite(curve))
+    if not len(judged):
+        raise ValueError("no candidate offset was judged")
+    best = int(np.nanargmax(curve))
+    return float(_positions(curve[None], shifts)[0]), best in (judged[0], judged[-1])
+
+
+def _positions(curves: Floats, shifts: npt.NDArray[np.int64]) -> Floats:
+    """(n, n_shifts) -> (n,): offset in ms at the top of each curve."""
+    step = int(shifts[1] - shifts[0]) if len(shifts) > 1 else 1
+    padded = np.pad(curves, ((0, 0), (1, 1)), constant_values=np.nan)
+    best = np.nanargmax(padded, axis=1)
+    at = np.arange(len(curves))
+    left, top, right = (padded[at, best + d] for d in (-1, 0, 1))
+    bend = left - 2 * top + right
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = np.where(bend < 0, 0.5 * (left - right) / bend, 0.0)
+    place = shifts[best - 1] + step * np.nan_to_num(np.clip(part, -0.5, 0.5))
+    return np.asarray(-FRAME_MS * place, np.float64)
+
+
+def measure(found: Evidence, calibration: Calibration) -> Measure:
+    """The constant offset that `found` supports, with its uncertainty and probability.
+
+    That it is another peak altogether is the probability's business; the interval is that of this peak.
+    Deterministic: the resampling of blocks of windows (neighbouring windows overlap, so they are drawn
+    together) uses a fixed seed. Raises ValueError without windows.
+    """
+    if not len(found.rows):
+        raise ValueError("there is no window to measure")
+    block = time_blocks(found.times_s, calibration.dependence_s)
+    sums, counts = block_sums(found, block)
+    curve = averaged(sums.sum(axis=0), counts.sum(axis=0))
+    offset, at_edge = peak(curve, found.shifts)
+    draws = np.random.default_rng(0).exponential(size=(RESAMPLINGS, len(sums)))
+    draws /= draws.sum(axis=1, keepdims=True)
+    curves = averaged(draws @ sums, draws @ counts)
+    curves = np.where(np.isfinite(curves).any(axis=1, keepdims=True), curves, curve)
+    errors = np.abs(_positions(curves, found.shifts) - offset)
+    spread = np.where(np.isfinite(curves), curves - curve, np.nan)[:, np.isfinite(curve)]
+    few = np.sqrt(
+        (len(sums) + 1) / max(len(sums) - 1, 1)
+    )  # resampling m blocks shows (m - 1) / (m + 1) of their variance
+    noise = few * float(np.sqrt(np.nanmean(spread**2)))
+    observations = _independent(found, calibration.dependence_s)
+    features, rival = _features(curve, found.shifts, noise, float(np.mean(errors <= FRAME_MS)), observations)
+    sure = float(probability(features, calibration))
+    near = errors[errors <= RIVAL_FRAMES * FRAME_MS]
+    told = near if len(near) >= MIN_NEAR else errors
+    at_edge = at_edge or _rises_at_edge(curve, noise)
+    return Measure(
+        offset_ms=offset - calibration.bias_ms,
+        uncertainty_ms=float(
+            np.hypot(calibration.spread * few * np.quantile(told, 0.95), calibration.floor_ms)
+        ),
+        probability=min(sure, MIN_PROBABILITY / 2) if at_edge else sure,
+        evidence=_height(curve) / max(noise, 1e-9) if len(sums) >= MIN_BLOCKS else 0.0,
+        at_edge=at_edge,
+        curve=curve,
+        features=features,
+        rival_ms=None if rival is None else rival - calibration.bias_ms,
+        observations=observations,
+    )
+
+
+def time_blocks(times_s: Floats, seconds: float) -> npt.NDArray[np.int64]:
+    """Number of the block, 0.., of each window: at least `seconds` long, at most MAX_BLOCKS in all."""
+    seconds = max(seconds, float(np.ptp(times_s)) / MAX_BLOCKS)
+    cell = np.floor((times_s - times_s.min()) / seconds + 1e-6).astype(np.int64)
+    return np.unique(cell, return_inverse=True)[1].reshape(-1)
+
+
+def _independent(found: Evidence, seconds: float) -> float:
+    """How many windows are independent: each `seconds` with windows counts once, by its highest weight."""
+    cell = np.unique(np.floor((found.times_s - found.times_s.min()) / seconds + 1e-6), return_inverse=True)[1]
+    best = np.zeros(int(cell.max()) + 1)
+    np.maximum.at(best, cell.reshape(-1), found.weights)
+    return float(best.sum())
+
+
+def _features(
+    curve: Floats, shifts: npt.NDArray[np.int64], noise: float, agreement: float, observations: float
+) -> tuple[tuple[float, ...], float | None]:
+    """(gap, agreement, observations) and the rival's offset in ms, None when there is no rival.
+
+    gap: the peak over its best rival in units of the noise, compressed (arcsinh); agreement: log odds of a
+    resampling to be within a frame of the answer; observations: log of how many windows are independent, as
+    far as MANY.
+    """
+    best = int(np.nanargmax(curve))
+    far = np.where(np.abs(shifts - shifts[best]) > RIVAL_FRAMES, curve, np.nan)
+    if not np.isfinite(far).any() or observations < MIN_BLOCKS:
+        return (0.0, -2.0, 0.0), None  # as unsure as noise is
+    rival = int(np.nanargmax(far))
+    gap = float(np.arcsinh((curve[best] - far[rival]) / max(noise, 1e-9)))
+    odds = float(np.log((agreement * RESAMPLINGS + 1) / ((1 - agreement) * RESAMPLINGS + 1)))
+    return (gap, odds, float(np.log(min(observations, MANY)))), float(-FRAME_MS * shifts[rival])
+
+
+def _height(curve: Floats) -> float:
+    """The peak over the mean of the candidates that are not beside it, nats per window."""
+    best = int(np.nanargmax(curve))
+    rest = np.delete(curve, slice(max(0, best - RIVAL_FRAMES), best + RIVAL_FRAMES + 1))
+    return float(curve[best] - np.nanmean(rest)) if np.isfinite(rest).any() else 0.0
+
+
+def _rises_at_edge(curve: Floats, noise: float) -> bool:
+    """Whether the curve climbs towards an edge and ends there within the noise of its top."""
+    y = curve[np.isfinite(curve)]
+    if len(y) < 2:
+        return True
+    near = y.max() - noise
+    return bool((y[0] > y[1] and y[0] >= near) or (y[-1] > y[-2] and y[-1] >= near))

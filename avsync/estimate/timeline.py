@@ -1,0 +1,253 @@
+"""The offset along the video: constant, drifting, or jumping, and where evidence bears that out. Pure numpy.
+
+`trajectory` finds the likeliest line and path of steps; here one of them is chosen (each parameter beyond a
+constant has its price), measured piece by piece, and weighed against the evidence in stretches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from avsync.core.constants import FRAME_MS, FRAME_S, MIN_PROBABILITY, WINDOW_FRAMES
+from avsync.core.records import Segment
+from avsync.estimate.calibration import Calibration
+from avsync.estimate.paths import Blocks, Ints, best_line, block_likelihoods, likeliest_path
+from avsync.estimate.peak import Evidence, Measure, measure
+
+MAX_DRIFT_ERROR = 40.0
+"""A drift known no better than this (95 %, ms per minute) is not told."""
+STRETCH_S = 10.0
+"""Evidence along the video is weighed in stretches of about this length; one with too little is a gap."""
+MAX_STRETCHES = 120
+STRETCH_OBSERVATIONS = 20
+"""Where windows are sparse, a stretch is longer, so as to hold about this many independent ones."""
+STRETCH_CERTAINTY = 0.5
+"""Probability, from a stretch alone, that it has the offset of its piece, for it to count as judged."""
+UNFIT = -2.0
+"""Sum of log-likelihood ratios at or below which a stretch is not said to have an offset. The best offset of
+noise comes to about -3 in three seconds and to -10 in ten; that of speech to 0 and more."""
+MIN_FAULT_OBSERVATIONS = 8
+FACE_BIAS_MS = 100.0
+"""Models may err by as much from one face to the next; a smaller difference must exceed the uncertainty."""
+CONTRADICTION = 0.02
+"""The same, for it to speak against that offset rather than to say nothing."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive windows on one line: `windows` are their numbers, `measure.offset_ms` is the offset at
+    `middle_s`, which changes by `slope` ms per second. `fault`: it differs from the rest of the video."""
+
+    windows: Ints
+    measure: Measure
+    middle_s: float
+    slope: float = 0.0
+    fault: bool = False
+
+    def offset_at(self, time_s: float) -> float:
+        """Offset in ms at a time of the video."""
+        return self.measure.offset_ms + self.slope * (time_s - self.middle_s)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """`pieces` in order of time: one for a constant or drifting video, several where it jumps; those that are
+    no fault share one measure. Drift and half its 95 % interval are in ms a minute, None when not known."""
+
+    pieces: tuple[Piece, ...]
+    segments: tuple[Segment, ...]
+    drift_ms_per_min: float | None
+    drift_uncertainty: float | None
+
+
+def timeline(found: Evidence, calibration: Calibration) -> Timeline:
+    """Choose among a constant offset and a drift, with the stretches that differ from it, and weigh the
+    evidence along the video.
+
+    `found` has at least one window; its windows are in order of time.
+    """
+    middle = float(found.times_s[0] + found.times_s[-1]) / 2
+    blocks = block_likelihoods(found, calibration)
+    cost = calibration.change_cost
+    path, base, value = likeliest_path(blocks.values, cost)
+    pieces = _pieces(found, blocks, path, base, calibration, 0.0, middle)
+    drift = uncertainty = None
+    slope, error, line_value, level_value = best_line(blocks, base)
+    if np.isfinite(error):
+        straight = straightened(found, slope, middle)
+        line_blocks = block_likelihoods(straight, calibration)
+        line_path, line_base, stepped_value = likeliest_path(line_blocks.values, cost)
+        sloping = _pieces(straight, line_blocks, line_path, line_base, calibration, slope, middle)
+        # A drift must beat a blind guess, too: of so many lines, one suits noise better than any constant.
+        likelier = max(line_value, stepped_value) - cost > max(value, level_value, np.log(len(blocks.values)))
+        if likelier and main_piece(sloping).measure.probability >= MIN_PROBABILITY:
+            found, blocks, pieces = straight, line_blocks, sloping
+            drift, uncertainty = 60 * slope, 60 * error * calibration.spread
+    if drift is None:
+        drift, uncertainty = _steady(blocks, pieces, calibration)
+    starts = [float(found.times_s[piece.windows[0]]) for piece in pieces]
+    ends = [*starts[1:], float(found.times_s[-1]) + WINDOW_FRAMES * FRAME_S]
+    spans = zip(pieces, starts, ends, strict=True)
+    segments = tuple(s for span in spans for s in _segments(found, blocks, *span, calibration))
+    return Timeline(pieces, segments, drift, uncertainty)
+
+
+def main_piece(pieces: Sequence[Piece]) -> Piece:
+    """What the video is measured by: of the pieces that are sure, the one with the most evidence."""
+    return max(pieces, key=lambda p: (p.measure.probability >= MIN_PROBABILITY, p.measure.observations))
+
+
+def _steady(
+    blocks: Blocks, pieces: Sequence[Piece], calibration: Calibration
+) -> tuple[float | None, float | None]:
+    """(0, half the 95 % interval of the drift) where the video is known not to drift, else None."""
+    main = main_piece(pieces).measure
+    if main.probability < MIN_PROBABILITY:
+        return None, None
+    own = np.unique(blocks.block[np.concatenate([p.windows for p in pieces if p.measure is main])])
+    steady = Blocks(blocks.times_s[own], blocks.values[own], blocks.block)
+    slope, error, *_ = best_line(steady, int(steady.values.sum(axis=0).argmax()))
+    error *= calibration.spread
+    return (0.0, 60 * error) if abs(slope) <= error <= MAX_DRIFT_ERROR / 60 else (None, None)
+
+
+def straightened(found: Evidence, slope: float, middle_s: float) -> Evidence:
+    """The evidence as it would be without a drift of `slope` ms a second around `middle_s`."""
+    step = float(found.shifts[1] - found.shifts[0])
+    moves = np.rint(-slope * (found.times_s - middle_s) / FRAME_MS / step).astype(np.int64)
+    columns = np.arange(found.rows.shape[1]) + moves[:, None]
+    inside = (columns >= 0) & (columns < found.rows.shape[1])
+    moved = np.take_along_axis(found.rows, columns.clip(0, found.rows.shape[1] - 1), axis=1)
+    rows = np.where(inside, moved, np.nan)
+    kept = np.isfinite(rows).any(axis=1)
+    return Evidence(rows[kept], found.times_s[kept], found.shifts, found.weights[kept])
+
+
+def _pieces(
+    found: Evidence,
+    blocks: Blocks,
+    path: Ints,
+    base: int,
+    calibration: Calibration,
+    slope: float,
+    middle_s: float,
+) -> tuple[Piece, ...]:
+    """The path's steps as pieces. What is not sure of its own offset, or of a difference, belongs to the
+    rest; otherwise the rest would consist of windows chosen to agree."""
+    runs = _runs(found, blocks, path)
+    rest = _measured(found, [run for column, run in runs if column == base], calibration)
+
+    def apart(column: int, run: Ints) -> Measure | None:
+        if column == base or rest.probability < MIN_PROBABILITY:
+            return None
+        own = _measured(found, [run], calibration)
+        sure = own.probability >= MIN_PROBABILITY and own.observations >= MIN_FAULT_OBSERVATIONS
+        fits = blocks.values[np.unique(blocks.block[run]), column].sum() > UNFIT
+        return own if sure and fits and _differs(own, rest) else None
+
+    measures = [apart(column, run) for column, run in runs]
+    rest = _measured(found, [run for (_, run), m in zip(runs, measures, strict=True) if not m], calibration)
+    pieces: list[Piece] = []
+    for (_, run), own in zip(runs, measures, strict=True):
+        if own is None and pieces and pieces[-1].measure is rest:
+            pieces[-1] = replace(pieces[-1], windows=np.concatenate([pieces[-1].windows, run]))
+        else:
+            pieces.append(Piece(run, own or rest, middle_s, slope))
+    main = main_piece(pieces).measure
+    return tuple(replace(p, fault=_differs(p.measure, main)) for p in pieces)
+
+
+def _measured(found: Evidence, runs: Sequence[Ints], calibration: Calibration) -> Measure:
+    windows = np.concatenate(runs)
+    rows, times, weights = found.rows[windows], found.times_s[windows], found.weights[windows]
+    return measure(replace(found, rows=rows, times_s=times, weights=weights), calibration)
+
+
+def _differs(apart: Measure, rest: Measure) -> bool:
+    unsure = float(np.hypot(apart.uncertainty_ms, rest.uncertainty_ms))
+    return abs(apart.offset_ms - rest.offset_ms) > min(max(unsure, FRAME_MS), FACE_BIAS_MS)
+
+
+def _runs(found: Evidence, blocks: Blocks, path: Ints) -> list[tuple[int, Ints]]:
+    """(column, windows) of each step of the path, cut at the window where the evidence turns."""
+    cuts, columns = [0], [int(path[0])]
+    for b in np.flatnonzero(np.diff(path)):
+        near = np.flatnonzero((blocks.block >= b - 1) & (blocks.block <= b + 2))
+        gain = np.nan_to_num(found.rows[near, path[b]] - found.rows[near, path[b + 1]])
+        cut = int(near[0] + np.argmax(np.concatenate([[0.0], np.cumsum(gain)])))
+        cuts.append(max(cut, cuts[-1] + 1))
+        columns.append(int(path[b + 1]))
+    runs = np.split(np.arange(len(found.rows)), cuts[1:])
+    return [(column, run) for column, run in zip(columns, runs, strict=True) if len(run)]
+
+
+def _segments(
+    found: Evidence, blocks: Blocks, piece: Piece, start_s: float, end_s: float, calibration: Calibration
+) -> Iterator[Segment]:
+    """Neighbouring stretches of a piece that are judged, or that are gaps, as one segment each."""
+    m = piece.measure
+    times = found.times_s[piece.windows]
+    observed = len(np.unique(np.floor((times - times[0]) / calibration.dependence_s + 1e-6)))
+    count = max(1, min(round((end_s - start_s) / STRETCH_S), observed // STRETCH_OBSERVATIONS, MAX_STRETCHES))
+    edges = np.linspace(start_s, end_s, count + 1)
+    stretch = np.searchsorted(edges[1:-1], times, side="right")
+    if m.probability < MIN_PROBABILITY:
+        states = [_Weight(False)] * count
+    elif observed >= m.observations and count == 1:
+        states = [_Weight(True)]
+    else:
+        states = [_weight(found, blocks, m, piece.windows[stretch == i]) for i in range(count)]
+    first = 0
+    for past in range(1, count + 1):
+        if past < count and states[past] == states[first] and _flat(piece, edges[first], edges[past + 1]):
+            continue
+        span = float(edges[first]), float(edges[past])
+        if states[first].judged:
+            offset = piece.offset_at(sum(span) / 2)
+            yield Segment(*span, offset, m.uncertainty_ms, m.probability, piece.fault)
+        else:
+            hint = states[first].hint_ms
+            yield Segment(
+                *span,
+                None,
+                None,
+                min(m.probability, MIN_PROBABILITY / 2),
+                hint_ms=None if hint is None else hint + piece.offset_at(sum(span) / 2),
+                against=states[first].against,
+            )
+        first = past
+
+
+def _flat(piece: Piece, start_s: float, end_s: float) -> bool:
+    """Whether the offset changes by no more than a frame between two times."""
+    return abs(piece.slope) * (end_s - start_s) <= FRAME_MS
+
+
+class _Weight(NamedTuple):
+    """Whether a stretch bears its piece out; if it rather speaks for another offset, which, as the difference
+    in ms; whether it speaks against its piece's offset, be it for another one or for none."""
+
+    judged: bool
+    hint_ms: float | None = None
+    against: bool = False
+
+
+def _weight(found: Evidence, blocks: Blocks, m: Measure, windows: Ints) -> _Weight:
+    """What the blocks of these windows alone say of the offset that their piece has."""
+    if not len(windows):
+        return _Weight(False)
+    total = blocks.values[np.unique(blocks.block[windows])].sum(axis=0)
+    share = np.exp(total - total.max())
+    apart = -FRAME_MS * found.shifts - m.offset_ms
+    near = np.abs(apart) <= 1.5 * FRAME_MS
+    certainty = float(share[near].sum() / share.sum())
+    best = int(total.argmax())
+    contradicts = certainty <= CONTRADICTION
+    hint = float(apart[best]) if contradicts and total[best] > UNFIT else None
+    # A blind guess must beat the offset as clearly as the others do.
+    against = contradicts and bool(total[near].max(initial=-np.inf) < np.log(CONTRADICTION))
+    return _Weight(certainty >= STRETCH_CERTAINTY, hint, against)

@@ -1,0 +1,306 @@
+"""Fits a checkpoint's `Calibration` on prepared clips whose true offset is known, and writes it to its card.
+
+    python -m avsync.evaluation.calibrate MODEL.safetensors CACHE --split val --delays delays.json
+
+Each case is a piece of a clip whose audio was moved by a known number of frames, as a user's file
+would be; every fourth case has another clip's audio instead, so that any answer to it is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import typer
+import yaml
+
+from avsync.core.constants import FRAME_MS, FRAME_RATE, MIN_PROBABILITY, PROTOCOL_RADIUS, SAMPLE_RATE
+from avsync.core.records import Clip, Scores, Waveform
+from avsync.data.labels import delay_of, read_delays, shares, speaker
+from avsync.data.shards import Store
+from avsync.estimate.calibration import (
+    Calibration,
+    expected_calibration_error,
+    fit_calibration,
+    fit_temperature,
+    reliability_table,
+)
+from avsync.estimate.peak import Floats, Measure, evidence, measure
+from avsync.networks import checkpoint
+from avsync.networks.checkpoint import Loaded, read_card
+from avsync.networks.scoring import score_clip
+
+MAX_SHIFT = 10
+"""Frames by which the audio of a case is moved at most."""
+SHORTEST_S, LONGEST_S = 1.2, 10.0
+MARGIN_S = 0.8
+"""Audio kept before and after the piece, as the film around it has."""
+BALANCE = 0.5
+"""How far a speaker with many minutes is held back (`tasks.shares`)."""
+COVERED = 0.95
+FLOORS_MS = (10.0, 15.0, 20.0)
+"""Widths (95 %) tried for what no amount of evidence tells: a recording's own error, up to half a frame."""
+MAX_ROWS = 4000
+"""Windows that the temperature is fitted on; neighbours say the same, so more only cost time."""
+LONG = 8
+"""Independent observations of a piece that counts for the level of lips that do not match."""
+MIN_MISMATCHED_SHARE = 0.3
+"""A level that names fewer swapped clips than this is not worth having."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Scores of one piece, and the offset in ms that is right for it (None: the audio is another clip's)."""
+
+    id: str
+    scores: Scores
+    truth_ms: float | None
+
+
+def make_cases(
+    loaded: Loaded,
+    store: Store,
+    delays_ms: Mapping[str, float],
+    count: int,
+    *,
+    stride: int = 1,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Case]:
+    """`count` cases from the clips of `store`, long ones and rare speakers more often.
+
+    `delays_ms`: by how much the stored audio of a clip (by id, or the start of one) must be delayed
+    to be in sync."""
+    rng = np.random.default_rng(seed)
+    cases = []
+    for number, index in enumerate(rng.choice(len(store), count, p=shares(store, BALANCE))):
+        swapped = number % 4 == 3
+        first, frames = _stretch(store.clips[index].frames, rng)
+        source = stranger(store, index, frames, rng) if swapped else int(index)
+        shift_ms = FRAME_MS * rng.uniform(-MAX_SHIFT, MAX_SHIFT)
+        delay_ms = delay_of(store.clips[source], delays_ms) or 0.0
+        begin = int(rng.integers(0, max(1, store.clips[source].frames - frames + 1))) if swapped else first
+        sound = _sound(store, source, begin, frames, delay_ms - shift_ms)
+        sound = replace(sound, start_s=sound.start_s + (first - begin) / FRAME_RATE)
+        clip = Clip(0, first / FRAME_RATE, store.mouths(index)[first : first + frames])
+        starts = np.arange(0, len(clip.mouths) - 4, stride)
+        logits = score_clip(loaded, clip, starts, sound, PROTOCOL_RADIUS)
+        shifts = np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)
+        scores = Scores(0, clip.start_s + starts / FRAME_RATE, shifts, logits)
+        cases.append(Case(store.clips[index].id, scores, None if swapped else shift_ms))
+        if progress:
+            progress(number + 1, count)
+    return cases
+
+
+def _stretch(available: int, rng: np.random.Generator) -> tuple[int, int]:
+    """(first, how many) frames of a clip of so many: SHORTEST_S to LONGEST_S, short ones more often."""
+    longest = min(available, int(LONGEST_S * FRAME_RATE))
+    shortest = min(longest, int(SHORTEST_S * FRAME_RATE))
+    frames = int(np.exp(rng.uniform(np.log(shortest), np.log(longest + 1e-9))))
+    return int(rng.integers(0, available - frames + 1)), frames
+
+
+def stranger(store: Store, index: int, frames: int, rng: np.random.Generator) -> int:
+    """A clip of another speaker that lasts as long, or else the longest: a dub does not end early."""
+    speakers = np.array([speaker(clip) for clip in store.clips])
+    lengths = np.array([clip.frames for clip in store.clips])
+    others = np.flatnonzero(speakers != speakers[index])
+    enough = others[lengths[others] >= min(frames, lengths[others].max())]
+    return int(rng.choice(enough))
+
+
+def _sound(store: Store, source: int, first: int, frames: int, delay_ms: float) -> Waveform:
+    """What is heard from frame `first` on, and a margin, of a clip whose sound is delayed by so much."""
+    samples = store.wave(source).astype(np.float32) * np.float32(1 / 32768)
+    start_s = delay_ms / 1000
+    low = max(0, round((first / FRAME_RATE - MARGIN_S - start_s) * SAMPLE_RATE))
+    high = round(((first + frames) / FRAME_RATE + MARGIN_S - start_s) * SAMPLE_RATE)
+    return Waveform(samples[low:high], start_s + low / SAMPLE_RATE)
+
+
+def fit(cases: Sequence[Case]) -> Calibration:
+    """Temperature, probability, bias, interval and mismatch level from cases."""
+    matched = [(c.scores, c.truth_ms) for c in cases if c.truth_ms is not None]
+    thin = max(1, sum(len(s.logits) for s, _ in matched) // MAX_ROWS)
+    base = fit_temperature([s.logits[::thin] for s, _ in matched], [_column(s, t) for s, t in matched])
+    measured = _measure(cases, base)
+    right = np.array([_is_right(m, c) for m, c in measured])
+    errors = np.array([m.offset_ms - c.truth_ms for m, c in measured if c.truth_ms is not None])
+    near = errors[np.abs(errors) <= FRAME_MS]
+    bias = float(np.median(near)) if len(near) else 0.0
+    base = fit_calibration(np.array([m.features for m, _ in measured]), right, replace(base, bias_ms=bias))
+    measured = _measure(cases, base)
+    spread, floor = _interval(measured, base)
+    return replace(base, spread=spread, floor_ms=floor, mismatch_level=_mismatch_level(measured))
+
+
+def _column(scores: Scores, truth_ms: float) -> int:
+    """Column of the true offset among the shifts."""
+    return int(np.argmin(np.abs(-FRAME_MS * scores.shifts - truth_ms)))
+
+
+def _measure(cases: Iterable[Case], calibration: Calibration) -> list[tuple[Measure, Case]]:
+    found = [(evidence(c.scores, calibration), c) for c in cases]
+    return [(measure(e, calibration), c) for e, c in found if len(e.rows)]
+
+
+def _is_right(m: Measure, case: Case) -> bool:
+    return case.truth_ms is not None and abs(m.offset_ms - case.truth_ms) <= FRAME_MS
+
+
+def _interval(measured: Sequence[tuple[Measure, Case]], calibration: Calibration) -> tuple[float, float]:
+    """(spread, floor in ms): of those whose intervals hold for 95 % of the confident answers that are right
+    (the others are the probability's business), the pair that makes them narrowest.
+
+    The floor is what even endless evidence leaves open, the spread what resampling misses; raising the spread
+    for the floor's sake would blow up the intervals where the evidence is thin."""
+    told = [
+        (abs(m.offset_ms - c.truth_ms), m.uncertainty_ms)
+        for m, c in measured
+        if c.truth_ms is not None
+        and m.probability >= MIN_PROBABILITY
+        and abs(m.offset_ms - c.truth_ms) <= FRAME_MS
+    ]
+    if not told:
+        return calibration.spread, calibration.floor_ms
+    errors, known = np.array(told).T
+    own = np.sqrt(np.maximum(known**2 - calibration.floor_ms**2, 1.0)) / calibration.spread
+
+    def width(pair: tuple[float, float]) -> float:
+        return float(np.log(np.hypot(pair[0] * own, pair[1])).mean())
+
+    def fitting(floor: float) -> tuple[float, float]:
+        missed = np.sqrt(np.maximum(errors**2 - floor**2, 0.0)) / own
+        return max(0.5, float(np.quantile(missed, COVERED))), floor
+
+    return min(map(fitting, FLOORS_MS), key=width)
+
+
+def _mismatch_level(measured: Sequence[tuple[Measure, Case]]) -> float | None:
+    """A peak lower than that of 98 % of the matching clips, when it tells enough swapped ones.
+    Long pieces only."""
+    peaks, foreign = _long_peaks(measured)
+    if len(peaks) < 50 or len(foreign) < 15:
+        return None
+    level = float(np.quantile(peaks, 0.02))
+    return level if np.mean(foreign < level) >= MIN_MISMATCHED_SHARE else None
+
+
+def _long_peaks(measured: Sequence[tuple[Measure, Case]]) -> tuple[Floats, Floats]:
+    """Heights of the matching and of the swapped pieces that are long enough for a level to be judged."""
+    long = [(m, c) for m, c in measured if m.observations >= LONG]
+    peaks = [
+        [float(np.nanmax(m.curve)) for m, c in long if (c.truth_ms is None) == swap] for swap in (False, True)
+    ]
+    return np.array(peaks[0]), np.array(peaks[1])
+
+
+def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object]:
+    """How the calibration does on `cases`: figures for the card, as plain values."""
+    measured = _measure(cases, calibration)
+    sure = np.array([m.probability for m, _ in measured])
+    right = np.array([_is_right(m, c) for m, c in measured])
+    foreign = np.array([c.truth_ms is None for _, c in measured])
+    told = sure >= MIN_PROBABILITY
+    errors = np.array([abs(m.offset_ms - c.truth_ms) for m, c in measured if c.truth_ms is not None])
+    inside = [
+        abs(m.offset_ms - c.truth_ms) <= m.uncertainty_ms
+        for (m, c), t, r in zip(measured, told, right, strict=True)
+        if t and r and c.truth_ms is not None
+    ]
+    peaks, strangers = _long_peaks(measured)
+    level = -np.inf if calibration.mismatch_level is None else calibration.mismatch_level
+    return {
+        "cases": len(measured),
+        "expected_calibration_error": round(expected_calibration_error(sure, right), 4),
+        "reliability": [[round(p, 3), round(y, 3), n] for p, y, n in reliability_table(sure, right)],
+        "matched_right": _share(right[~foreign]),
+        "matched_answered": _share(told[~foreign]),
+        "answered_right": _share(right[told & ~foreign]),
+        "swapped_answered": _share(told[foreign]),
+        "median_error_ms": round(float(np.median(errors)), 1),
+        "interval_holds": _share(np.array(inside)),
+        "long_swapped_below_level": _share(strangers < level),
+        "long_matched_below_level": _share(peaks < level),
+    }
+
+
+def _share(flags: npt.NDArray[np.bool_]) -> float | None:
+    return round(float(np.mean(flags)), 4) if len(flags) else None
+
+
+def write_card(path: Path, calibration: Calibration, figures: Mapping[str, object]) -> None:
+    """Puts the calibration and its figures into the card beside the checkpoint, atomically."""
+    card = path.with_suffix(".yaml")
+    content = {**read_card(path), "calibration": calibration.to_dict(), "calibration_quality": dict(figures)}
+    draft = card.with_suffix(".yaml.tmp")
+    draft.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    draft.replace(card)
+
+
+def main(
+    model: Annotated[Path, typer.Argument(help="A checkpoint of ours; its card gets the calibration.")],
+    cache: Annotated[Path, typer.Argument(help="Folder of prepared clips.")],
+    split: Annotated[str, typer.Option(help="Which of its splits, with commas.")] = "val",
+    delays: Annotated[
+        Path | None, typer.Option(help="JSON of clip id, or the start of one, to ms, as in training.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="Splits of which only the clips named in the delays count.")] = "",
+    count: Annotated[int, typer.Option("--cases", help="Pieces to measure.")] = 800,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same pieces.")] = 0,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Judge the calibration as it is; change nothing.")
+    ] = False,
+) -> None:
+    """Make the probabilities of a checkpoint mean what they say.
+
+    Two halves of the speakers are fitted in turn and measured on the other; the card says how well that went.
+    """
+    known = read_delays(str(delays) if delays else None)
+    store = Store(cache, split.split(",")).select(
+        lambda clip: clip.split not in only.split(",") or delay_of(clip, known) is not None
+    )
+    loaded = checkpoint.load(model)
+    cases = make_cases(loaded, store, known, count, seed=seed, progress=_tell)
+    if keep:
+        figures = quality(cases, Calibration.from_dict(loaded.calibration))
+        typer.echo(yaml.safe_dump(figures, sort_keys=False, default_flow_style=None))
+        return
+    calibration = fit(cases)
+    figures = quality(cases, calibration) | {"on_speakers_not_fitted_on": held_out_quality(cases)}
+    write_card(model, calibration, figures)
+    typer.echo(yaml.safe_dump(figures, sort_keys=False, default_flow_style=None))
+
+
+def held_out_quality(cases: Sequence[Case]) -> dict[str, float]:
+    """Calibration error and right answers where each half of the speakers is judged by the other's fit."""
+    speakers = sorted({c.id.rsplit("/", 1)[0] for c in cases})
+    first = set(speakers[::2])
+    halves = [[c for c in cases if (c.id.rsplit("/", 1)[0] in first) == side] for side in (True, False)]
+    judged = [
+        (m.probability, _is_right(m, c), c.truth_ms is None)
+        for mine, other in (halves, halves[::-1])
+        for m, c in _measure(mine, fit(other))
+    ]
+    sure, right, foreign = (np.array(column) for column in zip(*judged, strict=True))
+    told = sure >= MIN_PROBABILITY
+    return {
+        "expected_calibration_error": round(expected_calibration_error(sure, right), 4),
+        "matched_answered": _share(told[~foreign]) or 0.0,
+        "answered_right": _share(right[told & ~foreign]) or 0.0,
+        "swapped_answered": _share(told[foreign]) or 0.0,
+    }
+
+
+def _tell(done: int, total: int) -> None:
+    if done % 50 == 0 or done == total:
+        typer.echo(f"{done} of {total} pieces", err=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

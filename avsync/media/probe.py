@@ -1,0 +1,260 @@
+"""Probe: which streams a file holds, and when each starts.
+
+Every time is in seconds of presentation time as a player shows it (see `Media.origin_s`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.format import Flags
+from av.stream import Discard, Disposition, Stream
+from av.video.frame import VideoFrame
+
+from avsync.core.constants import FRAME_RATE
+from avsync.core.errors import MediaError
+from avsync.core.records import AudioStream, Media, VideoStream
+from avsync.media.ffmpeg import source
+
+MIN_SIDE = 16
+"""Pixels; a smaller picture holds no face."""
+PROBE_PACKETS = 5000
+"""Packets read at most to find the first picture and sound of every stream."""
+MAX_FPS = Fraction(240)
+"""A higher stored average is a time base, not a frame rate (browsers record such WebM files)."""
+TAIL_S = 60.0
+"""Seconds that a file may go on after its last picture before that is worth a look, and a word."""
+
+
+def probe(path: Path | str) -> Media:
+    """What a file holds and when each stream starts.
+
+    Raises:
+        MediaError: the file is missing, no media, incomplete, a still picture, or too small to hold a face.
+    """
+    path = Path(path)
+    require_file(path)
+    try:
+        with av.open(source(path)) as container:
+            media = _describe(path, container)
+        if media.duration_s <= 0:
+            media = _with_scanned_duration(media)
+    except (FFmpegError, OSError, ValueError) as error:
+        raise MediaError(_why_unreadable(path, error)) from error
+    if media.video is None and not media.audio:
+        raise MediaError(f"{path} holds neither picture nor sound; give another file.")
+    if media.video is not None and min(media.video.width, media.video.height) < MIN_SIDE:
+        size = f"{media.video.width}x{media.video.height}"
+        raise MediaError(
+            f"The picture of {path} is only {size} pixels, too small to show a face; give a larger video."
+        )
+    return media
+
+
+def without_tail(media: Media) -> Media:
+    """The same media, to last only as long as its picture where the file goes on for over a minute more."""
+    video = media.video
+    if video is None or media.duration_s - video.start_s - (video.duration_s or 0.0) <= TAIL_S:
+        return media
+    try:
+        end_s = _last_picture_s(media, video)
+    except (FFmpegError, OSError):
+        return media
+    return replace(media, duration_s=end_s) if end_s and media.duration_s - end_s > TAIL_S else media
+
+
+def _last_picture_s(media: Media, video: VideoStream) -> float | None:
+    """End of the last picture, by its packet: streams of Matroska have no length, and others may be wrong."""
+    with av.open(source(media.path)) as container:
+        stream = container.streams[video.index]
+        for other in container.streams:
+            if other is not stream:
+                other.discard = Discard.all
+        end = media.duration_s + media.origin_s
+        container.seek(int(end / (stream.time_base or 1)), stream=stream)
+        ends = [
+            float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            for packet in container.demux(stream)
+            if packet.pts is not None and packet.time_base
+        ]
+    return max(ends) - media.origin_s if ends else None
+
+
+def require_file(path: Path) -> None:
+    """Raises MediaError unless there is a file with something in it at `path`."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(path).decode(errors="replace")
+        raise MediaError(f"The name {shown} is not valid text on this system; rename it.") from error
+    try:
+        elsewhere = re.fullmatch(r"-|\w{2,}:/.*", str(path)) and not path.exists()
+        if elsewhere or path == Path("/dev/stdin"):
+            raise MediaError(f"{path} is not a file; avsync reads only files, so save it as one first.")
+        if path.is_symlink() and not path.exists():
+            raise MediaError(f"{path} is a link that leads to no file; give the file itself.")
+        if not path.exists():
+            raise MediaError(f"{path} does not exist; check the name.")
+        if path.is_dir():
+            raise MediaError(f"{path} is a directory; give a video file.")
+        if not path.is_file():
+            raise MediaError(f"{path} is not a regular file; save it as a file first.")
+        if path.stat().st_size == 0:
+            raise MediaError(f"{path} is empty (0 bytes); copy or record it again.")
+    except (OSError, ValueError) as error:
+        raise MediaError(f"{path} cannot be opened ({error}); check its name and permissions.") from error
+
+
+def state(path: Path) -> tuple[int, int] | None:
+    """Size in bytes and time of the last change in ns, which tell two states of a file apart; None where it
+    cannot be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return f"{path} may not be read; change its permissions."
+    with path.open("rb") as file:
+        box = file.read(12)[4:8]
+    if box in (b"ftyp", b"mdat", b"wide", b"free"):
+        return f"{path} is incomplete: its index (moov) is missing or broken; copy or record it again."
+    return f"{path} is not a video or audio file that ffmpeg can read; check that it is the right file."
+
+
+def _describe(path: Path, container: InputContainer) -> Media:
+    kind = container.format.name
+    if kind in ("image2", "tty") or kind.endswith("_pipe"):
+        raise MediaError(
+            f"{path} is a still picture or a text, with nothing to see move or hear; give another file."
+        )
+    # MPEG-TS and MPEG-PS count from an arbitrary number; players take their first moment as zero.
+    arbitrary = bool(container.format.flags & Flags.ts_discont.value)
+    origin = container.start_time / av.time_base if arbitrary and container.start_time else 0.0
+    pictures = [
+        s for s in container.streams.video if s.codec_context and not s.disposition & Disposition.attached_pic
+    ]
+    pictures.sort(key=lambda s: not s.disposition & Disposition.default)
+    sounds = [s for s in container.streams.audio if s.codec_context]
+    first = _first_frames(path, container, pictures[:1] + sounds)
+    duration = container.duration
+    end = ((container.start_time or 0) + duration) / av.time_base - origin if duration else 0.0
+    return Media(
+        path=path,
+        container=kind,
+        duration_s=max(0.0, end),
+        video=_video_stream(path, pictures[0], first, origin) if pictures else None,
+        audio=tuple(_audio_stream(s, track, first, origin) for track, s in enumerate(sounds)),
+        stream_kinds=tuple(_kind(s) for s in container.streams),
+        origin_s=origin,
+    )
+
+
+def _kind(stream: Stream) -> str:
+    return "attachment" if stream.disposition & Disposition.attached_pic else stream.type
+
+
+def _first_frames(path: Path, container: InputContainer, streams: list[Any]) -> dict[int, Any]:
+    """First decoded frame by stream number, where one comes soon enough. Its time is what a player presents:
+    edit lists applied, codec priming and pictures before the first key frame left out. Raises MediaError when
+    `path` is encrypted."""
+    first: dict[int, Any] = {}
+    for count, packet in enumerate(container.demux(streams) if streams else ()):
+        if count > PROBE_PACKETS or len(first) == len(streams):
+            break
+        if packet.has_sidedata("encryption_info"):
+            raise MediaError(
+                f"{path} is encrypted, as films that are sold are; give a copy without protection."
+            )
+        if packet.stream.index in first:
+            continue
+        try:
+            frames = packet.decode()
+        except FFmpegError:
+            continue
+        if frames:
+            first[packet.stream.index] = frames[0]
+    return first
+
+
+def _start_s(stream: Any, first: dict[int, Any], origin: float) -> float:
+    frame = first.get(stream.index)
+    if frame is not None and frame.pts is not None:
+        return float(frame.pts * frame.time_base) - origin
+    return float((stream.start_time or 0) * stream.time_base) - origin
+
+
+def _duration_s(stream: Any) -> float | None:
+    return float(stream.duration * stream.time_base) if stream.duration else None
+
+
+def _video_stream(path: Path, stream: Any, first: dict[int, Any], origin: float) -> VideoStream:
+    frame: VideoFrame | None = first.get(stream.index)
+    rotation = frame.rotation if frame else 0
+    width, height = (frame.width, frame.height) if frame else (stream.width, stream.height)
+    if not width or not height:
+        raise MediaError(f"The picture of {path} cannot be decoded; copy or convert it again.")
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    if Fraction(1, 5) < aspect < 5:
+        width = max(1, round(width * aspect))
+    if abs(rotation) % 180 == 90:
+        width, height = height, width
+    fps = stream.average_rate
+    return VideoStream(
+        index=stream.index,
+        codec=stream.codec_context.name,
+        width=width,
+        height=height,
+        fps=fps if fps and fps <= MAX_FPS else _measured_fps(path, stream.index),
+        start_s=_start_s(stream, first, origin),
+        duration_s=_duration_s(stream),
+        rotation_deg=rotation,
+        interlaced=bool(frame and frame.interlaced_frame),
+    )
+
+
+def _audio_stream(stream: Any, track: int, first: dict[int, Any], origin: float) -> AudioStream:
+    return AudioStream(
+        index=stream.index,
+        track=track,
+        codec=stream.codec_context.name,
+        rate_hz=stream.codec_context.sample_rate,
+        channels=stream.codec_context.channels,
+        start_s=_start_s(stream, first, origin),
+        duration_s=_duration_s(stream),
+        language=stream.metadata.get("language"),
+        title=stream.metadata.get("title"),
+        default=bool(stream.disposition & Disposition.default),
+    )
+
+
+def _measured_fps(path: Path, index: int) -> Fraction:
+    """Average rate over the first 250 pictures, for files that do not tell; 25 where it cannot be told."""
+    with av.open(source(path)) as container:
+        stream = container.streams[index]
+        times = [
+            p.pts for _, p in zip(range(250), container.demux(stream), strict=False) if p.pts is not None
+        ]
+        span = (max(times) - min(times)) * (stream.time_base or 0) if times else 0
+    return Fraction((len(times) - 1) / span).limit_denominator(1001) if span else Fraction(FRAME_RATE)
+
+
+def _with_scanned_duration(media: Media) -> Media:
+    """Live recordings store no duration: read to the last packet (nothing is decoded)."""
+    end = 0.0
+    with av.open(source(media.path)) as container:
+        for packet in container.demux():
+            if packet.pts is not None and packet.time_base:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    return replace(media, duration_s=max(0.0, end - media.origin_s))

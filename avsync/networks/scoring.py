@@ -1,0 +1,280 @@
+"""Windows x candidate offsets -> score matrix, with everything encoded once.
+
+The plain way runs the whole network on every (window, offset) pair. Here each frame (or window of
+frames) and each audio window goes through its front-end once, and what the encoders derive from
+one stream alone (embeddings, keys, values) is computed once per window; only the cross-modal
+layers run per pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from avsync.audio.mel import mel_span
+from avsync.core.constants import FRAME_RATE, FRAME_S, MEL_RATE, SAMPLE_RATE, WINDOW_FRAMES, WINDOW_MELS
+from avsync.core.errors import Interrupted
+from avsync.core.records import Clip, Scores, Waveform
+from avsync.networks.base import Network, Preprocessing, Sound
+from avsync.networks.checkpoint import Loaded
+from avsync.networks.vocalist import ContrastHead, VocaLiST
+
+Progress = Callable[[str, float, float | None], None]
+KeysValues = list[tuple[Tensor, Tensor]]
+
+PAIRS_AT_ONCE = 248
+"""Pairs that go through the encoders together; bounds memory and keeps the work in cache."""
+DOTS_AT_ONCE = 1 << 14
+"""Pairs whose embeddings are multiplied together."""
+EMBEDDED_AT_ONCE = 1 << 12
+"""The same for networks with embeddings of a thousand numbers."""
+WINDOWS_AT_ONCE = 32
+"""Windows or frames that go through a front-end together."""
+FRAMES_PER_MEL_CYCLE = 5
+"""Five frames are exactly sixteen mel columns, so windows five frames apart are cut alike."""
+
+
+def score_clips(
+    loaded: Loaded,
+    clips: Iterable[Clip],
+    waveform: Waveform,
+    *,
+    max_shift: int = 15,
+    stride: int = 1,
+    progress: Progress | None = None,
+) -> list[Scores]:
+    """Scores of every track in `clips`, against audio from `max_shift` frames before to as many after.
+
+    `stride` is in frames, counted on one grid along the video so that pieces of a track fit
+    together. Returns one record per track that has at least one window, ordered by track number; Ctrl-C
+    raises Interrupted with those of the clips that were scored."""
+    rows: dict[int, list[tuple[npt.NDArray, npt.NDArray]]] = {}
+    shifts = np.arange(-max_shift, max_shift + 1)
+
+    def joined() -> list[Scores]:
+        return [_join(track, shifts, parts) for track, parts in sorted(rows.items())]
+
+    try:
+        for clip in clips:
+            starts = window_starts(clip, stride)
+            if not len(starts):
+                continue
+            logits = score_clip(loaded, clip, starts, waveform, max_shift)
+            rows.setdefault(clip.track, []).append((clip.start_s + starts * FRAME_S, logits))
+            if progress:
+                progress("scores", clip.start_s + len(clip.mouths) * FRAME_S, None)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(joined()) from stop
+    return joined()
+
+
+def window_starts(clip: Clip, stride: int) -> npt.NDArray[np.int64]:
+    """First frames of the windows of a clip that lie on the stride's grid."""
+    first = -round(clip.start_s * FRAME_RATE) % stride
+    return np.arange(first, len(clip.mouths) - WINDOW_FRAMES + 1, stride)
+
+
+def _join(
+    track: int, shifts: npt.NDArray[np.int64], parts: Sequence[tuple[npt.NDArray, npt.NDArray]]
+) -> Scores:
+    times = np.concatenate([times for times, _ in parts])
+    return Scores(track, times, shifts, np.concatenate([logits for _, logits in parts]))
+
+
+@torch.inference_mode()
+def score_clip(
+    loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], waveform: Waveform, max_shift: int
+) -> npt.NDArray[np.float32]:
+    """Logits (len(starts), 2 * max_shift + 1) of one clip, NaN where there is no audio for a pair."""
+    exists = sound_exists(clip, waveform, max_shift)
+    wanted = starts[:, None] + np.arange(2 * max_shift + 1)[None]
+    needed = np.unique(wanted[exists[wanted]])
+    logits = np.full(wanted.shape, np.nan, np.float32)
+    if not len(needed):
+        return logits
+    visual = visual_tokens(loaded, clip.mouths, starts)
+    audio = heard_tokens(loaded, clip, waveform, max_shift, needed)
+    rows, columns = np.nonzero(exists[wanted])
+    position = np.searchsorted(needed, wanted[rows, columns])
+    logits[rows, columns] = pair_logits(loaded.model, visual, audio, rows, position).float().cpu().numpy()
+    return logits
+
+
+def sound_exists(clip: Clip, waveform: Waveform, max_shift: int) -> npt.NDArray[np.bool_]:
+    """Whether the sound window at every frame from `max_shift` before the clip to as many after it lies
+    wholly within the waveform."""
+    begins = clip.start_s + sound_frames(clip, max_shift) * FRAME_S
+    end = waveform.start_s + len(waveform.samples) / SAMPLE_RATE
+    tolerance = FRAME_S / 4
+    return (begins >= waveform.start_s - tolerance) & (begins + WINDOW_FRAMES * FRAME_S <= end + tolerance)
+
+
+def sound_frames(clip: Clip, max_shift: int) -> npt.NDArray[np.int64]:
+    """Frames at which sound windows may begin: those of the clip's windows, and `max_shift` more each way."""
+    return np.arange(-max_shift, len(clip.mouths) - WINDOW_FRAMES + 1 + max_shift)
+
+
+def heard_tokens(
+    loaded: Loaded, clip: Clip, waveform: Waveform, max_shift: int, needed: npt.NDArray[np.int64]
+) -> Tensor:
+    """Audio tokens of the windows `needed` (n,), numbers into `sound_frames`: columns that windows share
+    are encoded once where the network allows it."""
+    model = loaded.model
+    if isinstance(model, VocaLiST) and model.sound_context:
+        mel, first = _mel_of_frames(clip, waveform, sound_frames(clip, max_shift), model.sound_context)
+        tokens = model.column_tokens(torch.from_numpy(mel)[None].to(loaded.device))[0]
+        columns = first[needed][:, None] + model.sound_context + np.arange(WINDOW_MELS)
+        return tokens[torch.from_numpy(columns).to(loaded.device)]
+    return audio_tokens(loaded, audio_windows(clip, waveform, max_shift, model.sound)[needed])
+
+
+def audio_windows(
+    clip: Clip, waveform: Waveform, max_shift: int, sound: Sound = "mel", context: int = 0
+) -> npt.NDArray[np.float32]:
+    """Sound windows at `sound_frames`, as audio encoders take them one by one: (n, 80, 16 + 2 * context) mels
+    or (n, 13, 20) MFCCs."""
+    frames = sound_frames(clip, max_shift)
+    if sound == "mfcc":
+        return _mfcc_windows(clip, waveform, frames)
+    mel, columns = _mel_of_frames(clip, waveform, frames, context)
+    width = WINDOW_MELS + 2 * context
+    return np.lib.stride_tricks.sliding_window_view(mel, width, axis=1)[:, columns].swapaxes(0, 1)
+
+
+def _mel_of_frames(
+    clip: Clip, waveform: Waveform, frames: npt.NDArray[np.int64], context: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Mel (80, columns) round the consecutive `frames` (n,), and the columns (n,) of it at which their
+    windows, `context` columns early, begin."""
+    lead = -(int(frames[0]) // FRAMES_PER_MEL_CYCLE) * FRAMES_PER_MEL_CYCLE
+    columns = (frames + lead) * MEL_RATE // FRAME_RATE
+    start_s = clip.start_s - lead * FRAME_S - context / MEL_RATE
+    return mel_span(waveform, start_s, int(columns[-1]) + WINDOW_MELS + 2 * context), columns
+
+
+def _mfcc_windows(clip: Clip, waveform: Waveform, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """(n, 13, 20), one window for each of the consecutive `frames`; silence beyond the waveform's ends."""
+    from avsync.audio.mfcc import COLUMNS_PER_FRAME, WINDOW_COLUMNS, WINDOW_SAMPLES, mfcc
+
+    first = round((clip.start_s + frames[0] * FRAME_S - waveform.start_s) * SAMPLE_RATE) - 1
+    index = first + np.arange((len(frames) - 1) * SAMPLE_RATE // FRAME_RATE + WINDOW_SAMPLES)
+    inside = (index >= 0) & (index < len(waveform.samples))
+    span = np.zeros(len(index), np.float32)
+    span[inside] = waveform.samples[index[inside]]
+    columns = mfcc(torch.from_numpy(span)[None])[0].numpy()
+    windows = np.lib.stride_tricks.sliding_window_view(columns, WINDOW_COLUMNS, axis=1)
+    return windows[:, ::COLUMNS_PER_FRAME].swapaxes(0, 1)
+
+
+def to_input(mouths: npt.NDArray[np.uint8], preprocessing: Preprocessing, device: torch.device) -> Tensor:
+    """uint8 RGB crops (n, 48, 96, 3) -> float (n, 3, 48, 96) as the checkpoint wants them."""
+    pixels = torch.from_numpy(np.ascontiguousarray(mouths)).to(device).permute(0, 3, 1, 2).float()
+    if preprocessing.channels == "bgr":
+        pixels = pixels.flip(1)
+    return pixels * preprocessing.scale
+
+
+def _batches(n: int) -> Iterator[slice]:
+    return (slice(i, i + WINDOWS_AT_ONCE) for i in range(0, n, WINDOWS_AT_ONCE))
+
+
+def visual_tokens(loaded: Loaded, mouths: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> Tensor:
+    """Visual tokens (len(starts), 5, d) of the windows that start at `starts`."""
+    model = loaded.model
+    of_window = starts[:, None] + np.arange(WINDOW_FRAMES)[None]
+    if isinstance(model, VocaLiST) and model.vid_mixer is not None:
+        used, inverse = np.unique(of_window, return_inverse=True)
+        frames = [
+            to_input(mouths[used[part]], loaded.preprocessing, loaded.device) for part in _batches(len(used))
+        ]
+        tokens = torch.cat(
+            [model.frame_tokens(f.contiguous(memory_format=torch.channels_last)) for f in frames]
+        )
+        index = torch.from_numpy(inverse.reshape(of_window.shape)).to(loaded.device)
+        return model.mix_window(tokens[index])
+    parts = []
+    for part in _batches(len(starts)):
+        window = mouths[of_window[part]]
+        pixels = to_input(window.reshape(-1, *window.shape[2:]), loaded.preprocessing, loaded.device)
+        parts.append(model.visual_tokens(pixels.unflatten(0, (-1, WINDOW_FRAMES)).flatten(1, 2)))
+    return torch.cat(parts)
+
+
+def audio_tokens(loaded: Loaded, sounds: npt.NDArray[np.float32]) -> Tensor:
+    """Audio tokens (n, 16, d) of mel windows (n, 80, 16), or what another network makes of its sounds."""
+    parts = [
+        torch.from_numpy(np.ascontiguousarray(sounds[part])).to(loaded.device)
+        for part in _batches(len(sounds))
+    ]
+    return torch.cat([loaded.model.audio_tokens(part[:, None]) for part in parts])
+
+
+def pair_logits(
+    model: Network,
+    visual: Tensor,
+    audio: Tensor,
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+) -> Tensor:
+    """Logits of the pairs (visual window rows[i], audio window columns[i]).
+
+    The same numbers as `model.pair_logits(visual[rows], audio[columns])`, with embeddings, keys and values
+    computed once per window instead of once per pair."""
+    if not isinstance(model, VocaLiST):
+        return _other_logits(model, visual, audio, rows, columns)
+    similar = model.contrast and _similarities(model.contrast, visual, audio, rows, columns)
+    if not model.dims.layers:
+        assert similar is not None  # noqa: S101 (Dims: without encoders there is a contrast head)
+        return similar
+    av, va = model.av_transformer, model.va_transformer
+    visual_in_av, audio_in_va = av.embed(visual), va.embed(audio)
+    queries_av, queries_va = av.embed(audio), va.embed(visual)
+    from_visual: KeysValues = [layer.keys_values(visual_in_av) for layer in av.layers]  # type: ignore[operator]
+    from_audio: KeysValues = [layer.keys_values(audio_in_va) for layer in va.layers]  # type: ignore[operator]
+    logits = []
+    for begin in range(0, len(rows), PAIRS_AT_ONCE):
+        row = torch.from_numpy(rows[begin : begin + PAIRS_AT_ONCE]).to(visual.device)
+        column = torch.from_numpy(columns[begin : begin + PAIRS_AT_ONCE]).to(visual.device)
+        heard = av.run(queries_av[column], [(k[row], v[row]) for k, v in from_visual])
+        seen = va.run(queries_va[row], [(k[column], v[column]) for k, v in from_audio])
+        logits.append(model.head(model.fuse(heard, seen)))
+    corrections = torch.cat(logits)
+    return corrections if similar is None else similar + corrections
+
+
+def _other_logits(
+    model: Network,
+    visual: Tensor,
+    audio: Tensor,
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+) -> Tensor:
+    """Logits of the pairs by a network of which nothing more than its encodings can be shared."""
+    at_once = EMBEDDED_AT_ONCE if model.embeds else PAIRS_AT_ONCE
+    row, column = (torch.from_numpy(index).to(visual.device) for index in (rows, columns))
+    parts = [
+        model.pair_logits(visual[row[begin : begin + at_once]], audio[column[begin : begin + at_once]])
+        for begin in range(0, len(rows), at_once)
+    ]
+    return torch.cat(parts)
+
+
+def _similarities(
+    head: ContrastHead,
+    visual: Tensor,
+    audio: Tensor,
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+) -> Tensor:
+    """Scaled cosine of the pairs' embeddings, (len(rows),)."""
+    seen, heard = head.embed_visual(visual), head.embed_audio(audio)
+    row, column = (torch.from_numpy(index).to(visual.device) for index in (rows, columns))
+    parts = [
+        (seen[row[begin : begin + DOTS_AT_ONCE]] * heard[column[begin : begin + DOTS_AT_ONCE]]).sum(-1)
+        for begin in range(0, len(rows), DOTS_AT_ONCE)
+    ]
+    return torch.cat(parts)

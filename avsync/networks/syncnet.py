@@ -1,0 +1,147 @@
+"""SyncNet and Perfect Match: one embedding of five frames, one of 0.2 s of sound, and their likeness.
+
+State-dict keys are those of the public SyncNet weights. SyncNet's logit is by how much the L2 distance
+is under half the margin of its contrastive loss; Perfect Match has the same trunk and a scaled cosine.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avsync.core.constants import PROTOCOL_RADIUS, WINDOW_FRAMES
+from avsync.networks.base import Network, Picture, Sound
+
+FACE_PIXELS = 224
+EMBEDDING = 1024
+MAX_SCALE = 50.0
+
+
+@dataclass(frozen=True)
+class SyncNetDims:
+    """`family` "syncnet" or "perfect-match". `picture`: whole faces, as the public weights take them, or the
+    mouths of the prepared cache, which are stretched to 224 x 224. `margin` of the contrastive loss."""
+
+    family: Literal["syncnet", "perfect-match"] = "syncnet"
+    picture: Picture = "mouth"
+    margin: float = 20.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML."""
+        return asdict(self)
+
+
+def _audio_trunk() -> nn.Sequential:
+    """(n, 1, 13, 20) -> (n, 512, 1, 1)."""
+    return nn.Sequential(
+        *_conv2d(1, 64),
+        nn.MaxPool2d(1, 1),
+        *_conv2d(64, 192),
+        nn.MaxPool2d(3, (1, 2)),
+        *_conv2d(192, 384),
+        *_conv2d(384, 256),
+        *_conv2d(256, 256),
+        nn.MaxPool2d(3, 2),
+        *_conv2d(256, 512, (5, 4), 0),
+    )
+
+
+def _lip_trunk() -> nn.Sequential:
+    """(n, 3, 5, 224, 224) -> (n, 512, 1, 1, 1)."""
+    flat, half, beside = (1, 3, 3), (1, 2, 2), (0, 1, 1)
+    return nn.Sequential(
+        *_conv3d(3, 96, (WINDOW_FRAMES, 7, 7), stride=half),
+        nn.MaxPool3d(flat, half),
+        *_conv3d(96, 256, (1, 5, 5), stride=half, padding=beside),
+        nn.MaxPool3d(flat, half, beside),
+        *_conv3d(256, 256, flat, padding=beside),
+        *_conv3d(256, 256, flat, padding=beside),
+        *_conv3d(256, 256, flat, padding=beside),
+        nn.MaxPool3d(flat, half),
+        *_conv3d(256, 512, (1, 6, 6)),
+    )
+
+
+def _conv2d(c_in: int, c_out: int, kernel: Any = 3, padding: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(c_in, c_out, kernel, 1, padding), nn.BatchNorm2d(c_out), nn.ReLU()]
+
+
+def _conv3d(c_in: int, c_out: int, kernel: tuple[int, int, int], **shape: Any) -> list[nn.Module]:
+    return [nn.Conv3d(c_in, c_out, kernel, **shape), nn.BatchNorm3d(c_out), nn.ReLU()]
+
+
+def _projection() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, EMBEDDING))
+
+
+class SyncNet(Network):
+    """Both networks; see the module's docstring."""
+
+    sound: ClassVar[Sound] = "mfcc"
+
+    def __init__(self, dims: SyncNetDims = SyncNetDims()) -> None:
+        super().__init__()
+        self.dims: SyncNetDims = dims
+        self.netcnnaud, self.netfcaud = _audio_trunk(), _projection()
+        self.netcnnlip, self.netfclip = _lip_trunk(), _projection()
+        if dims.family == "perfect-match":
+            self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+
+    @property
+    def picture(self) -> Picture:
+        return self.dims.picture
+
+    @property
+    def embeds(self) -> bool:
+        return True
+
+    def visual_tokens(self, frames: Tensor) -> Tensor:
+        """(n, 15, height, width) -> embeddings (n, 1024); other sizes are stretched to 224 x 224."""
+        if frames.shape[-2:] != (FACE_PIXELS, FACE_PIXELS):
+            frames = F.interpolate(frames, (FACE_PIXELS, FACE_PIXELS), mode="bilinear", align_corners=False)
+        clips = frames.unflatten(1, (WINDOW_FRAMES, 3)).transpose(1, 2)
+        return self._finish(self.netfclip(self.netcnnlip(clips).flatten(1)))
+
+    def audio_tokens(self, sounds: Tensor) -> Tensor:
+        """MFCCs (n, 1, 13, 20) -> embeddings (n, 1024)."""
+        return self._finish(self.netfcaud(self.netcnnaud(sounds).flatten(1)))
+
+    def _finish(self, embeddings: Tensor) -> Tensor:
+        if self.dims.family == "syncnet":
+            return embeddings
+        return F.normalize(embeddings, dim=-1) * self.log_scale.exp().clamp(max=MAX_SCALE).sqrt()
+
+    def pair_logits(self, visual: Tensor, audio: Tensor) -> Tensor:
+        """Embeddings (n, 1024) of each -> logits (n,)."""
+        if self.dims.family == "syncnet":
+            return self.dims.margin / 2 - F.pairwise_distance(visual, audio)
+        return (visual * audio).sum(-1)
+
+
+@dataclass(frozen=True)
+class SyncNetOffset:
+    """SyncNet's own answer: `offset` in frames (positive: the audio is early), the smallest mean distance,
+    and `confidence`, by how much it lies under the median."""
+
+    offset: int
+    min_dist: float
+    confidence: float
+
+
+def syncnet_offset(
+    video: npt.NDArray[np.float32], audio: npt.NDArray[np.float32], radius: int = PROTOCOL_RADIUS
+) -> SyncNetOffset:
+    """From one embedding a frame of each stream, (n, d), with zeros for the sound beyond the ends."""
+    padded = np.pad(audio, ((radius, radius), (0, 0)))
+    shifted = np.stack([padded[i : i + len(video)] for i in range(2 * radius + 1)], 1)
+    # 1e-6 keeps PyTorch's pairwise distance, which the public evaluation uses, from an infinite slope.
+    mean = np.linalg.norm(video[:, None] - shifted + 1e-6, axis=-1).mean(axis=0)
+    best = int(mean.argmin())
+    return SyncNetOffset(radius - best, float(mean[best]), float(np.median(mean) - mean[best]))

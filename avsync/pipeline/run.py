@@ -1,0 +1,161 @@
+"""Where the stages meet: one file in, one Report out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avsync.audio import vad, waveform
+from avsync.core.constants import FRAME_RATE, TOLERANCES_MS
+from avsync.core.errors import CannotTell, Interrupted, MediaError, ModelError
+from avsync.core.options import CheckOptions, plain
+from avsync.core.prefetch import beside
+from avsync.core.records import Media, Report, Unjudged
+from avsync.media import probe
+from avsync.pipeline import conclude, schedule, stretch
+from avsync.pipeline.stretch import timed
+
+if TYPE_CHECKING:
+    from avsync.networks.checkpoint import Loaded
+
+Progress = Callable[[str, float, float | None], None]
+"""progress(stage, done, total): `total` is None where it is not known."""
+
+
+# --- One file ----------------------------------------------------------------------------
+
+
+def measure(path: Path, options: CheckOptions, progress: Progress | None = None) -> Report:
+    """`check` with its options already made; the same errors."""
+    tell = progress or _silent
+    timings: dict[str, float] = {}
+    whole = probe.state(path)
+    report = Report(
+        str(path),
+        "cannot-tell",
+        standard=options.standard,
+        tolerance_ms=tolerance(options.standard, None),
+        max_drift_ms_per_min=options.max_drift_ms_per_min,
+        model=options.model,
+        audio_track=options.audio_track,
+        settings=plain(options),
+    )
+    with timed(timings, "total"):
+        try:
+            tell("probe", 0, None)
+            with timed(timings, "probe"):
+                found = probe.probe(path)
+            report = replace(
+                report,
+                duration_s=found.duration_s,
+                tolerance_ms=tolerance(options.standard, found),
+                audio_track=options.audio_track if options.audio is None else None,
+            )
+            report = _judge(found, report, options, tell, timings)
+        except CannotTell as error:
+            report = _nothing(report, str(error))
+        except KeyboardInterrupt:
+            report = replace(
+                _nothing(report, "the check was stopped before anything was judged"), complete=False
+            )
+    report = replace(report, timings_s=timings)
+    if probe.state(path) != whole:
+        changed = "the file changed while it was checked; check it again when it is complete"
+        report = replace(report, reasons=(*report.reasons, changed))
+    if not report.complete:
+        raise Interrupted(report)
+    return report
+
+
+def _nothing(report: Report, why: str) -> Report:
+    whole = Unjudged(0.0, report.duration_s or 0.0, why.rstrip("."))
+    return replace(report, reasons=(why,), unjudged=(whole,))
+
+
+def tolerance(standard: str, found: Media | None) -> tuple[float, float]:
+    """(audio early, audio late) in ms; `netflix` is one frame of the video, 25 a second where unknown."""
+    if standard in TOLERANCES_MS:
+        return TOLERANCES_MS[standard]
+    fps = found.video.fps if found and found.video and found.video.fps else FRAME_RATE
+    return float(1000 / fps), float(1000 / fps)
+
+
+def _judge(
+    found: Media, report: Report, options: CheckOptions, tell: Progress, timings: dict[str, float]
+) -> Report:
+    """The stages after probing, cheapest first, so that a hopeless file costs little."""
+    if found.video is None:
+        raise MediaError(f"{found.path} has no picture, only sound; give a video file.")
+    tell("model", 0, None)
+    with timed(timings, "model"):
+        loaded = model_of_mouths(options)
+    tell("audio", 0, None)
+    with timed(timings, "audio"):
+        whole, found = found, probe.without_tail(found)
+        until_s = found.duration_s + options.max_offset_ms / 1000 + 1
+        track, sound = (
+            (None, waveform.load_audio(options.audio, until_s))
+            if options.audio
+            # Of a picture that lasts as long as the file, how long that is may be told wrongly.
+            else vad.judged_track(found, options.audio_track, math.inf if found is whole else until_s)
+        )
+        if waveform.is_silent(sound.samples):
+            raise CannotTell(f"The audio of {options.audio or found.path} is silent.")
+        report = replace(report, audio_track=track if len(found.audio) > 1 else report.audio_track)
+        notes = conclude.of_the_sound(found, whole, sound, track, options)
+    tell("faces", 0, 1)
+    job = stretch.Job(found, sound, loaded, options, found.duration_s, tell, timings)
+    with beside(vad.listen(sound)) as listening:
+        return _look(job, partial(conclude.conclude, report, job, notes, listening))
+
+
+def _look(job: stretch.Job, conclude: Callable[..., Report]) -> Report:
+    """Look until the answer is certain, or nothing is left, or Ctrl-C, which leaves what there is by then."""
+    looked = stretch.Looked()
+    report = conclude(looked)
+    try:
+        for spans in schedule.rounds(job.media.duration_s, adaptive=_adaptive(job)):
+            planned = replace(job, planned_s=looked.seconds + schedule.total(spans))
+            for span in spans:
+                looked = stretch.look(planned, looked, span)
+            with timed(job.timings, "offset"):
+                report = conclude(looked)
+            if schedule.certain(report):
+                return report
+    except KeyboardInterrupt as stop:
+        looked = stop.so_far if isinstance(stop, Interrupted) else looked
+        return conclude(looked, stopped=True)
+    return report
+
+
+def _adaptive(job: stretch.Job) -> bool:
+    if job.options.sample == "auto":
+        return job.loaded.device.type == "cpu"
+    return job.options.sample == "adaptive"
+
+
+@lru_cache(maxsize=2)
+def load_model(name: str, device: str) -> Loaded:
+    """The model, loaded once per process and name. Raises ModelError."""
+    from avsync.networks import checkpoint
+
+    return checkpoint.load(name, device)
+
+
+def model_of_mouths(options: CheckOptions) -> Loaded:
+    """The model of `options`. Raises ModelError where a check cannot use it."""
+    loaded = load_model(options.model, options.device)
+    if loaded.model.picture == "face":
+        raise ModelError(
+            f"{loaded.path} looks at whole faces, but a check cuts out mouths; "
+            "judge it with: avsync bench --data."
+        )
+    return loaded
+
+
+def _silent(stage: str, done: float, total: float | None) -> None:
+    """Progress for nobody."""

@@ -1,0 +1,77 @@
+"""How a re-timed audio track is encoded: as it was where that can be, at no lower rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+
+from avsync.core.records import AudioStream, Media
+from avsync.media.ffmpeg import source
+
+ENCODERS = {
+    "aac": "aac",
+    "ac3": "ac3",
+    "alac": "alac",
+    "eac3": "eac3",
+    "flac": "flac",
+    "mp2": "mp2",
+    "mp3": "libmp3lame",
+    "opus": "libopus",
+    "vorbis": "libvorbis",
+    "wmav2": "wmav2",
+}
+"""ffmpeg's encoder by codec; PCM is its own."""
+FALLBACK = {"webm": "opus", "vob": "ac3", "mpeg": "mp2", "asf": "wmav2", "ogg": "vorbis", "mxf": "pcm_s16le"}
+"""Codec for what cannot be encoded as it was, by container; elsewhere AAC."""
+RATES_KBPS = {
+    "ac3": (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640),
+    "mp2": (64, 96, 128, 160, 192, 224, 256, 320, 384),
+    "mp3": (64, 96, 128, 160, 192, 224, 256, 320),
+}
+"""What these codecs can have; others take any rate."""
+LOSSLESS = ("alac", "flac", "pcm")
+KBPS_PER_CHANNEL = 96
+"""A second encoding costs some quality, so the rate is at least this, at 32 kHz or more."""
+MEASURED_PACKETS = 500
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """ffmpeg's encoder, the bit rate in kb/s (None for lossless ones), and both in words."""
+
+    codec: str
+    encoder: str
+    kbps: int | None
+
+    @property
+    def words(self) -> str:
+        """ "aac, 192 kb/s"."""
+        return self.codec if self.kbps is None else f"{self.codec}, {self.kbps} kb/s"
+
+
+def encoding(media: Media, stream: AudioStream, muxer: str) -> Encoding:
+    """How to encode a re-timed track for a container."""
+    with av.open(source(media.path)) as container:
+        codec = container.streams[stream.index].codec_context.codec.canonical_name
+    if codec not in ENCODERS and not codec.startswith("pcm_"):
+        codec = FALLBACK.get(muxer, "aac")
+    encoder = ENCODERS.get(codec, codec)
+    if codec.startswith(LOSSLESS):
+        return Encoding(codec, encoder, None)
+    least = KBPS_PER_CHANNEL * stream.channels * min(1.0, stream.rate_hz / 32_000)
+    wanted = max(_kbps(media.path, stream.index), least)
+    allowed = RATES_KBPS.get(codec)
+    if allowed is None:
+        return Encoding(codec, encoder, round(min(wanted, 256 * stream.channels)))
+    return Encoding(codec, encoder, next((rate for rate in allowed if rate >= wanted), allowed[-1]))
+
+
+def _kbps(path: Path, index: int) -> float:
+    """The rate of a stream as stored, measured on its first packets; 0 where it cannot be told."""
+    with av.open(source(path)) as container:
+        stream = container.streams[index]
+        packets = [p for _, p in zip(range(MEASURED_PACKETS), container.demux(stream), strict=False)]
+    length = sum(float((p.duration or 0) * (p.time_base or 0)) for p in packets)
+    return sum(p.size for p in packets) * 8 / 1000 / length if length else 0.0

@@ -1,0 +1,136 @@
+"""Containers as ffmpeg's muxers write them: which one a target will be, what it can hold, and the options by
+which it keeps what a file has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from avsync.core.errors import UsageError
+from avsync.media.ffmpeg import ffmpeg_path, source
+from avsync.repair import packets
+from avsync.repair.packets import Contents, Stream
+
+MUXERS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".3gp": "3gp",
+    ".mkv": "matroska",
+    ".webm": "webm",
+    ".ts": "mpegts",
+    ".mts": "mpegts",
+    ".m2ts": "mpegts",
+    ".mpg": "vob",
+    ".mpeg": "vob",
+    ".vob": "vob",
+    ".avi": "avi",
+    ".flv": "flv",
+    ".wmv": "asf",
+    ".asf": "asf",
+    ".ogg": "ogg",
+    ".ogv": "ogg",
+    ".mxf": "mxf",
+    ".nut": "nut",
+}
+MOV_MUXERS = ("mov", "mp4", "3gp")
+
+
+def muxer_of(file: Contents, dst: Path) -> str:
+    """ffmpeg's name of the container that `dst` will be: what its suffix says; but with its own suffix a file
+    stays what it really is.
+
+    Raises UsageError when the suffix names none."""
+    suffix = dst.suffix.lower()
+    if suffix == file.path.suffix.lower():
+        return _own_muxer(file)
+    if suffix not in MUXERS:
+        raise UsageError(
+            f"The suffix of {dst.name} names no video format; choose a target that ends in "
+            f"{file.path.suffix.lower() or '.mkv'}."
+        )
+    return MUXERS[suffix]
+
+
+def _own_muxer(file: Contents) -> str:
+    with file.path.open("rb") as opened:
+        head = opened.read(4096)
+    if file.container.startswith(packets.MOV_FAMILY):
+        brand = file.tags.get("major_brand", "qt  ")
+        return "mov" if brand.startswith("qt") else "3gp" if brand.startswith("3gp") else "mp4"
+    if file.container.startswith("matroska"):
+        return "webm" if b"webm" in head[:64] else "matroska"
+    if file.container == "mpeg":
+        # The byte after a pack's start code tells MPEG-2 from MPEG-1.
+        pack = head.find(b"\0\0\1\xba")
+        return "vob" if pack >= 0 and head[pack + 4 : pack + 5] >= b"\x40" else "mpeg"
+    return file.container
+
+
+def writable(file: Contents, stream: Stream, muxer: str) -> bool:
+    """Whether the muxer takes a stream at all; only ffmpeg itself can tell, so ask it for the header."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["-y", "-v", "error", "-nostdin", "-i", source(file.path), "-map", f"0:{stream.index}"]
+        arguments += ["-c", "copy", "-copy_unknown", "-t", "0", "-f", muxer, source(Path(folder) / "header")]
+        return subprocess.run([ffmpeg_path(), *arguments], capture_output=True, check=False).returncode == 0
+
+
+def muxer_options(file: Contents, streams: Sequence[Stream], muxer: str) -> list[str]:
+    """ffmpeg's arguments that make a muxer keep what the file has."""
+    if muxer in MOV_MUXERS:
+        return _mov_options(file, streams)
+    if muxer == "matroska":
+        return ["-default_mode", "passthrough"]
+    if muxer == "mpegts":
+        # Times stay as they are (the muxer would add 1.4 s), and so do the numbers of the streams.
+        numbers = [s.number for s in streams] if file.container == "mpegts" else []
+        return [
+            *("-mpegts_copyts", "1", "-mpegts_m2ts_mode", str(int(_has_blu_ray_packets(file.path)))),
+            *(word for n, number in enumerate(numbers) for word in ("-streamid", f"{n}:{number}")),
+        ]
+    return []
+
+
+def _mov_options(file: Contents, streams: Sequence[Stream]) -> list[str]:
+    from_mov = file.container.startswith(packets.MOV_FAMILY)
+    flags = ["faststart"] if from_mov and _index_first(file.path) else []
+    options = ["-movie_timescale", "90000"]
+    if any(key.startswith("com.") for key in file.tags):
+        flags.append("use_metadata_tags")
+        # That flag would write the file's brand as a tag too, and once more with each repair.
+        for key in ("major_brand", "minor_version", "compatible_brands"):
+            options += ["-metadata", f"{key}="]
+        if "creation_time" in file.tags:
+            options += ["-metadata", f"creation_time={file.tags['creation_time'].split(';')[0]}"]
+    if not from_mov:
+        hevc = [n for n, s in enumerate(streams) if s.codec == "hevc"]
+        options += [word for n in hevc for word in (f"-tag:{n}", "hvc1")]
+    return [*options, *(["-movflags", "+" + "+".join(flags)] if flags else [])]
+
+
+def _has_blu_ray_packets(path: Path) -> bool:
+    """Whether transport packets carry four bytes of arrival time in front, as .m2ts has them."""
+    with path.open("rb") as opened:
+        head = opened.read(197)
+    return len(head) == 197 and head[4] == head[196] == 0x47 != head[0]
+
+
+def _index_first(path: Path) -> bool:
+    """Whether an MP4 or MOV has its index (moov) before its data, so that it starts while it downloads."""
+    with path.open("rb") as opened:
+        size_of_file = opened.seek(0, os.SEEK_END)
+        position = 0
+        while position + 8 <= size_of_file:
+            opened.seek(position)
+            head = opened.read(16)
+            size, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if kind in (b"moov", b"mdat"):
+                return kind == b"moov"
+            size = int.from_bytes(head[8:16], "big") if size == 1 else size
+            if size < 8:
+                return False
+            position += size
+    return False

@@ -1,0 +1,275 @@
+"""What the streams of a file hold, packet by packet, and whether a copy still holds the same."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.error import FFmpegError
+from av.stream import Discard, Disposition
+
+from avsync.core.errors import MediaError
+from avsync.media.ffmpeg import source
+
+MOV_FAMILY = "mov,mp4"
+TIME_TOLERANCE_S = 0.002
+"""Two roundings to the milliseconds of Matroska, either side of a shift."""
+CHAPTER_TOLERANCE_S = 0.1
+EMPTY_MOV_TEXT = b"\0\0"
+"""The mov muxer fills the time between two subtitles with such packets."""
+OWN_TAGS = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands", "duration"})
+"""Tags that every muxer writes anew."""
+STREAM_TAGS = ("language", "title", "filename", "mimetype")
+
+
+class DifferentError(Exception):
+    """A copy does not hold what its source holds; the text says where, as half a sentence."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream as the container describes it.
+
+    `number` is the container's own (a PID). `start_s` is in the container's own seconds, `tick_s`
+    the length of its time unit. `cover`: a picture that belongs to the file, not to the film.
+    `remade`: a track that a muxer writes by itself out of what it is told elsewhere (chapter
+    titles, time code).
+    """
+
+    index: int
+    number: int
+    kind: str
+    codec: str
+    dispositions: tuple[str, ...]
+    tags: Mapping[str, str]
+    tick_s: float
+    start_s: float | None
+    cover: bool = False
+    remade: bool = False
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """`start_s` in the container's own seconds."""
+
+    start_s: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a container says about itself; `duration_s` None where it does not say."""
+
+    path: Path
+    container: str
+    start_s: float
+    duration_s: float | None
+    tags: Mapping[str, str]
+    chapters: tuple[Chapter, ...]
+    streams: tuple[Stream, ...]
+
+
+@dataclass(frozen=True)
+class Packets:
+    """All packets of one stream: how many, a digest of their bytes, and their times.
+
+    `times_s` float64 (count, 2): presentation and decoding time, NaN where the container gives none.
+    """
+
+    stream: Stream
+    count: int
+    digest: str
+    times_s: npt.NDArray[np.float64]
+
+
+# --- Reading -----------------------------------------------------------------------------
+
+
+def contents(path: Path) -> Contents:
+    """What the container says. Raises MediaError when it cannot be opened."""
+    try:
+        with av.open(source(path)) as container:
+            return Contents(
+                path=path,
+                container=container.format.name,
+                start_s=(container.start_time or 0) / av.time_base,
+                duration_s=container.duration / av.time_base if container.duration else None,
+                tags=dict(container.metadata),
+                chapters=tuple(
+                    Chapter(float(c["start"] * (c["time_base"] or 0)), c["metadata"].get("title", ""))
+                    for c in container.chapters()
+                ),
+                streams=tuple(_stream(s) for s in container.streams),
+            )
+    except (FFmpegError, OSError, ValueError) as error:
+        raise MediaError(f"{path} cannot be read ({error}); check that it is a whole video file.") from error
+
+
+def _stream(stream: Any) -> Stream:
+    codec = (
+        stream.codec_context.codec.canonical_name if stream.codec_context else getattr(stream, "name", None)
+    )
+    chapter_titles = stream.type == "data" and stream.discard == Discard.all
+    time_code = stream.type == "data" and codec is None and "timecode" in stream.metadata
+    return Stream(
+        index=stream.index,
+        number=stream.id,
+        kind=stream.type,
+        codec=codec or "unknown",
+        dispositions=tuple(flag.name or "" for flag in stream.disposition),
+        tags=dict(stream.metadata),
+        tick_s=float(stream.time_base or 0),
+        start_s=None if stream.start_time is None else float(stream.start_time * stream.time_base),
+        cover=bool(stream.disposition & Disposition.attached_pic),
+        remade=chapter_titles or time_code,
+    )
+
+
+@dataclass
+class _Tally:
+    digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+    times: array[float] = field(default_factory=lambda: array("d"))
+    """Presentation and decoding time in turn: a two-hour film has half a million packets."""
+
+
+def read_packets(file: Contents, progress: Callable[[float], None] | None = None) -> tuple[Packets, ...]:
+    """Read every packet without decoding; `progress` gets seconds of the file. Raises MediaError."""
+    tallies = {s.index: _Tally() for s in file.streams}
+    try:
+        with av.open(source(file.path)) as container:
+            for attachment in container.streams.attachments:
+                tallies[attachment.index].digest.update(attachment.data or b"")
+            for packet in container.demux():
+                if packet.size == 0 or packet.stream_index not in tallies:
+                    continue
+                stream, data = file.streams[packet.stream_index], bytes(packet)
+                if stream.codec == "mov_text" and data == EMPTY_MOV_TEXT:
+                    continue
+                tally = tallies[stream.index]
+                tally.digest.update(len(data).to_bytes(8, "big") + data)
+                tally.times.extend((_seconds(packet.pts, packet), _seconds(packet.dts, packet)))
+                if progress and len(tally.times) % 512 == 0 and packet.dts is not None:
+                    progress(tally.times[-1] - file.start_s)
+        if progress:
+            progress(file.duration_s or 0.0)
+    except (FFmpegError, OSError, ValueError) as error:
+        raise MediaError(f"{file.path} breaks off ({error}); copy or record it again.") from error
+    return tuple(
+        Packets(s, len(t.times) // 2, t.digest.hexdigest(), np.array(t.times).reshape(-1, 2))
+        for s, t in zip(file.streams, tallies.values(), strict=True)
+    )
+
+
+def _seconds(time: int | None, packet: Any) -> float:
+    return float("nan") if time is None else float(time * packet.time_base)
+
+
+# --- Comparing ---------------------------------------------------------------------------
+
+
+def pair(before: Sequence[Packets], after: Sequence[Packets]) -> list[tuple[Packets, Packets]]:
+    """Each stream of `before` with the one of `after` that holds the same packets byte for byte.
+
+    Some containers number their streams by what comes first, so the numbers may differ.
+
+    Raises:
+        DifferentError: a stream is missing, altered, or was added.
+    """
+    left = list(after)
+    pairs = []
+    for old in before:
+        alike = [p for p in left if (p.stream.kind, p.stream.codec) == (old.stream.kind, old.stream.codec)]
+        same = next((p for p in alike if (p.digest, p.count) == (old.digest, old.count)), None)
+        if same is None:
+            what = "holds other packets than before" if alike else "is missing"
+            raise DifferentError(f"stream {old.stream.index} ({old.stream.kind}, {old.stream.codec}) {what}")
+        left.remove(same)
+        pairs.append((old, same))
+    if left:
+        raise DifferentError(
+            f"stream {left[0].stream.index} ({left[0].stream.kind}, {left[0].stream.codec}) was added"
+        )
+    return pairs
+
+
+def new_one(before: Sequence[Packets], after: Sequence[Packets], kind: str) -> Packets:
+    """The one stream of a kind whose packets `before` has not.
+
+    Raises:
+        DifferentError: there is none, or there are several.
+    """
+    known = {(p.digest, p.count) for p in before}
+    new = [p for p in after if p.stream.kind == kind and (p.digest, p.count) not in known]
+    if len(new) != 1:
+        raise DifferentError(f"{len(new)} {kind} streams are new instead of one")
+    return new[0]
+
+
+def moved_by(before: Packets, after: Packets) -> float | None:
+    """Seconds by which every packet of a stream moved; None where neither file gives times.
+
+    Raises:
+        DifferentError: the packets did not all move by the same.
+    """
+    for column in (0, 1):
+        moves = after.times_s[:, column] - before.times_s[:, column]
+        moves = moves[np.isfinite(moves)]
+        if moves.size:
+            middle = float(np.median(moves))
+            if np.abs(moves - middle).max() > TIME_TOLERANCE_S:
+                spread = 1000 * float(np.ptp(moves))
+                raise DifferentError(
+                    f"the packets of stream {before.stream.index} moved unevenly (by {spread:.0f} ms)"
+                )
+            return middle
+    return None
+
+
+def check_chapters(before: Sequence[Chapter], after: Sequence[Chapter], picture_moved_s: float) -> None:
+    """Chapters must stay with the picture.
+
+    Raises:
+        DifferentError: one is missing, renamed, or moved away.
+    """
+    if [c.title for c in before] != [c.title for c in after]:
+        raise DifferentError(
+            f"its chapters are not kept ({len(after)} of {len(before)} with the same titles)"
+        )
+    # QuickTime chapters leave no gap, so the first one reaches back to 0 when the picture starts later.
+    for old, new in list(zip(before, after, strict=True))[1:]:
+        if abs(new.start_s - old.start_s - picture_moved_s) > CHAPTER_TOLERANCE_S:
+            raise DifferentError(f"chapter {old.title!r} moved away from its picture")
+
+
+def lost_tags(before: Contents, after: Contents, pairs: Sequence[tuple[Packets, Packets]]) -> tuple[str, ...]:
+    """What the target says no more: tags of the file; languages, titles and dispositions of its streams."""
+    kept = {key.lower(): value for key, value in after.tags.items()}
+    lost = [
+        f"the tag {key}"
+        for key, value in before.tags.items()
+        if key.lower() not in OWN_TAGS and value.split(";")[0] not in kept.get(key.lower(), "")
+    ]
+    for old, new in pairs:
+        number = f"stream {old.stream.index}"
+        new_tags = _stream_tags(new.stream)
+        lost += [
+            f"the {key} of {number}" for key, v in _stream_tags(old.stream).items() if new_tags.get(key) != v
+        ]
+        if set(old.stream.dispositions) - set(new.stream.dispositions):
+            lost.append(f"the dispositions of {number}")
+    codes = {s.tags["timecode"] for s in before.streams if "timecode" in s.tags}
+    new_codes = {value for s in after.streams for key, value in s.tags.items() if key.lower() == "timecode"}
+    return (*lost, *(f"the time code {code}" for code in sorted(codes - new_codes)))
+
+
+def _stream_tags(stream: Stream) -> dict[str, str]:
+    """The tags worth keeping. MP4 reads back as a name what was written as a title."""
+    tags = {("title" if key.lower() == "name" else key.lower()): value for key, value in stream.tags.items()}
+    return {key: value for key, value in tags.items() if key in STREAM_TAGS and value != "und"}

@@ -1,0 +1,266 @@
+"""Plan to move audio against picture by stream copy: the ffmpeg command for every container.
+
+No packet is touched; only the times change that the container gives them. (A re-timed track comes as raw
+sound that ffmpeg encodes; all else is copied.)
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+
+from avsync.core.errors import MediaError, UsageError
+from avsync.core.records import Media
+from avsync.media.ffmpeg import ffmpeg_path, source
+from avsync.repair import packets
+from avsync.repair.codecs import Encoding
+from avsync.repair.containers import MOV_MUXERS, muxer_of, muxer_options, writable
+from avsync.repair.packets import Contents, Stream
+
+COARSE_TICK_S = 0.002
+"""A stream with a longer time unit (AVI counts whole frames) cannot be shifted to the millisecond in it."""
+
+RAW_TAGS = ("language", "title", "handler_name", "comment")
+"""Tags that a track which comes as raw sound is given; others would be false of the new encoding."""
+
+
+@dataclass(frozen=True)
+class Retimed:
+    """A track to encode anew: its stream's number; a file of raw float32 samples, which start at `start_s` of
+    the container's own clock and last `length_s`."""
+
+    stream: int
+    path: Path
+    rate_hz: int
+    channels: int
+    layout: str
+    start_s: float
+    length_s: float
+    encoding: Encoding
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to write `dst`: ffmpeg's arguments (without the program and what it does with an existing
+    file), the streams whose numbers are `moved` and `left_out`, one phrase for a person, and the track that
+    is encoded anew."""
+
+    src: Path
+    dst: Path
+    offset_ms: float
+    arguments: tuple[str, ...]
+    moved: tuple[int, ...]
+    left_out: tuple[int, ...]
+    sentence: str
+    retimed: Retimed | None = None
+
+
+def command(plan: Plan, overwrite: bool = False) -> str:
+    """The ffmpeg command of a plan, quoted for a POSIX shell."""
+    return shlex.join([ffmpeg_path(), "-y" if overwrite else "-n", *plan.arguments])
+
+
+# --- Plan --------------------------------------------------------------------------------
+
+
+def plan(
+    media: Media,
+    offset_ms: float,
+    dst: Path,
+    audio_track: int | None = None,
+    *,
+    leave_out: bool = False,
+    retimed: Retimed | None = None,
+) -> Plan:
+    """Plan to remove a synchrony error of `offset_ms` (positive: the audio is early, so it gets delayed).
+
+    All audio tracks move, or `audio_track` alone; `retimed` takes its place. With `leave_out`, data streams
+    that the target's format cannot hold are left out instead of refused.
+
+    Raises:
+        UsageError: no such track, no sensible offset, or a target that cannot hold the streams or a delay.
+        MediaError: the file has no picture or no sound.
+    """
+    moved = _moved_tracks(media, audio_track)
+    if not math.isfinite(offset_ms) or abs(offset_ms) >= 1000 * media.duration_s:
+        raise UsageError(
+            f"An offset of {offset_ms:g} ms is no part of the {media.duration_s:.1f} s of {media.path.name}; "
+            "give one that is shorter than the video."
+        )
+    file = packets.contents(media.path)
+    muxer = muxer_of(file, dst)
+    if muxer == "avi":
+        raise UsageError(
+            f"AVI holds no start time that players agree on, so {dst.name} would not stay repaired; "
+            f"choose a target that ends in .mkv, such as {dst.with_suffix('.mkv').name}."
+        )
+    streams = [s for s in file.streams if not s.remade]
+    unwritable = tuple(s.index for s in streams if s.kind == "data" and not writable(file, s, muxer))
+    if unwritable and not leave_out:
+        raise UsageError(
+            f"{dst.suffix} cannot hold {_numbered(unwritable)} of {media.path.name} (data); "
+            "use --force to write the video without."
+        )
+    streams = [s for s in streams if s.index not in unwritable]
+    rest_s, audio_s = _shifts(file, moved, offset_ms, may_be_cut=muxer in MOV_MUXERS and _is_cut(file))
+    # Absolute times matter in MPEG streams (cue messages quote them), and are a burden everywhere else.
+    if file.container in ("mpegts", "mpeg") and muxer not in ("mpegts", "vob", "mpeg"):
+        rest_s, audio_s = rest_s - file.start_s, audio_s - file.start_s
+    fine = retimed is not None or _fine(file, moved)
+    second = _raw_input(retimed) if retimed else _input(file, audio_s if fine else 0)
+    arguments = [
+        *("-hide_banner", "-nostdin", "-loglevel", "error", "-copyts"),
+        *_input(file, rest_s),
+        *second,
+        *_mapped(file, streams, moved, muxer, retimed),
+        *(_encoded(streams, retimed, audio_s) if retimed else []),
+        *([] if fine else _shift_filters(streams, moved, audio_s)),
+        *muxer_options(file, streams, muxer),
+        *("-f", muxer, source(dst)),
+    ]
+    return Plan(
+        src=media.path,
+        dst=dst,
+        offset_ms=offset_ms,
+        arguments=tuple(arguments),
+        moved=moved,
+        left_out=unwritable,
+        sentence=_sentence(offset_ms, audio_track, unwritable),
+        retimed=retimed,
+    )
+
+
+def _moved_tracks(media: Media, audio_track: int | None) -> tuple[int, ...]:
+    if media.video is None or not media.audio:
+        missing = "picture" if media.video is None else "audio track"
+        raise MediaError(
+            f"{media.path} has no {missing}, so there is nothing to align; give a video with sound."
+        )
+    if audio_track is None:
+        return tuple(a.index for a in media.audio)
+    if not 0 <= audio_track < len(media.audio):
+        raise UsageError(
+            f"{media.path.name} has no audio track {audio_track}; its tracks are 0 to {len(media.audio) - 1}."
+        )
+    return (media.audio[audio_track].index,)
+
+
+def _shifts(
+    file: Contents, moved: Sequence[int], offset_ms: float, *, may_be_cut: bool = False
+) -> tuple[float, float]:
+    """(seconds to delay everything else, seconds to delay the moved audio); the difference is the offset.
+
+    Most containers hold no negative times, and players cut off what lies before 0. So audio that
+    would start there stays, and everything else is delayed, unless the audio `may_be_cut`.
+    """
+    offset_s = offset_ms / 1000
+    starts = [s.start_s for s in file.streams if s.index in moved]
+    if offset_s >= 0 or may_be_cut or all(start is not None and start + offset_s >= 0 for start in starts):
+        return 0.0, offset_s
+    rest = [s for s in file.streams if s.index not in moved and s.kind in ("video", "audio", "subtitle")]
+    tick_s = max((s.tick_s for s in rest if s.tick_s > COARSE_TICK_S and not s.cover), default=0.0)
+    rest_s = math.ceil(-offset_s / tick_s - 1e-6) * tick_s if tick_s else -offset_s
+    return rest_s, rest_s + offset_s
+
+
+def _is_cut(file: Contents) -> bool:
+    """Whether an edit list hides the first pictures. ffmpeg starts such a picture on a whole frame, so
+    a delay of it would be rounded; the audio is cut to the sample."""
+    with av.open(source(file.path)) as container:
+        pictures = [s for s in container.streams.video if not file.streams[s.index].cover]
+        return any(p.is_discard for _, p in zip(range(8), container.demux(pictures), strict=False))
+
+
+def _fine(file: Contents, moved: Sequence[int]) -> bool:
+    return all(s.tick_s <= COARSE_TICK_S for s in file.streams if s.index in moved)
+
+
+def _input(file: Contents, shift_s: float) -> list[str]:
+    missing_times = ["-fflags", "+genpts"] if file.container in ("avi", "mpeg") else []
+    shift = ["-itsoffset", f"{shift_s:.6f}".rstrip("0").rstrip(".")] if round(shift_s, 6) else []
+    return [*missing_times, *shift, "-i", source(file.path)]
+
+
+def _raw_input(retimed: Retimed) -> list[str]:
+    # The older option for channels is understood by every ffmpeg, but says nothing of which they are.
+    stereo = retimed.channels <= 2
+    channels = ["-ac", str(retimed.channels)] if stereo else ["-ch_layout", retimed.layout]
+    return ["-f", "f32le", "-ar", str(retimed.rate_hz), *channels, "-i", source(retimed.path)]
+
+
+def _mapped(
+    file: Contents, streams: Sequence[Stream], moved: Sequence[int], muxer: str, retimed: Retimed | None
+) -> list[str]:
+    """Every stream in its order, the moved ones from the second input; with its dispositions."""
+    attached = [s for s in streams if s.cover and muxer == "matroska"]
+    mapped = [s for s in streams if s not in attached]
+    arguments = []
+    for s in mapped:
+        arguments += ["-map", "1:0" if retimed and s.index in moved else f"{int(s.index in moved)}:{s.index}"]
+    arguments += ["-map_metadata", "0", "-map_chapters", "0", "-c", "copy", "-copy_unknown"]
+    arguments += ["-strict", "experimental"]
+    for number, stream in enumerate(mapped):
+        # Unless told, ffmpeg makes the first stream of a kind the default one.
+        if stream.kind != "attachment":
+            arguments += [f"-disposition:{number}", "+".join(stream.dispositions) or "0"]
+        # The mov demuxer calls a track's title its name, and the muxers know only titles.
+        if "name" in stream.tags and "title" not in stream.tags:
+            arguments += [f"-metadata:s:{number}", f"title={stream.tags['name']}"]
+    for number, stream in enumerate(attached, len(mapped)):
+        arguments += _attached(file, stream, number)
+    return arguments
+
+
+def _encoded(streams: Sequence[Stream], retimed: Retimed, shift_s: float) -> list[str]:
+    """Encode the re-timed track, at its time (an input of raw sound ignores -itsoffset) and with its tags."""
+    number, stream = next((n, s) for n, s in enumerate(streams) if s.index == retimed.stream)
+    rate = ["-b:" + str(number), f"{retimed.encoding.kbps}k"] if retimed.encoding.kbps else []
+    later = [f"-filter:{number}", f"asetpts=PTS+{retimed.start_s + shift_s:.6f}/TB"]
+    tags = {key: value for key, value in stream.tags.items() if key in RAW_TAGS}
+    named = [word for key, value in tags.items() for word in (f"-metadata:s:{number}", f"{key}={value}")]
+    return [f"-c:{number}", retimed.encoding.encoder, *rate, *later, *named]
+
+
+def _attached(file: Contents, cover: Stream, number: int) -> list[str]:
+    """Attach cover art by its bytes in the source: of a mapped one, ffmpeg would make a film in Matroska."""
+    with av.open(source(file.path)) as container:
+        picture = next(bytes(p) for p in container.demux(container.streams[cover.index]) if p.size)
+    with file.path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(picture)
+    if start < 0:
+        raise MediaError(
+            f"The cover picture of {file.path.name} cannot be copied; remove it from the file first."
+        )
+    kind = {"mjpeg": "jpeg"}.get(cover.codec, cover.codec)
+    tags = {"filename": f"cover.{kind.replace('jpeg', 'jpg')}", "mimetype": f"image/{kind}"} | dict(
+        cover.tags
+    )
+    return [
+        *("-attach", f"subfile,,start,{start},end,{start + len(picture)},,:{file.path.absolute()}"),
+        *(word for key, value in tags.items() for word in (f"-metadata:s:{number}", f"{key}={value}")),
+    ]
+
+
+def _shift_filters(streams: Sequence[Stream], moved: Sequence[int], shift_s: float) -> list[str]:
+    """Shift in a finer unit than the source counts in."""
+    ticks = round(shift_s * 90_000)
+    expression = f"setts=time_base=1/90000:prescale=1:pts=PTS+({ticks}):dts=DTS+({ticks})"
+    numbers = [n for n, s in enumerate(streams) if s.index in moved]
+    return [word for n in numbers for word in (f"-bsf:{n}", expression)]
+
+
+def _sentence(offset_ms: float, audio_track: int | None, left_out: Sequence[int]) -> str:
+    which = "the audio" if audio_track is None else f"audio track {audio_track}"
+    verb = "delay" if offset_ms >= 0 else "advance"
+    without = f", without {_numbered(left_out)} (data)" if left_out else ""
+    return f"{verb} {which} by {round(abs(offset_ms), 1):g} ms{without}"
+
+
+def _numbered(indexes: Sequence[int]) -> str:
+    return f"stream{'s' if len(indexes) > 1 else ''} {', '.join(map(str, indexes))}"

@@ -1,0 +1,266 @@
+"""Re-time an audio track: resample away a drift, and cut or pad where the offset jumps.
+
+What is seen at time t belongs to the sound at t - offset(t), so that is what the repaired sound has at t.
+Everything that is long lies on disk.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import av
+import ffmpeg
+import numpy as np
+import numpy.typing as npt
+
+from avsync.audio.waveform import GAP_S
+from avsync.core.errors import CannotTell, MediaError
+from avsync.core.records import AudioStream, Media, Report
+from avsync.media.ffmpeg import decoding, source
+from avsync.repair.codecs import Encoding
+from avsync.repair.remux import Retimed
+
+Samples = npt.NDArray[np.float32]
+
+FADE_S = 0.01
+"""Half a cross-fade: long enough not to click, too short to be heard as one."""
+SEEK_S = 0.25
+"""A jump is put at the quietest moment within this of where it was measured, which is known no better."""
+QUIET_S = 0.03
+CONTEXT = 4096
+"""Samples before a stretch that the resampler runs in on."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Part [start_s, end_s) of the picture's time whose offset is `offset_ms` at `at_s` and changes by
+    `slope` ms a second; the first starts at -inf, the last ends at inf."""
+
+    start_s: float
+    end_s: float
+    at_s: float
+    offset_ms: float
+    slope: float = 0.0
+
+    def offset_s(self, time_s: float) -> float:
+        """How early the sound is, in seconds, at a time of the picture."""
+        return (self.offset_ms + self.slope * (time_s - self.at_s)) / 1000
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples [first, past) of the repaired sound: they come from sample `source` on, at `speed` source
+    samples each. `fade_in` and `fade_out`: how many of them."""
+
+    first: int
+    past: int
+    source: float
+    speed: float
+    fade_in: int = 0
+    fade_out: int = 0
+
+
+# --- From the report to what is cut ------------------------------------------------------
+
+
+def stretches(report: Report) -> tuple[Stretch, ...]:
+    """The offset along the video, as measured: a line, and the local faults.
+
+    Raises CannotTell when the report has no offset.
+    """
+    if report.offset_ms is None:
+        raise CannotTell(f"The offset of {report.path} is not known, so it cannot be re-timed.")
+    slope = (report.drift_ms_per_min or 0.0) / 60
+    first, last = (report.segments[0], report.segments[-1]) if report.segments else (None, None)
+    steady = [s for s in report.segments if s.offset_ms is not None and not s.fault]
+    at_s = (steady[0].start_s + steady[0].end_s) / 2 if steady else 0.0
+    offset_ms = steady[0].offset_ms if steady else None
+    line = Stretch(-math.inf, math.inf, at_s, report.offset_ms if offset_ms is None else offset_ms, slope)
+    found: list[Stretch] = []
+    begun = -math.inf
+    for fault in report.faults:
+        start = -math.inf if first and fault.start_s <= first.start_s else fault.start_s
+        end = math.inf if last and fault.end_s >= last.end_s else fault.end_s
+        if start > begun:
+            found.append(replace(line, start_s=begun, end_s=start))
+        found.append(Stretch(start, end, (fault.start_s + fault.end_s) / 2, fault.offset_ms, slope))
+        begun = end
+    return (*found, replace(line, start_s=begun)) if begun < math.inf else tuple(found)
+
+
+def parts(found: Sequence[Stretch], sound: Samples, rate: int, start_s: float) -> tuple[Part, ...]:
+    """What to take from a sound (n, channels) that starts at `start_s`, so that it fits the picture.
+
+    Where the sound gets earlier something was lost from it, and silence takes its place; where it gets later,
+    something was put in, and is cut out.
+    """
+    fade = round(FADE_S * rate)
+    done: list[Part] = []
+    fade_in, begin = 0, 0.0
+    for here, after in zip(found, [*found[1:], None], strict=True):
+        speed = 1 - here.slope / 1000
+        place = (start_s + begin / rate - here.offset_s(start_s + begin / rate) - start_s) * rate
+        if after is None:
+            end = begin + (len(sound) - place) / speed
+            done += _part(begin, end, place, speed, fade_in, 0)
+            break
+        jump_s = after.offset_s(here.end_s) - here.offset_s(here.end_s)
+        moved = _quietest(
+            sound, rate, here.end_s - here.offset_s(here.end_s) - start_s - max(0.0, jump_s) / 2
+        )
+        edge = (here.end_s - start_s + moved) * rate
+        half = abs(jump_s) * rate / 2
+        if jump_s > 0:
+            done += _part(begin, edge - half, place, speed, fade_in, fade)
+            begin, fade_in = edge + half, fade
+        else:
+            done += _part(begin, edge + fade, place, speed, fade_in, 2 * fade)
+            begin, fade_in = edge - fade, 2 * fade
+    return tuple(done)
+
+
+def _part(begin: float, end: float, place: float, speed: float, fade_in: int, fade_out: int) -> list[Part]:
+    first, past = max(0, round(begin)), round(end)
+    if past - first <= max(fade_in, fade_out):
+        return []
+    return [Part(first, past, place + (first - begin) * speed, speed, fade_in, fade_out)]
+
+
+def _quietest(sound: Samples, rate: int, at_s: float) -> float:
+    """Seconds from `at_s`, SEEK_S at most, to the quietest moment of the sound about there."""
+    length = round(QUIET_S * rate)
+    first = max(0, round((at_s - SEEK_S) * rate))
+    near = np.asarray(sound[first : max(0, round((at_s + SEEK_S) * rate)) + length], np.float64)
+    if len(near) <= length:
+        return 0.0
+    power = np.cumsum(np.concatenate([[0.0], (near**2).sum(axis=1)]))
+    level = np.maximum(power[length:] - power[:-length], 0)
+    away = (first + np.arange(len(level)) + length / 2) / rate - at_s
+    quiet = away[level <= 2 * level.min() + 1e-9]
+    return float(quiet[np.argmin(np.abs(quiet))])
+
+
+def prepared(media: Media, stream: AudioStream, report: Report, folder: Path, encoding: Encoding) -> Retimed:
+    """The track of a measured file, re-timed, as raw sound in a file in `folder`.
+
+    Raises CannotTell when the report has no offset, MediaError when the track cannot be decoded or stored.
+    """
+    path = folder / "retimed.f32"
+    sound = decoded(media, stream, folder / "sound.f32")
+    cuts = parts(stretches(report), sound, stream.rate_hz, stream.start_s)
+    count = write_retimed(sound, stream.rate_hz, cuts, path)
+    del sound
+    (folder / "sound.f32").unlink()
+    with av.open(source(media.path)) as container:
+        layout = container.streams.audio[stream.track].codec_context.layout.name
+    return Retimed(
+        stream=stream.index,
+        path=path,
+        rate_hz=stream.rate_hz,
+        channels=stream.channels,
+        layout=layout,
+        start_s=stream.start_s + media.origin_s,
+        length_s=count / stream.rate_hz,
+        encoding=encoding,
+    )
+
+
+def words(report: Report) -> str:
+    """What re-timing does, as half a sentence."""
+    drift, faults = report.drift_ms_per_min, len(report.faults)
+    done = [f"resampled by {drift / 600:+.3f} % against a drift of {drift:+.0f} ms a minute"] if drift else []
+    if faults:
+        done.append(
+            f"cut or padded with silence where it jumps ({faults} stretch{'es' if faults > 1 else ''})"
+        )
+    offset_ms = report.offset_ms or 0.0
+    return " and ".join(done) or f"{'delayed' if offset_ms > 0 else 'advanced'} by {abs(offset_ms):.0f} ms"
+
+
+# --- Sound ------------------------------------------------------------------------------
+
+
+def decoded(media: Media, stream: AudioStream, path: Path) -> Samples:
+    """A track with all its channels at its own rate, (n, channels), kept at `path`; gaps are silence.
+
+    Raises MediaError when nothing of it can be decoded or stored.
+    """
+    resampling = {"async": 1, "min_hard_comp": GAP_S}
+    sound = ffmpeg.input(source(media.path), copyts=None)[str(stream.index)]
+    output = sound.filter("aresample", stream.rate_hz, **resampling).output("pipe:", format="f32le")
+    try:
+        with decoding(output) as (pipe, complaint), path.open("wb") as file:
+            shutil.copyfileobj(pipe, file, 1 << 20)
+            file.flush()
+            count = file.tell() // (4 * stream.channels)
+            if not count:
+                why = complaint() or "ffmpeg found no sound in it"
+                raise MediaError(f"Audio track {stream.track} of {media.path} cannot be decoded ({why}).")
+    except OSError as error:
+        raise _no_room(path, error) from error
+    return np.memmap(path, np.float32, "r", shape=(count, stream.channels))
+
+
+def write_retimed(sound: Samples, rate: int, cuts: Sequence[Part], path: Path) -> int:
+    """Write the parts of a sound as raw float32 to `path`; returns how many samples of each channel.
+
+    Raises MediaError when the disk is full.
+    """
+    count = max((part.past for part in cuts), default=0)
+    try:
+        with path.open("wb") as file:
+            file.truncate(4 * count * sound.shape[1])
+        out = np.memmap(path, np.float32, "r+", shape=(count, sound.shape[1])) if count else sound[:0]
+        for part in cuts:
+            at = part.first
+            for block in taken(sound, rate, part):
+                out[at : at + len(block)] += block * _gain(part, at, len(block))[:, None]
+                at += len(block)
+    except OSError as error:
+        raise _no_room(path, error) from error
+    return count
+
+
+def _gain(part: Part, at: int, count: int) -> Samples:
+    here = np.arange(at, at + count) + 0.5
+    rise = (here - part.first) / part.fade_in if part.fade_in else np.ones(count)
+    fall = (part.past - here) / part.fade_out if part.fade_out else np.ones(count)
+    return np.clip(np.minimum(rise, fall), 0, 1).astype(np.float32)
+
+
+def taken(sound: Samples, rate: int, part: Part) -> Iterator[Samples]:
+    """The samples of a part, (n, channels), a second or so at a time; silence beyond the sound's ends."""
+    left = part.past - part.first
+    if part.speed == 1:
+        place = round(part.source)
+        while left > 0:
+            count = min(rate, left)
+            yield _padded(sound, place, count)
+            place, left = place + count, left - count
+        return
+    import soxr
+
+    stream = soxr.ResampleStream(rate * part.speed, rate, sound.shape[1], dtype="float32")
+    place = math.floor(part.source) - CONTEXT
+    skip = round((part.source - place) / part.speed)
+    while left > 0:
+        block = stream.resample_chunk(_padded(sound, place, rate))
+        place += rate
+        block, skip = block[skip:], max(0, skip - len(block))
+        yield block[:left]
+        left -= len(block)
+
+
+def _padded(sound: Samples, first: int, count: int) -> Samples:
+    inside = sound[min(max(first, 0), len(sound)) : max(0, first + count)]
+    before = min(count, max(0, -first))
+    return np.pad(inside, ((before, count - before - len(inside)), (0, 0)))
+
+
+def _no_room(path: Path, error: OSError) -> MediaError:
+    why = error.strerror or error
+    return MediaError(f"The decoded sound cannot be kept in {path.parent} ({why}); free some space there.")

@@ -1,0 +1,123 @@
+"""Proof that a repaired file holds what its source holds, where it should."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from avsync.core.errors import MediaError
+from avsync.media.probe import probe
+from avsync.repair import packets
+from avsync.repair.packets import Contents, DifferentError, Packets
+from avsync.repair.remux import Plan
+
+Progress = Callable[[str, float, float | None], None]
+"""progress(stage, done, total)."""
+
+STAGE = "fix"
+DURATION_SLACK_S = 1.0
+ENCODED_SLACK_S = 0.25
+"""An encoder's own blocks, before the first sound and after the last."""
+
+
+def verify(planned: Plan, before: Contents, path: Path, progress: Progress | None = None) -> tuple[str, ...]:
+    """Prove that `path` holds every packet of the source, moved as planned, and nothing else changed.
+
+    Returns what its format cannot keep of tags, titles and dispositions.
+
+    Raises:
+        MediaError: it is not a true copy; the sentence says where.
+    """
+    after = packets.contents(path)
+    old = packets.read_packets(before, lambda done_s: show(progress, before, done_s, 0.5, 0.25))
+    new = packets.read_packets(after, lambda done_s: show(progress, after, done_s, 0.75, 0.25))
+    try:
+        kept = [p for p in old if not p.stream.remade and p.stream.index not in planned.left_out]
+        found = [p for p in new if not p.stream.remade]
+        fresh: list[tuple[Packets, Packets]] = []
+        if planned.retimed:
+            replaced = next(p for p in kept if p.stream.index == planned.retimed.stream)
+            fresh = [(replaced, packets.new_one(kept, found, "audio"))]
+            kept, found = ([p for p in side if p is not fresh[0][i]] for i, side in enumerate((kept, found)))
+        pairs = packets.pair(kept, found)
+        picture_moved_s = _check_shift(planned, pairs)
+        packets.check_chapters(before.chapters, after.chapters, picture_moved_s)
+        _check_whole(planned, before, after, pairs)
+        for _, encoded in fresh:
+            _check_retimed(planned, encoded, picture_moved_s)
+    except DifferentError as error:
+        raise MediaError(
+            f"The copy of {planned.src.name} failed its check and is not kept, because {error}; "
+            f"{other_target(planned)}."
+        ) from error
+    return packets.lost_tags(before, after, [*pairs, *fresh])
+
+
+def _check_shift(planned: Plan, pairs: Sequence[tuple[Packets, Packets]]) -> float:
+    """Seconds by which the picture moved. Raises DifferentError unless the audio moved against it as planned,
+    and everything else with it."""
+    moves = {old.stream.index: packets.moved_by(old, new) for old, new in pairs if not old.stream.cover}
+    picture = next(
+        (moves[o.stream.index] for o, _ in pairs if o.stream.kind == "video" and not o.stream.cover), None
+    )
+    if picture is None:
+        raise DifferentError("its picture has no times")
+    for index, move in moves.items():
+        planned_s = planned.offset_ms / 1000 if index in planned.moved else 0.0
+        if move is None and index in planned.moved:
+            raise DifferentError(f"stream {index} has no times")
+        if move is not None and abs(move - picture - planned_s) > packets.TIME_TOLERANCE_S:
+            raise DifferentError(
+                f"stream {index} moved by {1000 * (move - picture):.0f} ms against the picture, "
+                f"not by {1000 * planned_s:.0f} ms"
+            )
+    return picture
+
+
+def _check_retimed(planned: Plan, encoded: Packets, picture_moved_s: float) -> None:
+    """Raises DifferentError unless the new track begins and ends where it should."""
+    assert planned.retimed is not None  # noqa: S101 - the caller asks only then
+    start = planned.retimed.start_s + picture_moved_s
+    wanted = start, start + planned.retimed.length_s
+    times = encoded.times_s[np.isfinite(encoded.times_s[:, 0]), 0]
+    got = (float(times.min()), float(times.max())) if len(times) else (math.nan, math.nan)
+    if not all(abs(g - w) <= ENCODED_SLACK_S for g, w in zip(got, wanted, strict=True)):
+        raise DifferentError(
+            f"the new audio lasts from {got[0]:.2f} s to {got[1]:.2f} s, "
+            f"not from {wanted[0]:.2f} s to {wanted[1]:.2f} s"
+        )
+
+
+def _check_whole(
+    planned: Plan, before: Contents, after: Contents, pairs: Sequence[tuple[Packets, Packets]]
+) -> None:
+    """Raises DifferentError when the picture is turned or scaled otherwise, or the stored length is off."""
+    old, new = probe(planned.src).video, probe(after.path).video
+    look = [v and (v.width, v.height, v.rotation_deg) for v in (old, new)]
+    if look[0] != look[1]:
+        raise DifferentError(f"its picture would show as {look[1]}, not {look[0]}")
+    # MPEG streams store no length; it is guessed from the last packets.
+    if "mpeg" not in before.container and before.duration_s and after.duration_s:
+        # What a broken source says of its length may be far more than it holds.
+        shortest = max(np.nanmax(p.times_s, initial=0.0) for _, p in pairs) - after.start_s - DURATION_SLACK_S
+        longest = before.duration_s + abs(planned.offset_ms) / 1000 + DURATION_SLACK_S
+        if planned.retimed:
+            longest = max(longest, planned.retimed.length_s + DURATION_SLACK_S)
+        if not shortest <= after.duration_s <= longest:
+            raise DifferentError(f"it lasts {after.duration_s:.1f} s instead of {before.duration_s:.1f} s")
+
+
+def show(progress: Progress | None, file: Contents, done_s: float, first: float, share: float) -> None:
+    """Report `done_s` of `file` as the part of the work that begins at `first` and is `share` of it."""
+    if progress and file.duration_s:
+        progress(STAGE, first + share * min(max(done_s / file.duration_s, 0.0), 1.0), 1.0)
+
+
+def other_target(planned: Plan) -> str:
+    old, new = (path.suffix.lower() for path in (planned.src, planned.dst))
+    if old in (".avi", ".m3u8"):
+        return "convert it to .mkv first, and give that file"
+    return f"choose a target that ends in {'.mkv' if old == new else old}"

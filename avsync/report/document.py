@@ -1,0 +1,172 @@
+"""A Report as versioned JSON, and back; and the exit code of `check`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import numpy as np
+
+from avsync.core.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_IN_SYNC, EXIT_OUT_OF_SYNC
+from avsync.core.records import Fault, Offset, Report, Segment, TrackReport, Unjudged, Verdict
+from avsync.core.tolerance import defects
+from avsync.report.words import summary
+
+T = TypeVar("T")
+
+
+SCHEMA = 1
+"""Version of the JSON document; it grows when a field changes its meaning or goes away."""
+
+
+EXIT_CODES: dict[Verdict, int] = {
+    "in-sync": EXIT_IN_SYNC,
+    "out-of-sync": EXIT_OUT_OF_SYNC,
+    "mismatch": EXIT_OUT_OF_SYNC,
+    "cannot-tell": EXIT_CANNOT_TELL,
+    "error": EXIT_ERROR,
+}
+
+
+def exit_code(reports: Sequence[Report]) -> int:
+    """Exit code of one report, or the highest of several.
+
+    As with `diff` and `grep`, trouble outranks a difference: an unreadable file (4) over one that
+    could not be judged (3) over one that is out of sync or mismatched (1) over 0.
+    """
+    return max((EXIT_CODES[report.verdict] for report in reports), default=EXIT_ERROR)
+
+
+def to_dict(report: Report) -> dict[str, Any]:
+    """The versioned document of DESIGN.md: units in the names, null for what is unknown, never NaN."""
+    return {
+        "schema": SCHEMA,
+        "path": report.path,
+        "verdict": report.verdict,
+        "summary": summary(report),
+        "offset_ms": _number(report.offset_ms, 1),
+        "uncertainty_ms": _number(report.uncertainty_ms, 1),
+        "probability": _number(report.probability, 4),
+        "drift_ms_per_min": _number(report.drift_ms_per_min, 2),
+        "drift_uncertainty_ms_per_min": _number(report.drift_uncertainty_ms_per_min, 2),
+        "max_drift_ms_per_min": _number(report.max_drift_ms_per_min, 2),
+        "defects": list(defects(report)),
+        "faults": [_fault_dict(fault) for fault in report.faults],
+        "contested": report.contested,
+        "standard": report.standard,
+        "tolerance_early_ms": _number(report.tolerance_ms[0], 1),
+        "tolerance_late_ms": _number(report.tolerance_ms[1], 1),
+        "reasons": list(report.reasons),
+        "tracks": [_track_dict(track) for track in report.tracks],
+        "segments": [_segment_dict(segment) for segment in report.segments],
+        "complete": report.complete,
+        "looked_at_s": [[_number(start, 3), _number(end, 3)] for start, end in report.looked_at],
+        "unjudged": [_unjudged_dict(stretch) for stretch in report.unjudged],
+        "duration_s": _number(report.duration_s, 3),
+        "judged_s": _number(report.judged_s, 3),
+        "speech_s": _number(report.speech_s, 1),
+        "speech_judged_s": _number(report.speech_judged_s, 1),
+        "model": report.model,
+        "audio_track": report.audio_track,
+        "stride": report.stride,
+        "settings": report.settings,
+        "timings_s": {stage: _number(seconds, 3) for stage, seconds in report.timings_s.items()},
+    }
+
+
+def to_json(reports: Sequence[Report], *, many: bool) -> str:
+    """One document, or a list of them when `many`; ends with a newline."""
+    documents = [to_dict(report) for report in reports]
+    return json.dumps(documents if many else documents[0], indent=2, allow_nan=False) + "\n"
+
+
+def to_line(report: Report, more: Mapping[str, Any] | None = None) -> str:
+    """The document and `more` on one line, with its newline, for `--jsonl`."""
+    return json.dumps({**to_dict(report), **(more or {})}, allow_nan=False) + "\n"
+
+
+def from_dict(document: Mapping[str, Any]) -> Report:
+    """The report that `to_dict` made a document of; curves, pictures and the score map are not in one."""
+    values = {
+        **document,
+        "tolerance_ms": (document["tolerance_early_ms"], document["tolerance_late_ms"]),
+        "tracks": tuple(_track_from(track) for track in document["tracks"]),
+        "segments": tuple(_made(Segment, segment) for segment in document["segments"]),
+        "faults": tuple(_made(Fault, fault) for fault in document.get("faults", ())),
+        "looked_at": tuple((start, end) for start, end in document.get("looked_at_s", ())),
+        "unjudged": tuple(_made(Unjudged, stretch) for stretch in document.get("unjudged", ())),
+        "timings_s": document["timings_s"],
+    }
+    return _made(Report, values)
+
+
+def _track_from(document: Mapping[str, Any]) -> TrackReport:
+    curve = {"shifts": np.zeros(0, np.int64), "curve": np.zeros(0, np.float32)}
+    offset = None if document["evidence"] is None else _made(Offset, {**document, **curve})
+    return _made(TrackReport, {**document, "offset": offset})
+
+
+def _made(record: type[T], values: Mapping[str, Any]) -> T:
+    """A record from the values that have the names of its fields; lists become tuples."""
+    names = {field.name for field in fields(record)} & values.keys()  # pyright: ignore[reportArgumentType]
+    return record(**{n: tuple(values[n]) if isinstance(values[n], list) else values[n] for n in names})
+
+
+def _track_dict(track: TrackReport) -> dict[str, Any]:
+    offset: Offset | None = track.offset
+    return {
+        "track": track.track,
+        "speaking": track.speaking,
+        "start_s": _number(track.start_s, 3),
+        "end_s": _number(track.end_s, 3),
+        "windows": track.windows,
+        "weight": _number(track.weight, 3),
+        "offset_ms": _number(offset.offset_ms, 1) if offset else None,
+        "uncertainty_ms": _number(offset.uncertainty_ms, 1) if offset else None,
+        "probability": _number(offset.probability, 4) if offset else None,
+        "evidence": _number(offset.evidence, 3) if offset else None,
+        "at_edge": bool(offset.at_edge) if offset else False,
+        "reasons": list(offset.reasons) if offset else [],
+    }
+
+
+def _segment_dict(segment: Segment) -> dict[str, Any]:
+    return {
+        "start_s": _number(segment.start_s, 3),
+        "end_s": _number(segment.end_s, 3),
+        "offset_ms": _number(segment.offset_ms, 1),
+        "uncertainty_ms": _number(segment.uncertainty_ms, 1),
+        "probability": _number(segment.probability, 4),
+        "fault": segment.fault,
+        "hint_ms": _number(segment.hint_ms, 1),
+        "against": segment.against,
+    }
+
+
+def _fault_dict(fault: Fault) -> dict[str, Any]:
+    return {
+        "start_s": _number(fault.start_s, 3),
+        "end_s": _number(fault.end_s, 3),
+        "offset_ms": _number(fault.offset_ms, 1),
+        "uncertainty_ms": _number(fault.uncertainty_ms, 1),
+        "probability": _number(fault.probability, 4),
+        "severity": fault.severity,
+    }
+
+
+def _unjudged_dict(stretch: Unjudged) -> dict[str, Any]:
+    return {
+        "start_s": _number(stretch.start_s, 3),
+        "end_s": _number(stretch.end_s, 3),
+        "why": stretch.why,
+    }
+
+
+def _number(value: float | None, digits: int) -> float | None:
+    """`value` as a plain rounded float; None for None, NaN and infinities (JSON has neither)."""
+    if value is None or not math.isfinite(value):
+        return None
+    return round(float(value), digits) + 0.0  # no "-0.0"

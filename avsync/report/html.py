@@ -1,0 +1,308 @@
+"""Reports as one HTML page for people, which needs no network and no other file."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avsync import __version__
+from avsync.core.constants import FRAME_MS
+from avsync.core.files import protect, write_whole
+from avsync.core.records import Report, TrackReport, Unjudged, Verdict
+from avsync.core.tolerance import defects, within
+from avsync.estimate.coverage import SPARED, why_not
+from avsync.report.html_charts import data_address, judged_parts, map_chart, offset_chart
+from avsync.report.words import (
+    VERDICT_WORDS,
+    certainty_words,
+    drift_words,
+    limits_words,
+    notes,
+    offset_words,
+    percent,
+    printable,
+    speech_words,
+    summary,
+    timecode,
+)
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MAX_SECTIONS = 100
+"""Files of a batch that are shown in full; a page of thousands would open in no browser."""
+MAX_FACES = 24
+MAX_ROWS = 40
+"""Rows of a table of stretches; the JSON has them all."""
+
+MIN_JUDGED_S = 0.1
+
+MARKS: dict[Verdict, str] = {
+    "in-sync": "✓",
+    "out-of-sync": "✕",
+    "mismatch": "≠",
+    "cannot-tell": "?",
+    "error": "!",
+}
+"""What tells the verdicts apart without colour."""
+
+SETTINGS = {
+    "model": "Model",
+    "max_offset_ms": "Largest error searched",
+    "audio": "Sound from",
+    "audio_track": "Audio track",
+    "face_detector": "Face detector",
+    "device": "Device",
+    "stride": "Looked at",
+    "sample": "Of a long video",
+}
+
+
+def save_page(reports: Report | Sequence[Report], path: str | Path) -> Path:
+    """Write the page of one report, or of several, to `path`, replacing an older page whole.
+
+    Raises UsageError where a file of another kind would be overwritten, MediaError where none can be written.
+    """
+    path = Path(path)
+    protect(path, b"<", "HTML", "the report")
+    chosen = [reports] if isinstance(reports, Report) else list(reports)
+    made = datetime.now(UTC)
+    return write_whole(path, render(chosen, made).encode(), what="the report")
+
+
+def render(reports: Sequence[Report], made: datetime) -> str:
+    """The page as text; `made` is the time that it names."""
+    shown = sections(reports)
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            reports=reports,
+            shown=shown,
+            made=f"{made:%Y-%m-%d %H:%M} UTC",
+            version=__version__,
+            counts=[(verdict, number) for verdict in MARKS if (number := _count(reports)[verdict])],
+        )
+    )
+
+
+def sections(reports: Sequence[Report]) -> list[int]:
+    """Numbers of the reports that a page shows in full: all of a few; of many, those not in sync."""
+    numbers = [n for n, report in enumerate(reports) if len(reports) <= MAX_SECTIONS or _wanting(report)]
+    return numbers[:MAX_SECTIONS]
+
+
+def _wanting(report: Report) -> bool:
+    return report.verdict != "in-sync"
+
+
+def keeper(files: int) -> Callable[[Report], Report]:
+    """A function that strips a report of the pictures that a page of so many files will not show, so that
+    those of a whole library need not be held in memory."""
+    kept = 0
+
+    def keep(report: Report) -> Report:
+        nonlocal kept
+        if kept < MAX_SECTIONS and (files <= MAX_SECTIONS or _wanting(report)):
+            kept += 1
+            return report
+        return without_pictures(report)
+
+    return keep
+
+
+def without_pictures(report: Report) -> Report:
+    """The report without its score map and the portraits of its faces."""
+    tracks = tuple(replace(track, portrait=None) for track in report.tracks)
+    return replace(report, tracks=tracks, score_map=None)
+
+
+def _count(reports: Sequence[Report]) -> Counter[Verdict]:
+    return Counter(report.verdict for report in reports)
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("avsync.report", "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "timecode": timecode,
+        "offset": offset_words,
+        "percent": percent,
+        "safe_name": printable,
+    }
+    environment.globals |= {
+        "MARKS": MARKS,
+        "MAX_ROWS": MAX_ROWS,
+        "words": lambda verdict: _sentence(VERDICT_WORDS[verdict].lower()),
+        "name": lambda report: printable(Path(report.path).name),
+        "headline": headline,
+        "advice": advice,
+        "limits": limits_words,
+        "notes": notes,
+        "measured": measured,
+        "drift": drift,
+        "speech": speech_words,
+        "chart": offset_chart,
+        "score_chart": lambda report: report.score_map and map_chart(report, report.score_map),
+        "parts": parts,
+        "faces": faces,
+        "coverage": coverage_words,
+        "longest": longest,
+        "spared": spared,
+        "settings": settings,
+        "within": within,
+    }
+    return environment
+
+
+# --- What the page says ------------------------------------------------------------------
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}"
+
+
+def headline(report: Report) -> str:
+    """The summary as a sentence; the one of an error begins with a file name, which is left as it is."""
+    said = summary(report)
+    return said if report.verdict == "error" else _sentence(said)
+
+
+def advice(report: Report) -> tuple[str, str]:
+    """What to do about the verdict, and the command that does it ("" where there is none)."""
+    if report.verdict == "in-sync":
+        return "Nothing needs to be done.", ""
+    if report.verdict == "error":
+        return "The file was not judged. Mend what the sentence names, then check it again.", ""
+    if report.verdict == "mismatch":
+        return (
+            "No shift mends this. See whether the right audio track was taken, or the speech is a dub.",
+            "",
+        )
+    if report.verdict == "cannot-tell":
+        return (
+            "Look at it yourself, or check a longer part in which a talking face is seen. "
+            "This is no statement that the video is in sync.",
+            "",
+        )
+    target = Path(report.path).with_stem(f"{Path(report.path).stem}-fixed")
+    names = " ".join(shlex.quote(printable(str(path))) for path in (report.path, target))
+    if report.offset_ms is None or report.drift_ms_per_min or defects(report) != ("offset",):
+        return (
+            "No single shift mends this: see below where, and by how much, the audio is off. "
+            "This command re-times the audio, and encodes that track again:",
+            f"avsync fix-offset {names} --method retime",
+        )
+    return "This command moves the audio, without encoding anything again:", f"avsync fix-offset {names}"
+
+
+def measured(report: Report) -> str:
+    """The offset with its uncertainty and certainty; "" where none was measured."""
+    if report.offset_ms is None:
+        return ""
+    guess = "best guess: " if report.verdict == "cannot-tell" else ""
+    spread = "" if report.uncertainty_ms is None else f" ± {report.uncertainty_ms:.0f} ms"
+    sure = f"{certainty_words(report.probability)}, that this is right within {FRAME_MS:.0f} ms"
+    return f"{guess}audio {offset_words(report.offset_ms)}{spread}; {sure}"
+
+
+def drift(report: Report) -> str:
+    """The drift with its uncertainty; "" where it is not known."""
+    known, spread = report.drift_ms_per_min, report.drift_uncertainty_ms_per_min
+    if known is None:
+        return ""
+    return (drift_words(known) if known else "none seen") + ("" if spread is None else f" ± {spread:.0f} ms")
+
+
+def coverage_words(report: Report) -> str:
+    """How much of the video the verdict speaks of; no more than was judged."""
+    if not report.duration_s or not report.tracks:
+        return "Nothing of it was judged."
+    whole_s = report.duration_s
+    judged_s = whole_s - sum(stretch.end_s - stretch.start_s for stretch in report.unjudged)
+    if judged_s < MIN_JUDGED_S:
+        return f"None of its {whole_s:.1f} s could be judged."
+    if not report.unjudged:
+        return f"All of its {whole_s:.1f} s were judged."
+    return f"{judged_s:.1f} s of {whole_s:.1f} s were judged ({percent(judged_s / whole_s)})."
+
+
+def parts(report: Report) -> list[dict[str, Any]]:
+    """Rows of the table beside the chart: every judged stretch, those out of tolerance first where there
+    are more than MAX_ROWS."""
+    judged = judged_parts(report.segments, report.unjudged)
+    bad = [s for s in judged if not within(s.offset_ms or 0.0, report.tolerance_ms)]
+    chosen = judged if len(judged) <= MAX_ROWS else (bad or judged)[:MAX_ROWS]
+    return [{"segment": s, "bad": s in bad} for s in chosen]
+
+
+def spared(report: Report) -> float:
+    """Seconds that were not looked at because the answer was certain enough."""
+    return sum(stretch.end_s - stretch.start_s for stretch in report.unjudged if stretch.why == SPARED)
+
+
+def longest(stretches: Sequence[Unjudged]) -> list[Unjudged]:
+    """The MAX_ROWS longest of those that were looked at, in order of time."""
+    looked_at = [stretch for stretch in stretches if stretch.why != SPARED]
+    by_length = sorted(looked_at, key=lambda s: s.start_s - s.end_s)
+    return sorted(by_length[:MAX_ROWS], key=lambda s: s.start_s)
+
+
+def faces(report: Report) -> list[dict[str, Any]]:
+    """The faces that matter most: who speaks first, then by weight; with words and pictures."""
+    ranked = sorted(report.tracks, key=lambda t: (not t.speaking, -t.weight * t.windows, t.start_s))
+    return [_face(track) for track in ranked[:MAX_FACES]]
+
+
+def _face(track: TrackReport) -> dict[str, Any]:
+    why = why_not(track)
+    if why is not None:
+        role = "not judged"
+    elif track.speaking:
+        role = "speaks"
+    else:
+        role = "counted"
+    offset = track.offset if why is None else None
+    return {
+        "track": track,
+        "role": role,
+        "said": why or "",
+        "offset": offset,
+        "picture": data_address(track.portrait, "image/jpeg") if track.portrait else "",
+    }
+
+
+def settings(report: Report) -> list[tuple[str, str]]:
+    """Names and values of what the check was run with."""
+    chosen = report.settings or {"model": report.model, "audio_track": report.audio_track}
+    rows = [("Judged by", limits_words(report))]
+    for name, words in SETTINGS.items():
+        if name in chosen and (name != "audio" or chosen["audio"]):
+            rows.append((words, _setting(name, chosen[name], report)))
+    if total := report.timings_s.get("total"):
+        rows.append(("Took", f"{total:.0f} s"))
+    return rows
+
+
+def _setting(name: str, value: Any, report: Report) -> str:
+    if name == "max_offset_ms":
+        return f"{value:.0f} ms, early or late"
+    if name == "audio_track":
+        return "the default track" if value is None else f"{value} (0 is the first)"
+    if name == "stride":
+        step = report.stride or value
+        every = {None: "no frame", 1: "every frame", 2: "every second frame"}
+        return every.get(step, f"every {step}th frame")
+    return printable(str(value))

@@ -1,0 +1,219 @@
+"""Where things lie in the charts of a page: time in percent of the width, offsets in pixels from the top.
+
+The templates draw them. Percent and pixels, rather than one scaled drawing, keep letters readable on a phone.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from avsync.core.records import Report, ScoreMap, Segment, Unjudged
+from avsync.core.tolerance import within
+from avsync.report.words import offset_words, timecode
+
+HEIGHT = 220
+"""Pixels of the drawing, without the labels of the time below it."""
+TIME_LABELS = 5
+"""Labels along the time: as many as fit on a phone."""
+OFFSET_LABELS = 6
+ROOM_MS = 60.0
+"""Space above and below the offsets that are shown."""
+WIDE = 22.0
+"""Percent of the width that a label inside a bar needs on a phone."""
+MAP_LOW, MAP_HIGH = -1.5, 2.0
+"""Log-likelihood ratios drawn darkest and lightest; fixed, so that the map of noise looks like noise."""
+MAP_COLOURS = "cividis"
+"""Its lightness alone tells high from low, in print and to those who see no colours."""
+MAP_ROWS = 200
+_STEPS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A label; `at` is percent of the width, or pixels from the top."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A stretch of time, in percent: a measured one has its offset at `y` and its 95 % interval from `top`,
+    `height` high, in pixels. `label` is "" where there is no room for it."""
+
+    left: float
+    width: float
+    label: str
+    y: float = 0.0
+    top: float = 0.0
+    height: float = 0.0
+    bad: bool = False
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Times [start_s, end_s] along the width, offsets in ms up the height; early is above."""
+
+    start_s: float
+    end_s: float
+    low_ms: float
+    high_ms: float
+
+    def x(self, time_s: float) -> float:
+        """Percent of the width."""
+        return round(100 * (time_s - self.start_s) / max(1e-9, self.end_s - self.start_s), 3)
+
+    def y(self, offset_ms: float) -> float:
+        """Pixels from the top."""
+        part = (self.high_ms - offset_ms) / max(1e-9, self.high_ms - self.low_ms)
+        return round(HEIGHT * min(1.0, max(0.0, part)), 1)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing: ticks, the band of the tolerance (from `early_y` to `late_y`), and what it shows."""
+
+    times: tuple[Tick, ...]
+    offsets: tuple[Tick, ...]
+    early_y: float
+    late_y: float
+    zero_y: float
+    bars: tuple[Bar, ...] = ()
+    gaps: tuple[Bar, ...] = ()
+    image: str = ""
+    """Where there is a score map: its picture as a data address."""
+    image_left: float = 0.0
+    image_width: float = 100.0
+    answer_y: float | None = None
+
+
+def offset_chart(report: Report) -> Chart:
+    """The offset along the video, with what was not judged."""
+    early, late = report.tolerance_ms
+    values = [s.offset_ms for s in report.segments if s.offset_ms is not None]
+    axes = Axes(
+        0.0,
+        report.duration_s or max((s.end_s for s in report.segments), default=1.0),
+        min([-late, *values]) - ROOM_MS,
+        max([early, *values]) + ROOM_MS,
+    )
+    parts = judged_parts(report.segments, report.unjudged)
+    return _chart(
+        axes,
+        report,
+        bars=tuple(_bar(axes, part, report) for part in parts),
+        gaps=tuple(_gap(axes, stretch) for stretch in report.unjudged),
+    )
+
+
+def map_chart(report: Report, scores: ScoreMap) -> Chart:
+    """The score of each offset at each time, as a picture behind the same axes."""
+    low, high = float(scores.offsets_ms.min()), float(scores.offsets_ms.max())
+    half = (high - low) / max(1, len(scores.offsets_ms) - 1) / 2
+    end = scores.start_s + scores.step_s * len(scores.values)
+    axes = Axes(0.0, max(end, report.duration_s or 0.0), low - half, high + half)
+    answer = report.offset_ms
+    return _chart(
+        axes,
+        report,
+        image=data_address(map_picture(scores.values), "image/png"),
+        image_left=axes.x(scores.start_s),
+        image_width=round(axes.x(end) - axes.x(scores.start_s), 3),
+        answer_y=None if answer is None else axes.y(answer),
+    )
+
+
+def _chart(axes: Axes, report: Report, **shown: object) -> Chart:
+    early, late = report.tolerance_ms
+    return Chart(
+        times=time_ticks(axes),
+        offsets=offset_ticks(axes),
+        early_y=axes.y(early),
+        late_y=axes.y(-late),
+        zero_y=axes.y(0.0),
+        **shown,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def _bar(axes: Axes, segment: Segment, report: Report) -> Bar:
+    offset, spread = segment.offset_ms or 0.0, segment.uncertainty_ms or 0.0
+    left, right = axes.x(segment.start_s), axes.x(segment.end_s)
+    top, bottom = axes.y(offset + spread), axes.y(offset - spread)
+    words = offset_words(offset)
+    return Bar(
+        left,
+        round(right - left, 3),
+        words if right - left >= WIDE else "",
+        axes.y(offset),
+        top,
+        round(bottom - top, 1),
+        not within(offset, report.tolerance_ms),
+    )
+
+
+def _gap(axes: Axes, stretch: Unjudged) -> Bar:
+    left, right = axes.x(stretch.start_s), axes.x(stretch.end_s)
+    return Bar(left, round(right - left, 3), "not judged" if right - left >= WIDE else "")
+
+
+def judged_parts(segments: Iterable[Segment], unjudged: Sequence[Unjudged]) -> list[Segment]:
+    """The segments that have an offset, without the stretches inside them that were not judged."""
+    parts = []
+    for segment in segments:
+        if segment.offset_ms is None:
+            continue
+        start = segment.start_s
+        for stretch in unjudged:
+            if start < stretch.end_s and stretch.start_s < segment.end_s:
+                if stretch.start_s > start:
+                    parts.append(replace(segment, start_s=start, end_s=stretch.start_s))
+                start = stretch.end_s
+        if start < segment.end_s:
+            parts.append(replace(segment, start_s=start))
+    return parts
+
+
+def time_ticks(axes: Axes) -> tuple[Tick, ...]:
+    """At most TIME_LABELS round times."""
+    span = axes.end_s - axes.start_s
+    step = next((s for s in _STEPS_S if span / s <= TIME_LABELS - 0.5), span)
+    first = math.ceil(axes.start_s / step)
+    times = [step * i for i in range(first, first + TIME_LABELS) if step * i <= axes.end_s]
+    return tuple(Tick(axes.x(time), timecode(time)) for time in times)
+
+
+def offset_ticks(axes: Axes) -> tuple[Tick, ...]:
+    """At most about OFFSET_LABELS round offsets, 0 among them."""
+    span = axes.high_ms - axes.low_ms
+    unit = 10.0 ** math.floor(math.log10(span / OFFSET_LABELS))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if span / (unit * factor) <= OFFSET_LABELS)
+    first, last = math.ceil(axes.low_ms / step), math.floor(axes.high_ms / step)
+    return tuple(Tick(axes.y(step * i), f"{step * i:+.0f}" if i else "0") for i in range(first, last + 1))
+
+
+def map_picture(values: npt.NDArray[np.float32]) -> bytes:
+    """PNG of scores (n_spans, n_offsets): a column a span, the first offset on top, NaN transparent."""
+    from matplotlib import colormaps
+
+    from avsync.media.images import encoded
+
+    rows = values.T
+    block = -(-len(rows) // MAP_ROWS)
+    if block > 1:
+        rows = np.pad(rows, ((0, -len(rows) % block), (0, 0)), constant_values=np.nan)
+        rows = np.fmax.reduce(rows.reshape(-1, block, rows.shape[1]), axis=1)
+    share = np.clip((rows - MAP_LOW) / (MAP_HIGH - MAP_LOW), 0, 1)
+    picture = colormaps[MAP_COLOURS](np.nan_to_num(share), bytes=True)
+    picture[..., 3] = np.where(np.isfinite(rows), 255, 0)
+    return encoded(np.ascontiguousarray(picture), ".png")
+
+
+def data_address(content: bytes, kind: str) -> str:
+    """The content as an address that holds it, so that a page needs no other file."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,152 @@
+"""Where the reports of `check` go besides stdout: JSON lines, plots, JUnit XML, a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from avsync.cli.console import emit
+from avsync.core.errors import MediaError, UsageError
+from avsync.core.options import CheckOptions
+from avsync.core.records import Report
+
+Take = Callable[[int, Report], None]
+"""take(number, report): what to do with the report of the file with that number."""
+
+STDOUT = Path("-")
+PAGE_SUFFIXES = (".html", ".htm")
+OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf", ".tif", ".tiff", ".bmp")
+"""Names that nobody means as a folder's."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Paths of `check`'s results; None: not wanted. `resume`: go on with what `jsonl` holds."""
+
+    jsonl: Path | None = None
+    resume: bool = False
+    plot: Path | None = None
+    junit: Path | None = None
+    page: Path | None = None
+
+
+@contextmanager
+def opened(
+    targets: Targets, files: Sequence[Path], options: CheckOptions, *, batch: bool
+) -> Iterator[tuple[dict[int, Report], Take]]:
+    """(reports by the number of their file, a function that takes in one more).
+
+    At first there are those that a resumed JSONL file holds. Every target is looked at before the work
+    begins; what speaks of all files is written at the end, which Ctrl-C brings forward.
+    """
+    if targets.resume and targets.jsonl in (None, STDOUT):
+        raise UsageError("--resume goes on with the file that --jsonl names; give one.")
+    if STDOUT in (targets.junit, targets.page, targets.plot):
+        raise UsageError("Only --json and --jsonl - write to stdout; name a file for the other results.")
+    chosen = [path for path in (targets.jsonl, targets.junit, targets.page, targets.plot) if path is not None]
+    if len({path.absolute() for path in chosen}) < len(chosen):
+        raise UsageError("Two results cannot go into the same file; give each its own name.")
+    draw = _plotter(targets.plot, files, batch)
+    if targets.junit is not None:
+        from avsync.core.files import ready
+
+        ready(targets.junit, b"<", "XML", "--junit")
+    keep = _page_keeper(targets.page, len(files))
+    with _jsonl(targets, files, options) as (reports, write_line):
+
+        def take(number: int, report: Report) -> None:
+            reports[number] = keep(report)
+            write_line(number, report)
+            draw(number, report)
+
+        try:
+            yield reports, take
+        finally:
+            done = [reports[number] for number in sorted(reports)]
+            if targets.junit is not None:
+                _save_junit(targets.junit, done)
+            if targets.page is not None and done:
+                _save_page(done, targets.page)
+
+
+@contextmanager
+def _jsonl(
+    targets: Targets, files: Sequence[Path], options: CheckOptions
+) -> Iterator[tuple[dict[int, Report], Take]]:
+    """The reports that the file holds already, and a function that writes one more line."""
+    from avsync.report.document import to_line
+    from avsync.report.jsonl import jsonl_file, resume, stamp
+
+    path = targets.jsonl
+    if path is None:
+        yield {}, lambda _number, _report: None
+        return
+    stamps = [stamp(file, options) for file in files]
+    if path == STDOUT:
+        yield {}, lambda number, report: emit(to_line(report, stamps[number]))
+        return
+    names = {str(file): number for number, file in enumerate(files)}
+    held = resume(path, {n: stamps[number] for n, number in names.items()}) if targets.resume else {}
+    with jsonl_file(path, resumed=targets.resume) as stream:
+
+        def write(number: int, report: Report) -> None:
+            try:
+                stream.write(to_line(report, stamps[number]))
+                stream.flush()
+            except OSError as error:
+                raise MediaError(f"Cannot write {path}: {error.strerror}.") from error
+
+        yield {names[name]: report for name, report in held.items()}, write
+
+
+def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
+    """A function that draws the report of a file where `--plot` wants it; looks at `plot` before the work."""
+    if plot is None:
+        return lambda _number, _report: None
+    from avsync.core.files import make_folder
+    from avsync.report.plot import plot_names, save_plot
+
+    single = plot.suffix.lower() == ".png" and not plot.is_dir()
+    if batch and single:
+        raise UsageError(f"Several files cannot share the plot {plot}; give a folder.")
+    if not plot.is_dir() and plot.suffix.lower() in OTHER_PICTURES:
+        raise UsageError(f"{plot} would be another kind of picture; --plot draws .png files.")
+    if not single and plot.exists() and not plot.is_dir():
+        raise UsageError(f"{plot} is neither a .png file nor a folder; give one of them to --plot.")
+    make_folder(plot.parent if single else plot)
+    targets = [plot] if single else plot_names(files, plot)
+
+    def draw(number: int, report: Report) -> None:
+        if report.verdict != "error":
+            save_plot(report, targets[number])
+
+    return draw
+
+
+def _save_junit(path: Path, reports: Sequence[Report]) -> None:
+    from avsync.core.files import write_whole
+    from avsync.report.junit import to_junit
+
+    write_whole(path, to_junit(reports))
+
+
+def _page_keeper(page: Path | None, files: int) -> Callable[[Report], Report]:
+    """A function that keeps of a report what the page will show; looks at `page` before the work."""
+    from avsync.report.html import keeper, without_pictures
+
+    if page is None:
+        return without_pictures
+    from avsync.core.files import ready
+
+    if page.is_dir() or page.suffix.lower() not in PAGE_SUFFIXES:
+        raise UsageError(f"{page} is no name of a page; give --report a file that ends in .html.")
+    ready(page, b"<", "HTML", "--report")
+    return keeper(files)
+
+
+def _save_page(reports: Sequence[Report], page: Path) -> None:
+    from avsync.report.html import save_page
+
+    save_page(reports, page)

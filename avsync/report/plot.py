@@ -1,0 +1,172 @@
+"""The picture of a Report: score against offset, and offset along the video."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from avsync.core.constants import FRAME_MS, STANDARD_NAMES
+from avsync.core.files import write_whole
+from avsync.core.records import Offset, Report, Segment
+from avsync.core.tolerance import within
+from avsync.report.words import VERDICT_WORDS, offset_words, percent, printable, timecode
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BAND = "#bfe3d0"
+_LINE = "#1f4e79"
+_BAD = "#b3261e"
+_GAP = "#8a8a8a"
+
+
+def plot_names(videos: Iterable[Path], folder: Path) -> list[Path]:
+    """A PNG path in `folder` per video, named after it; equal names are numbered."""
+    taken: set[str] = set()
+    names = []
+    for video in videos:
+        stem, number = video.name, 1
+        name = f"{stem}.png"
+        while name.lower() in taken:
+            number += 1
+            name = f"{stem}-{number}.png"
+        taken.add(name.lower())
+        names.append(folder / name)
+    return names
+
+
+def save_plot(report: Report, path: Path) -> Path:
+    """Draw `report` into a PNG at `path`, replacing it whole. Raises MediaError when it cannot be written."""
+    image = io.BytesIO()
+    with warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; that is no user's concern.
+        warnings.filterwarnings("ignore", message="Glyph")
+        _draw(report).savefig(image, format="png", dpi=120)
+    return write_whole(path, image.getvalue(), what="the plot")
+
+
+def _draw(report: Report) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    upper, lower = figure.subplots(2, 1)
+    certainty = f", {percent(report.probability)} sure" if report.offset_ms is not None else ""
+    figure.suptitle(
+        f"{_shorten(printable(Path(report.path).name))}\n{VERDICT_WORDS[report.verdict]}: "
+        f"{_answer(report)}{certainty}",
+        parse_math=False,
+        fontweight="bold",
+    )
+    speaking = next((t.offset for t in report.tracks if t.speaking and t.offset), None)
+    _draw_curve(upper, report, speaking)
+    _draw_segments(lower, report)
+    return figure
+
+
+def _answer(report: Report) -> str:
+    if report.offset_ms is None:
+        return "no offset"
+    guess = "" if report.verdict in ("in-sync", "out-of-sync") else "best guess: "
+    return f"{guess}audio {offset_words(report.offset_ms)}"
+
+
+def _shorten(name: str, length: int = 70) -> str:
+    return name if len(name) <= length else f"{name[: length - 15]}...{name[-12:]}"
+
+
+def _draw_curve(axes: Axes, report: Report, offset: Offset | None) -> None:
+    """Score against offset of the speaking face, the tolerance band and the peak."""
+    axes.set_title("How well lips and speech agree at each offset (higher is better)", loc="left")
+    axes.set_xlabel("audio late   <   offset in ms   >   audio early")
+    axes.set_ylabel("score")
+    early, late = report.tolerance_ms
+    axes.axvspan(
+        -late,
+        early,
+        color=_BAND,
+        zorder=0,
+        label=f"in tolerance, {STANDARD_NAMES.get(report.standard, report.standard)}",
+    )
+    if offset is None or not np.isfinite(offset.curve).any():
+        _empty(axes, "no scores: no speaking face was found")
+        return
+    axes.plot(-FRAME_MS * offset.shifts, offset.curve, color=_LINE, marker="o", markersize=3.5, label="score")
+    if report.offset_ms is not None:
+        axes.axvline(
+            report.offset_ms,
+            color=_BAD,
+            linestyle="--",
+            label=_answer(report),
+        )
+    axes.margins(y=0.15)
+    axes.grid(alpha=0.3)
+    _legend(axes)
+
+
+def _draw_segments(axes: Axes, report: Report) -> None:
+    """Offset of each segment along the video; grey hatching where there was too little to judge."""
+    axes.set_title("Offset along the video", loc="left")
+    axes.set_xlabel("time in the video")
+    axes.set_ylabel("late   <   ms   >   early")
+    early, late = report.tolerance_ms
+    axes.axhspan(-late, early, color=_BAND, zorder=0, label="in tolerance")
+    if not report.segments:
+        _empty(axes, "no segments: nothing could be judged")
+        return
+    for segment in report.segments:
+        _draw_segment(axes, segment, report)
+    _limits(axes, report)
+    axes.xaxis.set_major_formatter(lambda value, _position: timecode(value))
+    axes.grid(alpha=0.3)
+    _legend(axes)
+
+
+def _draw_segment(axes: Axes, segment: Segment, report: Report) -> None:
+    span = (segment.start_s, segment.end_s)
+    if segment.offset_ms is None:
+        axes.axvspan(
+            *span, facecolor="none", edgecolor=_GAP, hatch="//", linewidth=0, label="too little evidence"
+        )
+        return
+    good = within(segment.offset_ms, report.tolerance_ms)
+    colour, width, marker = (_LINE, 2.0, "|") if good else (_BAD, 4.0, "x")
+    spread = segment.uncertainty_ms or 0.0
+    low, high = segment.offset_ms - spread, segment.offset_ms + spread
+    axes.fill_between(span, low, high, color=colour, alpha=0.2, linewidth=0)
+    label = "measured" if good else "measured, out of tolerance"
+    axes.plot(span, [segment.offset_ms] * 2, color=colour, linewidth=width, marker=marker, label=label)
+
+
+def _limits(axes: Axes, report: Report) -> None:
+    start = min(segment.start_s for segment in report.segments)
+    end = max(segment.end_s for segment in report.segments)
+    axes.set_xlim(min(0.0, start), max(end, report.duration_s or 0.0))
+    values = [s.offset_ms for s in report.segments if s.offset_ms is not None]
+    early, late = report.tolerance_ms
+    axes.set_ylim(min([-late, *values]) - 60, max([early, *values]) + 60)
+
+
+def _legend(axes: Axes) -> None:
+    """Each label once, under the axes, where it hides no data."""
+    handles, labels = axes.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    axes.legend(
+        list(once.values()),
+        list(once),
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.16),
+        ncols=4,
+        fontsize="small",
+        frameon=False,
+    )
+
+
+def _empty(axes: Axes, words: str) -> None:
+    axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes)
+    axes.set_yticks([])

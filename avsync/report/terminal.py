@@ -1,0 +1,221 @@
+"""What `check` prints for a person: a verdict in words and small tables, as wide as the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from avsync.core.constants import FRAME_MS
+from avsync.core.records import Fault, Report, TrackReport, Unjudged, Verdict
+from avsync.core.tolerance import largest_error
+from avsync.estimate.coverage import SPARED
+from avsync.report.words import (
+    VERDICT_WORDS,
+    certainty_words,
+    drift_words,
+    limits_words,
+    notes,
+    offset_words,
+    percent,
+    printable,
+    speech_words,
+    summary,
+    timecode,
+)
+
+_STYLES: dict[Verdict, str] = {
+    "in-sync": "bold green",
+    "out-of-sync": "bold red",
+    "mismatch": "bold red",
+    "cannot-tell": "bold yellow",
+    "error": "bold red",
+}
+_MAX_ROWS = 12
+"""Rows of a track or segment table; a film has hundreds of tracks, and the JSON lists them all."""
+_MAX_FILES = 40
+"""Files of a batch up to which the table lists all of them; beyond, only those that are not in sync."""
+_MAX_WORST = 10
+_MIN_GAP_S = 1.0
+"""Stretches that were not judged are listed from this length on."""
+_WIDE = 72
+"""Columns of a terminal from which on the full tables fit."""
+
+
+def to_text(reports: Sequence[Report], console: Console, *, batch: bool) -> str:
+    """What `check` prints: one file in full, or a row per file and a summary.
+
+    `console` gives width and colours; the text comes back instead of being written, so that the
+    caller deals with a closed pipe. Sentences are never broken into lines, which keeps them whole
+    for `grep`; a terminal wraps them itself.
+    """
+    with console.capture() as capture:
+        parts = _batch(reports, console) if batch else [p for r in reports for p in _single(r, console)]
+        for part in parts:
+            console.print(part, soft_wrap=isinstance(part, Text), highlight=False)
+    return capture.get()
+
+
+def _single(report: Report, console: Console) -> Iterator[RenderableType]:
+    yield _headline(report)
+    if report.verdict == "error":
+        return
+    if report.offset_ms is not None:
+        yield Text(f"  measured: {_measured(report)}")
+    if report.drift_ms_per_min is not None:
+        yield Text(f"  drift: {_drift(report)}")
+    if spoken := speech_words(report):
+        yield Text(f"  speech: {spoken}")
+    yield Text(f"  judged by: {limits_words(report)}")
+    yield from (Text(f"  note: {printable(note)}") for note in notes(report))
+    if report.tracks:
+        yield _tracks(report.tracks, console)
+    if report.faults:
+        yield _faults(report.faults)
+    if report.unjudged and report.tracks:
+        # A note says what adaptive sampling left out, which may be a hundred stretches.
+        gaps = [gap for gap in report.unjudged if gap.end_s - gap.start_s >= _MIN_GAP_S and gap.why != SPARED]
+        yield from [_gaps(gaps)] if gaps else []
+
+
+def _headline(report: Report) -> Text:
+    return Text.assemble(
+        (printable(report.path), "bold"),
+        ": ",
+        (VERDICT_WORDS[report.verdict], _STYLES[report.verdict]),
+        " - ",
+        printable(summary(report)),
+    )
+
+
+def _measured(report: Report) -> str:
+    uncertainty = "" if report.uncertainty_ms is None else f" (+/- {report.uncertainty_ms:.0f} ms)"
+    guess = "best guess " if report.verdict == "cannot-tell" else ""
+    certainty = certainty_words(report.probability)
+    return (
+        f"{guess}audio {offset_words(report.offset_ms)}{uncertainty}; "
+        f"{certainty} that this is right within {FRAME_MS:.0f} ms"
+    )
+
+
+def _gaps(gaps: Sequence[Unjudged]) -> Table:
+    table = _table("time", "why", title="not judged:")
+    for gap in gaps[:_MAX_ROWS]:
+        table.add_row(_span(gap.start_s, gap.end_s), gap.why)
+    if len(gaps) > _MAX_ROWS:
+        table.caption = f"and {len(gaps) - _MAX_ROWS} more: --json lists them all"
+    return table
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _tracks(tracks: Sequence[TrackReport], console: Console) -> Table:
+    table = _table("face", "time", "audio is", "sure", *(["evidence"] if console.width >= _WIDE else []))
+    ranked = sorted(tracks, key=lambda t: (not t.speaking, -_evidence(t)))
+    for track in ranked[:_MAX_ROWS]:
+        offset = track.offset
+        cells = (
+            f"{track.track} speaks" if track.speaking else str(track.track),
+            _span(track.start_s, track.end_s),
+            offset_words(offset.offset_ms if offset else None),
+            percent(offset.probability) if offset else "-",
+            f"{_evidence(track):.1f}" if offset else "-",
+        )
+        table.add_row(*cells[: len(table.columns)], style="bold" if track.speaking else "")
+    if len(ranked) > _MAX_ROWS:
+        table.caption = f"and {len(ranked) - _MAX_ROWS} more faces: --json lists them all"
+    return table
+
+
+def _evidence(track: TrackReport) -> float:
+    return track.offset.evidence if track.offset and math.isfinite(track.offset.evidence) else 0.0
+
+
+def _span(start_s: float, end_s: float) -> str:
+    return f"{timecode(start_s)}-{timecode(end_s)}"
+
+
+def _drift(report: Report) -> str:
+    drift, uncertainty = report.drift_ms_per_min, report.drift_uncertainty_ms_per_min
+    within_ms = "" if uncertainty is None else f" (+/- {uncertainty:.0f} ms)"
+    return (drift_words(drift) if drift else "none seen") + within_ms
+
+
+def _faults(faults: Sequence[Fault]) -> Table:
+    table = _table("time", "audio is", "sure", "severity", title="different from the rest here:")
+    for fault in faults[:_MAX_ROWS]:
+        span = _span(fault.start_s, fault.end_s)
+        table.add_row(span, offset_words(fault.offset_ms), percent(fault.probability), fault.severity)
+    if len(faults) > _MAX_ROWS:
+        table.caption = f"and {len(faults) - _MAX_ROWS} more: --json lists them all"
+    return table
+
+
+def _batch(reports: Sequence[Report], console: Console) -> Iterator[RenderableType]:
+    """A table where there is room for one, else (and in a pipe) a line per file; then what they come to."""
+    if console.is_terminal and console.width >= _WIDE:
+        wanting = [report for report in reports if report.verdict != "in-sync"]
+        yield _files(reports if len(reports) <= _MAX_FILES else wanting)
+    else:
+        yield from map(_headline, reports)
+    if len(reports) > _MAX_ROWS:
+        yield from _overview(reports)
+    counts = Counter(report.verdict for report in reports)
+    words = ", ".join(f"{counts[v]} {VERDICT_WORDS[v].lower()}" for v in VERDICT_WORDS if counts[v])
+    files = "1 file" if len(reports) == 1 else f"{len(reports)} files"
+    yield Text(f"{files}: {words or 'none judged'}.")
+    judged = next((report for report in reports if report.verdict != "error"), None)
+    if judged is not None:
+        yield Text(f"Judged by {limits_words(judged)}.")
+
+
+def _files(reports: Sequence[Report]) -> Table:
+    table = _table("file", "verdict", "audio is", "sure", "why")
+    for report in reports:
+        judged = report.verdict in ("in-sync", "out-of-sync")
+        why = "; ".join(report.reasons) if judged else summary(report)
+        table.add_row(
+            Text(printable(report.path)),
+            Text(VERDICT_WORDS[report.verdict], _STYLES[report.verdict]),
+            offset_words(report.offset_ms) if judged else "",
+            percent(report.probability) if judged else "",
+            Text(printable(why)),
+        )
+    return table
+
+
+def _overview(reports: Sequence[Report]) -> Iterator[RenderableType]:
+    """How many files have each verdict, and the files that are worst out of sync."""
+    yield Text()
+    counts = Counter(report.verdict for report in reports)
+    table = _table("verdict", "files", "share")
+    for verdict, words in VERDICT_WORDS.items():
+        if counts[verdict]:
+            table.add_row(
+                Text(words, _STYLES[verdict]), str(counts[verdict]), f"{counts[verdict] / len(reports):.1%}"
+            )
+    yield table
+    if worst := worst_files(reports)[:_MAX_WORST]:
+        yield Text()
+        table = _table("worst", "audio is", "sure")
+        for report in worst:
+            path = Text(printable(report.path), overflow="fold")
+            table.add_row(path, offset_words(report.offset_ms), percent(report.probability))
+        yield table
+    yield Text()
+
+
+def worst_files(reports: Sequence[Report]) -> list[Report]:
+    """The files that are out of sync, the largest error anywhere in a file first."""
+    found = [report for report in reports if report.verdict == "out-of-sync"]
+    return sorted(found, key=largest_error, reverse=True)

@@ -1,0 +1,88 @@
+"""Speech is told from silence, noise and music, and its seconds are counted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avsync.audio import vad, waveform
+from avsync.core.records import AudioStream, Media, Speech, Waveform
+from avsync.demo import clip
+
+RATE = 16_000
+
+
+def listened(samples, start_s=0.0) -> Speech:
+    sound = Waveform(np.asarray(samples, np.float32), start_s)
+    return vad.heard(vad.listen(sound), start_s)
+
+
+@pytest.fixture(scope="module")
+def voice() -> np.ndarray:
+    return clip.render(seed=0, duration_s=6.0)[1]
+
+
+def test_a_voice_is_heard_and_silence_is_not(voice):
+    quiet = np.zeros(3 * RATE, np.float32)
+    found = listened(np.concatenate([quiet, voice, quiet]))
+    assert vad.seconds(found, [(3, 9)]) < 0.5
+    assert 3.5 < vad.seconds(found) < 6.5
+
+
+def test_noise_and_a_chord_are_no_speech():
+    times = np.arange(4 * RATE) / RATE
+    chord = sum(0.1 * np.sin(2 * np.pi * hz * times) for hz in (220, 277.2, 329.6))
+    noise = np.random.default_rng(0).normal(0, 0.1, 4 * RATE)
+    assert vad.seconds(listened(chord)) < 0.5
+    assert vad.seconds(listened(noise)) < 0.5
+
+
+def test_a_sound_shorter_than_a_chunk_has_no_speech():
+    assert vad.seconds(listened(np.zeros(100))) == 0.0
+    assert not vad.spoken(listened(np.zeros(100)), np.array([0.0]), 0.2).any()
+
+
+def test_speech_is_counted_outside_of_gaps_on_the_common_clock():
+    found = Speech(10.0, 0.5, np.array([1, 1, 0, 1], np.float32))
+    assert vad.seconds(found) == 1.5
+    assert vad.seconds(found, [(0.0, 10.5)]) == 1.0
+    assert vad.spoken(found, np.array([9.0, 10.0, 11.0, 11.5]), 0.5).tolist() == [False, True, False, True]
+
+
+def test_of_a_long_sound_only_pieces_are_listened_to_and_stand_for_the_rest():
+    pieces = vad.listen(Waveform(np.zeros(45 * RATE, np.float32), 0.0), limit_s=20.0)
+    found = vad.heard(pieces, 0.0)
+    known = np.isfinite(found.probability)
+    assert known[: vad.PIECE].all()
+    assert not known[vad.PIECE : 2 * vad.PIECE].any()
+    half = Speech(0.0, 1.0, np.array([1, np.nan, 1, np.nan], np.float32))
+    assert vad.seconds(half) == 4.0
+
+
+def track(number: int, default: bool = False) -> AudioStream:
+    return AudioStream(number + 1, number, "aac", RATE, 1, 0.0, 6.0, default=default)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "default", "chosen"),
+    [
+        (("voice",), 0, 0),
+        (("silence", "voice"), 0, 1),
+        (("voice", "voice"), 1, 1),
+        (("voice", "noise"), 1, 0),
+        (("silence", "noise"), 0, 1),
+        (("silence", "silence"), 1, 1),
+    ],
+)
+def test_the_track_with_speech_is_judged_beginning_with_the_players_own(
+    voice, monkeypatch: pytest.MonkeyPatch, kinds, default: int, chosen: int
+):
+    noise = np.random.default_rng(0).normal(0, 0.1, len(voice)).astype(np.float32)
+    sounds = {"voice": voice, "noise": noise, "silence": np.zeros_like(voice)}
+    monkeypatch.setattr(
+        waveform, "waveform", lambda _media, number, _until_s: Waveform(sounds[kinds[number]], 0.0)
+    )
+    streams = tuple(track(i, i == default) for i in range(len(kinds)))
+    media = Media(Path("x.mkv"), "matroska", 6.0, None, streams, ("audio",) * len(kinds))
+    assert vad.judged_track(media, None)[0] == chosen
+    assert vad.judged_track(media, 0)[0] == 0

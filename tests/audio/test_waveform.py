@@ -1,0 +1,351 @@
+"""Sound lands on the same clock as the picture, keeps the voice, and becomes the models' mel."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from media_factory import MPEG2, X264, bar_and_click, bar_clip, bar_time, click, ffmpeg
+
+from avsync.audio import waveform as waveform_module
+from avsync.audio.mel import log_mel, mel_filters, mel_span
+from avsync.audio.waveform import audio_condition, load_audio, mfcc, mix, resampled, waveform, write_wav
+from avsync.core.errors import MediaError, UsageError
+from avsync.core.records import Waveform
+from avsync.media.frames import frames
+from avsync.media.probe import probe
+
+H264 = (*X264, "-bf", "2")
+VP8 = ("-c:v", "libvpx", "-b:v", "2M")
+
+
+def click_time(sound: Waveform) -> float:
+    loud = np.abs(sound.samples)
+    return sound.start_s + float(np.argmax(loud > 0.2 * loud.max())) / 16000
+
+
+def tone_level(samples: np.ndarray, hz: float) -> float:
+    """Amplitude of one frequency."""
+    phase = np.exp(-2j * np.pi * hz * np.arange(len(samples)) / 16000)
+    return float(2 * abs(np.mean(samples * phase)))
+
+
+def sound_file(path: Path, lavfi: str, *args: object) -> Path:
+    ffmpeg("-f", "lavfi", "-i", lavfi, *args, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fill(shared):
+    spec = importlib.util.spec_from_file_location("fill", shared / "reference" / "fill.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class TestOneClockWithThePicture:
+    @pytest.mark.parametrize(
+        ("name", "codec"),
+        [
+            ("a.mp4", (*H264, "-c:a", "aac")),
+            ("mp3.mp4", (*H264, "-c:a", "libmp3lame")),
+            ("opus.mkv", (*H264, "-c:a", "libopus")),
+            ("flac.mkv", (*H264, "-c:a", "flac")),
+            ("a.mov", (*H264, "-c:a", "pcm_s16le")),
+            ("fragments.mp4", (*H264, "-c:a", "aac", "-movflags", "frag_keyframe+empty_moov+delay_moov")),
+            ("a.webm", (*VP8, "-c:a", "libvorbis")),
+            ("a.ts", (*H264, "-c:a", "aac")),
+            ("mp2.ts", (*H264, "-c:a", "mp2")),
+            ("a.mpg", (*MPEG2, "-bf", "2", "-c:a", "mp2")),
+            ("a.flv", (*H264, "-c:a", "aac")),
+        ],
+    )
+    @pytest.mark.parametrize(("video_late", "audio_late"), [(0.0, 0.0), (0.48, 0.0), (0.2, 0.6)])
+    def test_starts_count_in_every_container(self, tmp_path, name, codec, video_late, audio_late):
+        path = bar_and_click(tmp_path / name, video_delay_s=video_late, audio_delay_s=audio_late, codec=codec)
+        found = probe(path)
+        pictures = list(frames(found, long_side=320))[2:-2]
+        picture_late = -float(np.median([bar_time(f.image) - f.time_s for f in pictures]))
+        sound_late = click_time(waveform(found)) - 1.5
+        assert sound_late - picture_late == pytest.approx(audio_late - video_late, abs=0.003)
+
+    def test_an_edit_list_cuts_sound_and_picture_alike(self, tmp_path):
+        whole = bar_and_click(tmp_path / "whole.mp4")
+        ffmpeg("-ss", "0.88", "-i", whole, "-c", "copy", tmp_path / "cut.mp4")
+        assert click_time(waveform(probe(tmp_path / "cut.mp4"))) == pytest.approx(1.5 - 0.88, abs=0.002)
+
+    @pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 96000])
+    def test_every_sample_rate(self, tmp_path, rate):
+        path = sound_file(tmp_path / "a.mkv", click(rate=rate), "-c:a", "flac")
+        sound = waveform(probe(path))
+        assert len(sound.samples) == pytest.approx(4 * 16000, abs=100)
+        assert click_time(sound) == pytest.approx(1.5, abs=0.001)
+
+    def test_a_hole_in_the_timeline_is_silence(self, tmp_path):
+        hole = "aselect='not(between(t,0.5,1.1))'"
+        path = sound_file(tmp_path / "a.mkv", click(), "-af", hole, "-c:a", "flac")
+        sound = waveform(probe(path))
+        assert click_time(sound) == pytest.approx(1.5, abs=waveform_module.GAP_S)
+        assert len(sound.samples) == pytest.approx(4 * 16000, abs=500)
+
+    def test_a_change_of_channels_in_mid_stream_moves_nothing(self, tmp_path):
+        parts = []
+        for number, layout in enumerate(["stereo", "mono"]):
+            part = tmp_path / f"{number}.ts"
+            trim = f"atrim={2 * number}:{2 * number + 2}"
+            source = click(at_s=2.5, layout=layout)
+            sound_file(part, source, "-af", trim, "-copyts", "-muxdelay", 0, "-c:a", "mp2")
+            parts.append(part.read_bytes())
+        (tmp_path / "both.ts").write_bytes(b"".join(parts))
+        sound = waveform(probe(tmp_path / "both.ts"))
+        assert len(sound.samples) == pytest.approx(4 * 16000, abs=2000)
+        assert click_time(sound) == pytest.approx(2.5, abs=0.03)
+
+
+class TestChannels:
+    def test_dialogue_in_the_centre_stays_above_the_music_around_it(self, tmp_path):
+        tones = "0.1*sin(2*PI*{}*t)"
+        around, voice, bass = (tones.format(hz) for hz in (500, 1000, 60))
+        path = sound_file(
+            tmp_path / "a.mkv",
+            f"aevalsrc='{around}|{around}|{voice}|{bass}|{around}|{around}':c=5.1:s=48000:d=2",
+            *("-c:a", "flac"),
+        )
+        samples = waveform(probe(path)).samples
+        assert tone_level(samples, 1000) > 0.09
+        assert tone_level(samples, 1000) >= 0.9 * tone_level(samples, 500)
+        assert tone_level(samples, 60) < 0.001
+
+    @pytest.mark.parametrize(
+        ("right", "expected"),
+        [
+            ("0", 0.1),
+            ("0.2*sin(2*PI*440*t)", 0.2),
+            ("-0.2*sin(2*PI*440*t)", 0.2),
+            ("-0.19*sin(2*PI*440*t)", 0.2),
+        ],
+        ids=["one side silent", "both alike", "inverted", "nearly inverted"],
+    )
+    def test_stereo_never_cancels(self, tmp_path, right, expected):
+        path = sound_file(tmp_path / "a.wav", f"aevalsrc='0.2*sin(2*PI*440*t)|{right}':c=stereo:s=16000:d=2")
+        for sound in (waveform(probe(path)), load_audio(path)):
+            assert tone_level(sound.samples, 440) == pytest.approx(expected, rel=0.02)
+
+    def test_inverted_channels_join_without_clicks(self):
+        tone = np.sin(np.arange(32000) * 0.1).astype(np.float32)
+        block = np.stack([tone, -tone], axis=1)
+        halves = [mix(block[:16000], louder=0), mix(block[16000:], louder=0)]
+        assert np.array_equal(np.concatenate(halves), tone)
+
+    def test_more_than_eight_channels_give_the_first_pair(self, tmp_path):
+        others = "|".join(["0.3*sin(2*PI*3000*t)"] * 10)
+        voice = "0.2*sin(2*PI*440*t)"
+        path = sound_file(
+            tmp_path / "a.wav", f"aevalsrc='{voice}|{voice}|{others}':s=16000:d=1", "-c:a", "pcm_s16le"
+        )
+        samples = waveform(probe(path)).samples
+        assert tone_level(samples, 440) == pytest.approx(0.2, rel=0.02)
+        assert tone_level(samples, 3000) < 0.001
+
+    def test_tracks_are_chosen_by_number_or_by_default(self, tmp_path):
+        sines = [x for hz in (300, 700) for x in ("-f", "lavfi", "-i", f"sine={hz}:d=1")]
+        maps = ("-map", 0, "-map", 1, "-map", 2, "-disposition:a:0", 0, "-disposition:a:1", "default")
+        path = bar_clip(tmp_path / "a.mkv", *maps, seconds=1, inputs=sines, codec=(*X264, "-c:a", "flac"))
+        found = probe(path)
+        assert tone_level(waveform(found, 0).samples, 300) > 0.1
+        assert tone_level(waveform(found, 1).samples, 700) > 0.1
+        assert tone_level(waveform(found).samples, 700) > 0.1
+        with pytest.raises(UsageError, match="no audio track 2; it has 2, numbered from 0"):
+            waveform(found, 2)
+
+    def test_a_silent_film(self, tmp_path):
+        with pytest.raises(MediaError, match="has no audio track"):
+            waveform(probe(bar_clip(tmp_path / "a.mp4", seconds=0.4)))
+
+
+class TestSeparateFile:
+    @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.m4a", "a.mka"])
+    def test_any_audio_file(self, tmp_path, name):
+        path = sound_file(tmp_path / name, click(rate=44100), *(("-c:a", "flac") if name == "a.mka" else ()))
+        sound = load_audio(path)
+        assert click_time(sound) == pytest.approx(1.5, abs=0.002)
+        assert len(sound.samples) == pytest.approx(64000, abs=800)
+
+    def test_what_is_no_number_becomes_silence(self, tmp_path):
+        samples = 0.5 * np.sin(np.arange(32000) * 0.1).astype(np.float32)
+        samples[100:110] = np.nan
+        samples[200] = np.inf
+        soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
+        for sound in (load_audio(tmp_path / "a.wav"), waveform(probe(tmp_path / "a.wav"))):
+            assert np.isfinite(sound.samples).all()
+            assert sound.damaged == 11
+            assert "11 values that are no numbers" in audio_condition(sound)[0]
+
+    @pytest.mark.parametrize(
+        ("name", "content", "said"),
+        [
+            ("a.wav", b"RIFF\0\0\0\0WAVE", "a.wav"),
+            ("a.txt", b"words " * 100, "a.txt"),
+            ("b.wav", b"", "is empty"),
+        ],
+    )
+    def test_no_audio_file(self, tmp_path, name, content, said):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(MediaError, match=said):
+            load_audio(tmp_path / name)
+
+    def test_a_pipe_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "a.wav")
+        with pytest.raises(MediaError, match="not a regular file"):
+            load_audio(tmp_path / "a.wav")
+
+    @pytest.mark.parametrize("name", ["a.wav", "a.m4a"])
+    def test_no_more_is_read_than_is_asked_for(self, tmp_path, name):
+        path = sound_file(tmp_path / name, click(seconds=30.0))
+        sound = load_audio(path, until_s=5.0)
+        assert click_time(sound) == pytest.approx(1.5, abs=0.002)
+        assert 5.0 <= len(sound.samples) / 16000 < 7.0
+
+    def test_missing(self, tmp_path):
+        with pytest.raises(MediaError, match="does not exist"):
+            load_audio(tmp_path / "none.wav")
+
+    @settings(max_examples=15, deadline=None)
+    @given(
+        rate=st.sampled_from([8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000]),
+        length=st.integers(0, 60000),
+        block=st.integers(1000, 50000),
+    )
+    def test_blocks_resample_as_the_whole_does(self, rate, length, block):
+        whole = np.random.default_rng(length).standard_normal(length).astype(np.float32)
+        blocks = (whole[i : i + block] for i in range(0, length, block))
+        pieces = [np.zeros(0, np.float32), *resampled(blocks, rate)]
+        expected = whole if rate == 16000 or not length else scipy.signal.resample_poly(whole, 16000, rate)
+        np.testing.assert_allclose(np.concatenate(pieces), expected, atol=1e-5)
+
+
+class TestStorage:
+    def test_samples_lie_on_disk_and_leave_nothing_behind(self, tmp_path, monkeypatch):
+        path = sound_file(tmp_path / "a.wav", click())
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+        sound = waveform(probe(path))
+        assert isinstance(sound.samples, np.memmap)
+        assert sound.samples.dtype == np.float32
+        del sound
+        assert list(scratch.iterdir()) == []
+
+    def test_a_full_disk_is_one_sentence(self, tmp_path, monkeypatch):
+        def full(**_):
+            raise OSError(28, "No space left on device")
+
+        path = sound_file(tmp_path / "a.wav", click())
+        monkeypatch.setattr(waveform_module.tempfile, "TemporaryFile", full)
+        with pytest.raises(MediaError, match=r"cannot be kept in .* \(.*No space.*\); free some space"):
+            load_audio(path)
+
+    def test_wav_round_trip(self, tmp_path):
+        samples = np.linspace(-0.9, 0.9, 4000, dtype=np.float32).reshape(-1, 2)
+        write_wav(tmp_path / "a.wav", samples, 48000)
+        back, rate = soundfile.read(tmp_path / "a.wav", dtype="float32")
+        assert rate == 48000
+        np.testing.assert_allclose(back, samples, atol=1e-4)
+        assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
+
+    def test_wav_into_no_folder(self, tmp_path):
+        with pytest.raises(MediaError, match="cannot be written"):
+            write_wav(tmp_path / "none" / "a.wav", np.zeros(10, np.float32))
+
+
+class TestCondition:
+    def test_speech_level_is_fine(self):
+        noise = np.random.default_rng(0).standard_normal(160000).astype(np.float32)
+        assert audio_condition(Waveform(noise / np.abs(noise).max(), 0.0)) == ()
+
+    def test_silence(self):
+        quiet = np.full(16000, 1e-5, np.float32)
+        assert audio_condition(Waveform(quiet, 0.0)) == ("The audio is digital silence.",)
+        assert audio_condition(Waveform(quiet[:0], 0.0)) == ("The audio is empty.",)
+
+    def test_clipping_survives_resampling(self, tmp_path):
+        noise = np.random.default_rng(0).standard_normal(96000)
+        voice = scipy.signal.sosfilt(scipy.signal.butter(4, 3000, fs=48000, output="sos"), noise)
+        soundfile.write(tmp_path / "a.wav", np.clip(voice * 12, -1, 1), 48000)
+        assert audio_condition(load_audio(tmp_path / "a.wav")) == ("The audio is heavily clipped.",)
+
+
+class TestMel:
+    def test_meets_the_reference(self, shared, fill):
+        expected = np.load(shared / "reference" / "mel_seed11.npz")["mel"]
+        mel = log_mel(fill.waveform(11))
+        assert mel.dtype == np.float32
+        np.testing.assert_allclose(mel, expected, rtol=1e-4, atol=2e-5)
+
+    def test_bands_have_unit_area_and_peak_in_order(self):
+        bands = mel_filters()
+        assert bands.shape == (80, 401)
+        peaks = bands[20:].argmax(axis=1)
+        assert (np.diff(peaks) > 0).all()
+        np.testing.assert_allclose(bands[40:].sum(axis=1) * 20, 1, atol=0.05)
+
+    def test_silence_and_full_scale(self):
+        assert (log_mel(np.zeros(1600, np.float32)) == -4).all()
+        assert log_mel(np.sin(np.arange(16000) * 2 * np.pi / 16).astype(np.float32)).max() > 2
+
+    @pytest.mark.parametrize("length", [0, 1, 2, 199, 200, 400, 401, 2000])
+    def test_any_length(self, length):
+        mel = log_mel(np.full(length, 0.1, np.float32))
+        assert mel.shape == (80, length // 200 + 1)
+        assert np.isfinite(mel).all()
+
+    def test_blocks_leave_no_seam(self, monkeypatch):
+        samples = np.random.default_rng(0).standard_normal(20000).astype(np.float32)
+        whole = log_mel(samples)
+        monkeypatch.setattr(waveform_module, "BLOCK_COLUMNS", 7)
+        np.testing.assert_allclose(log_mel(samples), whole, atol=1e-5)
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        first=st.integers(-150, 150),
+        columns=st.integers(0, 200),
+        length=st.integers(0, 20000),
+        start=st.sampled_from([0.0, -0.021333, 5.48, 3600.0]),
+    )
+    def test_a_span_is_a_part_of_the_whole(self, first, columns, length, start):
+        samples = np.random.default_rng(7).uniform(-0.5, 0.5, length).astype(np.float32)
+        whole = log_mel(samples)
+        span = mel_span(Waveform(samples, start), start + first / 80, columns)
+        assert span.shape == (80, columns)
+        for c in range(columns):
+            inside = 0 <= first + c < whole.shape[1] and length > 0
+            expected = whole[:, first + c] if inside else np.full(80, -4.0)
+            np.testing.assert_allclose(span[:, c], expected, atol=1e-5)
+
+    def test_a_span_may_start_between_the_columns(self):
+        samples = np.zeros(16000, np.float32)
+        samples[8100] = 0.9
+        span = mel_span(Waveform(samples, 2.0), 2.0 + 8100 / 16000 - 0.125, 21)
+        energy = span.mean(axis=0)
+        assert energy.argmax() == 10
+        np.testing.assert_allclose(energy[8:10], energy[12:10:-1], atol=1e-4)
+
+
+class TestMfcc:
+    def test_meets_the_reference(self, shared, fill):
+        expected = np.load(shared / "reference" / "syncnet_seed11.npz")["mfcc"]
+        np.testing.assert_allclose(mfcc(fill.waveform(11)), expected, rtol=1e-4, atol=1e-5)
+
+    def test_loud_samples_do_not_wrap_around(self):
+        loud = 1.5 * np.sin(np.arange(16000) * 0.3).astype(np.float32)
+        np.testing.assert_array_equal(mfcc(loud), mfcc(np.clip(loud, -1, 1)))

@@ -1,0 +1,91 @@
+"""Lists of files: a path on each line, or a CSV file with a column of paths."""
+
+from pathlib import Path
+
+import pytest
+
+from avsync.batch import inputs
+from avsync.batch.inputs import is_manifest, listed
+from avsync.core.errors import MediaError
+
+
+@pytest.fixture(autouse=True)
+def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.mp4", "sub/b.mp4", "sub/c d.mkv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def names(manifest: Path) -> list[str]:
+    return [path.name for path in listed(manifest)]
+
+
+def test_a_text_file_has_a_path_on_each_line(tmp_path: Path):
+    text = "a.mp4\r\n\n# not these\n#a.mp4\n  sub/c d.mkv  \nsub/b.mp4"
+    assert listed(write(tmp_path / "list.txt", text)) == [
+        tmp_path / "a.mp4",
+        tmp_path / "sub/c d.mkv",
+        tmp_path / "sub/b.mp4",
+    ]
+
+
+def test_paths_are_those_beside_the_list_else_those_beside_the_user(tmp_path: Path):
+    assert listed(write(tmp_path / "sub/list.txt", "b.mp4\na.mp4\n")) == [
+        tmp_path / "sub/b.mp4",
+        Path("a.mp4"),
+    ]
+    absolute = tmp_path / "a.mp4"
+    assert listed(write(tmp_path / "sub/list.txt", f"{absolute}\n")) == [absolute]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,title\na.mp4,x\nsub/b.mp4,y\n",
+        "\ufefftitle;Path\r\nx;a.mp4\r\n\r\ny;sub/b.mp4\r\n",
+        "id\tfile\n1\ta.mp4\n2\tsub/b.mp4\n",
+        'path,title\n"a.mp4","x, y"\n"sub/b.mp4","two\nlines"\n',
+    ],
+)
+def test_a_csv_file_has_a_column_of_paths(text: str, tmp_path: Path):
+    assert names(write(tmp_path / "list.csv", text)) == ["a.mp4", "b.mp4"]
+
+
+def test_a_csv_file_without_such_a_column_is_one_sentence(tmp_path: Path):
+    with pytest.raises(MediaError, match="no column 'path'"):
+        listed(write(tmp_path / "list.csv", "title,length\na.mp4,3\n"))
+
+
+def test_a_file_that_is_missing_stays_in_the_list_to_be_reported(tmp_path: Path):
+    assert names(write(tmp_path / "list.txt", "a.mp4\nnone.mp4\n")) == ["a.mp4", "none.mp4"]
+
+
+@pytest.mark.parametrize("text", ["", "Dear all,\nplease find enclosed\n", "\0\0"])
+def test_a_text_that_is_no_list_is_one_sentence(text: str, tmp_path: Path):
+    with pytest.raises(MediaError, match="names no file that exists"):
+        listed(write(tmp_path / "list.txt", text))
+
+
+def test_a_name_that_is_no_text_is_found(tmp_path: Path):
+    odd = tmp_path / "odd\udcff.mp4"
+    try:
+        odd.touch()
+    except OSError:
+        pytest.skip("this file system has text for names")
+    (tmp_path / "list.txt").write_bytes(b"odd\xff.mp4\n")
+    assert listed(tmp_path / "list.txt") == [odd]
+
+
+def test_a_batch_takes_lists_beside_files_and_folders(tmp_path: Path):
+    manifest = write(tmp_path / "list.txt", "sub\na.mp4\n")
+    assert is_manifest(manifest)
+    assert not is_manifest(tmp_path / "none.txt")
+    assert not is_manifest(tmp_path / "a.mp4")
+    found = inputs.find_media([tmp_path / "sub/c d.mkv", manifest])
+    assert [path.name for path in found] == ["c d.mkv", "b.mp4", "a.mp4"]

@@ -1,0 +1,274 @@
+"""Bad input through the real command: each ends in its exit code and one sentence; nothing stays
+half-written."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from command import run
+from media_factory import damaged
+from typer.testing import Result
+
+from avsync.core.constants import DEFAULT_MODEL
+from avsync.core.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_USAGE
+from avsync.demo.clip import write_demo
+from avsync.media.ffmpeg import ffmpeg_path
+from avsync.networks.checkpoint import available
+
+pytestmark = pytest.mark.skipif(
+    DEFAULT_MODEL not in available(), reason=f"the model {DEFAULT_MODEL} is not here"
+)
+
+RATE = 16_000
+
+
+def ends(done: Result, code: int, *words: str) -> None:
+    """One sentence with these words, on stderr for an error and on stdout for an answer."""
+    assert done.exit_code == code, done.output
+    said = done.stdout.splitlines()[0] if code == EXIT_CANNOT_TELL else done.stderr
+    assert "Traceback" not in done.output
+    assert "bug" not in done.output
+    assert len(said.strip().splitlines()) == 1
+    for word in words:
+        assert word in said
+
+
+def ffmpeg(*arguments: object) -> None:
+    subprocess.run([ffmpeg_path(), "-v", "error", "-y", *map(str, arguments)], check=True)
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds of a face that talks, in sync."""
+    return write_demo(tmp_path_factory.mktemp("talk") / "talk.mp4", duration_s=4.0)
+
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make(talk: Path, tmp_path: Path) -> Make:
+    """`make(name, *arguments)`: the talking clip changed by ffmpeg; its picture is 0:v, its sound 0:a."""
+
+    def run_ffmpeg(name: str, *arguments: object) -> Path:
+        ffmpeg("-i", talk, *arguments, tmp_path / name)
+        return tmp_path / name
+
+    return run_ffmpeg
+
+
+@pytest.fixture
+def with_sound(make: Make, tmp_path: Path) -> Callable[[np.ndarray], Path]:
+    """The talking face with this sound, mono at 16 kHz, stored as floats."""
+
+    def replace(samples: np.ndarray) -> Path:
+        soundfile.write(tmp_path / "sound.wav", samples, RATE, subtype="FLOAT")
+        return make("x.mkv", "-i", tmp_path / "sound.wav", "-map", "0:v", "-map", "1:a", "-c", "copy")
+
+    return replace
+
+
+# --- no usable file -----------------------------------------------------------------------
+
+
+def test_a_missing_file(tmp_path: Path):
+    ends(run("check", tmp_path / "none.mp4"), EXIT_ERROR, "none.mp4", "does not exist")
+
+
+def test_a_directory_without_media(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("no video")
+    ends(run("check", tmp_path), EXIT_ERROR, "No video file", str(tmp_path))
+
+
+def test_a_text_file_named_mp4(tmp_path: Path):
+    (tmp_path / "x.mp4").write_text("This is no video.\n" * 100)
+    ends(run("check", tmp_path / "x.mp4"), EXIT_ERROR, "x.mp4")
+
+
+def test_an_empty_file(tmp_path: Path):
+    (tmp_path / "x.mp4").touch()
+    ends(run("check", tmp_path / "x.mp4"), EXIT_ERROR, "x.mp4", "empty")
+
+
+def test_a_truncated_file(make: Make, tmp_path: Path):
+    whole = make("whole.mp4", "-c", "copy")
+    (tmp_path / "x.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    ends(run("check", tmp_path / "x.mp4"), EXIT_ERROR, "x.mp4", "incomplete")
+
+
+def test_a_truncated_file_whose_index_is_there_is_judged_by_what_is_left(make: Make, tmp_path: Path):
+    whole = make("whole.mp4", "-c", "copy", "-movflags", "+faststart")
+    (tmp_path / "x.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size * 3 // 5])
+    done = run("check", tmp_path / "x.mp4", "--json")
+    report = json.loads(done.stdout)
+    assert done.exit_code in (0, EXIT_CANNOT_TELL)
+    assert 1.0 < report["tracks"][0]["end_s"] < 3.5
+    assert any("breaks off" in reason for reason in report["reasons"])
+
+
+def test_a_file_with_a_corrupt_middle_is_judged_and_the_damage_noted(talk: Path, tmp_path: Path):
+    done = run("check", damaged(talk, tmp_path / "x.mp4"))
+    assert done.exit_code in (0, EXIT_CANNOT_TELL)
+    assert done.stderr == ""
+    for what in ("picture", "sound"):
+        assert re.search(rf"the file is damaged: 0.\d s of its {what} could not be decoded", done.stdout)
+
+
+# --- streams that are not there -----------------------------------------------------------
+
+
+def test_no_audio(make: Make):
+    ends(run("check", make("x.mp4", "-an", "-c", "copy")), EXIT_ERROR, "x.mp4", "no audio")
+
+
+def test_no_video(make: Make):
+    ends(run("check", make("x.m4a", "-vn", "-c", "copy")), EXIT_ERROR, "x.m4a", "no picture")
+
+
+def test_an_audio_track_that_is_not_there(talk: Path):
+    ends(run("check", talk, "--audio-track", 3), EXIT_USAGE, "audio track 3")
+
+
+# --- sound that is no speech --------------------------------------------------------------
+
+
+def test_silence(make: Make):
+    silent = make("x.mp4", "-af", "volume=0", "-c:v", "copy")
+    ends(run("check", silent), EXIT_CANNOT_TELL, "cannot tell", "silent")
+
+
+def test_music(with_sound: Callable[[np.ndarray], Path]):
+    time_s = np.arange(4 * RATE) / RATE
+    beats = np.floor(time_s * 4).astype(int)
+    notes = 220 * 2 ** (np.array([0, 4, 7, 12, 7, 4, 5, 9])[beats % 8] / 12)
+    chord = sum(np.sin(2 * np.pi * np.cumsum(notes * k) / RATE) / k for k in (1, 1.25, 1.5, 2))
+    music = 0.2 * chord * np.exp(-3 * (time_s * 4 % 1))
+    ends(run("check", with_sound(music.astype(np.float32))), EXIT_CANNOT_TELL, "cannot tell")
+
+
+def test_audio_of_nan(with_sound: Callable[[np.ndarray], Path]):
+    ends(run("check", with_sound(np.full(4 * RATE, np.nan, np.float32))), EXIT_CANNOT_TELL, "cannot tell")
+
+
+def test_audio_with_some_nan_is_judged_and_noted(
+    talk: Path, make: Make, with_sound: Callable[[np.ndarray], Path]
+):
+    wav = make("speech.wav", "-vn", "-ar", RATE, "-ac", 1)
+    samples = soundfile.read(wav, dtype="float32")[0]
+    samples[8000:8100] = np.nan
+    done = run("check", with_sound(samples), "--json")
+    report = json.loads(done.stdout)
+    assert done.exit_code in (0, EXIT_CANNOT_TELL)
+    assert any("no numbers" in reason for reason in report["reasons"])
+
+
+def test_clipped_audio_is_judged_and_noted(make: Make):
+    done = run("check", make("x.mkv", "-af", "volume=60dB", "-c:v", "copy", "-c:a", "pcm_s16le"), "--json")
+    report = json.loads(done.stdout)
+    assert done.exit_code in (0, 1, EXIT_CANNOT_TELL)
+    assert any("clipped" in reason for reason in report["reasons"])
+
+
+# --- pictures that show no speaker --------------------------------------------------------
+
+
+def test_no_face(talk: Path, tmp_path: Path):
+    ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=4", "-i", talk),
+        *("-map", "0:v", "-map", "1:a", "-c:a", "copy", tmp_path / "x.mp4"),
+    )
+    ends(run("check", tmp_path / "x.mp4"), EXIT_CANNOT_TELL, "cannot tell", "No face")
+
+
+def test_a_face_that_never_speaks(talk: Path, tmp_path: Path):
+    still = tmp_path / "still.png"
+    ffmpeg("-i", talk, "-frames:v", 1, still)
+    ffmpeg(
+        *("-loop", 1, "-framerate", 25, "-t", 4, "-i", still, "-i", talk),
+        *("-map", "0:v", "-map", "1:a", "-pix_fmt", "yuv420p", tmp_path / "x.mp4"),
+    )
+    ends(run("check", tmp_path / "x.mp4"), EXIT_CANNOT_TELL, "cannot tell")
+
+
+def test_a_third_of_a_second(make: Make):
+    ends(run("check", make("x.mp4", "-t", 0.3)), EXIT_CANNOT_TELL, "cannot tell")
+
+
+def test_one_pixel(make: Make):
+    ends(run("check", make("x.mkv", "-vf", "scale=1:1", "-c:v", "ffv1")), EXIT_ERROR, "1x1")
+
+
+# --- targets that cannot be written -------------------------------------------------------
+
+
+@pytest.fixture
+def full_disk() -> Path:
+    """A device that takes no byte."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    return Path("/dev/full")
+
+
+def test_a_read_only_target(talk: Path):
+    """/proc refuses new files to everybody, root included."""
+    if not Path("/proc/self").exists():
+        pytest.skip("this system has no /proc")
+    done = run("fix-offset", talk, "/proc/fixed.mp4", "--offset-ms", 120)
+    ends(done, EXIT_ERROR, "/proc/fixed.mp4", "cannot be written")
+
+
+def test_results_that_do_not_fit_on_the_disk(tmp_path: Path, full_disk: Path):
+    (tmp_path / "x.mp4").write_text("no video")
+    out = tmp_path / "out.jsonl"
+    out.symlink_to(full_disk)
+    done = run("check", tmp_path / "x.mp4", tmp_path / "x.mp4", tmp_path / "none.mp4", "--jsonl", out)
+    ends(done, EXIT_ERROR, "out.jsonl", "No space left on device")
+
+
+def test_a_repair_that_does_not_fit_on_the_disk(talk: Path, tmp_path: Path):
+    """A small file system of its own, where the system allows one; the target is all there or not at all."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = shutil.which("mount") and os.geteuid() == 0
+    made = mounted and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False
+    )
+    if not made or made.returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        done = run("fix-offset", talk, disk / "fixed.mp4", "--offset-ms", 120)
+        ends(done, EXIT_ERROR, "fixed.mp4", "No space left")
+        assert not list(disk.iterdir())
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+# --- names and batches --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["-y.mp4", "concat:a|b.mp4", "a b;$(rm x)'\".mp4", "[x].mp4", "%d.mp4", "日本.mp4"]
+)
+def test_a_name_is_only_a_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("no video")
+    ends(run("check", "--", name), EXIT_ERROR, name)
+
+
+def test_in_a_batch_the_others_still_run(talk: Path, make: Make, tmp_path: Path):
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "empty").mkdir()
+    silent = make("silent.mp4", "-af", "volume=0", "-c:v", "copy")
+    files = [tmp_path / "none.mp4", tmp_path / "text.mp4", tmp_path / "empty", silent, talk]
+    done = run("check", *files, "--json")
+    verdicts = [document["verdict"] for document in json.loads(done.stdout)]
+    assert verdicts[:4] == ["error", "error", "error", "cannot-tell"]
+    assert verdicts[4] in ("in-sync", "cannot-tell")
+    assert done.exit_code == EXIT_ERROR

@@ -1,0 +1,172 @@
+"""Every loss meets the shared fixtures and the identities that define it."""
+
+import importlib.util
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avsync.distill import losses
+from avsync.distill.losses import LAYERS
+from avsync.distill.weighting import KINDS, Weighting
+from avsync.networks.vocalist import STUDENT, Attention, VocaLiST
+
+TASKS = ["bce"] + [f"{layer}_{term}" for layer in LAYERS for term in losses.TERMS]
+DIRECTIONS = ("student-teacher", "teacher-student")
+
+
+@pytest.fixture(scope="module")
+def reference(shared):
+    """Expected losses, and the maps, logits and labels they belong to."""
+    folder = shared / "reference"
+    return json.loads((folder / "losses_seed11.json").read_text()), dict(
+        np.load(folder / "parity_seed11.npz")
+    )
+
+
+def fixture_losses(arrays, direction):
+    labels, logits = (torch.from_numpy(arrays[k]) for k in ("labels", "student/logits"))
+    found = {"bce": losses.bce(logits, labels)}
+    for task in TASKS[1:]:
+        student, teacher = (torch.from_numpy(arrays[f"{who}/{task}"]).log() for who in ("student", "teacher"))
+        found[task] = losses.divergence(student, teacher, direction)
+    return found
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_each_map_loss_meets_the_fixtures(reference, direction):
+    expected, arrays = reference
+    found = fixture_losses(arrays, direction)
+    assert found["bce"].item() == pytest.approx(expected["bce"], rel=1e-4)
+    for task in TASKS[1:]:
+        key = f"kl_{direction.replace('-', '_')}/{task}"
+        assert found[task].item() == pytest.approx(expected[key], rel=1e-4), key
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_weighted_sums_meet_the_fixtures(reference, direction):
+    expected, arrays = reference
+    found = fixture_losses(arrays, direction)
+    suffix = direction.replace("-", "_")
+    assert Weighting("uniform", TASKS)(found).item() == pytest.approx(
+        expected[f"nmtd_uniform/{suffix}"], rel=1e-4
+    )
+    last = {task: found[task] for task in ("bce", "fusion4_cad", "fusion4_vr")}
+    assert Weighting("uniform", list(last))(last).item() == pytest.approx(
+        expected[f"nmtd_fusion4/{suffix}"], rel=1e-4
+    )
+    for kind in ("uw13", "uw25"):
+        weighting = Weighting(kind, TASKS)
+        assert weighting(found).item() == pytest.approx(expected[f"mtd_{kind}_w1/{suffix}"], rel=1e-4)
+        assert weighting.w is not None
+        with torch.no_grad():
+            weighting.w.copy_(0.5 + 0.1 * torch.arange(len(weighting.w)))
+        assert weighting(found).item() == pytest.approx(expected[f"mtd_{kind}_ramp/{suffix}"], rel=1e-4)
+
+
+def test_the_student_s_own_maps_meet_the_fixtures(reference, shared):
+    """CAD and VR made from the attention logits and value projections that the model hands out."""
+    spec = importlib.util.spec_from_file_location("fill", shared / "reference" / "fill.py")
+    assert spec is not None
+    assert spec.loader is not None
+    fill = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fill)
+    _, arrays = reference
+    model = VocaLiST(STUDENT).eval()
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    model.load_state_dict(
+        {key: torch.from_numpy(fill.tensor(11, key, shape)) for key, shape in shapes.items()}
+    )
+    maps: list[Attention] = []
+    with torch.no_grad():
+        model(*(torch.from_numpy(make(11, 4)) for make in (fill.frames, fill.mels)), maps)
+    assert {layer.name for layer in maps} == set(LAYERS)
+    for layer in maps:
+        for term, log_map in losses.LOG_MAPS.items():
+            expected = arrays[f"student/{layer.name}_{term}"]
+            np.testing.assert_allclose(log_map(layer).exp().numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
+def attention(seed, masked=False, name="va1"):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, 2, 3, 4, generator=generator)
+    if masked:
+        logits[..., 0, 2:] = -math.inf
+    return Attention(
+        name, logits.requires_grad_(), torch.randn(2, 2, 4, 5, generator=generator).requires_grad_()
+    )
+
+
+@given(st.integers(0, 10_000), st.sampled_from(DIRECTIONS), st.booleans())
+@settings(deadline=None, max_examples=30)
+def test_a_divergence_is_positive_and_zero_only_for_equal_maps(seed, direction, masked):
+    ours, theirs = attention(seed, masked), attention(seed + 1, masked)
+    for log_map in (losses.log_cad, losses.log_vr):
+        assert losses.divergence(log_map(ours), log_map(theirs), direction) > 0
+        assert losses.divergence(log_map(ours), log_map(ours), direction).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_masked_keys_leave_the_gradient_finite(direction):
+    ours = attention(1, masked=True)
+    losses.divergence(losses.log_cad(ours), losses.log_cad(attention(2, masked=True)), direction).backward()
+    assert ours.logits.grad is not None
+    assert torch.isfinite(ours.logits.grad).all()
+
+
+def test_only_the_named_layers_and_terms_are_computed():
+    maps = [attention(3, name=name) for name in LAYERS]
+    found = losses.map_losses(maps, maps, layers=("fusion4", "av1"), terms=("vr",))
+    assert list(found) == ["fusion4_vr", "av1_vr"]
+
+
+def test_kd_is_zero_for_equal_logits_and_its_gradient_does_not_shrink_with_temperature():
+    logits = torch.tensor([0.3, -1.0, 2.0])
+    assert losses.kd(logits, logits, 5.0).item() == pytest.approx(0, abs=1e-5)
+    gradients = []
+    for temperature in (5.0, 50.0):
+        student = torch.zeros(3, requires_grad=True)
+        losses.kd(student, logits, temperature).backward()
+        assert student.grad is not None
+        gradients.append(student.grad.norm().item())
+    assert gradients[1] == pytest.approx(gradients[0], rel=0.05)
+
+
+def test_relations_ignore_scale_rotation_and_width():
+    teacher = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    rotation, _ = torch.linalg.qr(torch.randn(7, 7, generator=torch.Generator().manual_seed(1)))
+    student = 3 * torch.nn.functional.pad(teacher, (0, 3)) @ rotation
+    assert losses.rkd_distance(student, teacher).item() == pytest.approx(0, abs=1e-6)
+    assert losses.rkd_angle(student, teacher).item() == pytest.approx(0, abs=1e-6)
+    assert losses.rkd_angle(torch.randn(6, 7, generator=torch.Generator().manual_seed(2)), teacher) > 0.01
+
+
+def test_the_hint_is_a_mean_squared_error():
+    assert losses.hint(torch.zeros(2, 3, 4), torch.full((2, 3, 4), 2.0)).item() == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_learned_weights_get_gradients_and_fixed_ones_have_none(kind):
+    weighting = Weighting(kind, TASKS)
+    total = weighting({task: torch.tensor(float(i)) for i, task in enumerate(TASKS)})
+    assert (weighting.w is None) == (kind in ("uniform", "manual"))
+    if weighting.w is not None:
+        assert len(weighting.w) == int(kind[2:])
+        total.backward()
+        assert weighting.w.grad is not None
+        assert torch.isfinite(weighting.w.grad).all()
+
+
+def test_manual_weights_multiply_the_named_tasks():
+    weighting = Weighting("manual", ["bce", "fusion4_cad"], {"fusion4_cad": 0.25})
+    assert weighting({"bce": torch.tensor(1.0), "fusion4_cad": torch.tensor(8.0)}).item() == pytest.approx(
+        3.0
+    )
+
+
+def test_automatic_weights_sum_to_one():
+    assert sum(Weighting("aw13", TASKS).factors().values()) == pytest.approx(1.0)

@@ -1,0 +1,161 @@
+"""Each method makes its own losses, learns from a frozen teacher, and asks for no map it does not need."""
+
+import numpy as np
+import pytest
+import torch
+from distill_factory import TINY, TINY_TEACHER
+
+from avsync.core.errors import ModelError, UsageError
+from avsync.distill.losses import LAYERS
+from avsync.distill.pairs import (
+    METHODS,
+    PairObjective,
+    check_teacher,
+    parse_layers,
+    parse_terms,
+    run,
+    task_names,
+    teach,
+)
+from avsync.distill.recipe import recipe_from
+from avsync.evaluation.validation import f1_score, whole_clip_accuracy
+from avsync.networks.vocalist import Dims, VocaLiST
+
+STUDENT, TEACHER = Dims.from_dict(TINY), Dims.from_dict(TINY_TEACHER)
+
+
+def inputs(batch=4):
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(batch, 15, 48, 96, generator=generator), torch.randn(
+        batch, 1, 80, 16, generator=generator
+    )
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    torch.manual_seed(1)
+    return VocaLiST(TEACHER).eval().requires_grad_(False)
+
+
+EXPECTED = {
+    "mtd": 25,
+    "nmtd": 25,
+    "kd": 2,
+    "rkd": 3,
+    "minilm": 3,
+    "fitnets": 2,
+    "bce": 1,
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_from_its_own_tasks(method, teacher):
+    torch.manual_seed(0)
+    recipe = recipe_from({"method": method, "student": TINY})
+    objective = PairObjective(VocaLiST(STUDENT), recipe, TEACHER).eval()  # no dropout: the loss must fall
+    optimizer = torch.optim.Adam(objective.parameters(), 3e-3)
+    frames, mels = inputs()
+    labels = torch.tensor([1, 0, 1, 0])
+    taught = teach(teacher, frames, mels, recipe) if METHODS[method].teacher else None
+    totals = []
+    for _ in range(6):
+        total, losses = objective(frames, mels, labels, taught)
+        assert list(losses) == task_names(recipe)
+        assert len(losses) == EXPECTED[method]
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+    assert min(totals[1:]) < totals[0]
+
+
+def test_the_teacher_is_the_same_before_and_after_and_gets_no_gradient(teacher):
+    recipe = recipe_from({"student": TINY})
+    objective = PairObjective(VocaLiST(STUDENT), recipe, TEACHER)
+    frames, mels = inputs()
+    before = {k: v.clone() for k, v in teacher.state_dict().items()}
+    first = teach(teacher, frames, mels, recipe)
+    total, _ = objective(frames, mels, torch.tensor([1, 0, 1, 0]), first)
+    total.backward()
+    again = teach(teacher, frames, mels, recipe)
+    assert torch.equal(first.logits, again.logits)
+    assert not teacher.training
+    assert not first.logits.requires_grad
+    assert all(torch.equal(before[k], v) for k, v in teacher.state_dict().items())
+    assert not any(p is q for p in objective.parameters() for q in teacher.parameters())
+
+
+@pytest.mark.parametrize("method", ["bce", "kd", "rkd", "fitnets"])
+def test_maps_that_nobody_asked_for_are_not_kept(method, teacher):
+    recipe = recipe_from({"method": method, "student": TINY})
+    assert teach(teacher, *inputs(), recipe).maps == ()
+    assert len(run(teacher, *inputs(), maps=True).maps) == 12
+
+
+@pytest.mark.parametrize("contrast", [0, 8])
+def test_the_logits_are_the_networks_own(contrast):
+    model = VocaLiST(Dims.from_dict({**TINY, "contrast": contrast})).eval()
+    torch.nn.init.normal_(model.classifier.weight)
+    for maps in (False, True):
+        torch.testing.assert_close(run(model, *inputs(), maps=maps).logits, model(*inputs()))
+
+
+def test_layers_and_terms_choose_the_tasks():
+    recipe = recipe_from({"layers": "fusion", "terms": "cad"})
+    assert task_names(recipe) == ["bce", *(f"fusion{i}_cad" for i in range(1, 5))]
+    assert parse_layers("all") == LAYERS
+    assert parse_layers("va2, fusion1") == ("fusion1", "va2")
+    assert parse_terms("VR,cad") == ("cad", "vr")
+
+
+@pytest.mark.parametrize("direction", ["student-teacher", "teacher-student"])
+def test_the_direction_of_the_divergence_reaches_the_losses(direction, teacher):
+    torch.manual_seed(0)
+    recipe = recipe_from({"kl": direction, "student": TINY})
+    student = VocaLiST(STUDENT).eval()
+    frames, mels = inputs()
+    _, losses = PairObjective(student, recipe, TEACHER).eval()(
+        frames, mels, torch.tensor([1, 0, 1, 0]), teach(teacher, frames, mels, recipe)
+    )
+    from avsync.distill.losses import divergence, log_cad
+
+    ours, theirs = (run(model, frames, mels, maps=True).maps[-1] for model in (student, teacher))
+    expected = divergence(log_cad(ours), log_cad(theirs), direction)
+    assert losses[f"{ours.name}_cad"].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_a_teacher_whose_maps_do_not_match_is_refused():
+    other = Dims.from_dict({**TINY_TEACHER, "heads": 4})
+    with pytest.raises(ModelError, match="4 layers of 4 heads, the student 4 of 2"):
+        check_teacher(other, STUDENT, "mtd")
+    check_teacher(other, STUDENT, "kd")
+
+
+def test_an_empty_choice_of_layers_is_refused():
+    with pytest.raises(UsageError, match="no layer ''"):
+        parse_layers("")
+
+
+# --- Figures of a validation -------------------------------------------------------------
+
+
+def test_f1_counts_hits_misses_and_false_alarms():
+    logits, labels = np.array([1.0, 1.0, -1.0, -1.0, 1.0]), np.array([1, 0, 1, 0, 1])
+    assert f1_score(logits, labels) == pytest.approx(2 * 2 / (3 + 3))
+    assert f1_score(-np.ones(3), np.ones(3)) == 0
+
+
+def test_whole_clips_are_judged_by_shifts_that_enough_windows_have():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(0, 1, (26, 31)).astype(np.float32)
+    scores[:, 16] += 3
+    window, shift = np.arange(26)[:, None], np.arange(31)
+    scores[(window + shift - 15 < 0) | (window + shift - 15 >= 26)] = np.nan
+    assert whole_clip_accuracy([scores]) == 1.0
+    wrong = scores.copy()
+    wrong[:, 20] += 9
+    assert whole_clip_accuracy([wrong]) == 0.0
+    lucky = scores[:18].copy()
+    lucky[window[:18] + shift >= 33] = np.nan
+    lucky[:3, 30] = 12  # only three windows reach +15, and all of them say so
+    assert whole_clip_accuracy([lucky]) == 1.0

@@ -1,0 +1,168 @@
+"""Recipes: the paper's by default, strict about names, the same after a round trip."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+from distill_factory import TINY
+
+from avsync.core.errors import UsageError
+from avsync.data.augment import NONE, Augment
+from avsync.data.labels import read_delays
+from avsync.distill.losses import LAYERS
+from avsync.distill.optim import learning_rate, make_optimizer, update_average
+from avsync.distill.recipe import Recipe, read_recipe, recipe_from, to_plain
+from avsync.networks.vocalist import STUDENT, TEACHER, Dims, VocaLiST
+
+CONFIGS = sorted((Path(__file__).parents[2] / "docs" / "configs").glob("*.yaml"))
+
+
+def student(recipe):
+    assert isinstance(recipe.student, Dims)
+    return VocaLiST(recipe.student)
+
+
+def test_the_defaults_are_the_papers():
+    recipe = read_recipe(None)
+    assert (recipe.method, recipe.weighting, recipe.layers, recipe.terms) == (
+        "mtd",
+        "uw25",
+        LAYERS,
+        ("cad", "vr"),
+    )
+    assert recipe.student == STUDENT
+    assert (recipe.optimizer, recipe.lr, recipe.batch, recipe.epochs) == ("adam", 5e-5, 128, 80)
+    assert recipe.augment == NONE
+
+
+def test_a_file_and_the_command_line_go_together(tmp_path):
+    path = tmp_path / "mtd.yaml"
+    path.write_text(
+        "method: nmtd\nweighting: manual\nweights: {fusion4_cad: 2}\nlr: 1e-3\nstudent: vocalist\n"
+    )
+    recipe = read_recipe(path, lr=2e-3, epochs=None, layers="fusion,av1")
+    assert (recipe.method, recipe.lr, recipe.epochs, recipe.student) == ("nmtd", 2e-3, 80, TEACHER)
+    assert recipe.layers == ("fusion1", "fusion2", "fusion3", "fusion4", "av1")
+
+
+def test_a_recipe_survives_a_round_trip():
+    recipe = recipe_from(
+        {"student": TINY, "augment": {"flip_p": 0.1}, "layers": "fusion4", "terms": ["vr"],
+         "dense": {"anchors": 3}, "preprocessing": {"channels": "bgr", "scale": 0.5},
+         "train_splits": ["a", "b"], "betas": [0.9, 0.98]}
+    )  # fmt: skip
+    assert recipe_from(yaml.safe_load(yaml.safe_dump(to_plain(recipe)))) == recipe
+    assert recipe.student == Dims.from_dict(TINY)
+
+
+def test_named_augmentations():
+    assert recipe_from({"augment": "strong"}).augment == Augment()
+    assert recipe_from({"augment": "none"}).augment == NONE
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"methd": "mtd"}, "no setting 'methd'"),
+        ({"method": "best"}, "no method 'best'"),
+        ({"weighting": "uw24"}, "weighting cannot be 'uw24'"),
+        ({"method": "bce", "weighting": "uw25"}, "bce cannot be weighted by uw25"),
+        ({"method": "mtd", "weighting": "uniform"}, "choose one of aw13, aw25, uw13, uw25"),
+        ({"layers": "fusion5"}, "no layer 'fusion5'"),
+        ({"terms": "cad,kad"}, "no term 'kad'"),
+        ({"student": "giant"}, "no architecture 'giant'"),
+        ({"student": {"d_model": 7}}, "make no network"),
+        ({"augment": {"flop": 1}}, "The augment has no setting 'flop'"),
+        ({"batch": 7}, "batch must be even"),
+        ({"epochs": 0}, "epochs cannot be 0"),
+        ({"epochs": "many"}, "epochs of the configuration cannot be 'many'"),
+        ({"lr": "fast"}, "lr of the configuration cannot be 'fast'"),
+        ({"method": "nmtd", "weighting": "manual", "weights": {"fusion9_cad": 1}}, "name 'fusion9_cad'"),
+        ({"seed": -1}, "seed cannot be -1"),
+        ({"seed": 1.5}, "it is a whole number"),
+        ({"lr": float("nan")}, "lr of the configuration cannot be nan; it is a number"),
+        ({"epochs": True}, "epochs of the configuration cannot be True; it is a whole number"),
+        ({"compile": "yes"}, "compile of the configuration cannot be 'yes'; it is true or false"),
+        ({"val_splits": 5}, "val_splits of the configuration cannot be 5; it is a list"),
+        ({"weights": 5}, "weights of the configuration cannot be 5"),
+        ({"dense": 5}, "`dense` must be a list of"),
+        ({"layers": [1]}, "no layer '1'"),
+        ({"decay_epochs": 0}, "decay_epochs cannot be 0"),
+        ({"teacher": 5}, "teacher cannot be 5; it is a name or a path"),
+        ({"objective": "dense"}, "cannot learn by method: mtd"),
+        ({"speakers": 0}, "speakers cannot be 0.0; it is a share"),
+    ],
+)
+def test_what_is_wrong_is_named(values, said):
+    with pytest.raises(UsageError, match=said):
+        recipe_from(values)
+
+
+def test_unreadable_files_are_named(tmp_path):
+    with pytest.raises(UsageError, match=r"absent.yaml cannot be read"):
+        read_recipe(tmp_path / "absent.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    with pytest.raises(UsageError, match="no valid YAML"):
+        read_recipe(tmp_path / "bad.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(UsageError, match="name: value"):
+        read_recipe(tmp_path / "list.yaml")
+    (tmp_path / "delays.json").write_text("[1]")
+    with pytest.raises(UsageError, match="must map clip ids to milliseconds"):
+        read_delays(str(tmp_path / "delays.json"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_the_shipped_configurations_are_valid(path):
+    assert isinstance(read_recipe(path), Recipe)
+
+
+# --- Schedules ---------------------------------------------------------------------------
+
+
+def test_the_authors_schedule_warms_up_then_falls_by_a_fifth_every_twenty_epochs():
+    recipe = recipe_from({"lr": 1.0})
+    rates = [learning_rate(recipe, epoch, 0) for epoch in (0, 5, 10, 29.9, 30, 50, 70)]
+    assert rates == pytest.approx([0, 0.5, 1, 1, 0.8, 0.64, 0.512], abs=1e-6)
+
+
+def test_the_cosine_ends_low_and_the_constant_stays():
+    cosine = recipe_from({"lr": 1.0, "schedule": "cosine", "warmup_epochs": 1})
+    assert [learning_rate(cosine, 5, p) for p in (0, 0.5, 1)] == pytest.approx([1, 0.515, 0.03])
+    assert learning_rate(dataclasses.replace(cosine, schedule="constant"), 50, 1) == 1
+
+
+def test_the_average_follows_the_weights():
+    import torch
+
+    old, new = [torch.zeros(3), torch.tensor(1)], [torch.ones(3), torch.tensor(7)]
+    update_average(old, new, 0.9, step=10_000)
+    assert old[0].tolist() == pytest.approx([0.1] * 3)
+    assert old[1].item() == 7
+
+
+def test_front_ends_learn_slower_beside_the_encoders():
+    from avsync.distill.dense import DenseObjective
+
+    for anchors, expected in ((2, {0.1, 1.0}), (0, {1.0})):
+        recipe = recipe_from(
+            {
+                "objective": "dense",
+                "method": "bce",
+                "student": TINY,
+                "dense": {"anchors": anchors, "embedding": 8},
+            }
+        )
+        optimizer = make_optimizer(DenseObjective(student(recipe), recipe), recipe)
+        assert {group["share"] for group in optimizer.param_groups} == expected
+
+
+def test_delays_lie_beside_the_recipe_that_names_them(tmp_path):
+    (tmp_path / "mine.yaml").write_text("delays: mine.json\n")
+    assert read_recipe(tmp_path / "mine.yaml").delays == str(tmp_path / "mine.json")
+
+
+def test_the_bundled_recipe_and_its_delays_can_be_read():
+    recipe = read_recipe(Path(__file__).parents[2] / "models/avsync-3.train.yaml")
+    assert len(read_delays(recipe.delays)) > 100

@@ -1,0 +1,406 @@
+"""From made score matrices to an offset, its probability, segments and a verdict."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scores_factory import made
+
+from avsync.core.constants import MIN_PROBABILITY
+from avsync.core.records import Offset, Segment
+from avsync.estimate.calibration import Calibration
+from avsync.estimate.offset import choose_speaker, combine, estimate, judge
+from avsync.estimate.peak import average, evidence, measure, peak
+
+seeds = st.integers(0, 10_000)
+
+
+def judged_share(segments: Sequence[Segment]) -> float:
+    total = sum(s.end_s - s.start_s for s in segments)
+    return sum(s.end_s - s.start_s for s in segments if s.offset_ms is not None) / total
+
+
+def only(answer: Offset) -> float:
+    assert answer.offset_ms is not None
+    return answer.offset_ms
+
+
+# --- The curve and its peak -------------------------------------------------------------------
+
+
+@given(place=st.floats(-13, 13), width=st.floats(0.8, 3))
+@settings(deadline=None)
+def test_peak_is_found_between_the_candidates(place, width):
+    shifts = np.arange(-15, 16)
+    offset, at_edge = peak(-((shifts - place) ** 2) / width, shifts)
+    assert offset == pytest.approx(-40 * place, abs=1e-6)
+    assert not at_edge
+
+
+@pytest.mark.parametrize("fraction", [-0.5, -0.3, -0.1, 0.0, 0.2, 0.4])
+def test_sub_frame_peaks_are_unbiased_under_noise(fraction):
+    errors = [only(estimate(made(250, 4 + fraction, seed=s))) + 40 * (4 + fraction) for s in range(12)]
+    assert abs(np.mean(errors)) < 4
+    assert np.max(np.abs(errors)) < 15
+
+
+def test_a_peak_on_the_last_candidate_is_at_the_edge():
+    shifts = np.arange(-3, 4)
+    assert peak(shifts.astype(float), shifts) == (-120.0, True)
+    assert peak(-shifts.astype(float), shifts) == (120.0, True)
+    with pytest.raises(ValueError, match="no candidate"):
+        peak(np.full(7, np.nan), shifts)
+
+
+def test_positive_shift_of_the_sound_is_audio_late():
+    # Shift k pairs the picture at t with the audio at t + k/25 s: sound that comes later is late.
+    assert only(estimate(made(shift=3.0))) == pytest.approx(-120, abs=10)
+
+
+@given(seed=seeds, by=st.integers(-6, 6))
+@settings(max_examples=15, deadline=None)
+def test_relabelling_the_shifts_moves_the_answer(seed, by):
+    scores = made(100, 1.3, seed=seed)
+    moved = replace(scores, shifts=scores.shifts + by)
+    assert only(estimate(moved)) == pytest.approx(only(estimate(scores)) - 40 * by, abs=1e-6)
+
+
+@given(seed=seeds)
+@settings(max_examples=15, deadline=None)
+def test_a_constant_added_to_a_window_changes_nothing(seed):
+    scores = made(80, -2.4, seed=seed)
+    constants = np.random.default_rng(seed).normal(0, 4, (80, 1)).astype(np.float32)
+    a, b = estimate(scores), estimate(replace(scores, logits=scores.logits + constants))
+    assert only(a) == pytest.approx(only(b), abs=0.01)
+    assert a.probability == pytest.approx(b.probability, abs=0.01)
+
+
+@given(seed=seeds)
+@settings(max_examples=15, deadline=None)
+def test_the_order_of_windows_does_not_matter(seed):
+    scores = made(80, 2.2, seed=seed)
+    order = np.random.default_rng(seed).permutation(80)
+    shuffled = replace(scores, times_s=scores.times_s[order], logits=scores.logits[order])
+    assert only(estimate(shuffled)) == only(estimate(scores))
+    same_times = replace(scores, logits=scores.logits[order])
+    np.testing.assert_allclose(average(same_times), average(scores), atol=1e-9)
+
+
+def test_the_same_scores_give_the_same_answer():
+    a, b = estimate(made(seed=3)), estimate(made(seed=3))
+    assert (a.offset_ms, a.uncertainty_ms, a.probability) == (b.offset_ms, b.uncertainty_ms, b.probability)
+
+
+# --- Missing candidates -----------------------------------------------------------------------
+
+
+@given(seed=seeds, shift=st.integers(-9, 9))
+@settings(max_examples=25, deadline=None)
+def test_pairs_beyond_the_ends_of_a_clip_neither_win_nor_lose(seed, shift):
+    answer = estimate(made(75, float(shift), height=6, seed=seed, ends=True, silent=0.1))
+    assert only(answer) == pytest.approx(-40 * shift, abs=25)
+
+
+def test_in_noise_a_candidate_that_few_windows_have_wins_no_more_often_than_others():
+    tops = [int(np.nanargmax(average(made(40, height=0, seed=s, ends=True)))) for s in range(300)]
+    rare = np.mean([abs(t - 15) > 10 for t in tops])
+    assert rare < 2 * 10 / 31
+
+
+@given(seed=seeds)
+@settings(max_examples=20, deadline=None)
+def test_missing_candidates_never_make_a_confident_edge(seed):
+    rng = np.random.default_rng(seed)
+    scores = made(100, height=0, seed=seed)
+    kept = rng.random(31) < 0.6
+    logits = np.where(kept | (rng.random((100, 31)) < 0.05), scores.logits, np.nan).astype(np.float32)
+    answer = estimate(replace(scores, logits=logits))
+    assert not (answer.at_edge and answer.probability >= MIN_PROBABILITY)
+    edges = {-40.0 * k for k in scores.shifts[kept][[0, -1]]} if kept.sum() > 1 else set()
+    assert answer.offset_ms not in edges or answer.at_edge
+
+
+def test_no_window_and_all_missing_are_answers_not_errors():
+    scores = made(20)
+    for empty in (
+        replace(scores, logits=np.full((20, 31), np.nan, np.float32)),
+        replace(scores, logits=scores.logits[:0], times_s=scores.times_s[:0]),
+    ):
+        answer = estimate(empty)
+        assert answer.offset_ms is None
+        assert answer.reasons == ("no talking face was judged",)
+
+
+def test_one_window_is_never_confident():
+    answer = estimate(made(1, 0.0, height=30, silent=0))
+    assert answer.probability < MIN_PROBABILITY
+    assert "too little" in answer.reasons[0]
+
+
+# --- How sure ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [10, 50, 250, 750])
+def test_pure_noise_is_almost_never_confident(n):
+    confident = [estimate(made(n, height=0, seed=s)).probability >= MIN_PROBABILITY for s in range(40)]
+    assert np.mean(confident) <= 0.05
+
+
+def test_clear_speech_is_confident_and_within_its_uncertainty():
+    answers = [estimate(made(125, 2.7, seed=s)) for s in range(20)]
+    assert min(a.probability for a in answers) > MIN_PROBABILITY
+    inside = [abs(only(a) + 108) <= (a.uncertainty_ms or 0) for a in answers]
+    assert np.mean(inside) >= 0.9
+
+
+def test_more_speech_makes_the_answer_surer():
+    short, long = estimate(made(60, height=2)), estimate(made(600, height=2))
+    assert long.probability > short.probability
+    assert (long.uncertainty_ms or 0) < (short.uncertainty_ms or 0)
+    assert long.evidence > short.evidence
+
+
+def test_windows_that_only_repeat_their_neighbour_add_no_certainty():
+    sparse = made(60, 1.0, height=2, stride=5)
+    repeated = replace(
+        sparse,
+        logits=np.repeat(sparse.logits, 5, axis=0),
+        times_s=np.repeat(sparse.times_s, 5) + np.tile(np.arange(5) / 25, 60),
+    )
+    once, five_times = estimate(sparse), estimate(repeated)
+    assert five_times.uncertainty_ms == pytest.approx(once.uncertainty_ms, rel=0.1)
+    assert five_times.probability == pytest.approx(once.probability, abs=0.03)
+
+
+def test_the_edge_of_the_search_is_never_confident_and_says_what_to_do():
+    answer = estimate(made(250, 15.0))
+    assert answer.at_edge
+    assert answer.probability < MIN_PROBABILITY
+    assert "--max-offset-ms 1200" in answer.reasons[0]
+    assert estimate(made(250, 17.0)).at_edge  # the top itself lies beyond; only its slope is seen
+
+
+def test_two_offsets_that_compete_are_named():
+    a, b = made(240, 6.0, height=6, seed=1), made(240, -7.0, height=6, seed=2)
+    mixed = np.where(np.arange(240)[:, None] % 16 < 8, a.logits, b.logits)
+    answer = estimate(replace(a, logits=mixed))
+    assert answer.probability < 0.8
+    doubt = " ".join(estimate(replace(a, logits=mixed), Calibration(weights=(-9, 0, 0, 0))).reasons)
+    assert "two offsets compete" in doubt
+    named = sorted(float(number) for number in re.findall(r"([+-]\d+) ms", doubt))
+    assert named == pytest.approx([-240, 280], abs=10)
+
+
+def test_another_peak_is_the_probabilitys_business_and_the_interval_is_that_of_the_one_named():
+    a, b = made(240, 6.0, height=6, seed=1), made(240, -7.0, height=6, seed=2)
+    rivals = estimate(replace(a, logits=np.where(np.arange(240)[:, None] % 16 < 9, a.logits, b.logits)))
+    alone = estimate(a)
+    assert rivals.probability < alone.probability
+    assert (rivals.uncertainty_ms or 0) < 100
+
+
+def test_flat_scores_are_called_flat():
+    answer = estimate(made(300, height=0))
+    [why] = answer.reasons
+    assert "no offset up to 600 ms stands out" in why
+    assert "--max-offset-ms" in why
+
+
+def test_the_bias_of_a_model_is_taken_off():
+    plain, less = estimate(made(shift=1.0)), estimate(made(shift=1.0), Calibration(bias_ms=12.0))
+    assert only(less) == pytest.approx(only(plain) - 12)
+
+
+# --- Along the video --------------------------------------------------------------------------
+
+
+def test_a_constant_offset_is_one_segment_without_drift():
+    answer = estimate(made(1500, 2.0))
+    assert [only_ms(s) for s in answer.segments] == [pytest.approx(-80, abs=8)]
+    assert answer.drift_ms_per_min == 0
+    assert answer.reasons == ()
+
+
+def only_ms(segment: Segment) -> float:
+    assert segment.offset_ms is not None
+    return segment.offset_ms
+
+
+@pytest.mark.parametrize("frames", [-6.0, 3.0])
+def test_drift_is_measured(frames):
+    answer = estimate(made(1500, np.linspace(0, frames, 1500), seed=1))
+    assert answer.drift_ms_per_min == pytest.approx(-40 * frames, rel=0.1)
+    assert only(answer) == pytest.approx(-20 * frames, abs=10)
+    assert 0 < (answer.drift_uncertainty_ms_per_min or 0) < 40
+    assert len(answer.segments) > 1
+    for s in answer.segments:
+        middle = (s.start_s + s.end_s) / 2 / 60
+        assert only_ms(s) == pytest.approx(-40 * frames * middle, abs=12)
+
+
+def test_a_jump_is_placed_in_time():
+    frame = np.arange(1500)
+    answer = estimate(made(1500, np.where((frame >= 500) & (frame < 1000), 3.0, 0.0), seed=2))
+    assert [only_ms(s) for s in answer.segments] == pytest.approx([0, -120, 0], abs=10)
+    assert [s.start_s for s in answer.segments[1:]] == pytest.approx([20, 40], abs=0.8)
+    assert [s.fault for s in answer.segments] == [False, True, False]
+    assert not answer.drift_ms_per_min
+
+
+@pytest.mark.parametrize("seconds", [20, 30])
+def test_a_wrong_middle_third_of_a_short_clip_is_a_fault(seconds):
+    n = 25 * seconds
+    frame = np.arange(n)
+    for seed in range(3):
+        answer = estimate(made(n, np.where((frame >= n // 3) & (frame < 2 * n // 3), 5.0, 0.0), seed=seed))
+        assert [only_ms(s) for s in answer.segments] == pytest.approx([0, -200, 0], abs=15)
+        assert [s.fault for s in answer.segments] == [False, True, False]
+        assert only(answer) == pytest.approx(0, abs=10)
+
+
+def test_what_comes_before_and_after_a_fault_counts_together():
+    frame = np.arange(375)
+    answer = estimate(made(375, np.where((frame >= 125) & (frame < 250), 5.0, 0.0), height=2.0, seed=4))
+    alone = estimate(made(125, 0.0, height=2.0, seed=4))
+    assert answer.probability > alone.probability
+    assert (answer.uncertainty_ms or 0) < (alone.uncertainty_ms or 0)
+
+
+def test_a_fault_within_a_drift_is_told_apart_from_it():
+    frame = np.arange(1500)
+    moves = np.linspace(-2, 2, 1500) + np.where((frame >= 600) & (frame < 900), 6.0, 0.0)
+    answer = estimate(made(1500, moves, seed=3))
+    assert answer.drift_ms_per_min == pytest.approx(-160, rel=0.15)
+    (fault,) = [s for s in answer.segments if s.fault]
+    assert (fault.start_s, fault.end_s) == pytest.approx((24, 36), abs=2)
+    assert only_ms(fault) == pytest.approx(-240, abs=20)
+
+
+@pytest.mark.parametrize("seconds", [30, 60])
+def test_noise_neither_drifts_nor_has_faults(seconds):
+    answers = [estimate(made(25 * seconds, height=0, seed=s)) for s in range(8)]
+    assert not any(a.drift_ms_per_min for a in answers)
+    assert not any(s.fault for a in answers for s in a.segments)
+
+
+def test_a_constant_offset_neither_drifts_nor_has_faults():
+    answers = [estimate(made(500, 1.4, height=1.5, seed=s)) for s in range(120)]
+    assert not any(a.drift_ms_per_min for a in answers)
+    # Evidence as thin as this fakes a fault now and then.
+    assert sum(any(s.fault for s in a.segments) for a in answers) <= 2
+
+
+def test_a_stretch_that_weakly_fits_another_offset_is_a_gap_that_says_so():
+    scores = made(750, 0.0, height=4)
+    scores.logits[250:500] = made(250, 6.0, height=2.0, seed=5).logits
+    answer = estimate(scores, Calibration(change_cost=60.0))
+    (gap,) = [s for s in answer.segments if s.offset_ms is None]
+    assert gap.start_s < 15 < gap.end_s
+    assert gap.hint_ms == pytest.approx(-240, abs=41)
+
+
+def test_two_hours_at_a_wide_stride_have_no_false_jumps():
+    answer = estimate(made(9000, 2.0, height=2, stride=20))
+    assert answer.reasons == ()
+    assert answer.drift_ms_per_min == 0
+    assert len(answer.segments) <= 3
+    assert judged_share(answer.segments) > 0.95
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0])
+def test_wrong_windows_are_not_a_defect(seconds):
+    scores = made(1500, 0.0)
+    wrong = slice(700, 700 + int(25 * seconds))
+    scores.logits[wrong] = -5
+    scores.logits[wrong, 2] = 25
+    answer = estimate(scores)
+    assert len(answer.segments) == 1
+    assert only(answer) == pytest.approx(0, abs=8)
+
+
+def test_a_stretch_without_evidence_is_a_gap_that_is_not_judged():
+    scores = made(1500, 1.0, height=4)
+    scores.logits[500:1000] = made(500, height=0, seed=5).logits
+    answer = estimate(scores)
+    middle = [s for s in answer.segments if s.start_s < 30 < s.end_s]
+    assert [s.offset_ms for s in middle] == [None]
+    assert judged_share(answer.segments) == pytest.approx(2 / 3, abs=0.17)
+
+
+def test_time_without_windows_is_a_gap():
+    first, second = made(500, 1.0), made(500, 1.0, seed=1, start_s=120.0)
+    answer = estimate(combine([first, second]))
+    assert any(s.offset_ms is None and s.start_s < 70 < s.end_s for s in answer.segments)
+    assert only(answer) == pytest.approx(-40, abs=8)
+
+
+def test_segments_cover_the_time_without_overlap():
+    frame = np.arange(1500)
+    answer = estimate(made(1500, np.where(frame < 700, 4.0, 0.0), stride=2, start_s=7.0))
+    ends = [(s.start_s, s.end_s) for s in answer.segments]
+    assert ends[0][0] == 7.0
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(ends))
+    assert ends[-1][1] == pytest.approx(7.0 + 1499 * 0.08 + 0.2)
+
+
+def test_a_wide_search_over_a_long_video_takes_a_moment_only():
+    answer = estimate(made(2000, 40.0, radius=100, stride=10))
+    assert only(answer) == pytest.approx(-1600, abs=8)
+
+
+# --- Several faces ----------------------------------------------------------------------------
+
+
+def test_the_track_with_the_highest_evidence_speaks():
+    pooled, each, speaker = judge([made(300, height=0, seed=1), made(300, 2.0, seed=2)])
+    assert speaker == 1
+    assert only(pooled) == pytest.approx(-80, abs=8)
+    assert pooled.probability >= MIN_PROBABILITY > each[0].probability
+
+
+def test_many_short_shots_add_up():
+    shots = [made(30, 3.0, height=2.0, seed=s, start_s=4.0 * s) for s in range(25)]
+    pooled, each, _ = judge(shots)
+    assert only(pooled) == pytest.approx(-120, abs=12)
+    assert pooled.probability >= MIN_PROBABILITY
+    assert pooled.probability > np.median([o.probability for o in each])
+
+
+def test_many_listeners_together_are_not_sure_of_anything():
+    answers = [judge([made(200, height=0, seed=9 * s + i) for i in range(6)])[0] for s in range(6)]
+    assert sum(a.probability >= MIN_PROBABILITY for a in answers) <= 1
+
+
+def test_combining_keeps_the_windows_in_order_of_time():
+    both = combine([made(10, start_s=1.0), replace(made(10), track=3)])
+    assert both.track == -1
+    assert len(both.times_s) == 20
+    assert (np.diff(both.times_s) >= 0).all()
+    assert combine([made(10), made(5)]).track == 0
+    with pytest.raises(ValueError, match="different shifts"):
+        combine([made(10), made(10, radius=20)])
+    with pytest.raises(ValueError, match="no track"):
+        combine([])
+
+
+def test_no_speaker_where_nothing_was_judged():
+    empty = replace(made(4), logits=np.full((4, 31), np.nan, np.float32))
+    assert judge([empty, empty])[2] is None
+    assert choose_speaker([]) is None
+
+
+def test_a_measure_without_windows_is_refused():
+    scores = made(4)
+    with pytest.raises(ValueError, match="no window"):
+        measure(evidence(scores, Calibration(), np.zeros(4)), Calibration())
+
+
+def test_a_constant_offset_between_two_frames_is_no_drift_however_long_the_video():
+    answer = estimate(made(12_000, -8.5, height=6, seed=2))
+    assert answer.drift_ms_per_min == 0
+    assert answer.offset_ms == pytest.approx(340, abs=10)

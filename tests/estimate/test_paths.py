@@ -1,0 +1,41 @@
+"""The likeliest line and path through made likelihoods; test_offset has made scores."""
+
+import numpy as np
+import pytest
+
+from avsync.core.constants import FRAME_MS
+from avsync.estimate.paths import Blocks, best_line, best_path, likeliest_path
+
+COLUMNS = 41
+
+
+def along(columns: np.ndarray, height: float = 3.0) -> np.ndarray:
+    """(n_blocks, COLUMNS) log-likelihoods that peak at these columns."""
+    return -height * np.minimum(1.0, ((np.arange(COLUMNS) - columns[:, None]) / 4) ** 2)
+
+
+def test_a_step_is_taken_where_it_gains_more_than_it_costs():
+    way = np.repeat([10, 30], 30)
+    assert best_path(along(way), 5.0, None)[0].tolist() == way.tolist()
+    assert len(set(best_path(along(way), 200.0, None)[0].tolist())) == 1
+
+
+def test_the_way_back_to_the_base_is_cheaper():
+    way = np.repeat([10, 30, 10], 20)
+    path, base, value = likeliest_path(along(way), 5.0)
+    assert (path.tolist(), base) == (way.tolist(), 10)
+    assert value == pytest.approx(-5.0 - 2 * np.log(60))
+
+
+def test_a_drift_is_a_line_with_its_slope():
+    times = np.arange(60.0)
+    blocks = Blocks(times, along(np.linspace(15, 25, 60)), np.arange(60))
+    slope, error, value, level = best_line(blocks, 20)
+    assert slope == pytest.approx(-10 * FRAME_MS / 59, rel=0.05)
+    assert 0 < error < abs(slope)
+    assert value > level
+
+
+def test_too_short_a_video_has_no_line():
+    blocks = Blocks(np.arange(5.0), along(np.full(5, 20.0)), np.arange(5))
+    assert best_line(blocks, 20) == (0.0, np.inf, -np.inf, -np.inf)

@@ -1,0 +1,260 @@
+"""Constant offset, drift and local faults: what counts as which, and what the verdict is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from demo_factory import moved_demo
+from scores_factory import made
+
+import avsync
+from avsync.core.records import Fault, Offset, Report, Scores, Segment
+from avsync.core.tolerance import excess
+from avsync.estimate.calibration import Calibration
+from avsync.estimate.offset import estimate
+from avsync.estimate.peak import average
+from avsync.estimate.verdict import contested_share, judge, mismatched, severity
+from avsync.report.document import to_json
+from avsync.report.words import summary
+
+EBU = (40.0, 60.0)
+
+
+def answer(offset_ms: float, probability=0.95, uncertainty_ms=10.0, segments=(), **more) -> Offset:
+    curve = np.zeros(31, np.float32)
+    shifts = np.arange(-15, 16)
+    return Offset(offset_ms, uncertainty_ms, probability, 9.0, False, shifts, curve, tuple(segments), **more)
+
+
+def part(start_s: float, end_s: float, offset_ms: float, fault=False) -> Segment:
+    return Segment(start_s, end_s, offset_ms, 10.0, 0.9, fault)
+
+
+# --- Constant offset --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "expected"),
+    [(0, "in-sync"), (40, "in-sync"), (41, "out-of-sync"), (-60, "in-sync"), (-61, "out-of-sync")],
+)
+def test_early_and_late_have_their_own_limits(offset_ms, expected):
+    assert judge(answer(offset_ms), EBU).verdict == expected
+
+
+def test_an_error_is_measured_by_the_limit_on_its_side():
+    assert excess(20.0, EBU) == 0.5
+    assert excess(-120.0, EBU) == 2.0
+    assert excess(None, EBU) == 0.0
+
+
+def test_a_limit_within_the_uncertainty_is_said():
+    assert judge(answer(0), EBU).reasons == ()
+    judged = judge(answer(-55), EBU)
+    assert judged.verdict == "in-sync"
+    assert "-60 ms lies within the uncertainty of 10 ms" in judged.reasons[0]
+
+
+def test_too_little_certainty_cannot_tell():
+    judged = judge(answer(0, probability=0.5), EBU)
+    assert judged.verdict == "cannot-tell"
+    assert judged.reasons
+    assert judge(answer(0, probability=0.5), EBU, min_probability=0.4).verdict == "in-sync"
+
+
+def test_no_window_cannot_tell():
+    nothing = Offset(None, None, 0.0, 0.0, False, np.arange(3), np.zeros(3, np.float32), reasons=("no face",))
+    assert judge(nothing, EBU) == judge(nothing, EBU, mismatch=True)
+    assert judge(nothing, EBU).verdict == "cannot-tell"
+
+
+# --- Mismatch ---------------------------------------------------------------------------------
+
+LEVEL = Calibration(mismatch_level=0.2)
+
+
+def everywhere(scores: Scores, flag=True):
+    return np.full(len(scores.times_s), flag)
+
+
+def test_lips_that_fit_nowhere_do_not_match():
+    foreign, own = made(750, height=0), made(750, 3.0)
+    assert mismatched([foreign], [everywhere(foreign)], LEVEL, 0.04)
+    assert not mismatched([own], [everywhere(own)], LEVEL, 0.04)
+
+
+def test_the_whole_video_is_compared_with_the_level_not_its_best_piece():
+    foreign = made(1500, height=0, seed=3)
+    best = max(average(replace(foreign, times_s=foreign.times_s[w], logits=foreign.logits[w])).max()
+               for w in np.split(np.arange(1500), 20))  # fmt: skip
+    assert average(foreign).max() < 0.2 < best
+    assert mismatched([foreign], [everywhere(foreign)], LEVEL, 0.04)
+
+
+def test_a_mismatch_needs_a_level_and_ten_seconds_of_speech_over_a_moving_mouth():
+    foreign = made(750, height=0)
+    assert not mismatched([foreign], [everywhere(foreign)], Calibration(), 0.04)
+    assert not mismatched([foreign], [everywhere(foreign, False)], LEVEL, 0.04)
+    assert not mismatched([foreign], [np.arange(750) < 200], LEVEL, 0.04)
+    assert mismatched([foreign], [np.arange(750) < 300], LEVEL, 0.04)
+
+
+def test_a_listener_beside_the_speaker_is_no_mismatch():
+    foreign, own = made(750, height=0), made(750, 3.0)
+    assert not mismatched([foreign, own], [everywhere(foreign), everywhere(own)], LEVEL, 0.04)
+
+
+def test_a_mismatch_is_only_said_where_no_offset_is_sure():
+    assert judge(answer(0, probability=0.2), EBU, mismatch=True).verdict == "mismatch"
+    assert judge(answer(0, probability=0.9), EBU, mismatch=True).verdict == "in-sync"
+
+
+# --- Drift ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("drift", "expected"), [(0.0, "in-sync"), (19, "in-sync"), (-21, "out-of-sync")])
+def test_a_drift_has_its_own_limit(drift, expected):
+    drifting = answer(0, drift_ms_per_min=drift, drift_uncertainty_ms_per_min=0.5)
+    assert judge(drifting, EBU, 20.0).verdict == expected
+    assert judge(drifting, EBU, 30.0).verdict == "in-sync"
+
+
+def test_a_limit_within_the_uncertainty_of_a_drift_is_said():
+    judged = judge(answer(0, drift_ms_per_min=25.0, drift_uncertainty_ms_per_min=30.0), EBU)
+    assert judged.verdict == "out-of-sync"
+    assert "the limit of 20 ms a minute lies within the drift's uncertainty of 30 ms" in judged.reasons
+
+
+def test_a_drift_is_told_with_where_it_leads():
+    parts = [part(0, 30, -30.0), part(30, 60, 30.0)]
+    drifting = answer(0, segments=parts, drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=5.0)
+    (reason,) = judge(drifting, EBU).reasons
+    assert reason == (
+        "the offset drifts by +60 ms a minute (more than the 20 ms allowed), from 30 ms late to 30 ms early"
+    )
+
+
+def test_a_slow_drift_is_out_of_sync_where_it_has_led_out_of_tolerance():
+    parts = [part(0, 600, -50.0), part(600, 1200, 50.0)]
+    drifting = answer(0, segments=parts, drift_ms_per_min=10.0, drift_uncertainty_ms_per_min=1.0)
+    assert judge(drifting, EBU).verdict == "out-of-sync"
+
+
+# --- Local faults -----------------------------------------------------------------------------
+
+
+def test_a_wrong_middle_third_does_not_pass():
+    thirds = [part(0, 10, 0.0), part(10, 20, 200.0, fault=True), part(20, 30, 0.0)]
+    judged = judge(answer(0, segments=thirds), EBU)
+    assert judged.verdict == "out-of-sync"
+    assert judged.reasons == ("from 0:10.0 to 0:20.0 the audio is 200 ms early",)
+    assert judged.faults == (Fault(10, 20, 200.0, 10.0, 0.9, "severe"),)
+
+
+def test_a_wrong_middle_third_does_not_pass_from_the_scores_on():
+    frame = np.arange(750)
+    wrong = (frame >= 250) & (frame < 500)
+    judged = judge(estimate(made(750, np.where(wrong, -5.0, 0.0))), EBU)
+    assert judged.verdict == "out-of-sync"
+    (fault,) = judged.faults
+    assert (fault.start_s, fault.end_s) == pytest.approx((10, 20), abs=1)
+    assert fault.offset_ms == pytest.approx(200, abs=15)
+
+
+def test_a_real_check_does_not_pass_a_wrong_middle_third(tmp_path):
+    clip = moved_demo(tmp_path / "clip.mp4", lambda t: np.where((t >= 10) & (t < 20), 200.0, 0.0))
+    report = avsync.check(clip)
+    assert report.verdict in ("out-of-sync", "cannot-tell")
+    assert abs(report.offset_ms or 0) < 60
+    if report.verdict == "out-of-sync":
+        assert [f.offset_ms for f in report.faults] == pytest.approx([200], abs=60)
+
+
+def test_one_wrong_window_passes():
+    scores = made(750, 0.0)
+    scores.logits[400] = -5
+    scores.logits[400, 2] = 25
+    judged = judge(estimate(scores), EBU)
+    assert (judged.verdict, judged.faults) == ("in-sync", ())
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "expected"),
+    [(30, "slight"), (50, "clear"), (80, "severe"), (-80, "clear"), (-120, "severe")],
+)
+def test_severity_counts_in_limits(offset_ms, expected):
+    assert severity(offset_ms, EBU) == expected
+
+
+def test_a_slight_fault_is_told_and_passes():
+    parts = [part(0, 10, -30.0), part(10, 20, 30.0, fault=True)]
+    judged = judge(answer(-30, segments=parts), EBU)
+    assert judged.verdict == "in-sync"
+    assert [fault.severity for fault in judged.faults] == ["slight"]
+
+
+def test_neighbouring_stretches_of_one_fault_are_one():
+    parts = [
+        part(0, 10, 0.0),
+        part(10, 20, 200.0, True),
+        part(20, 30, 200.0, True),
+        part(30, 40, -90.0, True),
+    ]
+    faults = judge(answer(0, segments=parts), EBU).faults
+    assert [(f.start_s, f.end_s, f.offset_ms) for f in faults] == [(10, 30, 200.0), (30, 40, -90.0)]
+
+
+def test_a_joined_fault_has_the_offset_of_its_middle():
+    parts = [part(0, 10, 0.0), part(10, 20, 200.0, True), part(20, 50, 208.0, True)]
+    (fault,) = judge(answer(0, segments=parts), EBU).faults
+    assert fault.offset_ms == pytest.approx(206.0)
+
+
+# --- Gaps -------------------------------------------------------------------------------------
+
+
+def test_a_third_that_rather_fits_another_offset_is_not_called_in_sync():
+    doubtful = Segment(10, 20, None, None, 0.3, hint_ms=200.0)
+    judged = judge(answer(0, segments=[part(0, 10, 0.0), doubtful, part(20, 30, 0.0)]), EBU)
+    assert judged.verdict == "cannot-tell"
+    assert "from 0:10.0 to 0:20.0 it rather seems 200 ms early" in judged.reasons[0]
+
+
+def test_a_third_that_fits_nowhere_although_the_lips_speak_is_not_called_in_sync():
+    scores = made(750, 0.0)
+    scores.logits[250:500] = made(250, height=0, seed=7).logits
+    sharp = replace(scores, logits=2.5 * scores.logits)
+    offset = estimate(sharp)
+    share = contested_share([sharp], [everywhere(sharp)], offset.segments)
+    assert share == pytest.approx(1 / 3, abs=0.05)
+    judged = judge(offset, EBU, contested=share)
+    assert judged.verdict == "cannot-tell"
+    assert "the lips do not fit the offset of the rest" in judged.reasons[-1]
+    to_json([Report("a", "cannot-tell", segments=offset.segments)], many=False)
+    silent = (sharp.times_s < 10) | (sharp.times_s >= 20)
+    assert contested_share([sharp], [silent], offset.segments) < 0.05
+    assert judge(offset, EBU).verdict == "in-sync"
+
+
+@pytest.mark.parametrize("hint_ms", [0.0, None])
+def test_a_third_that_speaks_against_a_large_offset_is_said_so(hint_ms: float | None):
+    doubtful = Segment(0, 10, None, None, 0.3, hint_ms=hint_ms, against=hint_ms is None)
+    offset = answer(200, segments=[doubtful, part(10, 30, 200.0)])
+    judged = judge(offset, EBU, contested=0.3)
+    assert (judged.verdict, judged.contested) == ("out-of-sync", True)
+    assert "from 0:00.0 to 0:10.0" in judged.reasons[-1]
+    told = Report("a", "out-of-sync", 200.0, reasons=judged.reasons, contested=True)
+    assert "on the whole, but from 0:00.0" in summary(told) and "fixes it" not in summary(told)
+    assert not judge(replace(offset, segments=(part(0, 30, 200.0),)), EBU).contested
+
+
+def test_clear_speech_contests_nothing():
+    scores = made(750, 0.4, height=2.0)
+    assert contested_share([scores], [everywhere(scores)], estimate(scores).segments) == 0
+    assert contested_share([], [], ()) == 0
+
+
+@pytest.mark.parametrize("hint_ms", [None, 30.0])
+def test_a_third_that_says_nothing_or_nothing_bad_leaves_the_rest_in_sync(hint_ms):
+    gap = Segment(10, 20, None, None, 0.3, hint_ms=hint_ms)
+    judged = judge(answer(0, segments=[part(0, 10, 0.0), gap, part(20, 30, 0.0)]), EBU)
+    assert judged.verdict == "in-sync"

@@ -1,0 +1,134 @@
+"""The calibration is fitted on pieces whose true offset is known, and on swapped audio."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from avsync.core.records import Scores
+from avsync.data.shards import ShardWriter, Store, StoredClip
+from avsync.evaluation.calibrate import (
+    Case,
+    fit,
+    held_out_quality,
+    main,
+    make_cases,
+    quality,
+    stranger,
+    write_card,
+)
+from avsync.networks.base import Preprocessing
+from avsync.networks.checkpoint import load, save
+from avsync.networks.vocalist import Dims, VocaLiST
+
+TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
+SHIFTS = np.arange(-15, 16)
+
+
+def made_cases(count: int, seed: int = 0) -> list[Case]:
+    """Score matrices with a bell of varying strength at the true offset; every fourth has none."""
+    rng = np.random.default_rng(seed)
+    cases = []
+    for i in range(count):
+        truth = None if i % 4 == 3 else float(rng.uniform(-400, 400))
+        windows = int(rng.integers(20, 200))
+        strength = rng.uniform(0.3, 4)
+        noise = rng.standard_normal((windows + 4, 31))
+        logits = np.sum([noise[k : k + windows] for k in range(5)], axis=0) / 5**0.5
+        if truth is not None:
+            logits = logits + strength * np.exp(-((SHIFTS + truth / 40) ** 2) / 2)
+        times = np.arange(windows) / 25
+        cases.append(Case(str(i), Scores(0, times, SHIFTS, logits.astype(np.float32)), truth))
+    return cases
+
+
+def test_the_fitted_probability_means_what_it_says_on_new_cases() -> None:
+    calibration = fit(made_cases(200))
+    figures = quality(made_cases(200, seed=1), calibration)
+    assert figures["expected_calibration_error"] < 0.06  # type: ignore[operator]
+    assert figures["answered_right"] > 0.9  # type: ignore[operator]
+    assert figures["swapped_answered"] < 0.1  # type: ignore[operator]
+    assert figures["interval_holds"] > 0.85  # type: ignore[operator]
+    assert figures["long_swapped_below_level"] > 0.3  # type: ignore[operator]
+    assert figures["long_matched_below_level"] < 0.1  # type: ignore[operator]
+
+
+def test_a_constant_bias_of_the_model_is_taken_out() -> None:
+    cases = [Case(c.id, c.scores, None if c.truth_ms is None else c.truth_ms - 12.0) for c in made_cases(200)]
+    assert fit(cases).bias_ms == pytest.approx(12.0, abs=3.0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    rng = np.random.default_rng(0)
+    writer = ShardWriter(tmp_path, 0)
+    for name in ("aa01/1", "bb02/1"):
+        frames = rng.integers(0, 256, (60, 68, 116, 3), np.uint8)
+        wave = rng.integers(-3000, 3000, 60 * 640).astype(np.int16)
+        writer.add(StoredClip(name, "val", name, "", 60, len(wave), 25.0), [frames], wave)
+    writer.close()
+    return Store(tmp_path, ["val"])
+
+
+def test_every_fourth_case_has_the_audio_of_another_clip(store: Store, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    loaded = load(save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing()), "cpu")
+    cases = make_cases(loaded, store, {"aa": 20.0}, 8, stride=5)
+    assert [c.truth_ms is None for c in cases] == [False, False, False, True] * 2
+    assert all(c.scores.logits.shape[1] == 31 for c in cases)
+    again = make_cases(loaded, store, {"aa": 20.0}, 8, stride=5)
+    assert [c.truth_ms for c in again] == [c.truth_ms for c in cases]
+
+
+def test_the_card_keeps_what_it_said_and_gains_the_calibration(tmp_path: Path) -> None:
+    path = save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing(), {"licence": "MIT"})
+    cases = made_cases(80)
+    calibration = fit(cases)
+    write_card(path, calibration, quality(cases, calibration))
+    card = yaml.safe_load(path.with_suffix(".yaml").read_text())
+    assert card["licence"] == "MIT"
+    assert card["calibration"] == calibration.to_dict()
+    assert load(path, "cpu").calibration == calibration.to_dict()
+
+
+def test_one_half_of_the_speakers_judges_the_fit_of_the_other() -> None:
+    cases = [replace(c, id=f"aa{i % 19:02}/{i}") for i, c in enumerate(made_cases(120))]
+    figures = held_out_quality(cases)
+    assert figures["expected_calibration_error"] < 0.1
+    assert figures["answered_right"] > 0.9
+    assert figures["swapped_answered"] < 0.1
+
+
+def test_the_command_writes_the_card(store: Store, tmp_path: Path) -> None:
+    dims = replace(TINY, layers=0, contrast=8)
+    path = save(tmp_path / "tiny", VocaLiST(dims).eval(), Preprocessing())
+    assert len(store) == 2
+    main(path, tmp_path, count=40)
+    assert load(path, "cpu").info["calibration_quality"]["cases"] == 40
+
+
+def test_a_calibration_can_be_judged_and_kept(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "tiny", VocaLiST(replace(TINY, layers=0, contrast=8)).eval(), Preprocessing())
+    assert len(store) == 2
+    before = path.with_suffix(".yaml").read_bytes()
+    main(path, tmp_path, count=12, keep=True)
+    assert yaml.safe_load(capsys.readouterr().out)["cases"] == 12
+    assert path.with_suffix(".yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("frames", [30, 60, 500])
+def test_a_strangers_sound_lasts_as_long_as_the_piece_where_one_does(frames: int, tmp_path: Path) -> None:
+    writer = ShardWriter(tmp_path, 0)
+    for name, length in (("aa01/1", 500), ("bb02/1", 20), ("cc03/1", 60)):
+        pictures, wave = np.zeros((length, 68, 116, 3), np.uint8), np.zeros(length * 640, np.int16)
+        writer.add(StoredClip(name, "val", name, "", length, len(wave), 25.0), [pictures], wave)
+    writer.close()
+    store = Store(tmp_path, ["val"])
+    speaking = next(n for n, clip in enumerate(store.clips) if clip.id == "aa01/1")
+    chosen = {store.clips[stranger(store, speaking, frames, np.random.default_rng(s))].id for s in range(20)}
+    assert chosen == {"cc03/1"}  # the longest, where none lasts as long

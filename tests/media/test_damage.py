@@ -1,0 +1,78 @@
+"""A file whose middle is corrupt: what could not be decoded is told, with its times."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from media_factory import MPEG2, X264, bar_clip, damaged
+
+from avsync.audio.waveform import waveform
+from avsync.core.records import Span
+from avsync.media.damage import gaps, undecoded
+from avsync.media.frames import frames
+from avsync.media.probe import probe
+
+TONE = ("-f", "lavfi", "-i", "sine=440:duration=6")
+H264 = (*X264, "-g", "25", "-bf", "2", "-c:a", "aac")
+VP8 = ("-c:v", "libvpx", "-b:v", "300k", "-g", "25", "-c:a", "libopus")
+MPEG = (*MPEG2, "-c:a", "mp2")
+KINDS = [("a.mp4", H264), ("a.mkv", H264), ("a.ts", H264), ("a.webm", VP8), ("a.mpg", MPEG)]
+
+
+def clip(path: Path, codec: tuple[str, ...]) -> Path:
+    return bar_clip(path, seconds=6.0, size=(320, 240), inputs=TONE, codec=codec)
+
+
+def heard_and_seen(path: Path, **stretch: Any) -> tuple[tuple[Span, ...], list[Span]]:
+    """What of the sound and of the picture could not be decoded."""
+    found, seen = probe(path), []
+    list(frames(found, on_gap=seen.append, **stretch))
+    return waveform(found).undecoded, seen
+
+
+@pytest.mark.parametrize(("name", "codec"), KINDS)
+def test_the_damaged_part_is_found_in_picture_and_sound(tmp_path: Path, name: str, codec: tuple[str, ...]):
+    whole = clip(tmp_path / name, codec)
+    assert heard_and_seen(whole) == ((), [])
+    broken = damaged(whole, tmp_path / f"broken-{name}")
+    for spans in heard_and_seen(broken):
+        assert spans
+        assert all(2.0 < start < end < 5.5 for start, end in spans)
+        assert 0.1 < sum(end - start for start, end in spans) < 2.0
+
+
+def test_only_the_stretch_that_was_looked_at_counts(tmp_path: Path):
+    path = damaged(clip(tmp_path / "a.mp4", H264), tmp_path / "broken.mp4")
+    found = probe(path)
+    assert found.video is not None
+    first, past = undecoded(found, found.video.index)[0]
+    middle = (first + past) / 2
+    assert heard_and_seen(path, start_s=0.0, end_s=first - 0.2)[1] == []
+    assert heard_and_seen(path, start_s=middle)[1][0] == pytest.approx((middle, past))
+
+
+def test_a_damaged_end_counts_too(tmp_path: Path):
+    whole = clip(tmp_path / "a.mp4", (*H264, "-movflags", "+faststart"))
+    _, seen = heard_and_seen(damaged(whole, tmp_path / "broken.mp4", share=0.9, part=0.1))
+    assert seen[-1][1] == pytest.approx(6.0, abs=0.1)
+
+
+class TestGaps:
+    def test_frames_that_follow_one_another_leave_none(self):
+        starts = np.arange(100) / 25
+        assert gaps(starts, starts + 0.04, 4.0) == []
+
+    def test_lost_frames_do_also_at_the_end(self):
+        starts = np.delete(np.arange(100) / 25, [50, 51, 52, 98, 99])
+        assert gaps(starts, starts + 0.04, 4.0) == [
+            pytest.approx((2.0, 2.12)),
+            pytest.approx((3.92, 4.0)),
+        ]
+
+    def test_a_file_that_often_pauses_has_lost_nothing(self):
+        starts = np.cumsum(np.tile([0.04, 0.04, 0.5], 30))
+        assert gaps(starts, starts + 0.04, float(starts[-1]) + 0.04) == []
+
+    def test_without_a_frame_nothing_is_known(self):
+        assert gaps(np.zeros(0), np.zeros(0), 4.0) == []

@@ -1,0 +1,57 @@
+"""OpenCV loads in one place; when it cannot, one sentence says what is missing and what to run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avsync.media.images import cv2, explain, resize
+
+
+def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, (env.pop("PYTHONPATH", ""), root)))
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | env | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("library", ["libGL.so.1", "libxcb.so.1", "libgthread-2.0.so.0"])
+def test_a_missing_library_is_named_with_its_mend(tmp_path: Path, library: str) -> None:
+    broken = f"raise ImportError('{library}: cannot open shared object file: No such file or directory')"
+    (tmp_path / "cv2.py").write_text(broken)
+    code = (
+        "from avsync.errors import MediaError\n"
+        "try:\n    import avsync.opencv\n"
+        "except MediaError as error:\n    print(error)"
+    )
+    said = python(code, PYTHONPATH=str(tmp_path)).stdout
+    assert f"the system library {library} is missing" in said
+    assert said.strip().endswith("pip install --force-reinstall --no-deps opencv-python-headless")
+    assert said.count("\n") == 1
+
+
+def test_any_other_reason_is_passed_on() -> None:
+    assert "No module named 'cv2'" in explain(ImportError("No module named 'cv2'"))
+
+
+def test_the_number_of_threads_is_the_users_choice() -> None:
+    code = "from avsync.opencv import cv2; print(cv2.getNumThreads())"
+    assert python(code, OMP_NUM_THREADS="1").stdout.strip() == "1"
+    assert 1 <= int(python(code, OMP_NUM_THREADS="").stdout) <= 4
+
+
+def test_resize_averages_when_it_shrinks_and_leaves_the_same_size_alone() -> None:
+    stripes = np.zeros((8, 8, 3), np.uint8)
+    stripes[:, ::2] = 200
+    assert (resize(stripes, 4, 4) == 100).all()
+    assert resize(stripes, 8, 8) is stripes
+    assert resize(stripes, 20, 12).shape == (12, 20, 3)
+    assert cv2.__version__

@@ -1,0 +1,47 @@
+"""The average of checkpoints is a checkpoint."""
+
+import dataclasses
+
+import pytest
+import torch
+from distill_factory import TINY
+
+from avsync.core.errors import UsageError
+from avsync.networks import checkpoint
+from avsync.networks.average import average, main
+from avsync.networks.base import Preprocessing
+from avsync.networks.vocalist import Dims, VocaLiST
+
+
+def saved(folder, name, seed, dims):
+    torch.manual_seed(seed)
+    return checkpoint.save(folder / name, VocaLiST(dims), Preprocessing())
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    dims = Dims.from_dict(TINY)
+    return folder, [saved(folder, name, seed, dims) for seed, name in enumerate(("early", "late"))]
+
+
+def test_every_weight_is_the_mean_of_both(two):
+    folder, paths = two
+    main(folder / "mean.safetensors", [str(path) for path in paths])
+    early, late, mean = (checkpoint.load(p, "cpu") for p in (*paths, folder / "mean.safetensors"))
+    for name, value in mean.model.state_dict().items():
+        a, b = early.model.state_dict()[name], late.model.state_dict()[name]
+        torch.testing.assert_close(value, (a + b) / 2 if a.is_floating_point() else a)
+    assert mean.info["average_of"] == ["early", "late"]
+
+
+def test_one_checkpoint_is_no_average(two):
+    with pytest.raises(UsageError, match="at least two"):
+        average([checkpoint.load(two[1][0], "cpu")])
+
+
+def test_other_networks_cannot_be_mixed_in(two):
+    folder, paths = two
+    other = saved(folder, "other", 0, dataclasses.replace(Dims.from_dict(TINY), heads=4))
+    with pytest.raises(UsageError, match="another network"):
+        average([checkpoint.load(path, "cpu") for path in (paths[0], other)])

@@ -1,0 +1,109 @@
+"""Encoding everything once gives the same scores as running the whole network on every pair."""
+
+import numpy as np
+import pytest
+import torch
+
+from avsync.audio.mel import log_mel
+from avsync.core.records import Clip, Waveform
+from avsync.networks.base import Preprocessing
+from avsync.networks.checkpoint import Loaded
+from avsync.networks.scoring import score_clip, score_clips, window_starts
+from avsync.networks.vocalist import Dims, VocaLiST
+
+SHAPES = {
+    "clip3d": Dims(channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=2),
+    "frame2d": Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=2),
+    "contrast": Dims(
+        front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1, contrast=8
+    ),
+    "embeddings only": Dims(
+        front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=0, contrast=8
+    ),
+    "column1d": Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, (16, 16), contrast=8, audio_front_end="column1d"),
+}
+
+
+def loaded(front_end: str, preprocessing: Preprocessing = Preprocessing()) -> Loaded:
+    torch.manual_seed(3)
+    model = VocaLiST(SHAPES[front_end]).eval()
+    return Loaded("tiny", model.dims, model, preprocessing, {}, torch.device("cpu"))  # type: ignore[arg-type]
+
+
+def material(frames: int, seconds: float | None = None) -> tuple[Clip, Waveform]:
+    rng = np.random.default_rng(0)
+    mouths = rng.integers(0, 256, (frames, 48, 96, 3), np.uint8)
+    samples = rng.standard_normal(int((seconds or frames / 25) * 16000)).astype(np.float32) * 0.1
+    return Clip(0, 0.0, mouths), Waveform(samples, 0.0)
+
+
+@pytest.mark.parametrize("front_end", SHAPES)
+def test_scores_equal_the_whole_network_on_every_pair(front_end: str) -> None:
+    ready, (clip, waveform) = loaded(front_end, Preprocessing("bgr", 1 / 255)), material(12)
+    got = score_clip(ready, clip, np.arange(8), waveform, 15)
+    context = ready.model.sound_context
+    silence = torch.full((80, context), -4.0)
+    mel = torch.cat([silence, torch.from_numpy(log_mel(waveform.samples)), silence], 1)
+    frames = torch.from_numpy(clip.mouths[..., ::-1].copy()).permute(0, 3, 1, 2).float() / 255
+    for t in range(8):
+        for k in range(-15, 16):
+            if not 0 <= t + k <= 7:
+                assert np.isnan(got[t, k + 15]), f"window {t}, shift {k}: no audio there"
+                continue
+            column = (t + k) * 80 // 25
+            with torch.no_grad():
+                sound = mel[None, None, :, column : column + 16 + 2 * context]
+                want = ready.model(frames[t : t + 5].flatten(0, 1)[None], sound)
+            assert got[t, k + 15] == pytest.approx(want.item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("front_end", ["frame2d", "column1d"])
+def test_pieces_of_a_long_track_score_as_the_whole(front_end: str) -> None:
+    ready, (clip, waveform) = loaded(front_end), material(40)
+    whole = score_clips(ready, [clip], waveform, max_shift=5, stride=3)[0]
+    pieces = [Clip(0, 0.0, clip.mouths[:24]), Clip(0, 20 / 25, clip.mouths[20:])]
+    joined = score_clips(ready, pieces, waveform, max_shift=5, stride=3)[0]
+    np.testing.assert_allclose(joined.times_s, whole.times_s)
+    np.testing.assert_allclose(joined.logits, whole.logits, atol=1e-3)
+
+
+def test_shift_k_means_the_audio_k_frames_later() -> None:
+    ready, (clip, waveform) = loaded("frame2d"), material(40)
+    later = Waveform(waveform.samples, 3 / 25)
+    here = score_clip(ready, clip, np.arange(10, 20), waveform, 5)
+    moved = score_clip(ready, clip, np.arange(10, 20), later, 5)
+    np.testing.assert_allclose(moved[:, 3:], here[:, :-3], atol=1e-3)
+
+
+def test_a_start_time_between_frames_is_not_rounded() -> None:
+    ready, (clip, waveform) = loaded("frame2d"), material(30)
+    moved_clip = Clip(0, 0.5137, clip.mouths)
+    moved_wave = Waveform(waveform.samples, 0.5137)
+    here = score_clip(ready, clip, np.arange(5, 20), waveform, 4)
+    np.testing.assert_allclose(
+        score_clip(ready, moved_clip, np.arange(5, 20), moved_wave, 4), here, atol=1e-3
+    )
+
+
+def test_clips_shorter_than_a_window_give_no_scores() -> None:
+    ready, (clip, waveform) = loaded("frame2d"), material(4)
+    assert score_clips(ready, [clip], waveform) == []
+    assert len(window_starts(Clip(0, 0.0, np.zeros((5, 48, 96, 3), np.uint8)), 1)) == 1
+
+
+def test_tracks_are_kept_apart() -> None:
+    ready, (clip, waveform) = loaded("frame2d"), material(20)
+    tracks = score_clips(
+        ready, [Clip(7, 0.0, clip.mouths), Clip(2, 0.0, clip.mouths[::-1])], waveform, max_shift=2
+    )
+    assert [t.track for t in tracks] == [2, 7]
+    assert tracks[0].logits.shape == (16, 5)
+
+
+def test_a_network_in_training_can_be_scored_at_half_precision() -> None:
+    ready, (clip, waveform) = loaded("frame2d"), material(12)
+    starts = window_starts(clip, 1)
+    exact = score_clip(ready, clip, starts, waveform, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = score_clip(ready, clip, starts, waveform, 3)
+    np.testing.assert_allclose(rough, exact, atol=0.1)

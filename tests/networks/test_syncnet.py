@@ -1,0 +1,116 @@
+"""SyncNet and Perfect Match: the public layout, the reference's numbers, and what a pair costs.
+
+`lip_embedding` of the reference cannot be met: the reference's fill.py has no input for it (it makes
+frames of 48 x 96 for VocaLiST and none of 224 x 224), and the fixture does not hold it. What is tested
+of the lip trunk is that the public layout fills it and that it takes 224 x 224.
+"""
+
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from avsync.core.errors import ModelError, UsageError
+from avsync.networks import checkpoint
+from avsync.networks.base import count_parameters
+from avsync.networks.download import fetch
+from avsync.networks.syncnet import SyncNet, SyncNetDims, syncnet_offset
+
+
+@pytest.fixture(scope="module")
+def reference(shared: Path) -> Path:
+    return shared / "reference"
+
+
+@pytest.fixture(scope="module")
+def filled(reference: Path) -> dict[str, torch.Tensor]:
+    """The public layout with the reference's numbers."""
+    fill: dict[str, Any] = runpy.run_path(str(reference / "fill.py"))
+    shapes = json.loads((reference / "syncnet_state_dict.json").read_text())
+    return {key: torch.from_numpy(fill["tensor"](11, key, tuple(shape))) for key, shape in shapes.items()}
+
+
+@pytest.fixture(scope="module")
+def public(filled: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("public") / "syncnet_v2.model"
+    torch.save(filled, path)
+    return path
+
+
+def test_the_public_layout_loads_and_is_known(public: Path) -> None:
+    loaded = checkpoint.load(public, "cpu")
+    assert isinstance(loaded.model, SyncNet)
+    assert loaded.model.picture == "face"
+    assert (loaded.preprocessing.channels, loaded.preprocessing.scale) == ("bgr", 1.0)
+    assert count_parameters(loaded.model) == 13_631_616
+
+
+def test_a_layout_with_a_piece_missing_is_refused(filled: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save({k: v for k, v in filled.items() if k != "netfcaud.3.bias"}, tmp_path / "x.model")
+    with pytest.raises(ModelError, match="syncnet network"):
+        checkpoint.load(tmp_path / "x.model", "cpu")
+
+
+def test_audio_embeddings_meet_the_reference(public: Path, reference: Path) -> None:
+    fixture = np.load(reference / "syncnet_seed11.npz")
+    # The reference takes every fourth window: 16 columns of MFCCs from one to the next.
+    columns = torch.from_numpy(fixture["mfcc"].astype(np.float32)).unfold(1, 20, 16)[:, :15]
+    with torch.inference_mode():
+        ours = checkpoint.load(public, "cpu").model.audio_tokens(
+            columns.transpose(0, 1)[:, None].contiguous()
+        )
+    expected = fixture["audio_embedding"]
+    assert_allclose(ours.numpy(), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_lips_of_a_whole_face_give_one_embedding(public: Path) -> None:
+    with torch.inference_mode():
+        ours = checkpoint.load(public, "cpu").model.visual_tokens(torch.rand(1, 15, 224, 224))
+    assert ours.shape == (1, 1024)
+
+
+def test_the_offset_meets_the_reference(reference: Path) -> None:
+    expected = json.loads((reference / "syncnet_offset_seed11.json").read_text())
+    streams = np.load(reference / "syncnet_offset_seed11.npz")
+    found = syncnet_offset(streams["video"], streams["audio"])
+    assert found.offset == expected["offset"]
+    assert found.min_dist == pytest.approx(expected["min_dist"], rel=1e-4)
+    assert found.confidence == pytest.approx(expected["confidence"], rel=1e-4)
+
+
+def test_early_audio_has_a_positive_offset() -> None:
+    stream = np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32)
+    assert syncnet_offset(stream[:50], stream[6:56]).offset == 6
+
+
+def test_a_pair_closer_than_half_the_margin_is_in_sync() -> None:
+    near = SyncNet(SyncNetDims(margin=2.0)).pair_logits(
+        torch.zeros(2, 4), torch.tensor([[0.5] * 4, [3.0] * 4])
+    )
+    assert near[0] > 0 > near[1]
+
+
+def test_perfect_match_has_the_same_trunk_and_a_cosine() -> None:
+    torch.manual_seed(0)
+    network = SyncNet(SyncNetDims("perfect-match")).eval()
+    assert count_parameters(network) == 13_631_616 + 1
+    one = network.audio_tokens(torch.randn(1, 1, 13, 20))
+    assert network.pair_logits(one, one).item() == pytest.approx(10.0, rel=1e-4)
+
+
+def test_a_check_refuses_a_network_that_looks_at_whole_faces(public: Path, tmp_path: Path) -> None:
+    from avsync import check
+    from avsync.demo.clip import write_demo
+
+    with pytest.raises(ModelError, match="whole faces"):
+        check(write_demo(tmp_path / "clip.mp4", duration_s=1.0), model=str(public))
+
+
+def test_the_public_file_can_only_be_fetched_by_hand() -> None:
+    with pytest.raises((ModelError, UsageError), match="by a program"):
+        fetch("syncnet")

@@ -1,0 +1,124 @@
+"""The network matches the public VocaLiST and MTDVocaLiST checkpoints: keys, sizes and every number."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avsync.networks.base import count_parameters
+from avsync.networks.frontends import DILATIONS, SOUND_CONTEXT
+from avsync.networks.vocalist import STUDENT, TEACHER, Dims, Maps, VocaLiST
+
+FILES = {
+    "student": (STUDENT, "mtdvocalist_student_state_dict.json", 13_280_961),
+    "teacher": (TEACHER, "vocalist_teacher_state_dict.json", 80_106_561),
+}
+TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=2)
+
+
+@pytest.fixture(scope="session")
+def fill(shared: Path):
+    spec = importlib.util.spec_from_file_location("fill", shared / "reference" / "fill.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_keys_shapes_and_size_are_the_public_ones(name: str, shared: Path) -> None:
+    dims, file, size = FILES[name]
+    model = VocaLiST(dims)
+    listed = json.loads((shared / "reference" / file).read_text())
+    assert {k: list(v.shape) for k, v in model.state_dict().items()} == listed
+    assert count_parameters(model) == size
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_tokens_maps_and_logits_meet_the_reference(name: str, shared: Path, fill) -> None:
+    model = VocaLiST(FILES[name][0]).eval()
+    model.load_state_dict(
+        {k: torch.from_numpy(fill.tensor(11, k, tuple(v.shape))) for k, v in model.state_dict().items()}
+    )
+    want = np.load(shared / "reference" / "parity_seed11.npz")
+    frames, mels = torch.from_numpy(fill.frames(11, 4)), torch.from_numpy(fill.mels(11, 4))
+    maps: Maps = []
+    with torch.no_grad():
+        visual, audio = model.visual_tokens(frames), model.audio_tokens(mels)
+        av, va = model.av_transformer(audio, visual), model.va_transformer(visual, audio)
+        got = {"visual_tokens": visual, "audio_tokens": audio, "av_output": av, "va_output": va}
+        got["fusion_output"] = model.fuse(av, va)
+        got["logits"] = model(frames, mels, maps)
+    for entry in maps:
+        got[f"{entry.name}_cad"] = entry.logits.softmax(-1)
+        relation = entry.values @ entry.values.transpose(-2, -1) / entry.values.shape[-1] ** 0.5
+        got[f"{entry.name}_vr"] = relation.softmax(-1)
+    assert {f"{name}/{key}" for key in got} == {key for key in want.files if key.startswith(name)}
+    for key, value in got.items():
+        reference = want[f"{name}/{key}"]
+        error = np.abs(value.numpy() - reference).max() / np.abs(reference).max()
+        assert error < 1e-4, f"{key}: relative error {error:.2g}"
+
+
+def test_frame_shared_front_end_encodes_each_frame_once() -> None:
+    model = VocaLiST(TINY).eval()
+    video = torch.rand(8, 3, 48, 96)
+    with torch.no_grad():
+        shared_tokens = model.frame_tokens(video)
+        windows = torch.stack([video[t : t + 5].flatten(0, 1) for t in range(4)])
+        direct = model.visual_tokens(windows)
+        reused = model.mix_window(torch.stack([shared_tokens[t : t + 5] for t in range(4)]))
+    torch.testing.assert_close(reused, direct, rtol=1e-4, atol=1e-5)
+
+
+def test_a_window_hears_so_far_beyond_itself_and_no_further() -> None:
+    model = VocaLiST(Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, (16, 16), 8, "column1d")).eval()
+    reach = 2 + 2 * sum(DILATIONS)
+    sound = torch.rand(1, 80, 200)
+    with torch.no_grad():
+        whole = model.column_tokens(sound)[:, 92:108]
+        torch.testing.assert_close(
+            model.audio_tokens(sound[:, None, :, 92 - SOUND_CONTEXT : 108 + SOUND_CONTEXT]), whole
+        )
+        for column, heard in ((92 - reach - 1, False), (92 - reach, True), (107 + reach, True)):
+            other = sound.clone()
+            other[:, :, column] += 1
+            assert torch.equal(model.column_tokens(other)[:, 92:108], whole) != heard
+
+
+def test_nothing_is_kept_of_the_attention_unless_asked() -> None:
+    model = VocaLiST(TINY)
+    maps: Maps = []
+    frames, mels = torch.rand(2, 15, 48, 96), torch.rand(2, 1, 80, 16)
+    assert model(frames, mels).shape == (2,)
+    model(frames, mels, maps)
+    assert [m.name for m in maps] == ["av1", "av2", "va1", "va2", "fusion1", "fusion2"]
+
+
+def test_dims_survive_yaml_and_refuse_what_cannot_be_built() -> None:
+    assert Dims.from_dict(TINY.to_dict()) == TINY
+    with pytest.raises(ValueError, match="d_model"):
+        Dims(channels=(16, 32, 64, 128, 256))
+    with pytest.raises(ValueError, match="heads"):
+        Dims(channels=(1, 2, 3, 4, 20), d_model=20, heads=8)
+    with pytest.raises(ValueError, match="column1d two"):
+        Dims(audio_front_end="column1d")
+    with pytest.raises(ValueError, match="front-ends"):
+        Dims(audio_front_end="wave")  # type: ignore[arg-type]
+
+
+def test_without_layers_the_similarity_of_the_embeddings_is_the_logit() -> None:
+    dims = Dims("frame2d", (8, 8, 8, 8, 16), 16, 8, layers=0, contrast=12)
+    model = VocaLiST(dims).eval()
+    assert not any("transformer" in key or "classifier" in key for key in model.state_dict())
+    frames, mels = torch.rand(3, 15, 48, 96), torch.rand(3, 1, 80, 16)
+    head = model.contrast
+    assert head is not None
+    seen = head.embed_visual(model.visual_tokens(frames))
+    heard = head.embed_audio(model.audio_tokens(mels))
+    torch.testing.assert_close(model(frames, mels), (seen * heard).sum(-1))
+    with pytest.raises(ValueError, match="contrast"):
+        Dims(layers=0)

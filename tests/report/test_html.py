@@ -1,0 +1,339 @@
+"""The page for people: it says what the report says, is one file, and holds for any file name."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import avsync
+from avsync.core.errors import UsageError
+from avsync.core.records import Fault, Offset, Report, ScoreMap, Segment, TrackReport, Unjudged, Verdict
+from avsync.estimate.coverage import SPARED
+from avsync.report.html import MAX_FACES, MAX_SECTIONS, keeper, render, save_page
+
+SHIFTS = np.arange(-15, 16)
+PICTURE = b"\xff\xd8\xff a face"
+NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+def an_offset(offset_ms: float = -120.0, evidence: float = 9.0) -> Offset:
+    return Offset(offset_ms, 9.0, 0.93, evidence, False, SHIFTS, np.zeros(31, np.float32))
+
+
+LATE = Report(
+    "/films/late one.mp4",
+    "out-of-sync",
+    -120.0,
+    9.0,
+    0.93,
+    tracks=(
+        TrackReport(0, 0.0, 0.7, 13, an_offset(300.0, 0.0), weight=0.07, portrait=PICTURE),
+        TrackReport(1, 0.7, 8.0, 170, an_offset(), speaking=True, weight=1.0, portrait=PICTURE),
+    ),
+    segments=(Segment(0.0, 8.0, -120.0, 9.0, 0.93),),
+    unjudged=(Unjudged(0.0, 0.7, "the face is seen too briefly"),),
+    score_map=ScoreMap(0.0, 0.4, (-40.0 * SHIFTS).astype(np.float64), np.zeros((20, 31), np.float32)),
+    duration_s=8.0,
+    stride=2,
+    settings={
+        "model": "avsync-1",
+        "max_offset_ms": 600.0,
+        "audio": None,
+        "audio_track": None,
+        "stride": None,
+    },
+    timings_s={"total": 12.3},
+)
+
+FAULT = Fault(2.0, 4.0, 210.0, 20.0, 0.8, "severe")
+
+
+def page(*reports: Report) -> str:
+    return render(reports, NOON)
+
+
+def text(*reports: Report) -> str:
+    """What a reader sees, with single spaces."""
+    body = re.sub(r"<style>.*?</style>", " ", page(*reports), flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def row(report: Report, *, name: str) -> str:
+    found = re.search(rf"<dt>{name}</dt><dd>(.*?)</dd>", page(report))
+    assert found
+    return unescape(found[1])
+
+
+# --- words --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verdict", "mark", "words"),
+    [
+        ("in-sync", "✓", "In sync"),
+        ("out-of-sync", "✕", "Out of sync"),
+        ("mismatch", "≠", "Lips do not match"),
+        ("cannot-tell", "?", "Cannot tell"),
+        ("error", "!", "Error"),
+    ],
+)
+def test_the_verdict_is_a_mark_and_words_besides_its_colour(verdict: Verdict, mark: str, words: str):
+    said = text(replace(LATE, verdict=verdict, reasons=("it is so",)))
+    assert f"{mark} {words}" in said
+
+
+def test_it_says_how_far_off_and_what_to_do():
+    said = text(LATE)
+    assert "Audio is 120 ms late; advancing it by 120 ms fixes it." in said
+    assert "avsync fix-offset '/films/late one.mp4' '/films/late one-fixed.mp4'" in said
+    assert "audio 120 ms late ± 9 ms; likely, 93 %, that this is right within 40 ms" in said
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (replace(LATE, verdict="in-sync", offset_ms=5.0), "Nothing needs to be done"),
+        (replace(LATE, verdict="mismatch"), "whether the right audio track was taken"),
+        (replace(LATE, verdict="cannot-tell", reasons=("why",)), "no statement that the video is in sync"),
+    ],
+)
+def test_no_command_is_offered_that_would_not_mend_it(report: Report, words: str):
+    said = text(report)
+    assert words in said
+    assert "avsync fix-offset" not in said
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        replace(LATE, drift_ms_per_min=60.0),
+        replace(LATE, offset_ms=10.0),
+        replace(LATE, faults=(FAULT,)),
+    ],
+)
+def test_what_no_single_shift_mends_is_re_timed(report: Report):
+    said = text(report)
+    assert "No single shift mends this" in said
+    assert "late one-fixed.mp4' --method retime" in said
+
+
+def test_a_brief_face_that_was_not_judged_is_in_the_table_and_among_the_faces():
+    said = text(LATE)
+    assert "0:00.0 to 0:00.7 0.7 s the face is seen too briefly" in said
+    assert "Face 0: not judged 0:00.0 to 0:00.7 seen for only 0.7 s" in said
+    assert row(LATE, name="Judged") == "7.3 s of 8.0 s were judged (91 %)."
+    assert "At every moment" not in said
+    assert "0:00.7 to 0:08.0 120 ms late" in said, "the table of what was measured leaves it out"
+
+
+def test_all_is_judged_only_where_nothing_is_left_out():
+    whole = replace(LATE, unjudged=())
+    assert row(whole, name="Judged") == "All of its 8.0 s were judged."
+    assert "At every moment of the video a face was judged." in text(whole)
+
+
+def test_where_nothing_could_be_judged_it_says_so():
+    nothing = replace(LATE, verdict="cannot-tell", segments=(), unjudged=(Unjudged(0.0, 8.0, "too little"),))
+    assert row(nothing, name="Judged") == "None of its 8.0 s could be judged."
+    blank = Report("x.mp4", "cannot-tell", reasons=("No face that lasts was found.",))
+    assert row(blank, name="Judged") == "Nothing of it was judged."
+    assert "No face was found." in text(blank)
+
+
+def test_the_settings_are_those_that_were_used():
+    said = text(LATE)
+    assert "EBU R37, audio at most 40 ms early or 60 ms late" in said
+    assert "Model avsync-1" in said
+    assert "Largest error searched 600 ms, early or late" in said
+    assert "Audio track the default track" in said
+    assert "Looked at every second frame" in said
+
+
+def test_drift_and_local_faults_are_named():
+    assert "Drift" not in text(LATE)
+    drifting = replace(LATE, drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=8.0)
+    assert row(drifting, name="Drift") == "growing early by 60 ms a minute ± 8 ms"
+    assert row(replace(LATE, drift_ms_per_min=0.0), name="Drift") == "none seen"
+    assert "0:02.0 to 0:04.0 210 ms early 80 % severe" in text(replace(LATE, faults=(FAULT,)))
+
+
+def test_reasons_are_said_once():
+    noted = replace(LATE, verdict="cannot-tell", reasons=("Nothing stands out.", "the file breaks off"))
+    assert text(noted).count("he file breaks off") == text(noted).count("othing stands out") == 1
+
+
+def test_what_was_spared_is_one_sentence():
+    gaps = (*LATE.unjudged, *(Unjudged(i * 100.0, i * 100 + 80.0, SPARED) for i in range(1, 50)))
+    said = text(replace(LATE, unjudged=gaps, duration_s=5000.0))
+    assert "1:05:20 of it were not looked at, because" in said
+    assert said.count("the face is seen too briefly") == 1
+    assert SPARED not in said
+
+
+def test_many_stretches_and_faces_are_cut_short_and_it_says_so():
+    many = replace(
+        LATE,
+        unjudged=tuple(Unjudged(2.0 * i, 2.0 * i + 1, "no face is seen") for i in range(100)),
+        tracks=LATE.tracks * 50,
+        duration_s=200.0,
+    )
+    said = text(many)
+    assert "These are the 40 longest stretches" in said
+    assert said.count("Face 1:") == MAX_FACES
+    assert "And 76 more faces" in said
+
+
+def test_a_result_without_its_pictures_says_why_there_are_none():
+    plain = replace(LATE, score_map=None, tracks=tuple(replace(t, portrait=None) for t in LATE.tracks))
+    said = text(plain)
+    assert "taken over from an earlier run" in said
+    assert "no picture" in said
+
+
+# --- one file, any name -------------------------------------------------------------------
+
+
+class Tags(HTMLParser):
+    """Checks that tags are closed in order, and collects attributes."""
+
+    VOID = ("meta", "img", "br", "hr")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def tags(*reports: Report) -> list[tuple[str, dict[str, str | None]]]:
+    parser = Tags()
+    parser.feed(page(*reports))
+    assert parser.open == []
+    return parser.seen
+
+
+def test_nothing_is_fetched_and_nothing_is_run():
+    found = tags(LATE, LATE)
+    sources = [
+        value or "" for _, attributes in found for key, value in attributes.items() if key in ("src", "href")
+    ]
+    assert sources
+    assert all(source.startswith(("data:image/", "#")) for source in sources)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in found}
+    assert not re.search(r"https?://|@import", page(LATE))
+    assert "default-src 'none'" in page(LATE)
+
+
+def test_every_picture_has_words_and_every_name_is_used_once():
+    found = tags(LATE, replace(LATE, verdict="in-sync"))
+    assert all(attributes.get("alt") for tag, attributes in found if tag == "img")
+    names = [attributes["id"] for _, attributes in found if "id" in attributes]
+    assert len(names) == len(set(names))
+    for _, attributes in found:
+        assert set((attributes.get("aria-labelledby") or "").split()) <= set(names)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script>.mp4",
+        "a&b\"'.mp4",
+        "\x1b[31m\u202egpj.mp4",
+        "bad\udcff.mp4",
+        "x {{ 7*7 }}.mp4",
+    ],
+)
+def test_a_file_name_is_text_and_nothing_else(name: str, tmp_path: Path):
+    report = replace(LATE, path=name, reasons=(f"{name} is odd",))
+    tags(report)
+    written = save_page(report, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script>" not in written
+    assert "\x1b" not in written
+    assert "\u202e" not in written
+    assert "49" not in re.findall(r"<h1[^>]*>(.*?)</h1>", written)[0]
+
+
+def test_a_page_replaces_an_older_one_but_nothing_else(tmp_path: Path):
+    target = tmp_path / "page.html"
+    save_page(LATE, target)
+    assert save_page([LATE, LATE], target).read_text().startswith("<!doctype html>")
+    target.write_bytes(b"\0\0\0\x18ftyp")
+    with pytest.raises(UsageError, match="no HTML"):
+        save_page(LATE, target)
+
+
+def test_it_is_part_of_the_package():
+    assert avsync.save_page is save_page
+
+
+# --- many files ---------------------------------------------------------------------------
+
+
+def test_a_batch_has_counts_a_table_and_a_section_for_each_file():
+    said = text(LATE, replace(LATE, path="good.mp4", verdict="in-sync", offset_ms=3.0))
+    assert "2 videos" in said
+    assert "1 ✓ In sync 1 ✕ Out of sync" in said
+    assert said.count("Measured") == 2
+    assert '<a href="#video-1">good.mp4</a>' in page(LATE, replace(LATE, path="good.mp4"))
+
+
+def test_a_library_shows_in_full_only_what_is_not_in_sync():
+    good = replace(LATE, path="good.mp4", verdict="in-sync", offset_ms=3.0)
+    said = text(*[good] * MAX_SECTIONS, LATE)
+    assert said.count("good.mp4") == MAX_SECTIONS
+    assert said.count("Measured") == 1
+    assert "The first 1 of those that are not in sync are shown in full below." in said
+
+
+def test_pictures_are_kept_only_of_what_is_shown():
+    good = replace(LATE, verdict="in-sync")
+    few, many = keeper(MAX_SECTIONS), keeper(MAX_SECTIONS + 1)
+    assert few(good).score_map is not None
+    assert many(good).score_map is None
+    assert many(LATE).tracks[0].portrait == PICTURE
+    assert [many(LATE).score_map is None for _ in range(MAX_SECTIONS)] == [False] * (MAX_SECTIONS - 1) + [
+        True
+    ]
+
+
+# --- in a browser -------------------------------------------------------------------------
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_browser_scrolls_it_sideways(width: int, tmp_path: Path):
+    long = replace(LATE, path="/" + "a-very-long-name" * 12 + ".mp4")
+    inner = page(long, replace(LATE, verdict="mismatch")).replace("&", "&amp;").replace('"', "&quot;")
+    outer = tmp_path / "outer.html"
+    outer.write_text(
+        f'<body><iframe id="f" style="width:{width}px;border:0" srcdoc="{inner}"></iframe><script>'
+        'const f = document.getElementById("f"); f.onload = () => { const d = f.contentDocument;'
+        "const n = d.querySelectorAll('article').length;"
+        "document.title = `${d.documentElement.scrollWidth} ${n}` };</script>"
+    )
+    command = [
+        *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *(f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,900", "--dump-dom", outer.as_uri()),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    measured = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
+    assert measured, done.stderr
+    assert int(measured[1]) <= width
+    assert measured[2] == "2"

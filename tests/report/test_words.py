@@ -1,0 +1,177 @@
+"""The report says the same thing in words, in JSON and in the exit code."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_factory import FAULT, a_report, an_offset
+
+from avsync.core.records import Fault, Report, TrackReport, Unjudged, Verdict
+from avsync.core.tolerance import defects
+from avsync.report.document import EXIT_CODES, exit_code, from_dict, to_dict, to_json, to_line
+from avsync.report.words import certainty_words, offset_words, percent, printable, summary, timecode
+
+# --- words --------------------------------------------------------------------------------
+
+
+def test_a_positive_offset_means_early_audio_and_names_the_repair():
+    assert summary(a_report(offset_ms=120.0)) == "audio is 120 ms early; delaying it by 120 ms fixes it"
+    assert summary(a_report(offset_ms=-80.4)) == "audio is 80 ms late; advancing it by 80 ms fixes it"
+
+
+def test_in_sync_says_how_far_off_it_is():
+    assert summary(a_report("in-sync", 8.0)) == "audio is 8 ms early, within tolerance"
+    assert summary(a_report("in-sync", 0.2)) == "audio and lips agree"
+
+
+def test_a_fault_in_a_part_is_not_described_as_one_offset():
+    report = replace(a_report(offset_ms=5.0), reasons=("from 0:20 to 0:40 it is 200 ms late",))
+    assert "delaying" not in summary(report)
+    assert "from 0:20 to 0:40" in summary(report)
+
+
+def test_cannot_tell_gives_its_reasons():
+    report = replace(a_report("cannot-tell", None), reasons=("no face was found", "the audio is silent"))
+    assert summary(report) == "no face was found; the audio is silent"
+
+
+@given(st.floats(-1e6, 1e6))
+def test_words_and_sign_of_an_offset_agree(offset_ms: float):
+    words = offset_words(offset_ms)
+    assert (
+        words == "0 ms"
+        if round(abs(offset_ms)) == 0
+        else words.endswith("early" if offset_ms > 0 else "late")
+    )
+
+
+@given(st.floats(0, 1))
+def test_percent_says_100_only_of_certainty(probability: float):
+    assert (percent(probability) == "100 %") == (probability == 1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "0:00.0"),
+        (59.96, "1:00.0"),
+        (61.24, "1:01.2"),
+        (3600.0, "1:00:00"),
+        (-0.5, "-0:00.5"),
+        (-0.01, "0:00.0"),
+    ],
+)
+def test_timecodes(seconds: float, words: str):
+    assert timecode(seconds) == words
+
+
+def test_a_file_name_cannot_send_escape_codes_or_break_the_encoding():
+    assert printable("a\x1b[31m\n\udcffb") == "a\\x1b[31m\\n\\udcffb"
+
+
+def test_the_words_for_a_probability_go_by_the_figure_that_is_shown():
+    assert certainty_words(0.9499) == "almost certain, 95 %"
+    assert certainty_words(0.944) == "likely, 94 %"
+
+
+def test_the_three_defects_are_told_apart():
+    assert defects(a_report(offset_ms=120.0)) == ("offset",)
+    drifting = replace(a_report(offset_ms=0.0), drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=4.0)
+    assert defects(drifting) == ("drift",)
+    assert defects(replace(drifting, offset_ms=120.0, faults=(FAULT,))) == ("offset", "drift", "local")
+    assert defects(replace(a_report("in-sync", 0.0), faults=(replace(FAULT, severity="slight"),))) == ()
+
+
+# --- JSON ---------------------------------------------------------------------------------
+
+
+def test_the_document_has_the_promised_fields():
+    document = json.loads(to_json([a_report()], many=False))
+    assert document["schema"] == 1
+    assert document["path"] == "clip.mp4"
+    assert document["verdict"] == "out-of-sync"
+    assert document["offset_ms"] == 120.0
+    assert document["uncertainty_ms"] == 9.0
+    assert document["probability"] == 0.97
+    assert document["standard"] == "ebu"
+    assert (document["tolerance_early_ms"], document["tolerance_late_ms"]) == (40.0, 60.0)
+    assert [track["speaking"] for track in document["tracks"]] == [False, True]
+    assert document["segments"][1] == {
+        "start_s": 30.0,
+        "end_s": 61.0,
+        "offset_ms": None,
+        "uncertainty_ms": None,
+        "probability": 0.0,
+        "fault": False,
+        "hint_ms": None,
+        "against": False,
+    }
+    assert (document["defects"], document["faults"]) == (["offset"], [])
+    assert document["max_drift_ms_per_min"] == 20.0
+
+
+def test_several_files_are_a_list_even_when_one_was_found():
+    assert isinstance(json.loads(to_json([a_report()], many=True)), list)
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True), st.floats(allow_nan=True, allow_infinity=True))
+@settings(deadline=None)
+def test_json_never_holds_nan(offset_ms: float, probability: float):
+    report = replace(
+        a_report(),
+        offset_ms=offset_ms,
+        probability=probability,
+        tracks=(TrackReport(0, 0.0, 1.0, 2, replace(an_offset(), evidence=probability)),),
+    )
+    document = json.loads(to_line(report), parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
+    assert document["offset_ms"] is None or math.isfinite(document["offset_ms"])
+
+
+def test_an_undecodable_path_survives_json():
+    assert json.loads(to_line(a_report(path="a\udcff.mp4")))["path"] == "a\udcff.mp4"
+
+
+def test_a_report_comes_back_from_its_document():
+    whole = replace(a_report(), faults=(FAULT,), drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=4.0)
+    document = to_dict(whole)
+    assert to_dict(from_dict(json.loads(json.dumps(document)))) == document
+    assert from_dict(document).faults == (FAULT,)
+    bare = to_dict(Report("x.mp4", "error", reasons=("x.mp4 is no video.",)))
+    assert to_dict(from_dict(bare)) == bare
+
+
+def test_the_document_of_a_failed_file_says_why():
+    document = to_dict(Report("x.mp4", "error", reasons=("x.mp4 is no video.",)))
+    assert document["verdict"] == "error"
+    assert document["reasons"] == ["x.mp4 is no video."]
+    assert document["offset_ms"] is None
+
+
+def test_the_reference_of_the_json_documents_names_every_field():
+    report = replace(
+        a_report(),
+        faults=(Fault(3.0, 9.0, 200.0, 12.0, 0.9, "severe"),),
+        unjudged=(Unjudged(30.0, 61.0, "no face"),),
+    )
+    document = to_dict(report)
+    names = set(document)
+    for rows in (document["tracks"], document["segments"], document["faults"], document["unjudged"]):
+        names |= set(rows[0])
+    reference = (Path(__file__).parents[2] / "docs/json.md").read_text(encoding="utf-8")
+    assert {name for name in names if f"`{name}`" not in reference} == set()
+
+
+# --- exit codes ---------------------------------------------------------------------------
+
+
+def test_exit_codes_are_those_of_the_design():
+    assert EXIT_CODES == {"in-sync": 0, "out-of-sync": 1, "mismatch": 1, "cannot-tell": 3, "error": 4}
+
+
+@given(st.lists(st.sampled_from(list(EXIT_CODES)), min_size=1))
+def test_a_batch_returns_the_worst_of_its_codes(verdicts: list[Verdict]):
+    assert exit_code([Report("x", verdict) for verdict in verdicts]) == max(EXIT_CODES[v] for v in verdicts)
