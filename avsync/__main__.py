@@ -1,6 +1,6 @@
 """`python -m avsync` is the command `avsync`."""
 
-from avsync.cli.check import main
+from avsync.cli import main
 
 if __name__ == "__main__":
     main()

@@ -55,8 +55,8 @@ def test_a_process_that_dies_costs_only_its_file(ray: Any, tmp_path: Path, monke
         """
 import os
 if os.environ.get("AVSYNC_TEST_FAKE"):
-    from avsync import batch
-    from avsync.records import Report
+    from avsync.batch import ray_engine as batch
+    from avsync.core.records import Report
 
     def check_safely(file, options, progress=None):
         if "die" in file.name:

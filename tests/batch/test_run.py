@@ -127,9 +127,10 @@ import time
 from pathlib import Path
 from typing import Any
 if os.environ.get("AVSYNC_TEST_FAKE"):
-    from avsync import batch, pipeline
-    from avsync.errors import MediaError
-    from avsync.records import Report
+    from avsync.batch import one
+    from avsync.pipeline import run as pipeline
+    from avsync.core.errors import MediaError
+    from avsync.core.records import Report
 
     def measure(path, options, progress=None):
         if "die" in path.name:

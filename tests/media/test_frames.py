@@ -279,7 +279,7 @@ class TestStream:
         code = (
             "import resource, sys; from avsync.media import frames; from avsync.media.probe import probe;"
             "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-            "pictures = frames(probe(sys.argv[1]));"
+            "pictures = frames.frames(probe(sys.argv[1]));"
             "[next(pictures) for _ in range(5)]; before = peak();"
             "count = sum(1 for _ in pictures); print(count, peak() - before)"
         )

@@ -28,8 +28,8 @@ def test_a_missing_library_is_named_with_its_mend(tmp_path: Path, library: str) 
     broken = f"raise ImportError('{library}: cannot open shared object file: No such file or directory')"
     (tmp_path / "cv2.py").write_text(broken)
     code = (
-        "from avsync.errors import MediaError\n"
-        "try:\n    import avsync.opencv\n"
+        "from avsync.core.errors import MediaError\n"
+        "try:\n    import avsync.media.images\n"
         "except MediaError as error:\n    print(error)"
     )
     said = python(code, PYTHONPATH=str(tmp_path)).stdout
@@ -43,7 +43,7 @@ def test_any_other_reason_is_passed_on() -> None:
 
 
 def test_the_number_of_threads_is_the_users_choice() -> None:
-    code = "from avsync.opencv import cv2; print(cv2.getNumThreads())"
+    code = "from avsync.media.images import cv2; print(cv2.getNumThreads())"
     assert python(code, OMP_NUM_THREADS="1").stdout.strip() == "1"
     assert 1 <= int(python(code, OMP_NUM_THREADS="").stdout) <= 4
 

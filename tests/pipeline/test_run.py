@@ -449,7 +449,7 @@ def test_ctrl_c_before_the_first_score_leaves_no_empty_stretch(world: World, mon
     assert (report.complete, report.looked_at, report.tracks) == (False, (), ())
 
 
-@pytest.mark.parametrize("stage", ["probe.probe", "waveform.waveform"])
+@pytest.mark.parametrize("stage", ["media.probe.probe", "audio.waveform.waveform"])
 def test_ctrl_c_before_anything_was_judged_says_so(stage: str, world: World, monkeypatch: pytest.MonkeyPatch):
     def stop(*_arguments: Any) -> None:
         raise KeyboardInterrupt
