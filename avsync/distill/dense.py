@@ -50,6 +50,13 @@ class DenseObjective(nn.Module):
         self.auxiliary = ContrastHead(*shape) if student.contrast is None else None
         width = student.dims.contrast or recipe.dense.embedding
         self.listener = Listener(speech_features, width) if speech_features else None
+        self._frozen = student.vid_prenet[: recipe.dense.frozen].requires_grad_(False)
+
+    def train(self, mode: bool = True) -> DenseObjective:
+        """As usual, but frozen blocks keep their statistics, too."""
+        super().train(mode)
+        self._frozen.eval()
+        return self
 
     @property
     def contrast(self) -> ContrastHead:
@@ -90,6 +97,8 @@ class DenseObjective(nn.Module):
             sounds = leaning(near, near.gather(told), dense.teaching)
             pictures = leaning(pictures, pictures.gather(told.T), dense.teaching)
         losses = {"contrast": contrast_loss(seen, heard, sounds, pictures), **losses}
+        if dense.wide:
+            losses["wide"] = dense.wide * wide_loss(seen, heard, sounds, pictures)
         if alone is not None:
             losses |= self.echo(alone)
         shared = torch.stack(list(losses.values())).sum()
@@ -126,8 +135,18 @@ def window_tokens(model: VocaLiST, batch: DenseBatch, preprocessing: Preprocessi
         visual = model.visual_tokens(mouths[frames].flatten(1, 2))
     else:
         pixels = mouths.contiguous(memory_format=torch.channels_last)
-        visual = model.mix_window(model.frame_tokens(pixels)[frames])
+        visual = model.mix_window(_in_context(model, model.frame_tokens(pixels), batch.windows)[frames])
     return visual, _sound_tokens(model, batch)
+
+
+def _in_context(model: VocaLiST, tokens: Tensor, windows: IntArray) -> Tensor:
+    """Frame tokens (sum of lengths, d) of all runs, end to end, each with the context of its own run."""
+    if not model.frame_context:
+        return tokens
+    lengths = windows + WINDOW_FRAMES - 1
+    present = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None]).to(tokens.device)
+    padded = tokens.new_zeros(*present.shape, tokens.shape[1]).masked_scatter(present[..., None], tokens)
+    return model.in_context(padded, present)[present]
 
 
 def _sound_tokens(model: VocaLiST, batch: DenseBatch) -> Tensor:
@@ -231,6 +250,20 @@ def contrast_loss(visual: Tensor, audio: Tensor, sounds: Neighbours, pictures: N
     """Cross-entropy of every picture over its sounds, and of every sound over its pictures."""
     similarity = visual @ audio.T
     return (_choice_loss(similarity, sounds) + _choice_loss(similarity.T, pictures)) / 2
+
+
+def wide_loss(visual: Tensor, audio: Tensor, sounds: Neighbours, pictures: Neighbours) -> Tensor:
+    """As `contrast_loss`, with the windows of all other clips of the batch, other voices and faces, among the
+    candidates."""
+    similarity = (visual @ audio.T).float()
+    return (_wide_choice_loss(similarity, sounds) + _wide_choice_loss(similarity.T, pictures)) / 2
+
+
+def _wide_choice_loss(similarity: Tensor, near: Neighbours) -> Tensor:
+    index = torch.from_numpy(near.index).to(similarity.device)
+    target = torch.from_numpy(near.target).to(similarity.device)
+    logs = similarity.log_softmax(1).gather(1, index.clamp_min(0))
+    return -(target * logs.masked_fill(index < 0, 0)).sum(1).mean()
 
 
 def _choice_loss(similarity: Tensor, near: Neighbours) -> Tensor:

@@ -45,7 +45,10 @@ class Dense:
     the encoders are taught, `teaching` (0..1) the teacher's share in what the embeddings are taught
     (method kd, or a speech encoder), `hint` the weight with which the sound's embeddings are drawn to
     those of the speech encoder. The target is a bell of `sigma` frames round the true shift.
-    `front_lr` is the front-ends' share of the learning rate. `min_clip_windows`: shorter clips are left out.
+    `wide` is the weight of a contrast in which the windows of all other clips of the batch are candidates
+    too. `frozen`: so many of the first blocks of the visual front-end keep the weights they start with, for
+    two thirds of the cost. `front_lr` is the front-ends' share of the learning rate. `min_clip_windows`:
+    shorter clips are left out.
     """
 
     frames: int = 45
@@ -58,6 +61,8 @@ class Dense:
     self_teaching: float = 0.0
     teaching: float = 0.5
     hint: float = 1.0
+    wide: float = 0.0
+    frozen: int = 0
     front_lr: float = 0.1
     min_clip_windows: int = 8
 

@@ -85,6 +85,37 @@ class WindowMixer(nn.Module):
         return (x + self.convs[1](F.relu(self.convs[0](x)))).transpose(1, 2)
 
 
+FRAME_DILATIONS = (1, 3)
+"""Gaps between the three taps of the blocks of `FrameContext`."""
+FRAME_CONTEXT = sum(FRAME_DILATIONS)
+"""Frames before and after a window that reach into its tokens with `FrameContext`."""
+SHARED_CONTEXT = 13
+"""Mel columns before and after a window that reach into its tokens when the paper's 2-D convolutions run
+along the whole spectrogram: one for each convolution that is three columns wide."""
+
+
+class FrameContext(nn.Module):
+    """Residual temporal convolutions along the frame tokens of a whole clip; begins as the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.reach = nn.ModuleList(nn.Conv1d(width, width, 3, padding=d, dilation=d) for d in FRAME_DILATIONS)
+        self.mix = nn.ModuleList(nn.Conv1d(width, width, 1) for _ in FRAME_DILATIONS)
+        for conv in self.mix:
+            nn.init.zeros_(conv.weight)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
+        """(batch, frames, d) -> the same; `present` (batch, frames) is False where a row has no frame, which
+        then counts as the end of the clip does."""
+        x = tokens.transpose(1, 2)
+        here = None if present is None else present[:, None].to(x.dtype)
+        for reach, mix in zip(self.reach, self.mix, strict=True):
+            x = x if here is None else x * here
+            x = x + mix(F.relu(reach(x)))
+        return x.transpose(1, 2)
+
+
 def audio_front_end(c: Sequence[int]) -> nn.Sequential:
     """2-D convolutions over (80 mel bands, 16 columns)."""
     third = (3, 1)

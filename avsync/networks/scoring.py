@@ -187,15 +187,19 @@ def visual_tokens(loaded: Loaded, mouths: npt.NDArray[np.uint8], starts: npt.NDA
     model = loaded.model
     of_window = starts[:, None] + np.arange(WINDOW_FRAMES)[None]
     if isinstance(model, VocaLiST) and model.vid_mixer is not None:
-        used, inverse = np.unique(of_window, return_inverse=True)
+        reach = of_window[..., None] + np.arange(-model.frame_context, model.frame_context + 1)
+        used = np.unique(reach[(reach >= 0) & (reach < len(mouths))])
         frames = [
             to_input(mouths[used[part]], loaded.preprocessing, loaded.device) for part in _batches(len(used))
         ]
         tokens = torch.cat(
             [model.frame_tokens(f.contiguous(memory_format=torch.channels_last)) for f in frames]
         )
-        index = torch.from_numpy(inverse.reshape(of_window.shape)).to(loaded.device)
-        return model.mix_window(tokens[index])
+        # Frames that no window needs stay zero; by `reach` they are too far from any window to matter.
+        whole = tokens.new_zeros(len(mouths), tokens.shape[1])
+        whole[torch.from_numpy(used).to(loaded.device)] = tokens
+        row = model.in_context(whole[None])[0]
+        return model.mix_window(row[torch.from_numpy(of_window).to(loaded.device)])
     parts = []
     for part in _batches(len(starts)):
         window = mouths[of_window[part]]

@@ -21,8 +21,11 @@ from avsync.core.constants import FACE_SIZE as MOUTH_WIDTH
 from avsync.core.constants import MOUTH_HEIGHT, WINDOW_FRAMES, WINDOW_MELS
 from avsync.networks.base import Network
 from avsync.networks.frontends import (
+    FRAME_CONTEXT,
+    SHARED_CONTEXT,
     SOUND_CONTEXT,
     ColumnFrontEnd,
+    FrameContext,
     WindowMixer,
     audio_front_end,
     clip3d_front_end,
@@ -39,12 +42,15 @@ class Dims:
     `front_end` is "clip3d" (the paper's 3-D convolutions over five frames) or "frame2d" (2-D
     convolutions over each frame, shared by all windows that contain it). `channels` are the five
     widths of the visual front-end. `audio_front_end` is "window2d" (the paper's 2-D convolutions over the
-    sixteen columns of a window; `audio_channels` are its five widths, None: those of `channels`) or
-    "column1d" (1-D convolutions along the whole sound, shared by all windows, which also hear half a second
-    before and after themselves; `audio_channels` are its inner width and `d_model`). The last width of each
-    must be `d_model`. `contrast` is the width of the contrastive embeddings whose
-    similarity is added to the logit (0: none, as in the paper). With `layers` 0 there are no cross-modal
-    encoders: the similarity of the embeddings is the logit, for the price of a dot product a pair.
+    sixteen columns of a window; `audio_channels` are its five widths, None: those of `channels`),
+    "column2d" (the same convolutions once along the whole mel spectrogram, shared by all windows, which also
+    hear 13 columns, 160 ms, before and after themselves) or "column1d" (1-D convolutions along the whole
+    sound, shared by all windows, which also hear half a second before and after themselves; `audio_channels`
+    are its inner width and `d_model`). The last width of each must be `d_model`. With `frame_context`
+    ("frame2d" only) the tokens of a window also see the four frames, 160 ms, before and after it. `contrast`
+    is the width of the contrastive embeddings whose similarity is added to the logit (0: none, as in the
+    paper). With `layers` 0 there are no cross-modal encoders: the similarity of the embeddings is the logit,
+    for the price of a dot product a pair.
     """
 
     front_end: Literal["clip3d", "frame2d"] = "clip3d"
@@ -54,19 +60,22 @@ class Dims:
     layers: int = 4
     audio_channels: tuple[int, ...] | None = None
     contrast: int = 0
-    audio_front_end: Literal["window2d", "column1d"] = "window2d"
+    audio_front_end: Literal["window2d", "column1d", "column2d"] = "window2d"
+    frame_context: bool = False
 
     def __post_init__(self) -> None:
         kinds = (self.front_end, self.audio_front_end)
-        if kinds[0] not in ("clip3d", "frame2d") or kinds[1] not in ("window2d", "column1d"):
+        if kinds[0] not in ("clip3d", "frame2d") or kinds[1] not in ("window2d", "column1d", "column2d"):
             raise ValueError(f"there are no front-ends {' and '.join(map(str, kinds))}")
         audio = self.audio_channels or self.channels
-        if len(self.channels) != 5 or len(audio) != (5 if self.audio_front_end == "window2d" else 2):
+        if len(self.channels) != 5 or len(audio) != (2 if self.audio_front_end == "column1d" else 5):
             raise ValueError(f"front-ends have five widths (column1d two), got {self.channels} and {audio}")
         if self.channels[-1] != self.d_model or audio[-1] != self.d_model:
             raise ValueError(f"the last front-end width must be d_model = {self.d_model}")
         if self.d_model % self.heads or self.d_model % 2:
             raise ValueError(f"d_model = {self.d_model} must be even and a multiple of heads = {self.heads}")
+        if self.frame_context and self.front_end != "frame2d":
+            raise ValueError("frame_context needs the frame-shared front-end frame2d")
         if not self.layers and not self.contrast:
             raise ValueError("a network without encoder layers needs contrastive embeddings (contrast > 0)")
 
@@ -250,9 +259,10 @@ class VocaLiST(Network):
         shared = dims.front_end == "frame2d"
         self.vid_prenet = (frame2d_front_end if shared else clip3d_front_end)(dims.channels)
         self.vid_mixer = WindowMixer(dims.d_model) if shared else None
+        self.vid_context = FrameContext(dims.d_model) if dims.frame_context else None
         audio = dims.audio_channels or dims.channels
         self.aud_prenet = (
-            audio_front_end(audio) if dims.audio_front_end == "window2d" else ColumnFrontEnd(*audio)
+            ColumnFrontEnd(*audio) if dims.audio_front_end == "column1d" else audio_front_end(audio)
         )
         if dims.layers:
             shape = (dims.d_model, dims.heads, dims.layers)
@@ -272,7 +282,13 @@ class VocaLiST(Network):
 
     @property
     def sound_context(self) -> int:
-        return SOUND_CONTEXT if isinstance(self.aud_prenet, ColumnFrontEnd) else 0
+        contexts = {"window2d": 0, "column1d": SOUND_CONTEXT, "column2d": SHARED_CONTEXT}
+        return contexts[self.dims.audio_front_end]
+
+    @property
+    def frame_context(self) -> int:
+        """Frames before and after a window that reach into its visual tokens."""
+        return FRAME_CONTEXT if self.vid_context is not None else 0
 
     def frame_tokens(self, mouths: Tensor) -> Tensor:
         """(n, 3, 48, 96) single frames -> (n, d), for the frame-shared front-end only."""
@@ -282,18 +298,28 @@ class VocaLiST(Network):
         """(batch, 5, d) frame tokens of each window -> (batch, 5, d) visual tokens."""
         return tokens if self.vid_mixer is None else self.vid_mixer(tokens)
 
+    def in_context(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
+        """(batch, frames, d) tokens of consecutive frames -> the same with their temporal context;
+        `present` (batch, frames) is False where a row has no frame."""
+        return tokens if self.vid_context is None else self.vid_context(tokens, present)
+
     def visual_tokens(self, frames: Tensor) -> Tensor:
-        """(batch, 15, 48, 96), five frames of three channels stacked -> (batch, 5, d)."""
-        clips = frames.unflatten(1, (WINDOW_FRAMES, 3))
+        """(batch, 15, 48, 96), five frames of three channels stacked, or so many more as `frame_context` asks
+        for before and after them -> (batch, 5, d), of the five frames in the middle."""
+        clips = frames.unflatten(1, (-1, 3))
         if self.vid_mixer is not None:
-            return self.mix_window(self.frame_tokens(clips.flatten(0, 1)).unflatten(0, (-1, WINDOW_FRAMES)))
+            tokens = self.in_context(self.frame_tokens(clips.flatten(0, 1)).unflatten(0, clips.shape[:2]))
+            edge = (clips.shape[1] - WINDOW_FRAMES) // 2
+            return self.mix_window(tokens[:, edge : edge + WINDOW_FRAMES])
         volume = clips.permute(0, 2, 3, 4, 1)
         return self.vid_prenet(volume).flatten(2).transpose(1, 2)
 
     def column_tokens(self, mels: Tensor) -> Tensor:
-        """Mels of whole sounds (batch, 80, columns) -> (batch, columns, d), for the shared front-end only; of
-        the columns within `sound_context` of either end the tokens are not those of a longer sound."""
-        return self.aud_prenet(mels)
+        """Mels of whole sounds (batch, 80, columns) -> (batch, columns, d), for the shared front-ends only;
+        of the columns within `sound_context` of either end the tokens are not those of a longer sound."""
+        if isinstance(self.aud_prenet, ColumnFrontEnd):
+            return self.aud_prenet(mels)
+        return self.aud_prenet(mels[:, None]).squeeze(2).transpose(1, 2)
 
     def audio_tokens(self, sounds: Tensor) -> Tensor:
         """(batch, 1, 80, 16 + 2 * sound_context) -> (batch, 16, d), of the sixteen columns in the middle."""

@@ -21,7 +21,7 @@ from avsync.distill.dense import DenseObjective, neighbours
 from avsync.distill.recipe import Dense, recipe_from
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import Loaded
-from avsync.networks.scoring import heard_tokens
+from avsync.networks.scoring import heard_tokens, visual_tokens
 from avsync.networks.vocalist import Dims, VocaLiST
 
 CPU = torch.device("cpu")
@@ -36,6 +36,27 @@ def student(recipe):
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     return Store(made_cache(tmp_path_factory.mktemp("cache"), {"train": [20, 33, 26]}))
+
+
+def test_training_and_scoring_see_the_same_with_context(store):
+    """Clips of different lengths side by side in a batch, against each alone as `check` scores it."""
+    torch.manual_seed(0)
+    model = VocaLiST(
+        Dims("frame2d", (2, 2, 4, 4, 16), 16, 2, 0, None, 8, "column2d", frame_context=True)
+    ).eval()
+    for mix in model.vid_context.mix:
+        torch.nn.init.normal_(mix.weight)
+    lengths = [clip.frames for clip in store.clips]
+    runs = whole_runs([0, 1, 2], [0, 0, 0], lengths)
+    raw = fetch_runs(Streamed(store, CPU), runs, model.sound_context)
+    batch = dense_inputs(raw, runs, np.random.default_rng(0), NONE, model.sound_context)
+    loaded = Loaded("tiny", Path(), model, Preprocessing("rgb", 1 / 255), {}, CPU)
+    with torch.no_grad():
+        visual, _ = dense.window_tokens(model, batch, loaded.preprocessing)
+        alone = [
+            visual_tokens(loaded, np.array(store.mouths(i)), np.arange(n - 4)) for i, n in enumerate(lengths)
+        ]
+    torch.testing.assert_close(visual, torch.cat(alone), rtol=0, atol=1e-3)
 
 
 def test_training_and_scoring_hear_the_same(store):
@@ -96,6 +117,34 @@ def test_candidates_belong_to_the_same_run_and_targets_peak_at_the_truth(windows
         }
         step = -1 if of_sounds else 1
         assert (np.diff(row[there]) == step).all()
+
+
+def test_a_wide_contrast_also_tells_a_clip_from_the_others_of_its_batch():
+    batch = DenseBatch(NOTHING, NOTHING, np.array([6, 6]), np.zeros(2))
+    settings_ = Dense(radius=5, sigma=0.2)
+    views = neighbours(batch, settings_), neighbours(batch, settings_, of_sounds=True)
+    own = torch.eye(12)
+    alike = torch.eye(6).repeat(2, 1)  # the windows of both clips in the same places
+    assert dense.contrast_loss(30 * own, own, *views) < 0.01
+    assert dense.contrast_loss(30 * alike, alike, *views) < 0.01
+    assert dense.wide_loss(30 * own, own, *views) < 0.01
+    assert dense.wide_loss(30 * alike, alike, *views) == pytest.approx(np.log(2), abs=0.01)
+
+
+def test_frozen_blocks_stay_as_they_were(store):
+    given = {"objective": "dense", "method": "bce", "dense": {"anchors": 0, "radius": 4, "frozen": 2}}
+    dims = {"front_end": "frame2d", "channels": [2, 2, 4, 4, 16], "d_model": 16, "heads": 2, "layers": 0}
+    recipe = recipe_from({**given, "student": {**dims, "contrast": 8}})
+    objective = DenseObjective(student(recipe), recipe).train()
+    before = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=0.1)
+    objective(batch_of(store, whole_runs([0, 1], [0, 3], [9, 14])), None)[0].backward()
+    optimizer.step()
+    kept = {name for name, tensor in objective.state_dict().items() if torch.equal(tensor, before[name])}
+    blocks = {name.split(".")[2] for name in kept if "vid_prenet" in name and "running_mean" in name}
+    assert blocks == {"0", "1"}
+    assert "student.vid_prenet.1.conv_block.0.weight" in kept
+    assert "student.vid_prenet.2.conv_block.0.weight" not in kept
 
 
 def test_the_contrast_is_low_when_each_picture_finds_its_sound():

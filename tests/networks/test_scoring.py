@@ -21,6 +21,7 @@ SHAPES = {
         front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=0, contrast=8
     ),
     "column1d": Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, (16, 16), contrast=8, audio_front_end="column1d"),
+    "context": Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d", frame_context=True),
 }
 
 
@@ -39,22 +40,32 @@ def material(frames: int, seconds: float | None = None) -> tuple[Clip, Waveform]
 
 @pytest.mark.parametrize("front_end", SHAPES)
 def test_scores_equal_the_whole_network_on_every_pair(front_end: str) -> None:
-    ready, (clip, waveform) = loaded(front_end, Preprocessing("bgr", 1 / 255)), material(12)
-    got = score_clip(ready, clip, np.arange(8), waveform, 15)
-    context = ready.model.sound_context
+    ready = loaded(front_end, Preprocessing("bgr", 1 / 255))
+    context, around = ready.model.sound_context, ready.model.frame_context
+    clip, waveform = material(12 + 2 * around)
+    got = score_clip(ready, clip, np.arange(around, around + 8), waveform, 15)
     silence = torch.full((80, context), -4.0)
     mel = torch.cat([silence, torch.from_numpy(log_mel(waveform.samples)), silence], 1)
     frames = torch.from_numpy(clip.mouths[..., ::-1].copy()).permute(0, 3, 1, 2).float() / 255
     for t in range(8):
         for k in range(-15, 16):
-            if not 0 <= t + k <= 7:
+            if not 0 <= t + around + k <= 7 + 2 * around:
                 assert np.isnan(got[t, k + 15]), f"window {t}, shift {k}: no audio there"
                 continue
-            column = (t + k) * 80 // 25
+            column = (t + around + k) * 80 // 25
             with torch.no_grad():
                 sound = mel[None, None, :, column : column + 16 + 2 * context]
-                want = ready.model(frames[t : t + 5].flatten(0, 1)[None], sound)
+                want = ready.model(frames[t : t + 5 + 2 * around].flatten(0, 1)[None], sound)
             assert got[t, k + 15] == pytest.approx(want.item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("stride", [1, 3, 7, 20])
+def test_windows_far_apart_score_as_among_all_others(stride: int) -> None:
+    """However few windows are asked for, each has its whole context."""
+    ready, (clip, waveform) = loaded("context"), material(50)
+    every = score_clip(ready, clip, np.arange(46), waveform, 3)
+    some = score_clip(ready, clip, np.arange(0, 46, stride), waveform, 3)
+    np.testing.assert_allclose(some, every[::stride], atol=1e-4)
 
 
 @pytest.mark.parametrize("front_end", ["frame2d", "column1d"])

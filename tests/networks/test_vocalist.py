@@ -89,6 +89,41 @@ def test_a_window_hears_so_far_beyond_itself_and_no_further() -> None:
             assert torch.equal(model.column_tokens(other)[:, 92:108], whole) != heard
 
 
+def test_context_reaches_160_ms_beyond_a_window_in_frames_and_audio_alike() -> None:
+    torch.manual_seed(0)
+    model = VocaLiST(
+        Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d", frame_context=True)
+    ).eval()
+    for mix in model.vid_context.mix:
+        torch.nn.init.normal_(mix.weight)
+    mels, frames = torch.rand(1, 80, 100), torch.rand(1, 40, 16)
+    with torch.no_grad():
+        heard, seen = model.column_tokens(mels)[:, 40:56], model.in_context(frames)[:, 20:25]
+        for column, reached in ((26, False), (27, True), (68, True), (69, False)):
+            other = mels.clone()
+            other[:, :, column] += 1
+            assert torch.equal(model.column_tokens(other)[:, 40:56], heard) != reached
+        for frame, reached in ((15, False), (16, True), (28, True), (29, False)):
+            other = frames.clone()
+            other[:, frame] += 1
+            assert torch.equal(model.in_context(other)[:, 20:25], seen) != reached
+
+
+def test_a_new_network_with_context_starts_as_the_one_without() -> None:
+    """So training goes on from a checkpoint that sees single windows."""
+    shape = ("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8)
+    model, plain = (
+        VocaLiST(Dims(*shape, "column2d", frame_context=True)).eval(),
+        VocaLiST(Dims(*shape)).eval(),
+    )
+    missing, unexpected = model.load_state_dict(plain.state_dict(), strict=False)
+    assert not unexpected
+    assert {name.split(".")[0] for name in missing} == {"vid_context"}
+    frames = torch.rand(2, 15, 48, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(model.visual_tokens(frames), plain.visual_tokens(frames))
+
+
 def test_nothing_is_kept_of_the_attention_unless_asked() -> None:
     model = VocaLiST(TINY)
     maps: Maps = []
