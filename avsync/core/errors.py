@@ -1,5 +1,16 @@
-"""Errors that are part of the interface: one sentence that says what happened, to which file,
-and what to do. The command line prints the sentence and exits with `exit_code`."""
+"""Errors that are part of the interface: one sentence that says what happened, to which file, and what to do.
+The command line prints the sentence and exits with `exit_code`.
+
+    AvsyncError            4   the base; catch it to catch every error raised on purpose
+      UsageError           2   the request is wrong: an option, a target that is the source or exists already
+        OptionError        2   one option cannot have its value
+      MediaError           4   a media file cannot be read or decoded, or its copy would not be a true one
+      ModelError           4   a checkpoint is missing, damaged or of the wrong shape, or cannot be downloaded
+      SetupError           4   something avsync needs is not installed or too old: ffmpeg, OpenCV, Ray
+      OutputError          4   a result cannot be written: the disk is full, the folder is read-only
+      CannotTell           3   the file is fine, but its synchrony cannot be judged or would not be mended
+    Interrupted                a KeyboardInterrupt that carries what was done before Ctrl-C
+"""
 
 from __future__ import annotations
 
@@ -37,11 +48,19 @@ class OptionError(UsageError):
 
 
 class MediaError(AvsyncError):
-    """A file cannot be read, decoded or written."""
+    """A media file cannot be read or decoded, or a copy of it would not hold what it holds."""
 
 
 class ModelError(AvsyncError):
     """A checkpoint is missing, damaged, or of the wrong shape; or a network file cannot be fetched."""
+
+
+class SetupError(AvsyncError):
+    """Something that avsync needs is not installed, or is too old: ffmpeg, OpenCV, Ray."""
+
+
+class OutputError(AvsyncError):
+    """A result cannot be written: the disk is full, or the folder is read-only."""
 
 
 class CannotTell(AvsyncError):  # noqa: N818 - an answer rather than a failure
@@ -51,7 +70,7 @@ class CannotTell(AvsyncError):  # noqa: N818 - an answer rather than a failure
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C in the middle of a work; `so_far` is what it had come to."""
+    """Ctrl-C during a long call; `so_far` is what it had produced by then."""
 
     def __init__(self, so_far: Any) -> None:
         super().__init__()
