@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,6 +66,11 @@ def read_delays(path: str | None) -> Mapping[str, float]:
 def delay_of(clip: StoredClip, delays: Mapping[str, float]) -> float | None:
     """The delay of the longest entry that the clip's id starts with; None where there is none."""
     return entry_of(clip.id, delays)
+
+
+def with_known_delays(store: Store, splits: Sequence[str], delays: Mapping[str, float]) -> Store:
+    """`store` without the clips of `splits` whose delay is not known."""
+    return store.select(lambda clip: clip.split not in splits or delay_of(clip, delays) is not None)
 
 
 def entry_of(clip_id: str, entries: Mapping[str, Entry]) -> Entry | None:

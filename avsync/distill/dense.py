@@ -12,7 +12,7 @@ nobody has to learn by heart what cannot be seen or heard. A speech recogniser, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from avsync.core.constants import WINDOW_FRAMES, WINDOW_MELS
 from avsync.data.augment import NONE
 from avsync.data.dense_batch import DenseBatch, Runs, dense_inputs, fetch_runs
+from avsync.data.labels import delay_of
 from avsync.data.loading import Reader, first_column, scaled
 from avsync.data.shards import Store
 from avsync.distill.recipe import Dense, Recipe
@@ -301,15 +302,17 @@ def draw_anchors(rng: np.random.Generator, windows: IntArray, count: int) -> Int
 
 @torch.no_grad()
 def similarities(
-    objective: DenseObjective, source: Reader, store: Store
+    objective: DenseObjective, source: Reader, store: Store, delays: Mapping[str, float]
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """The same score matrices from the embeddings alone, for a network whose encoders do not learn yet."""
+    """The score matrices of `validation.clip_scores` from the embeddings alone, for a network whose encoders
+    do not learn yet. `delays`: as `labels.delay_of` reads them."""
     for number, windows in enumerate(store.windows - 1):
         if windows < 1:
             continue
         one = np.zeros(1)
         frames = np.array([windows + WINDOW_FRAMES - 1], np.int64)
-        runs = Runs(np.array([number]), one, frames, one + 1, one + 1, one, one)
+        delay_ms = np.array([delay_of(store.clips[number], delays) or 0.0])
+        runs = Runs(np.array([number]), one, frames, one + 1, one + 1, delay_ms, one)
         context = objective.student.sound_context
         batch = dense_inputs(fetch_runs(source, runs, context), runs, np.random.default_rng(0), NONE, context)
         seen, heard = objective.embeddings(

@@ -116,7 +116,7 @@ class Recipe:
     augment: Augment = NONE
     delays: str | None = None
     """JSON or YAML file, beside the YAML that names it, of clip id, or the start of one, to the ms by which
-    its stored audio must be delayed to be in sync (dense only)."""
+    its stored audio must be delayed to be in sync (dense only), of training and validation clips alike."""
     delays_only: tuple[str, ...] = ()
     """Splits of which only the clips named in `delays` are used."""
     balance: float = 0.0

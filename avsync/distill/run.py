@@ -14,7 +14,7 @@ import torch
 from avsync import __version__
 from avsync.core.errors import MediaError, ModelError, UsageError
 from avsync.core.files import disk_errors
-from avsync.data.labels import speakers
+from avsync.data.labels import read_delays, speakers, with_known_delays
 from avsync.data.prepare import BROKEN, prepare
 from avsync.data.shards import Store
 from avsync.data.sources import Source, find_sources
@@ -185,6 +185,8 @@ def open_stores(recipe: Recipe, cache: Path, sources: list[Source]) -> tuple[Sto
         store = Store(cache, chosen, min_windows=2).select(lambda clip: (clip.split, clip.id) in named)
         if what == "training":
             store = usable(store, recipe)
+        else:
+            store = with_known_delays(store, recipe.delays_only, read_delays(recipe.delays))
         if not len(store):
             raise MediaError(
                 f"The {what} split ({', '.join(chosen)}) holds no usable clip; the data has: "

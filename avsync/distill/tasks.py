@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from avsync.core.constants import WINDOW_FRAMES
 from avsync.data.dense_batch import DenseBatch, Runs, dense_inputs, draw_runs, fetch_runs, sound_inputs
-from avsync.data.labels import delay_of, of_speakers, read_delays, shares
+from avsync.data.labels import delay_of, of_speakers, read_delays, shares, with_known_delays
 from avsync.data.loading import Bytes, Reader, as_frames, pair_bytes, pair_inputs, reader
 from avsync.data.pairs import Pairs, draw_pairs, validation_pairs
 from avsync.data.shards import Store
@@ -53,12 +53,7 @@ def usable(store: Store, recipe: Recipe) -> Store:
     if recipe.objective == "dense":
         delays = read_delays(recipe.delays)
         least = recipe.dense.min_clip_windows
-        chosen = store.select(
-            lambda clip: (
-                clip.windows >= least
-                and (clip.split not in recipe.delays_only or delay_of(clip, delays) is not None)
-            )
-        )
+        chosen = with_known_delays(store, recipe.delays_only, delays).select(lambda c: c.windows >= least)
     return chosen if recipe.speakers == 1 else of_speakers(chosen, recipe.speakers)
 
 
@@ -147,7 +142,7 @@ class DenseTask:
         self.recipe, self.objective, self.at, self.device, self._val = recipe, objective, at, device, val
         self.teacher, self._listener, self._sounds = teacher, listener, sounds
         self._train, self._clips = reader(train, device), train.clips
-        delays = read_delays(recipe.delays)
+        self._known = delays = read_delays(recipe.delays)
         self._delays = np.array([delay_of(clip, delays) or 0.0 for clip in train.clips])
         self._frames = train.windows + WINDOW_FRAMES - 1
         self._share = shares(train, recipe.balance)
@@ -193,9 +188,11 @@ class DenseTask:
         assert isinstance(objective, DenseObjective)  # noqa: S101
         if self.recipe.dense.anchors:
             loaded = Loaded("student", Path(), objective.student, self.recipe.preprocessing, {}, self.device)
-            scores = list(validation.clip_scores(loaded, self._val, self.recipe.validation_stride))
+            scores = list(
+                validation.clip_scores(loaded, self._val, self.recipe.validation_stride, self._known)
+            )
         else:
             source: Reader = reader(self._val, self.device)
-            scores = list(dense.similarities(objective, source, self._val))
+            scores = list(dense.similarities(objective, source, self._val, self._known))
         within = validation.window_accuracy(scores)
         return {"within_1": within, "whole_clip": validation.whole_clip_accuracy(scores), "score": within}

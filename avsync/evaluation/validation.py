@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import torch
 
 from avsync.core.constants import PROTOCOL_RADIUS, WINDOW_FRAMES
 from avsync.core.records import Clip, Waveform
+from avsync.data.labels import delay_of
 from avsync.data.loading import Reader, as_frames, pair_bytes, pair_inputs
 from avsync.data.pairs import Pairs
 from avsync.data.shards import SAMPLES_PER_FRAME, Store
@@ -43,15 +45,19 @@ def pair_scores(
     return np.concatenate(logits) if logits else np.zeros(0, np.float32)
 
 
-def clip_scores(loaded: Loaded, store: Store, stride: int = 1) -> Iterator[npt.NDArray[np.float32]]:
+def clip_scores(
+    loaded: Loaded, store: Store, stride: int = 1, delays: Mapping[str, float] = MappingProxyType({})
+) -> Iterator[npt.NDArray[np.float32]]:
     """The published protocol's score matrix (windows, 31) of each prepared clip, NaN where a candidate lies
-    outside it; clips without a window are left out. A `stride` over 1 skips windows to save time."""
+    outside it; clips without a window are left out. A `stride` over 1 skips windows to save time. `delays`:
+    as `labels.delay_of` reads them."""
     for number, clip in enumerate(store.clips):
         windows = min(clip.frames, clip.samples // SAMPLES_PER_FRAME) - WINDOW_FRAMES
         if windows < 1:
             continue
         starts = np.arange(0, windows, stride)
-        sound = Waveform(store.wave(number).astype(np.float32) / np.float32(32768), 0.0)
+        delay_ms = delay_of(clip, delays) or 0.0
+        sound = Waveform(store.wave(number).astype(np.float32) / np.float32(32768), delay_ms / 1000)
         picture = Clip(0, 0.0, np.array(store.mouths(number)))
         scores = score_clip(loaded, picture, starts, sound, PROTOCOL_RADIUS)
         other = starts[:, None] + np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)

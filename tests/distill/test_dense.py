@@ -15,10 +15,11 @@ from avsync.data.augment import NONE, Augment
 from avsync.data.dense_batch import DenseBatch, dense_inputs, fetch_runs
 from avsync.data.labels import delay_of, of_speakers, shares, speakers
 from avsync.data.loading import Streamed
-from avsync.data.shards import Store
+from avsync.data.shards import SAMPLES_PER_FRAME, Store
 from avsync.distill import dense
 from avsync.distill.dense import DenseObjective, neighbours
 from avsync.distill.recipe import Dense, recipe_from
+from avsync.evaluation.validation import clip_scores
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import Loaded
 from avsync.networks.scoring import heard_tokens, visual_tokens
@@ -129,6 +130,28 @@ def test_a_wide_contrast_also_tells_a_clip_from_the_others_of_its_batch():
     assert dense.contrast_loss(30 * alike, alike, *views) < 0.01
     assert dense.wide_loss(30 * own, own, *views) < 0.01
     assert dense.wide_loss(30 * alike, alike, *views) == pytest.approx(np.log(2), abs=0.01)
+
+
+@pytest.mark.parametrize("encoders", [False, True])
+def test_validation_puts_clips_right_by_their_delays(tmp_path, encoders):
+    """A clip whose audio is stored 80 ms early, with its delay, scores as the same clip in sync."""
+    stores = [Store(made_cache(tmp_path / name, {"val": [40]})) for name in ("right", "early")]
+    stores[1]._waves[0] = np.roll(stores[1].wave(0), -2 * SAMPLES_PER_FRAME)
+    given = {"objective": "dense", "method": "bce", "dense": {"anchors": 0}}
+    recipe = recipe_from({**given, "student": {**SHARED, "layers": 0, "contrast": 8}})
+    torch.manual_seed(0)
+    objective = DenseObjective(student(recipe), recipe).eval()
+    loaded = Loaded("tiny", Path(), objective.student, recipe.preprocessing, {}, CPU)
+
+    def scores(store, delays):
+        if encoders:
+            return next(clip_scores(loaded, store, delays=delays))
+        return next(dense.similarities(objective, Streamed(store, CPU), store, delays))
+
+    inner = slice(9, 25)
+    right, early = scores(stores[0], {})[inner, 10:21], scores(stores[1], {"val0": 80.0})[inner, 10:21]
+    np.testing.assert_allclose(early, right, atol=1e-3)
+    assert not np.allclose(scores(stores[1], {})[inner, 10:21], right, atol=1e-2)
 
 
 def test_frozen_blocks_stay_as_they_were(store):
