@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from avsync.bench.agreement import agreement
 from avsync.bench.corruptions import NOTHING, Spoil
 from avsync.core.constants import (
     FRAME_MS,
@@ -22,7 +23,7 @@ from avsync.core.constants import (
     WINDOW_FRAMES,
 )
 from avsync.core.records import Clip, Scores, Waveform
-from avsync.data.labels import delay_of, entry_of
+from avsync.data.labels import Recorded, delay_of, entry_of
 from avsync.data.loading import reader
 from avsync.data.pairs import validation_pairs
 from avsync.data.prepare import face_pictures
@@ -81,6 +82,7 @@ def judge(
     progress: Callable[[int, int], None] | None = None,
     delays: Mapping[str, float] | None = None,
     groups: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    recorded: Mapping[str, Recorded] = MappingProxyType({}),
     spoils: Sequence[Spoil] = (),
 ) -> dict[str, Any]:
     """A model's row: size, accuracy by the protocol, whole clips, the same by source, and F1 on `validation`
@@ -89,7 +91,8 @@ def judge(
     `evaluate`.
 
     `groups`: what to tell apart -> clip id, or the start of one -> label; the rows by label are "by_group".
-    Each of `spoils` is done to all clips in turn; these rows are "spoilt"."""
+    `recorded`: clip id -> its recording, for the "agreement" within recordings (None: none is known). Each of
+    `spoils` is done to all clips in turn; these rows are "spoilt"."""
     has_f1 = len(validation) > 0 and loaded.model.picture == "mouth"
     begun = time.perf_counter()
     passes = 1 + len(spoils)
@@ -119,6 +122,7 @@ def judge(
         "by_source": {name: summarise([r for r in results if r.source == name]) for name in sources},
         "long_clips": summarise(long) if long else None,
         "by_group": {name: by_label(results, labels) for name, labels in groups.items()},
+        "agreement": agreement(results, recorded) if recorded else None,
         "spoilt": spoilt,
         "validation_f1": validation_f1(loaded, validation) if has_f1 else None,
         "seconds": round(time.perf_counter() - begun, 1),

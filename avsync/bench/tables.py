@@ -58,6 +58,23 @@ def group_table(row: dict[str, Any], name: str) -> Table:
     return _parts_table(f"{row['name']} by {name}", name, {**row["by_group"][name], "all": row})
 
 
+def agreement_table(row: dict[str, Any]) -> Table:
+    """How well one model's answers agree within recordings."""
+    columns = ["clips", "recordings", "answered", "compared", "within 40 ms of the median", "median distance"]
+    made = table(f"{row['name']}: agreement within a recording", "clips of", *columns)
+    found = row["agreement"]
+    for parts in ({"all": found["all"]}, found["by_length"], found["by_language"] or {}):
+        for name, part in parts.items():
+            share, spread = part["agreeing"], part["spread_ms"]
+            made.add_row(
+                *[name, str(part["clips"]), str(part["recordings"]), f"{part['answered']:.1f} %"],
+                *[str(part["compared"]), "-" if share is None else f"{share:.1f} %"],
+                "-" if spread is None else f"{spread:.0f} ms",
+            )
+        made.add_section()
+    return made
+
+
 def spoilt_table(row: dict[str, Any]) -> Table:
     """One model's accuracy on the clips as they are and spoilt in some ways."""
     title = f"{row['name']} on the same clips, spoilt"

@@ -52,6 +52,14 @@ Groups = Annotated[
         "times (with --data).",
     ),
 ]
+Recordings = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="CSV with the columns id and recording (and language) of clips cut from longer recordings: how "
+        "well the answers for one recording agree, which needs no truth (with --data).",
+    ),
+]
 SpoilWith = Annotated[
     str,
     typer.Option(
@@ -153,7 +161,7 @@ VIDEO_S, BARE_VIDEO_S = 60.0, 30.0
 BATCH_ON_CPU = 8
 """The paper's batch of 128 takes minutes a step there."""
 ONLY_WITH = {
-    "--data": ("split", "limit", "delays", "groups", "spoil", "workers"),
+    "--data": ("split", "limit", "delays", "groups", "recordings", "spoil", "workers"),
     "--real": ("shifts", "encode", "noise", "music", "fps", "known", "defects"),
     "--train": ("method", "config", "batch"),
 }
@@ -170,6 +178,7 @@ def bench(
     limit: Limit = 0,
     delays: Delays = None,
     groups: Groups = None,
+    recordings: Recordings = None,
     spoil: SpoilWith = "",
     cache: Cache = None,
     workers: Workers = 0,
@@ -205,6 +214,8 @@ def bench(
 
     avsync bench --data lrs2/ --groups yaw.json --spoil lowres:24,mask,whisper
 
+    avsync bench --data wild/ --recordings wild/manifest.csv
+
     avsync bench --speed --models avsync-3,student,teacher
 
     avsync bench --real clips/ --shifts 5 --encode h264,vp9 --noise 10,0 --music 5
@@ -233,7 +244,7 @@ def bench(
         from avsync.bench.corruptions import parse_spoils
 
         where = {"delays": delays, "cache": cache, "workers": workers, "device": device}
-        apart = {"groups": groups or [], "spoils": parse_spoils(spoil)}
+        apart = {"groups": groups or [], "recordings": recordings, "spoils": parse_spoils(spoil)}
         judged = parse_models(models, untrained=False)
         result["accuracy"] = parts.accuracy(data, split, limit, judged, show=show, **where, **apart)
     if real is not None and not real.is_dir():

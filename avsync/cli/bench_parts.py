@@ -41,17 +41,19 @@ def accuracy(
     workers: int,
     device: str,
     groups: Sequence[Path],
+    recordings: Path | None,
     spoils: Sequence[Spoil],
     show: bool,
 ) -> dict[str, Any]:
-    """Each model by the published protocol on the clips of a split; `groups` are files of labels."""
+    """Each model by the published protocol on the clips of a split; `groups` are files of labels,
+    `recordings` a CSV of where they were cut from."""
     from avsync.bench import tables
     from avsync.bench.accuracy import VALIDATION_SPLIT, judge
     from avsync.bench.data import open_clips, read_groups
     from avsync.bench.models import load
     from avsync.bench.published import NOTE, ROWS, as_dict
     from avsync.cli.progress import progress_bars
-    from avsync.data.labels import delay_of, entry_of, read_delays
+    from avsync.data.labels import delay_of, entry_of, read_delays, read_recordings
 
     with progress_bars() as bar:
 
@@ -61,6 +63,7 @@ def accuracy(
         loaded = [load(model, device) for model in models]  # a wrong name is told before hours of work
         if spoils and any(model.model.picture == "face" for model in loaded):
             raise UsageError("--spoil alters crops of the mouth, but SyncNet looks at faces; leave one out.")
+        recorded = read_recordings(recordings) if recordings else {}
         labels = {path.stem: read_groups(path) for path in groups}
         splits = tuple(dict.fromkeys((split, VALIDATION_SPLIT)))
         stores = open_clips(data, splits, cache=cache, limit=limit, workers=workers, progress=preparing)
@@ -72,13 +75,15 @@ def accuracy(
         for path in groups:
             if all(entry_of(clip.id, labels[path.stem]) is None for clip in stores[0].clips):
                 raise UsageError(f"{path} names no clip of the split {split} of {data} that is judged.")
+        if recordings and not any(clip.id in recorded for clip in stores[0].clips):
+            raise UsageError(f"{recordings} names no clip of the split {split} of {data} that is judged.")
         rows = []
         for model in loaded:
 
             def judging(done: int, total: int, name: str = model.name) -> None:
                 bar(name, f"judging {name}", done, total)
 
-            rows.append(judge(model, stores[0], stores[-1], judging, known, labels, spoils))
+            rows.append(judge(model, stores[0], stores[-1], judging, known, labels, recorded, spoils))
     if show:
         table = tables.accuracy_table(rows, ROWS, f"{data.name}, {split}, {len(stores[0])} clips")
         present(table, NOTE)
@@ -86,6 +91,8 @@ def accuracy(
             if len(row["by_source"]) > 1:
                 present(tables.source_table(row))
             present(*(tables.group_table(row, name) for name in row["by_group"]))
+            if row["agreement"]:
+                present(tables.agreement_table(row))
             if row["spoilt"]:
                 present(tables.spoilt_table(row))
     return {

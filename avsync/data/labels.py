@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,6 +62,33 @@ def read_delays(path: str | None) -> Mapping[str, float]:
     except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError) as error:
         raise UsageError(
             f"The delays {path} cannot be read: they must map clip ids to milliseconds ({error})."
+        ) from error
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Where a clip was cut from: its recording, and the language spoken there, where that is known."""
+
+    recording: str
+    language: str = ""
+
+
+def read_recordings(path: Path) -> dict[str, Recorded]:
+    """Clip id -> where it was cut from, of a CSV with the columns id and recording, and language if known.
+
+    Raises:
+        UsageError: the file cannot be read or lacks a column.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return {
+                row["id"]: Recorded(row["recording"], row.get("language") or "")
+                for row in csv.DictReader(file)
+            }
+    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
+        raise UsageError(
+            f"The recordings {path} cannot be read: a CSV with the columns id and recording is needed "
+            f"({error})."
         ) from error
 
 

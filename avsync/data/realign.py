@@ -2,8 +2,10 @@
 
     python -m avsync.data.realign MODEL CACHE --split unaligned --out delays.json
 
-All clips of a speaker are taken to share one error. Clips that do not show it (a listener's face, a voice
-from elsewhere) are left out, and so is a speaker whose clips show no common offset.
+All clips of a speaker are taken to share one error, as if cut from one recording. Clips that do not show it
+(a listener's face, a voice from elsewhere) are left out, and so is a speaker whose clips show no common
+offset. Clips that a CSV lists with their recordings (`--recordings clips.csv`, columns id and recording) are
+grouped by those instead.
 
 Words cut out of many broadcasts share a speaker and no error; `--each ar --about delays.json` measures every
 clip whose id starts so by itself, and adds what is found to the delays known so far.
@@ -16,6 +18,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import numpy as np
@@ -23,7 +26,7 @@ import typer
 
 from avsync.core.constants import FRAME_MS, FRAME_RATE, PROTOCOL_RADIUS, WINDOW_FRAMES
 from avsync.core.records import Clip, Offset, Scores, Waveform
-from avsync.data.labels import delay_of, read_delays
+from avsync.data.labels import Recorded, delay_of, read_delays, read_recordings
 from avsync.data.shards import Store
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import FLAT_EVIDENCE, combine, estimate
@@ -44,10 +47,10 @@ NEAR_MS = 3 * FRAME_MS
 
 @dataclass(frozen=True)
 class Recording:
-    """One speaker's clips: the common offset in ms (positive: the audio is early; None: none was found),
-    its evidence, and the ids of the clips that show it, of `clips` in all."""
+    """The clips of one recording: the common offset in ms (positive: the audio is early; None: none was
+    found), its evidence, and the ids of the clips that show it, of `clips` in all."""
 
-    speaker: str
+    name: str
     clips: int
     offset_ms: float | None
     evidence: float
@@ -55,17 +58,24 @@ class Recording:
 
 
 def realign(
-    loaded: Loaded, store: Store, *, stride: int = 2, progress: Callable[[int, int], None] | None = None
+    loaded: Loaded,
+    store: Store,
+    recorded: Mapping[str, Recorded] = MappingProxyType({}),
+    *,
+    stride: int = 2,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Recording]:
-    """Every speaker of `store`, by name."""
+    """Every recording of `store`, by name; a clip that is not in `recorded` belongs to its speaker's."""
     calibration = Calibration.from_dict(loaded.calibration)
-    speakers: dict[str, list[tuple[str, Scores]]] = {}
+    recordings: dict[str, list[tuple[str, Scores]]] = {}
     for index, clip in enumerate(store.clips):
         if scores := _scores(loaded, store, index, stride, RADIUS):
-            speakers.setdefault(clip.id.split("/")[0], []).append((clip.id, scores))
+            known = recorded.get(clip.id)
+            name = known.recording if known else clip.id.split("/")[0]
+            recordings.setdefault(name, []).append((clip.id, scores))
         if progress:
             progress(index + 1, len(store.clips))
-    return [judge_recording(name, clips, calibration) for name, clips in sorted(speakers.items())]
+    return [judge_recording(name, clips, calibration) for name, clips in sorted(recordings.items())]
 
 
 def one_by_one(loaded: Loaded, store: Store, about: Mapping[str, float]) -> dict[str, float]:
@@ -97,17 +107,17 @@ def _scores(loaded: Loaded, store: Store, index: int, stride: int, radius: int) 
     return Scores(0, starts / FRAME_RATE, np.arange(-radius, radius + 1), logits)
 
 
-def judge_recording(speaker: str, clips: Sequence[tuple[str, Scores]], calibration: Calibration) -> Recording:
-    """The common offset of a speaker's clips, found twice: of all, then of those that agree with it."""
+def judge_recording(name: str, clips: Sequence[tuple[str, Scores]], calibration: Calibration) -> Recording:
+    """The common offset of a recording's clips, found twice: of all, then of those that agree with it."""
     own = [estimate(scores, calibration) for _, scores in clips]
     common = _pooled([scores for _, scores in clips], calibration)
     agreeing = [i for i, offset in enumerate(own) if _agrees(offset, common)]
     if not agreeing:
-        return Recording(speaker, len(clips), None, common.evidence, ())
+        return Recording(name, len(clips), None, common.evidence, ())
     common = _pooled([clips[i][1] for i in agreeing], calibration)
     found = common.evidence >= FLAT_EVIDENCE and not common.at_edge
     return Recording(
-        speaker,
+        name,
         len(clips),
         common.offset_ms if found else None,
         common.evidence,
@@ -153,6 +163,12 @@ def main(
     possible: Annotated[
         tuple[float, float], typer.Option(help="Least and largest offset in ms that the recordings can have.")
     ] = (-1000.0, 1000.0),
+    recordings: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with the columns id and recording, of clips whose speaker is not their recording."
+        ),
+    ] = None,
     each: Annotated[str, typer.Option(help="Measure the clips whose id starts so, one by one.")] = "",
     about: Annotated[Path | None, typer.Option(help="With --each: the delays known so far.")] = None,
 ) -> None:
@@ -165,13 +181,11 @@ def main(
         typer.echo(f"{len(found)} of {len(store)} clips show their own error")
         made = dict(sorted({**known, **found}.items()))
     else:
-        recordings = realign(loaded, store)
-        for r in recordings:
+        measured = realign(loaded, store, read_recordings(recordings) if recordings else {})
+        for r in measured:
             found = "no common offset" if r.offset_ms is None else f"{r.offset_ms:+.0f} ms"
-            typer.echo(
-                f"{r.speaker}: {found}, evidence {r.evidence:.1f}, {len(r.agreeing)} of {r.clips} clips"
-            )
-        made = delays_ms(recordings, possible)
+            typer.echo(f"{r.name}: {found}, evidence {r.evidence:.1f}, {len(r.agreeing)} of {r.clips} clips")
+        made = delays_ms(measured, possible)
     draft = out.with_suffix(".tmp")
     draft.write_text(json.dumps(made, indent=1) + "\n")
     draft.replace(out)

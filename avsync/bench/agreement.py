@@ -1,0 +1,89 @@
+"""How well a model's answers for the clips of one recording agree: a measure that needs no truth.
+
+Clips cut from one recording share the error of its synchrony, whatever that is, so an answer far from
+those of the other clips is wrong, by the model or by what the clip shows (a listener, a voice
+from elsewhere).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from avsync.core.constants import FRAME_MS
+from avsync.data.labels import Recorded
+
+if TYPE_CHECKING:
+    from avsync.bench.accuracy import ClipResult
+
+LENGTHS_S = (1, 2, 4, 10, math.inf)
+"""Clips are told apart by length: 1 to 2 s, 2 to 4 s and so on."""
+
+
+def agreement(results: Sequence[ClipResult], recorded: Mapping[str, Recorded]) -> dict[str, Any]:
+    """The figures of `summarise` for all clips whose recording is known, "by_length" and "by_language" (None:
+    no language is known)."""
+    known = [r for r in results if r.id in recorded]
+    middles = recording_medians_ms(known, recorded)
+
+    def rows(label: Callable[[ClipResult], str]) -> dict[str, Any]:
+        groups: dict[str, list[ClipResult]] = {}
+        for result in known:
+            groups.setdefault(label(result), []).append(result)
+        return {name: summarise(groups[name], recorded, middles) for name in sorted(groups)}
+
+    by_length = rows(lambda r: length_label(r.seconds))
+    spoken = any(recorded[r.id].language for r in known)
+    return {
+        "all": summarise(known, recorded, middles),
+        "by_length": {name: by_length[name] for name in length_labels() if name in by_length},
+        "by_language": rows(lambda r: recorded[r.id].language or "unknown") if spoken else None,
+    }
+
+
+def recording_medians_ms(results: Sequence[ClipResult], recorded: Mapping[str, Recorded]) -> dict[str, float]:
+    """Recording -> median offset in ms of its answered clips, for those with at least two of them: one clip
+    alone agrees with itself."""
+    offsets: dict[str, list[float]] = {}
+    for r in results:
+        if r.answered and r.offset_ms is not None:
+            offsets.setdefault(recorded[r.id].recording, []).append(r.offset_ms)
+    return {name: float(np.median(found)) for name, found in offsets.items() if len(found) > 1}
+
+
+def summarise(
+    results: Sequence[ClipResult], recorded: Mapping[str, Recorded], medians_ms: Mapping[str, float]
+) -> dict[str, Any]:
+    """Counts, and shares in percent: `answered` of all clips; `agreeing` of the `compared` ones, the answered
+    clips of recordings with at least two, those within 40 ms of their recording's median (None: none is
+    compared). `spread_ms` is the median distance from it."""
+    apart = [
+        abs(r.offset_ms - medians_ms[recorded[r.id].recording])
+        for r in results
+        if r.answered and r.offset_ms is not None and recorded[r.id].recording in medians_ms
+    ]
+    return {
+        "clips": len(results),
+        "recordings": len({recorded[r.id].recording for r in results}),
+        "answered": round(100 * float(np.mean([r.answered for r in results])), 1) if results else None,
+        "compared": len(apart),
+        "agreeing": round(100 * float(np.mean(np.array(apart) <= FRAME_MS)), 1) if apart else None,
+        "spread_ms": round(float(np.median(apart)), 1) if apart else None,
+    }
+
+
+def length_label(seconds: float) -> str:
+    """To which of the `length_labels` a clip belongs; shorter than all of them counts to the first."""
+    above = sum(seconds >= low for low in LENGTHS_S[1:-1])
+    return length_labels()[above]
+
+
+def length_labels() -> list[str]:
+    """ "1-2 s", "2-4 s", ..."""
+    return [
+        f"{low} s or more" if math.isinf(high) else f"{low}-{high} s" for low, high in pairwise(LENGTHS_S)
+    ]
