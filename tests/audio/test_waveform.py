@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import tempfile
 from pathlib import Path
@@ -10,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.signal
+import seeded
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_factory import MPEG2, X264, bar_and_click, bar_clip, bar_time, click, ffmpeg
+from seeded import REFERENCE
 
 from avsync.audio import waveform as waveform_module
 from avsync.audio.mel import log_mel, mel_filters, mel_span
@@ -41,16 +42,6 @@ def tone_level(samples: np.ndarray, hz: float) -> float:
 def sound_file(path: Path, lavfi: str, *args: object) -> Path:
     ffmpeg("-f", "lavfi", "-i", lavfi, *args, path)
     return path
-
-
-@pytest.fixture(scope="module")
-def fill(shared):
-    spec = importlib.util.spec_from_file_location("fill", shared / "reference" / "fill.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class TestOneClockWithThePicture:
@@ -286,9 +277,9 @@ class TestCondition:
 
 
 class TestMel:
-    def test_meets_the_reference(self, shared, fill):
-        expected = np.load(shared / "reference" / "mel_seed11.npz")["mel"]
-        mel = log_mel(fill.waveform(11))
+    def test_meets_the_reference(self):
+        expected = np.load(REFERENCE / "mel_seed11.npz")["mel"]
+        mel = log_mel(seeded.waveform())
         assert mel.dtype == np.float32
         np.testing.assert_allclose(mel, expected, rtol=1e-4, atol=2e-5)
 
@@ -342,9 +333,9 @@ class TestMel:
 
 
 class TestMfcc:
-    def test_meets_the_reference(self, shared, fill):
-        expected = np.load(shared / "reference" / "syncnet_seed11.npz")["mfcc"]
-        np.testing.assert_allclose(mfcc(fill.waveform(11)), expected, rtol=1e-4, atol=1e-5)
+    def test_meets_the_reference(self):
+        expected = np.load(REFERENCE / "syncnet_seed11.npz")["mfcc"]
+        np.testing.assert_allclose(mfcc(seeded.waveform()), expected, rtol=1e-4, atol=1e-5)
 
     def test_loud_samples_do_not_wrap_around(self):
         loud = 1.5 * np.sin(np.arange(16000) * 0.3).astype(np.float32)

@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from seeded import REFERENCE
 
 from avsync.evaluation.protocol import FRAMES_K, protocol_accuracy, protocol_average, protocol_hits
 
 
 @pytest.mark.parametrize("frames_k", FRAMES_K)
-def test_meets_the_reference(shared, frames_k):
-    expected = json.loads((shared / "reference" / "eval_seed11.json").read_text())
-    masked = np.load(shared / "reference" / "eval_seed11.npz")["masked"]
+def test_meets_the_reference(frames_k):
+    expected = json.loads((REFERENCE / "eval_seed11.json").read_text())
+    masked = np.load(REFERENCE / "eval_seed11.npz")["masked"]
     assert protocol_accuracy([masked], frames_k) == pytest.approx(expected[str(frames_k)], abs=1e-12)
 
 
-def test_nan_counts_as_a_candidate_outside_the_clip(shared):
-    masked = np.load(shared / "reference" / "eval_seed11.npz")["masked"]
+def test_nan_counts_as_a_candidate_outside_the_clip():
+    masked = np.load(REFERENCE / "eval_seed11.npz")["masked"]
     with_nan = np.where(masked == -1000, np.nan, masked)
     for frames_k in FRAMES_K:
         np.testing.assert_array_equal(protocol_hits(with_nan, frames_k), protocol_hits(masked, frames_k))

@@ -1,19 +1,18 @@
 """SyncNet and Perfect Match: the public layout, the reference's numbers, and what a pair costs.
 
-`lip_embedding` of the reference cannot be met: the reference's fill.py has no input for it (it makes
-frames of 48 x 96 for VocaLiST and none of 224 x 224), and the fixture does not hold it. What is tested
-of the lip trunk is that the public layout fills it and that it takes 224 x 224.
+`lip_embedding` of the reference cannot be tested: the 224 x 224 input that it belongs to is not defined.
+What is tested of the lip trunk is that the public layout fills it and that it takes 224 x 224.
 """
 
 import json
-import runpy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import seeded
 import torch
 from numpy.testing import assert_allclose
+from seeded import REFERENCE
 
 from avsync.core.errors import ModelError, UsageError
 from avsync.networks import checkpoint
@@ -23,16 +22,9 @@ from avsync.networks.syncnet import SyncNet, SyncNetDims, syncnet_offset
 
 
 @pytest.fixture(scope="module")
-def reference(shared: Path) -> Path:
-    return shared / "reference"
-
-
-@pytest.fixture(scope="module")
-def filled(reference: Path) -> dict[str, torch.Tensor]:
+def filled() -> dict[str, torch.Tensor]:
     """The public layout with the reference's numbers."""
-    fill: dict[str, Any] = runpy.run_path(str(reference / "fill.py"))
-    shapes = json.loads((reference / "syncnet_state_dict.json").read_text())
-    return {key: torch.from_numpy(fill["tensor"](11, key, tuple(shape))) for key, shape in shapes.items()}
+    return seeded.state_dict(seeded.public_shapes("syncnet_state_dict.json"))
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +48,8 @@ def test_a_layout_with_a_piece_missing_is_refused(filled: dict[str, torch.Tensor
         checkpoint.load(tmp_path / "x.model", "cpu")
 
 
-def test_audio_embeddings_meet_the_reference(public: Path, reference: Path) -> None:
-    fixture = np.load(reference / "syncnet_seed11.npz")
+def test_audio_embeddings_meet_the_reference(public: Path) -> None:
+    fixture = np.load(REFERENCE / "syncnet_seed11.npz")
     # The reference takes every fourth window: 16 columns of MFCCs from one to the next.
     columns = torch.from_numpy(fixture["mfcc"].astype(np.float32)).unfold(1, 20, 16)[:, :15]
     with torch.inference_mode():
@@ -74,9 +66,9 @@ def test_lips_of_a_whole_face_give_one_embedding(public: Path) -> None:
     assert ours.shape == (1, 1024)
 
 
-def test_the_offset_meets_the_reference(reference: Path) -> None:
-    expected = json.loads((reference / "syncnet_offset_seed11.json").read_text())
-    streams = np.load(reference / "syncnet_offset_seed11.npz")
+def test_the_offset_meets_the_reference() -> None:
+    expected = json.loads((REFERENCE / "syncnet_offset_seed11.json").read_text())
+    streams = np.load(REFERENCE / "syncnet_offset_seed11.npz")
     found = syncnet_offset(streams["video"], streams["audio"])
     assert found.offset == expected["offset"]
     assert found.min_dist == pytest.approx(expected["min_dist"], rel=1e-4)
