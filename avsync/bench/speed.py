@@ -110,8 +110,9 @@ def model_speed(
     """Times both ways in turn, after one warm-up of each. `windows` neighbouring windows go through ours, the
     first `plain_windows` of them through the plain way, which is too slow for more."""
     loaded = load_for_timing(named, device)
-    clip, sound = _material(windows, PICTURES[loaded.model.picture])
-    starts = np.arange(windows)
+    context = loaded.model.frame_context
+    clip, sound = _material(windows + 2 * context, PICTURES[loaded.model.picture])
+    starts = np.arange(context, context + windows)
 
     def ours() -> np.ndarray:
         return score_clip(loaded, clip, starts, sound, PROTOCOL_RADIUS)
@@ -157,22 +158,26 @@ def _material(windows: int, size: tuple[int, int]) -> tuple[Clip, Waveform]:
 
 @torch.inference_mode()
 def plain_scores(loaded: Loaded, clip: Clip, sound: Waveform, windows: int) -> np.ndarray:
-    """The whole network on every pair of the first `windows` windows, (windows, 31)."""
-    model = loaded.model
+    """The whole network on every pair of the first `windows` windows that have their whole context,
+    (windows, 31)."""
+    model, context = loaded.model, loaded.model.frame_context
+    length = WINDOW_FRAMES + 2 * context
     sounds = audio_windows(clip, sound, PROTOCOL_RADIUS, model.sound, model.sound_context)
-    pixels = to_input(clip.mouths[: windows + WINDOW_FRAMES - 1], loaded.preprocessing, loaded.device)
+    pixels = to_input(clip.mouths[: windows + length - 1], loaded.preprocessing, loaded.device)
     rows = []
     for t in range(windows):
-        frames = pixels[t : t + WINDOW_FRAMES].flatten(0, 1).expand(PAIRS, -1, -1, -1)
-        heard = torch.from_numpy(np.ascontiguousarray(sounds[t : t + PAIRS]))[:, None].to(loaded.device)
-        rows.append(model(frames, heard).cpu().numpy())
+        frames = pixels[t : t + length].flatten(0, 1).expand(PAIRS, -1, -1, -1)
+        heard = np.ascontiguousarray(sounds[t + context : t + context + PAIRS])[:, None]
+        rows.append(model(frames, torch.from_numpy(heard).to(loaded.device)).cpu().numpy())
     return np.stack(rows)
 
 
 def pair_gflop(model: Network) -> float:
     """Arithmetic of one whole pass on one pair, in 10^9 operations."""
     device = next(model.parameters()).device
-    frames = torch.zeros(1, 3 * WINDOW_FRAMES, *PICTURES[model.picture], device=device)
+    frames = torch.zeros(
+        1, 3 * (WINDOW_FRAMES + 2 * model.frame_context), *PICTURES[model.picture], device=device
+    )
     *size, columns = SOUNDS[model.sound]
     sounds = torch.zeros((*size, columns + 2 * model.sound_context), device=device)
     with torch.inference_mode():

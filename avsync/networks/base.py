@@ -17,7 +17,7 @@ class Network(nn.Module):
 
     `dims` fixes the shape, and `dims.to_dict()` is what a checkpoint's card says of it. `sound` is what the
     audio encoder takes: "mel" (n, 1, 80, 16) or "mfcc" (n, 1, 13, 20), both of 0.2 s, and `sound_context` how
-    many mel columns more before and after. `picture` is "mouth"
+    many mel columns more before and after; `frame_context` is the same in frames. `picture` is "mouth"
     (48 x 96) or "face" (224 x 224).
     """
 
@@ -37,6 +37,11 @@ class Network(nn.Module):
     @property
     def sound_context(self) -> int:
         """Mel columns before and after a window that its audio encoder hears too."""
+        return 0
+
+    @property
+    def frame_context(self) -> int:
+        """Frames before and after a window that its visual encoder sees too."""
         return 0
 
     @property

@@ -55,9 +55,16 @@ def test_networks_of_the_comparison_score_alike_both_ways(name: str) -> None:
     assert speed.largest_difference < 1e-3
 
 
-def test_a_front_end_that_hears_beyond_its_window_scores_alike_both_ways(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "dims",
+    [
+        Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, (16, 16), contrast=8, audio_front_end="column1d"),
+        Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d", frame_context=True),
+    ],
+    ids=["column1d", "column2d with frame context"],
+)
+def test_a_network_that_looks_beyond_its_window_scores_alike_both_ways(tmp_path: Path, dims: Dims) -> None:
     torch.manual_seed(0)
-    dims = Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, (16, 16), contrast=8, audio_front_end="column1d")
     path = checkpoint.save(tmp_path / "wide", VocaLiST(dims).eval(), Preprocessing())
     speed = model_speed(Named("wide", str(path)), windows=4, plain_windows=2, runs=1)
     assert speed.largest_difference < 1e-4
