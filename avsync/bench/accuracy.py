@@ -26,7 +26,7 @@ from avsync.core.records import Clip, Scores, Waveform
 from avsync.data.labels import Recorded, delay_of, entry_of
 from avsync.data.loading import reader
 from avsync.data.pairs import validation_pairs
-from avsync.data.prepare import face_pictures
+from avsync.data.prepare import face_frames
 from avsync.data.shards import SAMPLES_PER_FRAME, Store
 from avsync.distill.distributed import World
 from avsync.estimate.calibration import Calibration
@@ -93,7 +93,7 @@ def judge(
     `groups`: what to tell apart -> clip id, or the start of one -> label; the rows by label are "by_group".
     `recorded`: clip id -> its recording, for the "agreement" within recordings (None: none is known). Each of
     `spoils` is done to all clips in turn; these rows are "spoilt"."""
-    has_f1 = len(validation) > 0 and loaded.model.picture == "mouth"
+    has_f1 = len(validation) > 0 and loaded.model.crop == "mouth"
     begun = time.perf_counter()
     passes = 1 + len(spoils)
 
@@ -167,8 +167,8 @@ def _clip(
     delay_ms: float,
     spoil: Spoil,
 ) -> ClipResult:
-    whole = loaded.model.picture == "face"
-    pictures = face_pictures(store.clips[index]) if whole else store.mouths(index)
+    whole = loaded.model.crop == "face"
+    pictures = face_frames(store.clips[index]) if whole else store.mouths(index)
     mouths = Clip(0, 0.0, spoil.picture(pictures[: windows + WINDOW_FRAMES]))
     heard = spoil.sound(store.wave(index).astype(np.float32) * np.float32(1 / 32768))
     sound = Waveform(heard, delay_ms / 1000)
@@ -193,7 +193,7 @@ def _clip(
 @torch.inference_mode()
 def _syncnet(loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], sound: Waveform) -> SyncNetOffset:
     """The offset by the mean distance of all windows, zeros for the sound beyond the clip's ends."""
-    heard = audio_windows(clip, sound, 0, loaded.model.sound)
+    heard = audio_windows(clip, sound, 0, loaded.model.audio_input)
     seen = visual_tokens(loaded, clip.mouths, starts).cpu().numpy()
     return syncnet_offset(seen, audio_tokens(loaded, heard[: len(starts)]).cpu().numpy())
 

@@ -111,7 +111,7 @@ def model_speed(
     first `plain_windows` of them through the plain way, which is too slow for more."""
     loaded = load_for_timing(named, device)
     context = loaded.model.frame_context
-    clip, sound = _material(windows + 2 * context, PICTURES[loaded.model.picture])
+    clip, sound = _material(windows + 2 * context, PICTURES[loaded.model.crop])
     starts = np.arange(context, context + windows)
 
     def ours() -> np.ndarray:
@@ -162,7 +162,7 @@ def plain_scores(loaded: Loaded, clip: Clip, sound: Waveform, windows: int) -> n
     (windows, 31)."""
     model, context = loaded.model, loaded.model.frame_context
     length = WINDOW_FRAMES + 2 * context
-    sounds = audio_windows(clip, sound, PROTOCOL_RADIUS, model.sound, model.sound_context)
+    sounds = audio_windows(clip, sound, PROTOCOL_RADIUS, model.audio_input, model.audio_context)
     pixels = to_input(clip.mouths[: windows + length - 1], loaded.preprocessing, loaded.device)
     rows = []
     for t in range(windows):
@@ -176,10 +176,10 @@ def pair_gflop(model: Network) -> float:
     """Arithmetic of one whole pass on one pair, in 10^9 operations."""
     device = next(model.parameters()).device
     frames = torch.zeros(
-        1, 3 * (WINDOW_FRAMES + 2 * model.frame_context), *PICTURES[model.picture], device=device
+        1, 3 * (WINDOW_FRAMES + 2 * model.frame_context), *PICTURES[model.crop], device=device
     )
-    *size, columns = SOUNDS[model.sound]
-    sounds = torch.zeros((*size, columns + 2 * model.sound_context), device=device)
+    *size, columns = SOUNDS[model.audio_input]
+    sounds = torch.zeros((*size, columns + 2 * model.audio_context), device=device)
     with torch.inference_mode():
         return gflop(lambda: model(frames, sounds))
 

@@ -61,7 +61,7 @@ def accuracy(
             bar("data", "preparing clips", done, total)
 
         loaded = [load(model, device) for model in models]  # a wrong name is told before hours of work
-        if spoils and any(model.model.picture == "face" for model in loaded):
+        if spoils and any(model.model.crop == "face" for model in loaded):
             raise UsageError("--spoil alters crops of the mouth, but SyncNet looks at faces; leave one out.")
         recorded = read_recordings(recordings) if recordings else {}
         labels = {path.stem: read_groups(path) for path in groups}

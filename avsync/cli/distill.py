@@ -55,7 +55,7 @@ Objective = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="pairs (the paper), dense: all shifts inside a clip, or match: 31 sounds a picture.",
+        help="pairs (the paper), dense: all shifts inside a clip, or match: 31 candidates a window.",
     ),
 ]
 Init = Annotated[
@@ -66,13 +66,13 @@ SpeechEncoder = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Dense only: the encoder of the speech recogniser Moonshine, ONNX, that teaches the ears.",
+        help="Dense only: encoder of the speech recogniser Moonshine (ONNX) as a speech teacher.",
     ),
 ]
-Sounds = Annotated[
+SpeechCorpus = Annotated[
     str | None,
     typer.Option(
-        metavar="DIR", help="With --speech-encoder: recorded speech without pictures, to teach the ears in."
+        metavar="DIR", help="With --speech-encoder: recorded speech without video, in which it teaches too."
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(metavar="N", help="Epochs to train.")]
@@ -115,7 +115,7 @@ def distill(
     kl: Kl = None,
     init: Init = None,
     speech_encoder: SpeechEncoder = None,
-    sounds: Sounds = None,
+    speech_corpus: SpeechCorpus = None,
     epochs: Epochs = None,
     minutes: Minutes = None,
     batch: Batch = None,
@@ -139,7 +139,7 @@ def distill(
     torchrun --nproc-per-node 8 -m avsync distill --data lrs2/ --teacher vocalist
     """
     names = {"method": method, "weighting": weighting, "layers": layers, "terms": terms, "kl": kl}
-    names |= {"speech_encoder": speech_encoder, "sounds": sounds}
+    names |= {"speech_encoder": speech_encoder, "speech_corpus": speech_corpus}
     return _go(
         names | {"init": init, "epochs": epochs, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed},
         data=data, teacher=teacher, out=out, config=config, cache=cache, run=run, resume=resume,
@@ -156,7 +156,7 @@ def train(
     config: Config = None,
     init: Init = None,
     speech_encoder: SpeechEncoder = None,
-    sounds: Sounds = None,
+    speech_corpus: SpeechCorpus = None,
     epochs: Epochs = None,
     minutes: Minutes = None,
     batch: Batch = None,
@@ -179,7 +179,7 @@ def train(
     """
     given: dict[str, Any] = {"student": arch, "objective": objective, "init": init, "epochs": epochs}
     given |= {"minutes": minutes, "batch": batch, "lr": lr, "seed": seed}
-    given |= {"speech_encoder": speech_encoder, "sounds": sounds}
+    given |= {"speech_encoder": speech_encoder, "speech_corpus": speech_corpus}
     if resume is None:
         given["method"] = "bce"
     return _go(

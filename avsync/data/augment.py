@@ -1,4 +1,4 @@
-"""Augmentation of picture, sound and mel, batched on whatever device the data lies on.
+"""Augmentation of frames, audio and mel, batched on whatever device the data lies on.
 
 Random parameters come from a numpy generator (one draw a clip, the same on every device); only the
 noise itself is drawn by torch. Every function is a no-op for settings of zero.
@@ -20,7 +20,7 @@ from avsync.core.constants import FACE_SIZE, MOUTH_HEIGHT, SAMPLE_RATE
 from avsync.data.shards import REGION
 
 REPEAT_EVERY = (3, 8)
-"""A repeated frame, as frame-rate conversion leaves them, comes once in so many frames."""
+"""A repeated frame, as frame-rate conversion leaves them, comes once in this many frames."""
 MORPH_GRID = (3, 5)
 """Rows and columns of the points that a changed face shape is drawn by."""
 LEAST_FRAMES = 12
@@ -30,12 +30,12 @@ OVERTONES = 5
 
 
 @dataclass(frozen=True)
-class Augment:
+class Augmentation:
     """How much is changed. Fields that end in _p are the share of clips that the change hits; the
     others are standard deviations or, for gain, shift, speed and tempo, limits. All zero: nothing is changed.
 
     `speed` (the limit of its logarithm) changes the pitch too; `tempo` (the greatest factor) leaves it, as
-    players do. Both change picture and sound together, up or down, evenly on a scale of logarithms."""
+    players do. Both change video and audio together, up or down, evenly on a scale of logarithms."""
 
     flip_p: float = 0.5
     zoom: float = 0.06
@@ -47,7 +47,7 @@ class Augment:
     shake_px: float = 0.3
     morph_p: float = 0.5
     morph_px: float = 2.0
-    guise_p: float = 0.3
+    face_mix_p: float = 0.3
     blur_p: float = 0.3
     colour_p: float = 0.8
     colour: float = 0.2
@@ -70,8 +70,8 @@ class Augment:
     formant: float = 0.15
 
 
-_ZEROS: dict[str, Any] = {f.name: (0.0, 0.0) if f.name == "gain_db" else 0.0 for f in fields(Augment)}
-NONE = Augment(**_ZEROS)
+_ZEROS: dict[str, Any] = {f.name: (0.0, 0.0) if f.name == "gain_db" else 0.0 for f in fields(Augmentation)}
+NONE = Augmentation(**_ZEROS)
 """No augmentation: the authors' recipe."""
 
 
@@ -91,14 +91,14 @@ def _noise_like(size: tuple[int, ...], rng: np.random.Generator, device: torch.d
     return torch.randn(size, generator=generator, device=device)
 
 
-def augment_pictures(regions: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def augment_frames(regions: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     """uint8 (clips, frames, 68, 116, 3) RGB -> float (clips, frames, 3, 48, 96) in 0..1."""
     x = _repeat_frames(regions, rng, amount).permute(0, 1, 4, 2, 3).float().mul_(1 / 255)
-    x = _blur(_disguise(_warp(x, rng, amount), rng, amount), rng, amount)
+    x = _blur(_mix_faces(_warp(x, rng, amount), rng, amount), rng, amount)
     return _erase(_grain(_recolour(x, rng, amount), rng, amount), rng, amount).clamp_(0, 1)
 
 
-def _warp(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def _warp(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     """Cut the mouth out of the region: scaled, shifted, turned, mirrored, bent into another face's shape,
     and shaken from frame to frame as a face tracker would."""
     clips, frames = x.shape[:2]
@@ -128,7 +128,7 @@ def _warp(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
     return cut.unflatten(0, (clips, frames))
 
 
-def _morph(rng: np.random.Generator, clips: int, amount: Augment) -> Tensor:
+def _morph(rng: np.random.Generator, clips: int, amount: Augmentation) -> Tensor:
     """Smooth displacements (clips, 48, 96, 2) in pixels, the same in every frame of a clip: wider lips, a
     longer chin."""
     points = rng.normal(0, amount.morph_px, (clips, 2, *MORPH_GRID)).astype(np.float32)
@@ -138,10 +138,10 @@ def _morph(rng: np.random.Generator, clips: int, amount: Augment) -> Tensor:
     return smooth.permute(0, 2, 3, 1)
 
 
-def _disguise(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def _mix_faces(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     """The clip's motion on a face that is partly the next clip's: what stands still in a face says
     nothing about its timing."""
-    share = rng.uniform(0.2, 0.8, len(x)) * _chance(rng, len(x), amount.guise_p)
+    share = rng.uniform(0.2, 0.8, len(x)) * _chance(rng, len(x), amount.face_mix_p)
     if not share.any():
         return x
     still = x.mean(1, keepdim=True)
@@ -151,7 +151,7 @@ def _disguise(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
     return x
 
 
-def _repeat_frames(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def _repeat_frames(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     clips, frames = x.shape[:2]
     order = np.tile(np.arange(frames), (clips, 1))
     for clip in np.flatnonzero(_chance(rng, clips, amount.repeat_p)):
@@ -162,7 +162,7 @@ def _repeat_frames(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tens
     return x[rows, torch.from_numpy(order).to(x.device)]
 
 
-def _blur(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def _blur(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     """Low resolution: down by a factor and up again."""
     for clip in np.flatnonzero(_chance(rng, len(x), amount.blur_p)):
         small = F.interpolate(x[clip], scale_factor=float(rng.uniform(0.25, 0.8)), mode="area")
@@ -170,7 +170,7 @@ def _blur(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
     return x
 
 
-def _recolour(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def _recolour(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     """Gain a channel, contrast, brightness, gamma and saturation."""
     clips, hit, c = len(x), _chance(rng, len(x), amount.colour_p), amount.colour
     gain = np.exp(rng.normal(0, c, (clips, 1)) + rng.normal(0, 0.4 * c, (clips, 3)))
@@ -188,14 +188,14 @@ def _recolour(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
     return torch.lerp(x.mean(2, keepdim=True), x, _tensor(saturation, x, 5))
 
 
-def _grain(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def _grain(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     sigma = rng.uniform(0.005, 0.04, len(x)) * _chance(rng, len(x), amount.grain_p)
     for clip in np.flatnonzero(sigma):
         x[clip] += _noise_like(tuple(x[clip].shape), rng, x.device) * float(sigma[clip])
     return x
 
 
-def _erase(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def _erase(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     """One rectangle of a clip goes flat, as a microphone or a caption covers it."""
     for clip in np.flatnonzero(_chance(rng, len(x), amount.erase_p)):
         h, w = int(rng.integers(6, 18)), int(rng.integers(10, 40))
@@ -204,7 +204,7 @@ def _erase(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
     return x
 
 
-def augment_waves(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def augment_waves(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     """Float waves (clips, samples) in -1..1 -> the same, louder or softer, with echo, noise or another
     clip's voice, another tone colour, overload."""
     x = x * _tensor(10 ** (rng.uniform(*amount.gain_db, len(x)) / 20), x, 2)
@@ -217,7 +217,7 @@ def _loudness(x: Tensor) -> Tensor:
     return x.square().mean(-1, keepdim=True).sqrt()
 
 
-def _reverb(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def _reverb(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     hit = np.flatnonzero(_chance(rng, len(x), amount.reverb_p))
     if not len(hit):
         return x
@@ -232,7 +232,7 @@ def _reverb(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
     return x
 
 
-def _noise(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def _noise(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     """White or coloured noise, music, or the voice of the next clip in the batch, 0..25 dB below."""
     hit = np.flatnonzero(_chance(rng, len(x), amount.noise_p))
     if not len(hit):
@@ -271,7 +271,7 @@ def _music(rng: np.random.Generator, samples: int) -> np.ndarray:
     return notes.reshape(-1)[first : first + samples].astype(np.float32)
 
 
-def _equaliser(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def _equaliser(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     hit = np.flatnonzero(_chance(rng, len(x), amount.equaliser_p))
     if not len(hit):
         return x
@@ -287,20 +287,20 @@ def _equaliser(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
     return x
 
 
-def _overload(x: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def _overload(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     """Clip at a share of the peak."""
     share = np.where(_chance(rng, len(x), amount.overload_p), rng.uniform(0.3, 0.9, len(x)), 1.0)
     limit = x.abs().amax(-1, keepdim=True) * _tensor(share, x, 2) + 1e-6
     return torch.maximum(torch.minimum(x, limit), -limit)
 
 
-def augment_mels(mels: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
-    """(clips, 80, columns): the tone colour of a longer or shorter throat, and a run of bands of a clip
+def augment_mels(mels: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
+    """(clips, 80, columns): another vocal tract length, and a run of bands of a clip
     becomes its mean."""
     return _mask(_formants(mels, rng, amount), rng, amount)
 
 
-def _formants(mels: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def _formants(mels: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     """Stretch the frequencies of a clip by a factor."""
     hit = _chance(rng, len(mels), amount.formant_p)
     if not hit.any():
@@ -314,7 +314,7 @@ def _formants(mels: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor
     return torch.lerp(mels.gather(1, index), mels.gather(1, index + 1), part)
 
 
-def _mask(mels: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
+def _mask(mels: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     for clip in np.flatnonzero(_chance(rng, len(mels), amount.mel_mask_p)):
         bands = int(rng.integers(1, 12))
         low = int(rng.integers(mels.shape[1] - bands))
@@ -322,13 +322,13 @@ def _mask(mels: Tensor, rng: np.random.Generator, amount: Augment) -> Tensor:
     return mels
 
 
-def speeds(rng: np.random.Generator, count: int, amount: Augment) -> np.ndarray:
-    """Playing speed of each clip: 1 or a little slower or faster, picture and sound alike."""
+def speeds(rng: np.random.Generator, count: int, amount: Augmentation) -> np.ndarray:
+    """Playing speed of each clip: 1 or a little slower or faster, video and audio alike."""
     changed = np.exp(rng.uniform(-amount.speed, amount.speed, count))
     return np.where(_chance(rng, count, amount.speed_p), changed, 1.0)
 
 
-def tempos(rng: np.random.Generator, frames: npt.NDArray[np.int64], amount: Augment) -> np.ndarray:
+def tempos(rng: np.random.Generator, frames: npt.NDArray[np.int64], amount: Augmentation) -> np.ndarray:
     """Tempo of clips of so many frames (n,): 1, or up to `amount.tempo` times slower or faster, but no faster
     than leaves `LEAST_FRAMES` of a clip."""
     if not amount.tempo_p:
@@ -339,6 +339,6 @@ def tempos(rng: np.random.Generator, frames: npt.NDArray[np.int64], amount: Augm
     return np.where(_chance(rng, len(frames), amount.tempo_p), changed, 1.0)
 
 
-def shifts_ms(rng: np.random.Generator, count: int, amount: Augment) -> np.ndarray:
-    """Delay of each clip's sound in ms, known to the loss, so that a fraction of a frame counts too."""
+def shifts_ms(rng: np.random.Generator, count: int, amount: Augmentation) -> np.ndarray:
+    """Delay of each clip's audio in ms, known to the loss, so that a fraction of a frame counts too."""
     return rng.uniform(-amount.shift_ms, amount.shift_ms, count)

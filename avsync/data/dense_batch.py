@@ -16,9 +16,9 @@ from torch import Tensor
 from avsync.core.constants import FRAME_MS, HOP_SAMPLES, WINDOW_FRAMES, WINDOW_MELS
 from avsync.data.augment import (
     NONE,
-    Augment,
+    Augmentation,
+    augment_frames,
     augment_mels,
-    augment_pictures,
     augment_waves,
     shifts_ms,
     speeds,
@@ -33,7 +33,7 @@ IntArray = npt.NDArray[np.int64]
 @dataclass(frozen=True)
 class Runs:
     """Runs of frames, one a clip: `clips` (n,), first frame `start` (n,), frames `lengths` (n,) as played,
-    `speed` (n,) that changes the pitch, `tempo` (n,) that leaves it, and the ms by which each one's sound is
+    `speed` (n,) that changes the pitch, `tempo` (n,) that leaves it, and the ms by which each one's audio is
     delayed: `delay_ms` of the clip to be in sync, then `shift_ms`, as played, on purpose."""
 
     clips: IntArray
@@ -57,10 +57,10 @@ class Runs:
 
 @dataclass(frozen=True)
 class DenseBatch:
-    """Inputs on the device: `mouths` float (sum of lengths, 3, 48, 96) RGB in 0..1 (empty: there are no
-    pictures), `mels` float (n, 80, columns) of the longest run's windows and `context` columns before and
-    after; `windows` (n,) of each run; `true` (n,) frames by which its sound is late; `speech` (sum of
-    windows, features) what a speech recogniser hears in the unaltered sound, or None."""
+    """Inputs on the device: `mouths` float (sum of lengths, 3, 48, 96) RGB in 0..1 (empty: no video), `mels`
+    float (n, 80, columns) of the longest run's windows and `context` columns before and after; `windows` (n,)
+    of each run; `true` (n,) frames by which its audio is late; `speech` (sum of windows, features) what a
+    speech recogniser makes of the unaltered audio, or None."""
 
     mouths: Tensor
     mels: Tensor
@@ -77,10 +77,10 @@ def draw_runs(
     delays: npt.NDArray[np.float64],
     count: int,
     length: int,
-    amount: Augment,
+    amount: Augmentation,
 ) -> Runs:
     """`count` runs of up to `length` frames; clip i has `frames[i]`, is drawn with probability
-    `share[i]`, and is in sync once its sound is delayed by `delays[i]` ms."""
+    `share[i]`, and is in sync once its audio is delayed by `delays[i]` ms."""
     clips = rng.choice(len(frames), count, p=share).astype(np.int64)
     speed, tempo = speeds(rng, count, amount), tempos(rng, frames[clips], amount)
     pace = speed * tempo
@@ -108,19 +108,19 @@ def fetch_runs(source: Reader, runs: Runs, context: int = 0) -> Bytes:
 
 
 def dense_inputs(
-    raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augment, context: int = 0
+    raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augmentation, context: int = 0
 ) -> DenseBatch:
     """Bytes, fetched with so much context -> the frames of every run, one after the other, and the mels."""
-    pictures = cut(raw.frames) if amount == NONE else augment_pictures(raw.frames, rng, amount)
-    shown = torch.from_numpy(np.arange(pictures.shape[1]) < runs.lengths[:, None]).to(pictures.device)
-    heard = sound_inputs(raw, runs, rng, amount, context)
-    return replace(heard, mouths=pictures[shown], true=runs.shift_ms / FRAME_MS)
+    frames = cut(raw.frames) if amount == NONE else augment_frames(raw.frames, rng, amount)
+    shown = torch.from_numpy(np.arange(frames.shape[1]) < runs.lengths[:, None]).to(frames.device)
+    heard = audio_batch(raw, runs, rng, amount, context)
+    return replace(heard, mouths=frames[shown], true=runs.shift_ms / FRAME_MS)
 
 
-def sound_inputs(
-    raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augment, context: int = 0
+def audio_batch(
+    raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augmentation, context: int = 0
 ) -> DenseBatch:
-    """Bytes, fetched with so much context -> a batch of mels without pictures."""
+    """Bytes, fetched with so much context -> a batch of mels without video."""
     waves = raw.waves if amount == NONE else augment_waves(raw.waves, rng, amount)
     mels = log_mels(waves) if amount == NONE else augment_mels(log_mels(waves), rng, amount)
     windows = runs.lengths - WINDOW_FRAMES + 1
@@ -129,7 +129,7 @@ def sound_inputs(
 
 
 def at_tempo(mels: Tensor, tempo: npt.NDArray[np.float64], columns: int) -> Tensor:
-    """Mels (n, 80, any) -> (n, 80, columns) of the same sounds played `tempo` (n,) times as fast at the same
+    """Mels (n, 80, any) -> (n, 80, columns) of the same audio played `tempo` (n,) times as fast at the same
     pitch: column c is what lies at c * tempo, read between two columns."""
     place = np.arange(columns) * tempo[:, None]
     below = np.minimum(place.astype(np.int64), mels.shape[-1] - 2)

@@ -50,7 +50,7 @@ def shares(store: Store, balance: float) -> npt.NDArray[np.float64]:
 
 
 def read_delays(path: str | None) -> Mapping[str, float]:
-    """Clip id, or the start of one, to the ms that its stored sound must be delayed by."""
+    """Clip id, or the start of one, to the ms that its stored audio must be delayed by."""
     if path is None:
         return {}
     try:

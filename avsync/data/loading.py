@@ -17,9 +17,9 @@ from avsync.audio.mel import mel_filters
 from avsync.audio.mfcc import WINDOW_SAMPLES, mfcc
 from avsync.core.constants import FFT_SAMPLES, HOP_SAMPLES, MEL_RATE, WINDOW_FRAMES, WINDOW_MELS
 from avsync.core.constants import FRAME_RATE as FPS
-from avsync.data.augment import NONE, Augment, augment_mels, augment_pictures, augment_waves
+from avsync.data.augment import NONE, Augmentation, augment_frames, augment_mels, augment_waves
 from avsync.data.shards import MARGIN, REGION, SAMPLES_PER_FRAME, Store
-from avsync.networks.base import Preprocessing, Sound
+from avsync.networks.base import AudioInput, Preprocessing
 
 IntArray = npt.NDArray[np.int64]
 
@@ -66,13 +66,13 @@ class Streamed:
 
     def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes:
         pin = self.device.type == "cuda"
-        pictures = torch.empty((*frames.shape, *REGION), dtype=torch.uint8, pin_memory=pin)
+        images = torch.empty((*frames.shape, *REGION), dtype=torch.uint8, pin_memory=pin)
         waves = torch.empty(samples.shape, dtype=torch.int16, pin_memory=pin)
         for row, clip in enumerate(clips):
             source = self.store.frames(clip)
-            pictures.numpy()[row] = source[np.clip(frames[row], 0, len(source) - 1)]
+            images.numpy()[row] = source[np.clip(frames[row], 0, len(source) - 1)]
             waves.numpy()[row] = samples_of(self.store.wave(clip), samples[row])
-        moved = pictures.to(self.device, non_blocking=True)
+        moved = images.to(self.device, non_blocking=True)
         return Bytes(moved, waves.to(self.device, non_blocking=True).float() / 32768)
 
 
@@ -92,10 +92,10 @@ class Resident:
     def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes:
         n, m = self.counts[clips].T[..., None]
         f, w = self.starts[clips].T[..., None]
-        pictures = torch.from_numpy(f + np.clip(frames, 0, n - 1)).to(self.device)
+        images = torch.from_numpy(f + np.clip(frames, 0, n - 1)).to(self.device)
         index, inside = mirrored(samples, m)
         waves = self.waves[torch.from_numpy(w + index).to(self.device)].float() / 32768
-        return Bytes(self.frames[pictures], waves * torch.from_numpy(inside).to(self.device))
+        return Bytes(self.frames[images], waves * torch.from_numpy(inside).to(self.device))
 
 
 def reader(store: Store, device: torch.device) -> Resident | Streamed:
@@ -128,38 +128,41 @@ def log_mels(waves: Tensor) -> Tensor:
     return (8 * (20 * mel.clamp_min(1e-5).log10() - 20 + 100) / 100 - 4).clamp(-4, 4)
 
 
-def window_samples(sound: Sound, frames: IntArray) -> IntArray:
-    """Sample numbers (n, m) that the sound windows at `frames` (n,) are made of."""
-    if sound == "mel":
+def window_samples(audio_input: AudioInput, frames: IntArray) -> IntArray:
+    """Sample numbers (n, m) that the audio windows at `frames` (n,) are made of."""
+    if audio_input == "mel":
         return columns_samples(first_column(frames), WINDOW_MELS)
     return frames[:, None] * SAMPLES_PER_FRAME - 1 + np.arange(WINDOW_SAMPLES)
 
 
-def sound_inputs(sound: Sound, waves: Tensor) -> Tensor:
+def audio_inputs(audio_input: AudioInput, waves: Tensor) -> Tensor:
     """Samples of `window_samples` (n, m) -> mels (n, 1, 80, 16) or MFCCs (n, 1, 13, 20)."""
-    return (log_mels(waves) if sound == "mel" else mfcc(waves))[:, None]
+    return (log_mels(waves) if audio_input == "mel" else mfcc(waves))[:, None]
 
 
 def pair_bytes(
-    source: Reader, clips: IntArray, video: IntArray, audio: IntArray, sound: Sound = "mel"
+    source: Reader, clips: IntArray, video: IntArray, audio: IntArray, audio_input: AudioInput = "mel"
 ) -> Bytes:
-    """Bytes of picture windows at frames `video` (n,) and sound windows at frames `audio`, (n,) or, several
-    for each picture, (n, k); their samples lie one after the other."""
+    """Bytes of video windows at frames `video` (n,) and audio windows at frames `audio`, (n,) or, several
+    for each video window, (n, k); their samples lie one after the other."""
     frames = video[:, None] + np.arange(WINDOW_FRAMES)
-    samples = window_samples(sound, audio.reshape(-1))
+    samples = window_samples(audio_input, audio.reshape(-1))
     return source.fetch(clips, frames, samples.reshape(len(clips), -1))
 
 
 def pair_inputs(
-    raw: Bytes, rng: np.random.Generator | None = None, amount: Augment = NONE, sound: Sound = "mel"
+    raw: Bytes,
+    rng: np.random.Generator | None = None,
+    amount: Augmentation = NONE,
+    audio_input: AudioInput = "mel",
 ) -> tuple[Tensor, Tensor]:
-    """Bytes of pairs -> mouths float (n, 5, 3, 48, 96) RGB in 0..1 and sounds, mels (n, 1, 80, 16) or MFCCs
+    """Bytes of pairs -> mouths float (n, 5, 3, 48, 96) RGB in 0..1 and audio, mels (n, 1, 80, 16) or MFCCs
     (n, 1, 13, 20). Without `rng` they are exactly what the model is given when it checks a video."""
     if rng is None or amount == NONE:
-        return cut(raw.frames), sound_inputs(sound, raw.waves)
-    mouths = augment_pictures(raw.frames, rng, amount)
-    sounds = sound_inputs(sound, augment_waves(raw.waves, rng, amount))
-    return mouths, augment_mels(sounds[:, 0], rng, amount)[:, None] if sound == "mel" else sounds
+        return cut(raw.frames), audio_inputs(audio_input, raw.waves)
+    mouths = augment_frames(raw.frames, rng, amount)
+    audio = audio_inputs(audio_input, augment_waves(raw.waves, rng, amount))
+    return mouths, augment_mels(audio[:, 0], rng, amount)[:, None] if audio_input == "mel" else audio
 
 
 def cut(regions: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ VALIDATION_SEED = 977
 
 
 class Pairs(NamedTuple):
-    """Pairs of a picture window and an audio window of the same clip: clip number, first frame of
-    the picture, first frame of the audio, label 1 (in sync) or 0; each int64 (n,)."""
+    """Pairs of a video window and an audio window of the same clip: clip number, first frame of
+    the video window, first frame of the audio window, label 1 (in sync) or 0; each int64 (n,)."""
 
     clips: IntArray
     video: IntArray

@@ -1,4 +1,4 @@
-"""Decode, find the face, cut the mouth, read the sound: once, in parallel, into the cache of `store`.
+"""Decode, find the face, cut the mouth, read the audio: once, in parallel, into the cache of `shards`.
 
 A run that was stopped goes on with the clips that are not in a finished shard. Clips whose files have
 changed are made again, those that were only copied or touched are not. What cannot be used is listed with
@@ -51,7 +51,7 @@ NEEDED_BYTES = 1 << 28
 @dataclass(frozen=True)
 class Cut:
     """One clip as it is stored: `frames` uint8 (n, 68, 116, 3) RGB at 25 a second, `wave` int16 at 16 kHz
-    whose first sample sounds with the first frame, `fps` of the source."""
+    whose first sample is heard with the first frame, `fps` of the source."""
 
     frames: npt.NDArray[np.uint8]
     wave: npt.NDArray[np.int16]
@@ -188,7 +188,7 @@ def fingerprint(path: Path) -> str:
 
 
 def content(path: Path) -> str:
-    """SHA-256 of a source's bytes, of a prepared folder those of its sound and pictures; "" where they cannot
+    """SHA-256 of a source's bytes, of a prepared folder those of its audio and images; "" where they cannot
     be read."""
     files = [path / "audio.wav", *_numbered(path)] if path.is_dir() else [path]
     digest = hashlib.sha256()
@@ -202,28 +202,28 @@ def content(path: Path) -> str:
 
 
 def cut_video(path: Path) -> Cut:
-    """The mouth of the main face of a video, and its sound, by the product's own stages.
+    """The mouth of the main face of a video, and its audio, by the product's own stages.
 
     Raises:
         AvsyncError: the video cannot be read, or shows no face for long enough.
     """
     found = _with_video(path)
     track, first, stop = main_face(path, find_tracks(found))
-    pictures = list(_pictures(found, track, first, stop, _region))
-    sound = waveform.waveform(found)
-    begin_s = track.start_s + first / FPS - sound.start_s
-    wave = _aligned(sound.samples, round(begin_s * SAMPLE_RATE), len(pictures))
-    return Cut(np.stack(pictures), wave, float(found.video.fps if found.video else FPS))
+    images = list(_frames(found, track, first, stop, _region))
+    audio = waveform.waveform(found)
+    begin_s = track.start_s + first / FPS - audio.start_s
+    wave = _aligned(audio.samples, round(begin_s * SAMPLE_RATE), len(images))
+    return Cut(np.stack(images), wave, float(found.video.fps if found.video else FPS))
 
 
-def main_face_pictures(path: Path, cut: CutFace) -> Iterator[Image]:
-    """The frames of a video that `cut_video` takes, each as `cut` makes it of (picture, face box).
+def main_face_frames(path: Path, cut: CutFace) -> Iterator[Image]:
+    """The frames of a video that `cut_video` takes, each as `cut` makes it of (frame, face box).
 
     Raises:
         AvsyncError: the video cannot be read, or shows no face for long enough.
     """
     found = _with_video(path)
-    yield from _pictures(found, *main_face(path, find_tracks(found)), cut)
+    yield from _frames(found, *main_face(path, find_tracks(found)), cut)
 
 
 def _with_video(path: Path) -> Media:
@@ -233,7 +233,7 @@ def _with_video(path: Path) -> Media:
     return found
 
 
-def _pictures(found: Media, track: FaceTrack, first: int, stop: int, cut: CutFace) -> Iterator[Image]:
+def _frames(found: Media, track: FaceTrack, first: int, stop: int, cut: CutFace) -> Iterator[Image]:
     start_s, end_s = track.start_s + first / FPS, track.start_s + stop / FPS
     for frame in frames.frames(found, long_side=DECODE_LONG_SIDE, start_s=start_s, end_s=end_s):
         number = round((frame.time_s - track.start_s) * FPS)
@@ -266,37 +266,37 @@ def _stretches(seen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
 
 
 def _aligned(samples: npt.NDArray[np.float32], first: int, frames: int) -> npt.NDArray[np.int16]:
-    """int16 samples from number `first` on, for at most `frames` frames; silence where the sound has not
+    """int16 samples from number `first` on, for at most `frames` frames; silence where the audio has not
     begun yet, nothing where it has ended."""
     lead = min(max(0, -first), frames * SAMPLES_PER_FRAME)
     part = np.asarray(samples[max(0, first) : max(0, first + frames * SAMPLES_PER_FRAME)])
     wave = np.concatenate([np.zeros(lead, np.float32), part])
     if len(wave) < MIN_FRAMES * SAMPLES_PER_FRAME:
-        raise MediaError("Its sound is too short.")
+        raise MediaError("Its audio is too short.")
     return np.round(np.clip(wave, -1, 1) * 32767).astype(np.int16)
 
 
 def cut_prepared(folder: Path) -> Cut:
-    """A clip that Wav2Lip's preparation left: pictures of the face, numbered from 0, at 25 a second, and
-    waveform.wav. What lies beyond a picture's edge repeats the edge.
+    """A clip that Wav2Lip's preparation left: images of the face, numbered from 0, at 25 a second, and
+    audio.wav. What lies beyond an image's edge repeats the edge.
 
     Raises:
-        MediaError: a picture or the sound cannot be read.
+        MediaError: an image or the audio cannot be read.
     """
     whole = np.array([0, 0, 1, 1], np.float32)
-    pictures = [_region(face, whole) for face in prepared_faces(folder)]
-    if len(pictures) < MIN_FRAMES:
-        raise MediaError(f"{folder} holds only {len(pictures)} pictures; {MIN_FRAMES} are the least.")
-    wave = _aligned(waveform.load_audio(folder / "audio.wav").samples, 0, len(pictures))
-    return Cut(np.stack(pictures), wave, float(FPS))
+    images = [_region(face, whole) for face in prepared_faces(folder)]
+    if len(images) < MIN_FRAMES:
+        raise MediaError(f"{folder} holds only {len(images)} images; {MIN_FRAMES} are the least.")
+    wave = _aligned(waveform.load_audio(folder / "audio.wav").samples, 0, len(images))
+    return Cut(np.stack(images), wave, float(FPS))
 
 
 def prepared_faces(folder: Path) -> Iterator[Image]:
-    """The numbered pictures of a prepared clip, RGB. Raises MediaError when one cannot be read."""
+    """The numbered images of a prepared clip, RGB. Raises MediaError when one cannot be read."""
     for path in _numbered(folder):
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
-            raise MediaError(f"{path} is no readable picture.")
+            raise MediaError(f"{path} is not a readable image.")
         yield np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
 
@@ -323,7 +323,7 @@ PADDING = 0.4
 """Of half the face box's longer side: room around the face, as SyncNet's own cropping leaves it."""
 
 
-def face_pictures(clip: StoredClip) -> npt.NDArray[np.uint8]:
+def face_frames(clip: StoredClip) -> npt.NDArray[np.uint8]:
     """The frames of a prepared clip as (n, 224, 224, 3) RGB.
 
     Raises:
@@ -333,17 +333,17 @@ def face_pictures(clip: StoredClip) -> npt.NDArray[np.uint8]:
     if not path.exists():
         raise MediaError(f"{path} is gone, and the prepared cache holds no whole faces of it.")
     if is_prepared(path):
-        pictures = [resize(face, FACE_PIXELS, FACE_PIXELS) for face in prepared_faces(path)]
+        images = [resize(face, FACE_PIXELS, FACE_PIXELS) for face in prepared_faces(path)]
     else:
-        pictures = list(main_face_pictures(path, padded_face))
-    if len(pictures) != clip.frames:
+        images = list(main_face_frames(path, padded_face))
+    if len(images) != clip.frames:
         raise MediaError(f"{path} has changed since it was prepared; prepare it again.")
-    return np.stack(pictures)
+    return np.stack(images)
 
 
 def padded_face(image: Image, box: npt.NDArray[np.float32]) -> Image:
     """A square around the face box with more room below than above, scaled to (224, 224, 3); beyond the
-    picture its edge goes on. `box` x1, y1, x2, y2 as fractions of the picture."""
+    image its edge is repeated. `box` x1, y1, x2, y2 as fractions of the image."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = box.astype(np.float64) * [width, height, width, height]
     half = max(x2 - x1, y2 - y1, 1.0) / 2

@@ -1,6 +1,6 @@
 """The preparation cache: mouth regions and waveforms of many clips in a few large files.
 
-A cache is a folder of shards. Shard 7 is `00007.frames` (raw uint8 RGB pictures of REGION size),
+A cache is a folder of shards. Shard 7 is `00007.frames` (raw uint8 RGB frames of REGION size),
 `00007.wave` (raw int16 samples at 16 kHz, first sample on the clip's first frame) and `00007.json`
 (the clips in them, and the clips that could not be used, with the reason). The JSON is written last,
 so a shard without one is unfinished and is made again.
@@ -25,7 +25,7 @@ FORMAT = 1
 MARGIN = 10
 """Pixels kept round the mouth on every side, so that training can shift, scale and turn the crop."""
 REGION = (MOUTH_HEIGHT + 2 * MARGIN, FACE_SIZE + 2 * MARGIN, 3)
-"""Stored picture: 68 x 116 RGB; its inner 48 x 96 is exactly the models' input."""
+"""Stored frame: 68 x 116 RGB; its inner 48 x 96 is exactly the models' input."""
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 
 
@@ -46,7 +46,7 @@ class StoredClip:
 
     @property
     def windows(self) -> int:
-        """Five-frame windows that have both picture and sound."""
+        """Five-frame windows that have both video and audio."""
         return max(0, min(self.frames, self.samples // SAMPLES_PER_FRAME) - WINDOW_FRAMES + 1)
 
 
@@ -115,7 +115,7 @@ def read_shards(folder: Path) -> list[tuple[Path, list[StoredClip], list[BrokenC
             broken = [BrokenClip(**b) for b in record["broken"]]
             size = path.with_suffix(".frames").stat().st_size
             if size != sum(c.frames for c in clips) * int(np.prod(REGION)):
-                raise ValueError("its pictures are cut short")
+                raise ValueError("its frames are cut short")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise MediaError(
                 f"The prepared data {path} is damaged ({error}); delete it and run again."
@@ -166,7 +166,7 @@ class Store:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all pictures and samples."""
+        """Bytes of all frames and samples."""
         return sum(f.nbytes + w.nbytes for f, w in zip(self._frames, self._waves, strict=True))
 
     def frames(self, clip: int) -> npt.NDArray[np.uint8]:

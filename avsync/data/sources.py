@@ -41,7 +41,7 @@ HELD_OUT = 0.1
 
 @dataclass(frozen=True)
 class Source:
-    """One clip to prepare: `path` is a video file, or a folder of face pictures with audio.wav."""
+    """One clip to prepare: `path` is a video file, or a folder of face images with audio.wav."""
 
     id: str
     split: str
@@ -110,7 +110,7 @@ def locate(folder: Path, clip: str) -> Path:
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether a folder is one clip in Wav2Lip's way: pictures 0.jpg, 1.jpg ... and audio.wav."""
+    """Whether a folder is one clip in Wav2Lip's way: images 0.jpg, 1.jpg ... and audio.wav."""
     return (folder / "audio.wav").is_file() and (folder / "0.jpg").is_file()
 
 

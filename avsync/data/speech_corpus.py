@@ -1,7 +1,7 @@
-"""Recorded speech without pictures, for ears that learn from a speech recogniser.
+"""Recorded speech without video, in which a speech teacher trains the audio front-end.
 
-Videos of talking faces are few; recordings of voices are not. What a recogniser says of them (`listener.py`)
-the audio front-end can learn to say without any face.
+Videos of talking faces are few; recordings of voices are not. The audio front-end can learn a
+recogniser's features of them without any face.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ LEAST_S = 1.0
 """Shorter recordings are left out."""
 
 
-class Sounds:
+class SpeechCorpus:
     """All recordings below a folder, in memory at 16 kHz (an hour takes 115 MB), read as clips without
-    pictures are.
+    video are.
 
     Attributes: `frames` (n,) how many frames of 40 ms each recording lasts; `share` (n,) how likely each is
     drawn, by its length.
@@ -49,7 +49,7 @@ class Sounds:
         self.share: npt.NDArray[np.float64] = self.frames / self.frames.sum()
 
     def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes:  # noqa: ARG002 (a Reader)
-        """Waves as every reader gives them, and no pictures."""
+        """Waves as every reader gives them, and no frames."""
         waves = np.empty(samples.shape, np.int16)
         for row, clip in enumerate(clips):
             waves[row] = samples_of(self._waves[clip], samples[row])

@@ -1,4 +1,4 @@
-"""Pictures of a run, from its metrics: the curves, and how the weights of the tasks went."""
+"""Figures of a run, from its metrics: the curves, and how the weights of the tasks went."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dense supervision: inside a clip every picture window must find its own audio among the shifts.
+"""Dense supervision: inside a clip every video window must find its own audio among the shifts.
 
 All windows of a run of frames are encoded once. Two losses share them: a cosine similarity between
 pooled embeddings, contrasted over all windows in both directions, and the encoders' logits of a few
@@ -6,8 +6,8 @@ anchor windows against every audio window within the radius. Both are cross-entr
 bell round the true shift, so that a shift by part of a frame is a target too.
 
 With a frozen teacher (method kd) the bell is mixed with what the teacher makes of the same inputs, so that
-nobody has to learn by heart what cannot be seen or heard. A speech recogniser, where one listens
-(`listener.py`), is taught by the labels alone and teaches in the same way.
+the student need not memorise what can be neither seen nor heard. A speech recogniser, where there is
+one (`speech_teacher`), learns from the labels alone and teaches in the same way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from avsync.data.labels import delay_of
 from avsync.data.loading import Reader, first_column, scaled
 from avsync.data.shards import Store
 from avsync.distill.recipe import Dense, Recipe
-from avsync.distill.speech_teacher import Listener, hint_loss
+from avsync.distill.speech_teacher import SpeechHead, hint_loss
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import Loaded
 from avsync.networks.scoring import pair_logits
@@ -37,12 +37,12 @@ IntArray = npt.NDArray[np.int64]
 NEAR_TRUTH = 0.01
 """Candidates with a larger share of the target are always kept."""
 HARD = 5
-"""Of the candidates drawn for an anchor, so many are those most like the picture by the embeddings."""
+"""Of the candidates drawn for an anchor, this many are those most similar to the frames by the embeddings."""
 
 
 class DenseObjective(nn.Module):
     """The network with its contrast head, and the head of a speech recogniser that has `speech_features`
-    numbers a window (0: none listens); the forward pass gives the losses."""
+    numbers a window (0: there is no speech teacher); the forward pass gives the losses."""
 
     def __init__(self, student: VocaLiST, recipe: Recipe, speech_features: int = 0) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class DenseObjective(nn.Module):
         shape = (student.dims.d_model, recipe.dense.embedding)
         self.auxiliary = ContrastHead(*shape) if student.contrast is None else None
         width = student.dims.contrast or recipe.dense.embedding
-        self.listener = Listener(speech_features, width) if speech_features else None
+        self.speech_head = SpeechHead(speech_features, width) if speech_features else None
         self._frozen = student.vid_prenet[: recipe.dense.frozen].requires_grad_(False)
 
     def train(self, mode: bool = True) -> DenseObjective:
@@ -74,40 +74,40 @@ class DenseObjective(nn.Module):
         self,
         batch: DenseBatch,
         anchors: IntArray | None,
-        told: Tensor | None = None,
+        teacher_similarity: Tensor | None = None,
         alone: DenseBatch | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to minimise, and the losses by name. `anchors`: numbers of the windows whose pairs
-        the encoders score; None where only the embeddings learn. `told` (windows, windows): the teacher's
-        similarities of every picture and sound. `alone`: speech without pictures, with what the recogniser
-        hears in it."""
+        the encoders score; None where only the embeddings learn. `teacher_similarity` (windows, windows): the
+        teacher's similarities of every video and audio window. `alone`: speech without video, with the
+        recogniser's features of it."""
         dense = self.recipe.dense
         visual, audio = window_tokens(self.student, batch, self.recipe.preprocessing)
         near = neighbours(batch, dense)
-        pictures = neighbours(batch, dense, of_sounds=True)
+        video_near = neighbours(batch, dense, of_audio=True)
         seen, heard = self.embeddings(visual, audio)
         losses: dict[str, Tensor] = {}
-        if self.listener is not None and batch.speech is not None:
-            spoken = self.contrast.scaled(self.listener(batch.speech))
-            losses["spoken"] = contrast_loss(seen, spoken, near, pictures)
+        if self.speech_head is not None and batch.speech is not None:
+            spoken = self.contrast.scaled(self.speech_head(batch.speech))
+            losses["spoken"] = contrast_loss(seen, spoken, near, video_near)
             losses["hint"] = dense.hint * hint_loss(heard, spoken)
-            opinion = (seen @ spoken.T).detach().float()
-            told = opinion if told is None else told + opinion
-        sounds = near
-        if told is not None:
-            sounds = leaning(near, near.gather(told), dense.teaching)
-            pictures = leaning(pictures, pictures.gather(told.T), dense.teaching)
-        losses = {"contrast": contrast_loss(seen, heard, sounds, pictures), **losses}
+            own = (seen @ spoken.T).detach().float()
+            teacher_similarity = own if teacher_similarity is None else teacher_similarity + own
+        audio_near = near
+        if teacher_similarity is not None:
+            audio_near = leaning(near, near.gather(teacher_similarity), dense.teaching)
+            video_near = leaning(video_near, video_near.gather(teacher_similarity.T), dense.teaching)
+        losses = {"contrast": contrast_loss(seen, heard, audio_near, video_near), **losses}
         if dense.wide:
-            losses["wide"] = dense.wide * wide_loss(seen, heard, sounds, pictures)
+            losses["wide"] = dense.wide * wide_loss(seen, heard, audio_near, video_near)
         if alone is not None:
             losses |= self.echo(alone)
         shared = torch.stack(list(losses.values())).sum()
         total = shared if anchors is None else dense.contrast * shared
         if anchors is not None:
             with torch.no_grad():
-                likeness = near.at(anchors).gather(seen[anchors] @ heard.T)
-            chosen = taught(near.at(anchors), likeness, dense)
+                similarity = near.at(anchors).gather(seen[anchors] @ heard.T)
+            chosen = taught(near.at(anchors), similarity, dense)
             rows, columns = np.nonzero(chosen.index >= 0)
             scores = pair_logits(self.student, visual[anchors], audio, rows, chosen.index[rows, columns])
             losses["shifts"] = shift_loss(scores, rows, columns, chosen)
@@ -115,13 +115,13 @@ class DenseObjective(nn.Module):
         return total, losses
 
     def echo(self, alone: DenseBatch) -> dict[str, Tensor]:
-        """Losses of sounds that have no pictures: what the recogniser's head says of a window must point
-        to what the audio front-end says of it, and be told from its neighbours by it."""
-        assert self.listener is not None and alone.speech is not None  # noqa: S101 (checked with the recipe)
+        """Losses of audio without video: what the recogniser's head says of a window must point
+        to what the audio front-end says of it, and tell it from its neighbours."""
+        assert self.speech_head is not None and alone.speech is not None  # noqa: S101 (checked with the recipe)
         dense = self.recipe.dense
-        spoken = self.contrast.scaled(self.listener.settled(alone.speech))
-        heard = self.contrast.embed_audio(_sound_tokens(self.student, alone))
-        views = neighbours(alone, dense), neighbours(alone, dense, of_sounds=True)
+        spoken = self.contrast.scaled(self.speech_head.settled(alone.speech))
+        heard = self.contrast.embed_audio(_audio_tokens(self.student, alone))
+        views = neighbours(alone, dense), neighbours(alone, dense, of_audio=True)
         return {
             "echo": contrast_loss(spoken, heard, *views),
             "echo_hint": dense.hint * hint_loss(heard, spoken),
@@ -137,7 +137,7 @@ def window_tokens(model: VocaLiST, batch: DenseBatch, preprocessing: Preprocessi
     else:
         pixels = mouths.contiguous(memory_format=torch.channels_last)
         visual = model.mix_window(_in_context(model, model.frame_tokens(pixels), batch.windows)[frames])
-    return visual, _sound_tokens(model, batch)
+    return visual, _audio_tokens(model, batch)
 
 
 def _in_context(model: VocaLiST, tokens: Tensor, windows: IntArray) -> Tensor:
@@ -150,9 +150,9 @@ def _in_context(model: VocaLiST, tokens: Tensor, windows: IntArray) -> Tensor:
     return model.in_context(padded, present)[present]
 
 
-def _sound_tokens(model: VocaLiST, batch: DenseBatch) -> Tensor:
+def _audio_tokens(model: VocaLiST, batch: DenseBatch) -> Tensor:
     """Audio tokens (windows, 16, d)."""
-    if model.sound_context:
+    if model.audio_context:
         return _windows_of(model.column_tokens(batch.mels).transpose(1, 2), batch).transpose(1, 2)
     return model.audio_tokens(mel_windows(batch)[:, None])
 
@@ -172,7 +172,7 @@ def _windows_of(columns: Tensor, batch: DenseBatch) -> Tensor:
 
 @torch.no_grad()
 def teach_windows(teacher: Loaded, batch: DenseBatch) -> Tensor:
-    """Similarities (windows, windows) of every picture and sound by a teacher with a contrast head."""
+    """Similarities (windows, windows) of every video and audio window by a teacher with a contrast head."""
     model = teacher.model
     assert isinstance(model, VocaLiST) and model.contrast is not None  # noqa: S101 (checked on loading)
     visual, audio = window_tokens(model, batch, teacher.preprocessing)
@@ -198,43 +198,43 @@ class Neighbours:
         return np.where(self.index >= 0, picked, -np.inf).astype(np.float32)
 
 
-def taught(near: Neighbours, likeness: npt.NDArray[np.float32], dense: Dense) -> Neighbours:
-    """`near` with fewer candidates (those by the truth, the ones most like the picture, some at random)
+def taught(near: Neighbours, similarity: npt.NDArray[np.float32], dense: Dense) -> Neighbours:
+    """`near` with fewer candidates (those by the truth, the ones most similar to the frames, some at random)
     and with targets that lean towards what the embeddings already tell.
 
-    likeness: (n, 2 * radius + 1), the embeddings' similarity, -inf where there is no candidate."""
+    similarity: (n, 2 * radius + 1), the embeddings' similarity, -inf where there is no candidate."""
     keep = near.index >= 0
     if dense.candidates:
         rng = np.random.default_rng(int(near.index.max(initial=0)) + len(near.index))
         order = np.where(near.target > NEAR_TRUTH, 2.0, rng.random(near.index.shape))
-        hardest = np.argsort(-likeness, axis=1)[:, :HARD]
+        hardest = np.argsort(-similarity, axis=1)[:, :HARD]
         np.put_along_axis(order, hardest, 1.5, axis=1)
         rank = np.argsort(np.argsort(-np.where(keep, order, -1.0), axis=1), axis=1)
         keep &= rank < dense.candidates
     kept = Neighbours(np.where(keep, near.index, -1), near.target * keep)
-    return leaning(kept, likeness, dense.self_teaching)
+    return leaning(kept, similarity, dense.self_teaching)
 
 
-def leaning(near: Neighbours, likeness: npt.NDArray[np.float32], share: float) -> Neighbours:
-    """`near` with targets of which `share` is the softmax of `likeness` (n, 2 * radius + 1) over the
+def leaning(near: Neighbours, similarity: npt.NDArray[np.float32], share: float) -> Neighbours:
+    """`near` with targets of which `share` is the softmax of `similarity` (n, 2 * radius + 1) over the
     candidates."""
     here = near.index >= 0
     target = near.target / np.maximum(near.target.sum(axis=1, keepdims=True), 1e-12)
     if share:
-        top = likeness.max(axis=1, keepdims=True, where=here, initial=-np.inf)
-        soft = np.exp(np.where(here, likeness - top, -np.inf))
+        top = similarity.max(axis=1, keepdims=True, where=here, initial=-np.inf)
+        soft = np.exp(np.where(here, similarity - top, -np.inf))
         target = (1 - share) * target + share * soft / np.maximum(soft.sum(axis=1, keepdims=True), 1e-12)
         target = target / np.maximum(target.sum(axis=1, keepdims=True), 1e-12)
     return Neighbours(near.index, target.astype(np.float32))
 
 
-def neighbours(batch: DenseBatch, dense: Dense, *, of_sounds: bool = False) -> Neighbours:
-    """The audio windows that each picture window may belong to, with targets; or, `of_sounds`, the
-    picture windows that each audio window may: at shift k the one k windows earlier."""
+def neighbours(batch: DenseBatch, dense: Dense, *, of_audio: bool = False) -> Neighbours:
+    """The audio windows that each video window may belong to, with targets; or, `of_audio`, the
+    video windows that each audio window may: at shift k the one k windows earlier."""
     shifts = np.arange(-dense.radius, dense.radius + 1)
     run = np.repeat(np.arange(len(batch.windows)), batch.windows)
     first = (np.cumsum(batch.windows) - batch.windows)[run][:, None]
-    index = np.arange(len(run))[:, None] + (-shifts if of_sounds else shifts)
+    index = np.arange(len(run))[:, None] + (-shifts if of_audio else shifts)
     inside = (index >= first) & (index < first + batch.windows[run][:, None])
     bell = np.exp(-((shifts - batch.true[run][:, None]) ** 2) / (2 * dense.sigma**2)) * inside
     target = bell / np.maximum(bell.sum(1, keepdims=True), 1e-12)
@@ -247,17 +247,17 @@ def window_frames(windows: IntArray) -> IntArray:
     return (np.arange(len(run)) + run * (WINDOW_FRAMES - 1))[:, None] + np.arange(WINDOW_FRAMES)
 
 
-def contrast_loss(visual: Tensor, audio: Tensor, sounds: Neighbours, pictures: Neighbours) -> Tensor:
-    """Cross-entropy of every picture over its sounds, and of every sound over its pictures."""
+def contrast_loss(visual: Tensor, audio: Tensor, audio_near: Neighbours, video_near: Neighbours) -> Tensor:
+    """Cross-entropy of every video window over its audio windows, and the reverse."""
     similarity = visual @ audio.T
-    return (_choice_loss(similarity, sounds) + _choice_loss(similarity.T, pictures)) / 2
+    return (_choice_loss(similarity, audio_near) + _choice_loss(similarity.T, video_near)) / 2
 
 
-def wide_loss(visual: Tensor, audio: Tensor, sounds: Neighbours, pictures: Neighbours) -> Tensor:
+def wide_loss(visual: Tensor, audio: Tensor, audio_near: Neighbours, video_near: Neighbours) -> Tensor:
     """As `contrast_loss`, with the windows of all other clips of the batch, other voices and faces, among the
     candidates."""
     similarity = (visual @ audio.T).float()
-    return (_wide_choice_loss(similarity, sounds) + _wide_choice_loss(similarity.T, pictures)) / 2
+    return (_wide_choice_loss(similarity, audio_near) + _wide_choice_loss(similarity.T, video_near)) / 2
 
 
 def _wide_choice_loss(similarity: Tensor, near: Neighbours) -> Tensor:
@@ -313,7 +313,7 @@ def similarities(
         frames = np.array([windows + WINDOW_FRAMES - 1], np.int64)
         delay_ms = np.array([delay_of(store.clips[number], delays) or 0.0])
         runs = Runs(np.array([number]), one, frames, one + 1, one + 1, delay_ms, one)
-        context = objective.student.sound_context
+        context = objective.student.audio_context
         batch = dense_inputs(fetch_runs(source, runs, context), runs, np.random.default_rng(0), NONE, context)
         seen, heard = objective.embeddings(
             *window_tokens(objective.student, batch, objective.recipe.preprocessing)

@@ -103,7 +103,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         shape = (1, -1, *(1,) * (input.ndim - 2))
         x, size = input.float(), dist.get_world_size()
         mean = all_reduce(x.mean(axes)) / size
-        # Centred first: the difference of two large squares would lose digits on pictures in 0..255.
+        # Centred first: the difference of two large squares would lose digits on frames in 0..255.
         x = x - mean.view(shape)
         variance = all_reduce(x.square().mean(axes)) / size
         self._remember(mean.detach(), variance.detach(), input.numel() // input.shape[1] * size)

@@ -26,7 +26,7 @@ LAYERS: tuple[str, ...] = tuple(f"{encoder}{i}" for encoder in ("fusion", "av", 
 
 class Outputs(NamedTuple):
     """What one forward pass leaves for the losses: `logits` (batch,), `fused` (batch, tokens, d)
-    the last layer's representation, `maps` one entry a layer (empty when nobody asked)."""
+    the last layer's representation, `maps` one entry a layer (empty unless asked for)."""
 
     logits: Tensor
     fused: Tensor

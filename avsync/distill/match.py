@@ -1,4 +1,4 @@
-"""Multi-way matching, as Perfect Match learns: a picture must find its own sound among its 31 candidates."""
+"""Multi-way matching, as Perfect Match learns: each video window must find its audio among 31 candidates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from avsync.audio.mfcc import COLUMNS_PER_FRAME, WINDOW_COLUMNS, WINDOW_SAMPLES, mfcc
 from avsync.core.constants import WINDOW_FRAMES
-from avsync.data.augment import NONE, augment_pictures, augment_waves
+from avsync.data.augment import NONE, augment_frames, augment_waves
 from avsync.data.loading import as_frames, cut, reader
 from avsync.data.pairs import clip_order
 from avsync.data.shards import SAMPLES_PER_FRAME, Store
@@ -36,12 +36,12 @@ class MatchObjective(nn.Module):
         super().__init__()
         self.student = student
 
-    def forward(self, frames: Tensor, sounds: Tensor, inside: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """frames (n, 15, 48, 96), sounds (n, k, 13, 20) of which the middle one is the picture's own, inside
+    def forward(self, frames: Tensor, audio: Tensor, inside: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """frames (n, 15, 48, 96), audio (n, k, 13, 20) of which the middle one is its own, inside
         (n, k): whether the clip has it. Returns the cross-entropy, and the same by name."""
         count, candidates = inside.shape
         seen = self.student.visual_tokens(frames)
-        heard = self.student.audio_tokens(sounds.flatten(0, 1)[:, None])
+        heard = self.student.audio_tokens(audio.flatten(0, 1)[:, None])
         logits = self.student.pair_logits(seen.repeat_interleave(candidates, 0), heard)
         table = logits.float().unflatten(0, (count, candidates)).masked_fill(~inside, -torch.inf)
         own = torch.full((count,), candidates // 2, device=table.device)
@@ -50,7 +50,7 @@ class MatchObjective(nn.Module):
 
 
 class MatchTask:
-    """Picture windows, each with the sounds of its own clip around it."""
+    """Video windows, each with the audio of its own clip around it."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class MatchTask:
         return clips[first : first + each], video[first : first + each]
 
     def load(self, epoch: int, step: int) -> Inputs:
-        """Mouths (n, 5, 3, 48, 96), sounds (n, k, 13, 20), inside (n, k)."""
+        """Mouths (n, 5, 3, 48, 96), audio (n, k, 13, 20), inside (n, k)."""
         clips, video = self._draw(epoch, step)
         rng = np.random.default_rng([self.recipe.seed, epoch, step, self.at.rank])
         radius, amount = self.recipe.radius, self.recipe.augment
@@ -84,16 +84,16 @@ class MatchTask:
         raw = self._train.fetch(
             clips, video[:, None] + np.arange(WINDOW_FRAMES), start[:, None] + samples[None]
         )
-        mouths = cut(raw.frames) if amount == NONE else augment_pictures(raw.frames, rng, amount)
+        mouths = cut(raw.frames) if amount == NONE else augment_frames(raw.frames, rng, amount)
         waves = raw.waves if amount == NONE else augment_waves(raw.waves, rng, amount)
-        sounds = mfcc(waves).unfold(2, WINDOW_COLUMNS, COLUMNS_PER_FRAME).transpose(1, 2)
+        audio = mfcc(waves).unfold(2, WINDOW_COLUMNS, COLUMNS_PER_FRAME).transpose(1, 2)
         other = video[:, None] + np.arange(-radius, radius + 1)
         inside = (other >= 0) & (other < self._windows[clips][:, None])
-        return mouths, sounds, torch.from_numpy(inside).to(mouths.device)
+        return mouths, audio, torch.from_numpy(inside).to(mouths.device)
 
     def loss(self, module: nn.Module, inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
-        mouths, sounds, inside = inputs
-        return module(as_frames(mouths, self.recipe.preprocessing), sounds, inside)
+        mouths, audio, inside = inputs
+        return module(as_frames(mouths, self.recipe.preprocessing), audio, inside)
 
     def clips(self, epoch: int, step: int) -> list[str]:
         return [self._clips[i].id for i in self._draw(epoch, step)[0]]

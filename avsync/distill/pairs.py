@@ -96,8 +96,8 @@ def run(model: Network, frames: Tensor, mels: Tensor, maps: bool) -> Outputs:
     fused = model.fuse(heard, seen, kept)
     logits = model.head(fused)
     if model.contrast is not None:
-        likeness = model.contrast.embed_visual(visual) * model.contrast.embed_audio(audio)
-        logits = logits + likeness.sum(-1)
+        similarity = model.contrast.embed_visual(visual) * model.contrast.embed_audio(audio)
+        logits = logits + similarity.sum(-1)
     return Outputs(logits, fused, tuple(kept or ()))
 
 

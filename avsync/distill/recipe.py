@@ -13,7 +13,7 @@ import yaml
 
 from avsync.core.constants import PROTOCOL_RADIUS
 from avsync.core.errors import UsageError
-from avsync.data.augment import NONE, Augment
+from avsync.data.augment import NONE, Augmentation
 from avsync.data.pairs import Negatives
 from avsync.distill.losses import LAYERS, TERMS, Direction
 from avsync.distill.pairs import METHODS, check_method, parse_layers, parse_terms
@@ -43,7 +43,7 @@ class Dense:
     trains the front-ends (the network's own, where it has one). `candidates`: so many of an anchor's audio
     windows are scored, hard ones first (0: all). `self_teaching` (0..1) is the embeddings' share in what
     the encoders are taught, `teaching` (0..1) the teacher's share in what the embeddings are taught
-    (method kd, or a speech encoder), `hint` the weight with which the sound's embeddings are drawn to
+    (method kd, or a speech encoder), `hint` the weight with which the audio embeddings are drawn to
     those of the speech encoder. The target is a bell of `sigma` frames round the true shift.
     `wide` is the weight of a contrast in which the windows of all other clips of the batch are candidates
     too. `frozen`: so many of the first blocks of the visual front-end keep the weights they start with, for
@@ -94,8 +94,8 @@ class Recipe:
     speech_encoder: str | None = None
     """ONNX file of the encoder of a speech recogniser (Moonshine) that teaches the audio front-end (dense
     only); --speech-encoder wins."""
-    sounds: str | None = None
-    """Folder of recorded speech without pictures in which the speech encoder teaches too; --sounds wins."""
+    speech_corpus: str | None = None
+    """Folder of recorded speech without video in which the speech encoder teaches too."""
 
     # Data
     train_splits: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ class Recipe:
     """Epochs from one validation to the next."""
     validation_stride: int = 4
     """Dense only: every so many windows of a validation clip are scored."""
-    augment: Augment = NONE
+    augment: Augmentation = NONE
     delays: str | None = None
     """JSON or YAML file, beside the YAML that names it, of clip id, or the start of one, to the ms by which
     its stored audio must be delayed to be in sync (dense only), of training and validation clips alike."""
@@ -152,7 +152,7 @@ class Recipe:
 
 
 TUPLES = ("layers", "terms", "train_splits", "val_splits", "delays_only", "betas")
-TEXTS = ("method", "teacher", "init", "delays", "speech_encoder", "sounds")
+TEXTS = ("method", "teacher", "init", "delays", "speech_encoder", "speech_corpus")
 CHOICES = {
     "objective": ("pairs", "dense", "match"),
     "kl": ("student-teacher", "teacher-student"),
@@ -245,8 +245,8 @@ def _check_network(recipe: Recipe) -> None:
     """Raise UsageError where network, objective and method do not fit together."""
     dims = recipe.student
     encoders = isinstance(dims, Dims) and dims.layers > 0
-    if isinstance(dims, SyncNetDims) and dims.picture == "face":
-        raise UsageError("Training data holds mouths, not whole faces: train with picture: mouth.")
+    if isinstance(dims, SyncNetDims) and dims.crop == "face":
+        raise UsageError("Training data holds mouths, not whole faces: train with crop: mouth.")
     if recipe.method not in TAUGHT_BY.get(recipe.objective, METHODS):
         raise UsageError(
             f"objective: {recipe.objective} cannot learn by method: {recipe.method}; choose one of "
@@ -260,10 +260,8 @@ def _check_network(recipe: Recipe) -> None:
         raise UsageError("A network with audio_front_end: column1d learns with --objective dense only.")
     if recipe.speech_encoder and recipe.objective != "dense":
         raise UsageError("A speech encoder teaches with --objective dense only.")
-    if recipe.sounds and not recipe.speech_encoder:
-        raise UsageError(
-            "Recordings without pictures teach nothing by themselves: give --speech-encoder too."
-        )
+    if recipe.speech_corpus and not recipe.speech_encoder:
+        raise UsageError("A speech corpus teaches nothing by itself: give --speech-encoder too.")
     if recipe.objective == "match" and not isinstance(dims, SyncNetDims):
         raise UsageError("--objective match is for --arch perfect-match or syncnet.")
 
@@ -277,11 +275,11 @@ def _plain(key: str, value: Any) -> Any:
         return parse_layers(words) if key == "layers" else parse_terms(words)
     if key == "student":
         return parse_dims(value)
-    if key == "augment" and not isinstance(value, Augment):
+    if key == "augment" and not isinstance(value, Augmentation):
         return (
-            {"none": NONE, "strong": Augment()}[value]
+            {"none": NONE, "strong": Augmentation()}[value]
             if value in ("none", "strong")
-            else _build(Augment, value, key)
+            else _build(Augmentation, value, key)
         )
     if key == "dense" and not isinstance(value, Dense):
         return _build(Dense, value, key)

@@ -18,7 +18,7 @@ from avsync.data.labels import read_delays, speakers, with_known_delays
 from avsync.data.prepare import BROKEN, prepare
 from avsync.data.shards import Store
 from avsync.data.sources import Source, find_sources
-from avsync.data.speech_corpus import Sounds
+from avsync.data.speech_corpus import SpeechCorpus
 from avsync.distill import curves
 from avsync.distill.checkpoint import load_state
 from avsync.distill.dense import DenseObjective
@@ -207,11 +207,11 @@ def make_task(
     torch.manual_seed(recipe.seed)
     student = build_network(recipe.student)
     if isinstance(student, VocaLiST) and recipe.objective == "dense":
-        listener = SpeechEncoder(Path(recipe.speech_encoder)) if recipe.speech_encoder else None
-        dense = DenseObjective(student, recipe, listener.features if listener else 0).to(device)
+        encoder = SpeechEncoder(Path(recipe.speech_encoder)) if recipe.speech_encoder else None
+        dense = DenseObjective(student, recipe, encoder.features if encoder else 0).to(device)
         _initialise(dense, recipe)
-        sounds = Sounds(Path(recipe.sounds), device) if recipe.sounds else None
-        return DenseTask(recipe, dense, *stores, teacher, device, at, listener, sounds)
+        corpus = SpeechCorpus(Path(recipe.speech_corpus), device) if recipe.speech_corpus else None
+        return DenseTask(recipe, dense, *stores, teacher, device, at, encoder, corpus)
     if isinstance(student, SyncNet) and recipe.objective == "match":
         match = MatchObjective(student).to(device)
         _initialise(match, recipe)
@@ -240,8 +240,8 @@ def _trainer(
     if teacher is not None:
         card["teacher"] = {"file": teacher.path.name, "sha256": file_sha256(teacher.path)}
     if recipe.speech_encoder:
-        ears = Path(recipe.speech_encoder)
-        card["speech_encoder"] = {"file": ears.name, "sha256": file_sha256(ears)}
+        path = Path(recipe.speech_encoder)
+        card["speech_encoder"] = {"file": path.name, "sha256": file_sha256(path)}
     with disk_errors(folder, "the run cannot begin: choose another place with --run"):
         folder.mkdir(parents=True, exist_ok=True)
     return Trainer(recipe, task, folder, device, at, card)
@@ -286,7 +286,7 @@ def _train(trainer: Trainer, out: Path | None, quiet: bool) -> str | None:
 
 
 def draw(folder: Path) -> None:
-    """The pictures of a run, from its metrics."""
+    """The figures of a run, from its metrics."""
     records = read_metrics(folder)
     curves.draw_curves(records, folder / "curves.png")
     if any(len(r.get("factors", ())) > 1 for r in records):

@@ -1,8 +1,8 @@
 """A speech recogniser as a teacher of the audio front-end.
 
-Lip-sync data hold few voices; a recogniser has heard thousands. Its encoder (Moonshine's, as ONNX) hears the
-same sound as the network; a small head makes embeddings of its features that learn to meet the picture's,
-and the audio front-end learns to say what that head says. Recogniser and head serve training only: what is
+Lip-sync data hold few voices; a recogniser was trained on thousands. Its encoder (Moonshine's, as ONNX) gets
+the same audio as the network; a small head turns its features into embeddings that learn to match the
+video's, and the audio front-end learns to match that head. Recogniser and head serve training only: what is
 checked with and saved is the network alone.
 """
 
@@ -69,15 +69,15 @@ class SpeechEncoder:
         width = self._session.get_outputs()[0].shape[-1]
         self.features = (2 * AROUND + 1) * int(width)
 
-    def hear(
+    def window_features(
         self, waves: Tensor, windows: IntArray, tempo: npt.NDArray[np.float64], context: int = 0
     ) -> Tensor:
         """Waves (n, samples) in -1..1 as `fetch_runs` gives them with so much context, to be played `tempo`
         (n,) times as fast -> features (sum of windows, `features`) round the middle of each run's windows
         (n,)."""
-        heard = self.encode(at_speech_level(waves.cpu().numpy()))
+        encoded_waves = self.encode(at_speech_level(waves.cpu().numpy()))
         runs = []
-        for encoded, count, pace in zip(heard, windows.tolist(), tempo.tolist(), strict=True):
+        for encoded, count, pace in zip(encoded_waves, windows.tolist(), tempo.tolist(), strict=True):
             played = context * HOP_SAMPLES + np.arange(count) * SAMPLES_PER_FRAME + HALF_WINDOW
             runs.append(around(encoded, HALF_FFT + played * pace))
         return torch.from_numpy(np.concatenate(runs)).to(waves.device)
@@ -106,8 +106,8 @@ def around(encoded: npt.NDArray[np.float32], middles: npt.NDArray[np.float64]) -
     return read.reshape(len(middles), -1).astype(np.float32)
 
 
-class Listener(nn.Module):
-    """Features of a recogniser -> one embedding of length 1 per sound window."""
+class SpeechHead(nn.Module):
+    """Features of a recogniser -> one embedding of length 1 per audio window."""
 
     HIDDEN = 512
 

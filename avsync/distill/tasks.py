@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from avsync.core.constants import WINDOW_FRAMES
-from avsync.data.dense_batch import DenseBatch, Runs, dense_inputs, draw_runs, fetch_runs, sound_inputs
+from avsync.data.dense_batch import DenseBatch, Runs, audio_batch, dense_inputs, draw_runs, fetch_runs
 from avsync.data.labels import delay_of, of_speakers, read_delays, shares, with_known_delays
 from avsync.data.loading import Bytes, Reader, as_frames, pair_bytes, pair_inputs, reader
 from avsync.data.pairs import Pairs, draw_pairs, validation_pairs
 from avsync.data.shards import Store
-from avsync.data.speech_corpus import Sounds
+from avsync.data.speech_corpus import SpeechCorpus
 from avsync.distill import dense
 from avsync.distill.dense import DenseObjective, draw_anchors, teach_windows
 from avsync.distill.distributed import World, gather
@@ -58,7 +58,7 @@ def usable(store: Store, recipe: Recipe) -> Store:
 
 
 class PairTask:
-    """Pairs of a picture and a sound window, in sync or not; optionally with a frozen teacher."""
+    """Pairs of a video and an audio window, in sync or not; optionally with a frozen teacher."""
 
     def __init__(
         self, recipe: Recipe, objective: PairObjective, train: Store, val: Store, teacher: Loaded | None,
@@ -86,22 +86,22 @@ class PairTask:
         return self._plan(epoch).part(first, first + each)
 
     def load(self, epoch: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Mouths (n, 5, 3, 48, 96), sounds, mels (n, 1, 80, 16) or MFCCs (n, 1, 13, 20), and labels (n,) of
+        """Mouths (n, 5, 3, 48, 96), audio, mels (n, 1, 80, 16) or MFCCs (n, 1, 13, 20), and labels (n,) of
         this process's share of a step."""
         pairs = self._pairs(epoch, step)
         rng = np.random.default_rng([self.recipe.seed, epoch, step, self.at.rank])
-        sound = self.objective.student.sound
-        raw = pair_bytes(self._train, pairs.clips, pairs.video, pairs.audio, sound)
-        mouths, sounds = pair_inputs(raw, rng, self.recipe.augment, sound)
-        return mouths, sounds, torch.from_numpy(pairs.labels).to(mouths.device)
+        audio_input = self.objective.student.audio_input
+        raw = pair_bytes(self._train, pairs.clips, pairs.video, pairs.audio, audio_input)
+        mouths, audio = pair_inputs(raw, rng, self.recipe.augment, audio_input)
+        return mouths, audio, torch.from_numpy(pairs.labels).to(mouths.device)
 
     def loss(self, module: nn.Module, inputs: tuple[Tensor, Tensor, Tensor]) -> Losses:
-        mouths, sounds, labels = inputs
+        mouths, audio, labels = inputs
         taught = None
         if self.teacher is not None:
             frames = as_frames(mouths, self.teacher.preprocessing)
-            taught = teach(self.teacher.model, frames, sounds, self.recipe)
-        return module(as_frames(mouths, self.recipe.preprocessing), sounds, labels, taught)
+            taught = teach(self.teacher.model, frames, audio, self.recipe)
+        return module(as_frames(mouths, self.recipe.preprocessing), audio, labels, taught)
 
     def clips(self, epoch: int, step: int) -> list[str]:
         return [self._clips[i].id for i in self._pairs(epoch, step).clips]
@@ -117,7 +117,7 @@ class PairTask:
 
 class DenseInputs(NamedTuple):
     """A step of dense training: a batch, the windows whose pairs the encoders score, and speech without
-    pictures."""
+    video."""
 
     batch: DenseBatch
     anchors: npt.NDArray[np.int64] | None
@@ -136,11 +136,11 @@ class DenseTask:
         teacher: Loaded | None,
         device: torch.device,
         at: World,
-        listener: SpeechEncoder | None = None,
-        sounds: Sounds | None = None,
+        speech_encoder: SpeechEncoder | None = None,
+        corpus: SpeechCorpus | None = None,
     ) -> None:
         self.recipe, self.objective, self.at, self.device, self._val = recipe, objective, at, device, val
-        self.teacher, self._listener, self._sounds = teacher, listener, sounds
+        self.teacher, self._speech_encoder, self._corpus = teacher, speech_encoder, corpus
         self._train, self._clips = reader(train, device), train.clips
         self._known = delays = read_delays(recipe.delays)
         self._delays = np.array([delay_of(clip, delays) or 0.0 for clip in train.clips])
@@ -157,24 +157,27 @@ class DenseTask:
 
     def load(self, epoch: int, step: int) -> DenseInputs:
         rng, runs = self._draw(epoch, step)
-        amount, context = self.recipe.augment, self.objective.student.sound_context
+        amount, context = self.recipe.augment, self.objective.student.audio_context
         raw = fetch_runs(self._train, runs, context)
         batch = self._spoken(dense_inputs(raw, runs, rng, amount, context), raw, runs)
         anchors = draw_anchors(rng, batch.windows, self.recipe.dense.anchors)
-        if self._sounds is None:
+        if self._corpus is None:
             return DenseInputs(batch, anchors)
-        sounds, count = self._sounds, len(runs.clips)
-        none = np.zeros(len(sounds.frames))
-        runs = draw_runs(rng, sounds.frames, sounds.share, none, count, self.recipe.dense.frames, amount)
-        raw = fetch_runs(sounds, runs, context)
-        alone = self._spoken(sound_inputs(raw, runs, rng, amount, context), raw, runs)
+        corpus, count = self._corpus, len(runs.clips)
+        none = np.zeros(len(corpus.frames))
+        runs = draw_runs(rng, corpus.frames, corpus.share, none, count, self.recipe.dense.frames, amount)
+        raw = fetch_runs(corpus, runs, context)
+        alone = self._spoken(audio_batch(raw, runs, rng, amount, context), raw, runs)
         return DenseInputs(batch, anchors, alone)
 
     def _spoken(self, batch: DenseBatch, raw: Bytes, runs: Runs) -> DenseBatch:
-        """With what the speech recogniser hears, where one listens."""
-        if self._listener is None:
+        """With the speech recogniser's features, where there is one."""
+        if self._speech_encoder is None:
             return batch
-        return replace(batch, speech=self._listener.hear(raw.waves, batch.windows, runs.tempo, batch.context))
+        return replace(
+            batch,
+            speech=self._speech_encoder.window_features(raw.waves, batch.windows, runs.tempo, batch.context),
+        )
 
     def loss(self, module: nn.Module, inputs: DenseInputs) -> Losses:
         taught = None if self.teacher is None else teach_windows(self.teacher, inputs.batch)

@@ -84,11 +84,11 @@ def make_cases(
         shift_ms = FRAME_MS * rng.uniform(-MAX_SHIFT, MAX_SHIFT)
         delay_ms = delay_of(store.clips[source], delays_ms) or 0.0
         begin = int(rng.integers(0, max(1, store.clips[source].frames - frames + 1))) if swapped else first
-        sound = _sound(store, source, begin, frames, delay_ms - shift_ms)
-        sound = replace(sound, start_s=sound.start_s + (first - begin) / FRAME_RATE)
+        audio = _audio(store, source, begin, frames, delay_ms - shift_ms)
+        audio = replace(audio, start_s=audio.start_s + (first - begin) / FRAME_RATE)
         clip = Clip(0, first / FRAME_RATE, store.mouths(index)[first : first + frames])
         starts = np.arange(0, len(clip.mouths) - 4, stride)
-        logits = score_clip(loaded, clip, starts, sound, PROTOCOL_RADIUS)
+        logits = score_clip(loaded, clip, starts, audio, PROTOCOL_RADIUS)
         shifts = np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)
         scores = Scores(0, clip.start_s + starts / FRAME_RATE, shifts, logits)
         cases.append(Case(store.clips[index].id, scores, None if swapped else shift_ms))
@@ -98,7 +98,7 @@ def make_cases(
 
 
 def _stretch(available: int, rng: np.random.Generator) -> tuple[int, int]:
-    """(first, how many) frames of a clip of so many: SHORTEST_S to LONGEST_S, short ones more often."""
+    """(first, how many) of the `available` frames: SHORTEST_S to LONGEST_S, short ones more often."""
     longest = min(available, int(LONGEST_S * FRAME_RATE))
     shortest = min(longest, int(SHORTEST_S * FRAME_RATE))
     frames = int(np.exp(rng.uniform(np.log(shortest), np.log(longest + 1e-9))))
@@ -114,8 +114,8 @@ def stranger(store: Store, index: int, frames: int, rng: np.random.Generator) ->
     return int(rng.choice(enough))
 
 
-def _sound(store: Store, source: int, first: int, frames: int, delay_ms: float) -> Waveform:
-    """What is heard from frame `first` on, and a margin, of a clip whose sound is delayed by so much."""
+def _audio(store: Store, source: int, first: int, frames: int, delay_ms: float) -> Waveform:
+    """The audio from frame `first` on, and a margin, of a clip whose audio is delayed by `delay_ms`."""
     samples = store.wave(source).astype(np.float32) * np.float32(1 / 32768)
     start_s = delay_ms / 1000
     low = max(0, round((first / FRAME_RATE - MARGIN_S - start_s) * SAMPLE_RATE))
@@ -159,16 +159,16 @@ def _interval(measured: Sequence[tuple[Measure, Case]], calibration: Calibration
 
     The floor is what even endless evidence leaves open, the spread what resampling misses; raising the spread
     for the floor's sake would blow up the intervals where the evidence is thin."""
-    told = [
+    confident = [
         (abs(m.offset_ms - c.truth_ms), m.uncertainty_ms)
         for m, c in measured
         if c.truth_ms is not None
         and m.probability >= MIN_PROBABILITY
         and abs(m.offset_ms - c.truth_ms) <= FRAME_MS
     ]
-    if not told:
+    if not confident:
         return calibration.spread, calibration.floor_ms
-    errors, known = np.array(told).T
+    errors, known = np.array(confident).T
     own = np.sqrt(np.maximum(known**2 - calibration.floor_ms**2, 1.0)) / calibration.spread
 
     def width(pair: tuple[float, float]) -> float:
@@ -206,11 +206,11 @@ def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object
     sure = np.array([m.probability for m, _ in measured])
     right = np.array([_is_right(m, c) for m, c in measured])
     foreign = np.array([c.truth_ms is None for _, c in measured])
-    told = sure >= MIN_PROBABILITY
+    confident = sure >= MIN_PROBABILITY
     errors = np.array([abs(m.offset_ms - c.truth_ms) for m, c in measured if c.truth_ms is not None])
     inside = [
         abs(m.offset_ms - c.truth_ms) <= m.uncertainty_ms
-        for (m, c), t, r in zip(measured, told, right, strict=True)
+        for (m, c), t, r in zip(measured, confident, right, strict=True)
         if t and r and c.truth_ms is not None
     ]
     peaks, strangers = _long_peaks(measured)
@@ -220,9 +220,9 @@ def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object
         "expected_calibration_error": round(expected_calibration_error(sure, right), 4),
         "reliability": [[round(p, 3), round(y, 3), n] for p, y, n in reliability_table(sure, right)],
         "matched_right": _share(right[~foreign]),
-        "matched_answered": _share(told[~foreign]),
-        "answered_right": _share(right[told & ~foreign]),
-        "swapped_answered": _share(told[foreign]),
+        "matched_answered": _share(confident[~foreign]),
+        "answered_right": _share(right[confident & ~foreign]),
+        "swapped_answered": _share(confident[foreign]),
         "median_error_ms": round(float(np.median(errors)), 1),
         "interval_holds": _share(np.array(inside)),
         "long_swapped_below_level": _share(strangers < level),
@@ -288,12 +288,12 @@ def held_out_quality(cases: Sequence[Case]) -> dict[str, float]:
         for m, c in _measure(mine, fit(other))
     ]
     sure, right, foreign = (np.array(column) for column in zip(*judged, strict=True))
-    told = sure >= MIN_PROBABILITY
+    confident = sure >= MIN_PROBABILITY
     return {
         "expected_calibration_error": round(expected_calibration_error(sure, right), 4),
-        "matched_answered": _share(told[~foreign]) or 0.0,
-        "answered_right": _share(right[told & ~foreign]) or 0.0,
-        "swapped_answered": _share(told[foreign]) or 0.0,
+        "matched_answered": _share(confident[~foreign]) or 0.0,
+        "answered_right": _share(right[confident & ~foreign]) or 0.0,
+        "swapped_answered": _share(confident[foreign]) or 0.0,
     }
 
 

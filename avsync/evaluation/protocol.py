@@ -16,7 +16,7 @@ from avsync.core.constants import PROTOCOL_RADIUS, WINDOW_FRAMES
 FRAMES_K = (5, 7, 9, 11, 13, 15)
 """Input lengths of the published tables, in frames."""
 LONG_S = 3.0
-"""A clip of so many seconds should be long enough for its one offset to be right."""
+"""A clip this long should be long enough for its one offset to be right."""
 MISSING_SCORE = -1000.0
 """Score of a candidate that lies outside the clip, by the protocol."""
 TOLERATED_FRAMES = 1

@@ -39,9 +39,9 @@ def pair_scores(
     mine = Pairs(*(column[at.rank :: at.size] for column in pairs))
     for first in range(0, len(mine.clips), batch):
         part = mine.part(first, first + batch)
-        raw = pair_bytes(source, part.clips, part.video, part.audio, model.sound)
-        mouths, sounds = pair_inputs(raw, sound=model.sound)
-        logits.append(model(as_frames(mouths, preprocessing), sounds).float().cpu().numpy())
+        raw = pair_bytes(source, part.clips, part.video, part.audio, model.audio_input)
+        mouths, audio = pair_inputs(raw, audio_input=model.audio_input)
+        logits.append(model(as_frames(mouths, preprocessing), audio).float().cpu().numpy())
     return np.concatenate(logits) if logits else np.zeros(0, np.float32)
 
 
@@ -57,9 +57,9 @@ def clip_scores(
             continue
         starts = np.arange(0, windows, stride)
         delay_ms = delay_of(clip, delays) or 0.0
-        sound = Waveform(store.wave(number).astype(np.float32) / np.float32(32768), delay_ms / 1000)
-        picture = Clip(0, 0.0, np.array(store.mouths(number)))
-        scores = score_clip(loaded, picture, starts, sound, PROTOCOL_RADIUS)
+        audio = Waveform(store.wave(number).astype(np.float32) / np.float32(32768), delay_ms / 1000)
+        video = Clip(0, 0.0, np.array(store.mouths(number)))
+        scores = score_clip(loaded, video, starts, audio, PROTOCOL_RADIUS)
         other = starts[:, None] + np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)
         yield np.where((other >= 0) & (other < windows), scores, np.nan)
 

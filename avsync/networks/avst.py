@@ -1,6 +1,6 @@
 """AVST, "Audio-Visual Synchronisation with Transformers": two convolutional encoders, one Transformer.
 
-Neither weights nor evaluation code are public, so what the paper's readers are not told was chosen here:
+Neither weights nor evaluation code are public, so what the paper leaves open was chosen here:
 the encoders are VocaLiST's front-ends (5 visual and 16 audio tokens of width 512), the Transformer has
 three pre-norm layers of 8 heads and width 2048 with GELU, positions and modalities are learned, and the
 class token is read by a layer norm and a linear layer. That makes 42.8 M parameters; the
@@ -65,9 +65,9 @@ class Avst(Network):
         tokens = self.visual(volume).flatten(2).transpose(1, 2)
         return tokens + self.positions[:WINDOW_FRAMES] + self.modalities[0]
 
-    def audio_tokens(self, sounds: Tensor) -> Tensor:
+    def audio_tokens(self, audio: Tensor) -> Tensor:
         """(n, 1, 80, 16) -> (n, 16, d), with positions and modality."""
-        tokens = self.audio(sounds).squeeze(2).transpose(1, 2)
+        tokens = self.audio(audio).squeeze(2).transpose(1, 2)
         return tokens + self.positions[WINDOW_FRAMES:] + self.modalities[1]
 
     def pair_logits(self, visual: Tensor, audio: Tensor) -> Tensor:

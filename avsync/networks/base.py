@@ -1,5 +1,5 @@
 """What every network, VocaLiST's family or one it is compared with, must offer to be scored and trained, and
-how its pictures are prepared."""
+how its frames are prepared."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-Sound = Literal["mel", "mfcc"]
-Picture = Literal["mouth", "face"]
+AudioInput = Literal["mel", "mfcc"]
+CropKind = Literal["mouth", "face"]
 
 
 class Network(nn.Module):
     """Two encoders, and a logit for every pair of what they give.
 
-    `dims` fixes the shape, and `dims.to_dict()` is what a checkpoint's card says of it. `sound` is what the
-    audio encoder takes: "mel" (n, 1, 80, 16) or "mfcc" (n, 1, 13, 20), both of 0.2 s, and `sound_context` how
-    many mel columns more before and after; `frame_context` is the same in frames. `picture` is "mouth"
-    (48 x 96) or "face" (224 x 224).
+    `dims` fixes the shape, and `dims.to_dict()` is what a checkpoint's card says of it. `audio_input` is what
+    the audio encoder takes: "mel" (n, 1, 80, 16) or "mfcc" (n, 1, 13, 20), both of 0.2 s. `audio_context` is
+    how many more mel columns before and after it takes; `frame_context` is the same in frames. `crop` is
+    "mouth" (48 x 96) or "face" (224 x 224).
     """
 
-    sound: ClassVar[Sound] = "mel"
+    audio_input: ClassVar[AudioInput] = "mel"
     dims: Any
 
     @property
@@ -30,13 +30,13 @@ class Network(nn.Module):
         return getattr(self.dims, "family", "vocalist")
 
     @property
-    def picture(self) -> Picture:
+    def crop(self) -> CropKind:
         """Which crops the network was trained on."""
         return "mouth"
 
     @property
-    def sound_context(self) -> int:
-        """Mel columns before and after a window that its audio encoder hears too."""
+    def audio_context(self) -> int:
+        """Mel columns before and after a window that its audio encoder takes too."""
         return 0
 
     @property
@@ -53,7 +53,7 @@ class Network(nn.Module):
         """(n, 15, height, width), five frames of three channels stacked -> (n, ...)."""
         raise NotImplementedError
 
-    def audio_tokens(self, sounds: Tensor) -> Tensor:
+    def audio_tokens(self, audio: Tensor) -> Tensor:
         """(n, 1, bands, columns) -> (n, ...)."""
         raise NotImplementedError
 
@@ -61,9 +61,9 @@ class Network(nn.Module):
         """n visual and n audio encodings -> logits (n,)."""
         raise NotImplementedError
 
-    def forward(self, frames: Tensor, sounds: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, audio: Tensor) -> Tensor:
         """The whole network on n pairs -> logits (n,)."""
-        return self.pair_logits(self.visual_tokens(frames), self.audio_tokens(sounds))
+        return self.pair_logits(self.visual_tokens(frames), self.audio_tokens(audio))
 
 
 @dataclass(frozen=True)

@@ -165,9 +165,7 @@ def _card_preprocessing(path: Path, info: Mapping[str, Any]) -> Preprocessing:
     try:
         return Preprocessing(**info["preprocessing"])
     except (KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path.with_suffix('.yaml')} does not say how pictures are preprocessed."
-        ) from error
+        raise ModelError(f"{path.with_suffix('.yaml')} does not say how frames are preprocessed.") from error
 
 
 def _read_safetensors(path: Path, sha256: str | None) -> dict[str, Tensor]:

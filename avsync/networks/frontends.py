@@ -1,4 +1,4 @@
-"""What turns pictures and sound into tokens: the front-ends of VocaLiST's family, the paper's two and those
+"""What turns frames and audio into tokens: the front-ends of VocaLiST's family, the paper's two and those
 that windows share. The names of their parts are those of the public checkpoints.
 """
 
@@ -128,7 +128,7 @@ def audio_front_end(c: Sequence[int]) -> nn.Sequential:
 
 DILATIONS = (1, 2, 4, 8, 1, 2)
 """Gaps between the five taps of the residual blocks of `ColumnFrontEnd`."""
-SOUND_CONTEXT = 2 * (1 + sum(DILATIONS)) + 2
+AUDIO_CONTEXT = 2 * (1 + sum(DILATIONS)) + 2
 """Mel columns before and after a window that reach into its tokens, and two to make half a second."""
 GROUPS = 8
 
@@ -147,7 +147,7 @@ class ColumnBlock(nn.Module):
 
 
 class ColumnFrontEnd(nn.Module):
-    """1-D convolutions along the mel columns of a whole sound: one token a column."""
+    """1-D convolutions along the mel columns of a whole clip: one token a column."""
 
     def __init__(self, width: int, tokens: int) -> None:
         super().__init__()

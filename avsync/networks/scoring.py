@@ -19,7 +19,7 @@ from avsync.audio.mel import mel_span
 from avsync.core.constants import FRAME_RATE, FRAME_S, MEL_RATE, SAMPLE_RATE, WINDOW_FRAMES, WINDOW_MELS
 from avsync.core.errors import Interrupted
 from avsync.core.records import Clip, Scores, Waveform
-from avsync.networks.base import Network, Preprocessing, Sound
+from avsync.networks.base import AudioInput, Network, Preprocessing
 from avsync.networks.checkpoint import Loaded
 from avsync.networks.vocalist import ContrastHead, VocaLiST
 
@@ -90,55 +90,55 @@ def score_clip(
     loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], waveform: Waveform, max_shift: int
 ) -> npt.NDArray[np.float32]:
     """Logits (len(starts), 2 * max_shift + 1) of one clip, NaN where there is no audio for a pair."""
-    exists = sound_exists(clip, waveform, max_shift)
+    exists = audio_exists(clip, waveform, max_shift)
     wanted = starts[:, None] + np.arange(2 * max_shift + 1)[None]
     needed = np.unique(wanted[exists[wanted]])
     logits = np.full(wanted.shape, np.nan, np.float32)
     if not len(needed):
         return logits
     visual = visual_tokens(loaded, clip.mouths, starts)
-    audio = heard_tokens(loaded, clip, waveform, max_shift, needed)
+    audio = clip_audio_tokens(loaded, clip, waveform, max_shift, needed)
     rows, columns = np.nonzero(exists[wanted])
     position = np.searchsorted(needed, wanted[rows, columns])
     logits[rows, columns] = pair_logits(loaded.model, visual, audio, rows, position).float().cpu().numpy()
     return logits
 
 
-def sound_exists(clip: Clip, waveform: Waveform, max_shift: int) -> npt.NDArray[np.bool_]:
-    """Whether the sound window at every frame from `max_shift` before the clip to as many after it lies
+def audio_exists(clip: Clip, waveform: Waveform, max_shift: int) -> npt.NDArray[np.bool_]:
+    """Whether the audio window at every frame from `max_shift` before the clip to as many after it lies
     wholly within the waveform."""
-    begins = clip.start_s + sound_frames(clip, max_shift) * FRAME_S
+    begins = clip.start_s + audio_starts(clip, max_shift) * FRAME_S
     end = waveform.start_s + len(waveform.samples) / SAMPLE_RATE
     tolerance = FRAME_S / 4
     return (begins >= waveform.start_s - tolerance) & (begins + WINDOW_FRAMES * FRAME_S <= end + tolerance)
 
 
-def sound_frames(clip: Clip, max_shift: int) -> npt.NDArray[np.int64]:
-    """Frames at which sound windows may begin: those of the clip's windows, and `max_shift` more each way."""
+def audio_starts(clip: Clip, max_shift: int) -> npt.NDArray[np.int64]:
+    """Frames at which audio windows may begin: those of the clip's windows, and `max_shift` more each way."""
     return np.arange(-max_shift, len(clip.mouths) - WINDOW_FRAMES + 1 + max_shift)
 
 
-def heard_tokens(
+def clip_audio_tokens(
     loaded: Loaded, clip: Clip, waveform: Waveform, max_shift: int, needed: npt.NDArray[np.int64]
 ) -> Tensor:
-    """Audio tokens of the windows `needed` (n,), numbers into `sound_frames`: columns that windows share
+    """Audio tokens of the windows `needed` (n,), numbers into `audio_starts`: columns that windows share
     are encoded once where the network allows it."""
     model = loaded.model
-    if isinstance(model, VocaLiST) and model.sound_context:
-        mel, first = _mel_of_frames(clip, waveform, sound_frames(clip, max_shift), model.sound_context)
+    if isinstance(model, VocaLiST) and model.audio_context:
+        mel, first = _mel_of_frames(clip, waveform, audio_starts(clip, max_shift), model.audio_context)
         tokens = model.column_tokens(torch.from_numpy(mel)[None].to(loaded.device))[0]
-        columns = first[needed][:, None] + model.sound_context + np.arange(WINDOW_MELS)
+        columns = first[needed][:, None] + model.audio_context + np.arange(WINDOW_MELS)
         return tokens[torch.from_numpy(columns).to(loaded.device)]
-    return audio_tokens(loaded, audio_windows(clip, waveform, max_shift, model.sound)[needed])
+    return audio_tokens(loaded, audio_windows(clip, waveform, max_shift, model.audio_input)[needed])
 
 
 def audio_windows(
-    clip: Clip, waveform: Waveform, max_shift: int, sound: Sound = "mel", context: int = 0
+    clip: Clip, waveform: Waveform, max_shift: int, audio_input: AudioInput = "mel", context: int = 0
 ) -> npt.NDArray[np.float32]:
-    """Sound windows at `sound_frames`, as audio encoders take them one by one: (n, 80, 16 + 2 * context) mels
-    or (n, 13, 20) MFCCs."""
-    frames = sound_frames(clip, max_shift)
-    if sound == "mfcc":
+    """Audio windows at `audio_starts`, as audio encoders take them one by one: mels (n, 80, 16 + 2 * context)
+    or MFCCs (n, 13, 20)."""
+    frames = audio_starts(clip, max_shift)
+    if audio_input == "mfcc":
         return _mfcc_windows(clip, waveform, frames)
     mel, columns = _mel_of_frames(clip, waveform, frames, context)
     width = WINDOW_MELS + 2 * context
@@ -208,11 +208,10 @@ def visual_tokens(loaded: Loaded, mouths: npt.NDArray[np.uint8], starts: npt.NDA
     return torch.cat(parts)
 
 
-def audio_tokens(loaded: Loaded, sounds: npt.NDArray[np.float32]) -> Tensor:
-    """Audio tokens (n, 16, d) of mel windows (n, 80, 16), or what another network makes of its sounds."""
+def audio_tokens(loaded: Loaded, audio: npt.NDArray[np.float32]) -> Tensor:
+    """Audio tokens (n, 16, d) of mel windows (n, 80, 16), or what another network makes of its audio."""
     parts = [
-        torch.from_numpy(np.ascontiguousarray(sounds[part])).to(loaded.device)
-        for part in _batches(len(sounds))
+        torch.from_numpy(np.ascontiguousarray(audio[part])).to(loaded.device) for part in _batches(len(audio))
     ]
     return torch.cat([loaded.model.audio_tokens(part[:, None]) for part in parts])
 

@@ -1,4 +1,4 @@
-"""SyncNet and Perfect Match: one embedding of five frames, one of 0.2 s of sound, and their likeness.
+"""SyncNet and Perfect Match: one embedding of five frames, one of 0.2 s of audio, and their similarity.
 
 State-dict keys are those of the public SyncNet weights. SyncNet's logit is by how much the L2 distance
 is under half the margin of its contrastive loss; Perfect Match has the same trunk and a scaled cosine.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avsync.core.constants import PROTOCOL_RADIUS, WINDOW_FRAMES
-from avsync.networks.base import Network, Picture, Sound
+from avsync.networks.base import AudioInput, CropKind, Network
 
 FACE_PIXELS = 224
 EMBEDDING = 1024
@@ -26,11 +26,11 @@ MAX_SCALE = 50.0
 
 @dataclass(frozen=True)
 class SyncNetDims:
-    """`family` "syncnet" or "perfect-match". `picture`: whole faces, as the public weights take them, or the
+    """`family` "syncnet" or "perfect-match". `crop`: whole faces, as the public weights take them, or the
     mouths of the prepared cache, which are stretched to 224 x 224. `margin` of the contrastive loss."""
 
     family: Literal["syncnet", "perfect-match"] = "syncnet"
-    picture: Picture = "mouth"
+    crop: CropKind = "mouth"
     margin: float = 20.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _projection() -> nn.Sequential:
 class SyncNet(Network):
     """Both networks; see the module's docstring."""
 
-    sound: ClassVar[Sound] = "mfcc"
+    audio_input: ClassVar[AudioInput] = "mfcc"
 
     def __init__(self, dims: SyncNetDims = SyncNetDims()) -> None:
         super().__init__()
@@ -95,8 +95,8 @@ class SyncNet(Network):
             self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
 
     @property
-    def picture(self) -> Picture:
-        return self.dims.picture
+    def crop(self) -> CropKind:
+        return self.dims.crop
 
     @property
     def embeds(self) -> bool:
@@ -109,9 +109,9 @@ class SyncNet(Network):
         clips = frames.unflatten(1, (WINDOW_FRAMES, 3)).transpose(1, 2)
         return self._finish(self.netfclip(self.netcnnlip(clips).flatten(1)))
 
-    def audio_tokens(self, sounds: Tensor) -> Tensor:
+    def audio_tokens(self, audio: Tensor) -> Tensor:
         """MFCCs (n, 1, 13, 20) -> embeddings (n, 1024)."""
-        return self._finish(self.netfcaud(self.netcnnaud(sounds).flatten(1)))
+        return self._finish(self.netfcaud(self.netcnnaud(audio).flatten(1)))
 
     def _finish(self, embeddings: Tensor) -> Tensor:
         if self.dims.family == "syncnet":
@@ -138,7 +138,7 @@ class SyncNetOffset:
 def syncnet_offset(
     video: npt.NDArray[np.float32], audio: npt.NDArray[np.float32], radius: int = PROTOCOL_RADIUS
 ) -> SyncNetOffset:
-    """From one embedding a frame of each stream, (n, d), with zeros for the sound beyond the ends."""
+    """From one embedding a frame of each stream, (n, d), with zeros for the audio beyond the ends."""
     padded = np.pad(audio, ((radius, radius), (0, 0)))
     shifted = np.stack([padded[i : i + len(video)] for i in range(2 * radius + 1)], 1)
     # 1e-6 keeps PyTorch's pairwise distance, which the public evaluation uses, from an infinite slope.

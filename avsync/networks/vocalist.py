@@ -1,7 +1,7 @@
 """The VocaLiST family in one implementation: teacher, student and frame-shared variants.
 
 Two front-ends turn five mouth crops into 5 visual tokens and sixteen mel columns into 16 audio
-tokens; three cross-modal encoders (audio queries picture, picture queries audio, fusion of the two)
+tokens; three cross-modal encoders (audio queries video, video queries audio, fusion of the two)
 and a small head turn the tokens into one synchrony logit. State-dict keys are those of the public
 VocaLiST and MTDVocaLiST checkpoints.
 """
@@ -21,9 +21,9 @@ from avsync.core.constants import FACE_SIZE as MOUTH_WIDTH
 from avsync.core.constants import MOUTH_HEIGHT, WINDOW_FRAMES, WINDOW_MELS
 from avsync.networks.base import Network
 from avsync.networks.frontends import (
+    AUDIO_CONTEXT,
     FRAME_CONTEXT,
     SHARED_CONTEXT,
-    SOUND_CONTEXT,
     ColumnFrontEnd,
     FrameContext,
     WindowMixer,
@@ -44,8 +44,8 @@ class Dims:
     widths of the visual front-end. `audio_front_end` is "window2d" (the paper's 2-D convolutions over the
     sixteen columns of a window; `audio_channels` are its five widths, None: those of `channels`),
     "column2d" (the same convolutions once along the whole mel spectrogram, shared by all windows, which also
-    hear 13 columns, 160 ms, before and after themselves) or "column1d" (1-D convolutions along the whole
-    sound, shared by all windows, which also hear half a second before and after themselves; `audio_channels`
+    cover 13 columns, 160 ms, before and after themselves) or "column1d" (1-D convolutions along the whole
+    audio, shared by all windows, which also cover half a second before and after themselves; `audio_channels`
     are its inner width and `d_model`). The last width of each must be `d_model`. With `frame_context`
     ("frame2d" only) the tokens of a window also see the four frames, 160 ms, before and after it. `contrast`
     is the width of the contrastive embeddings whose similarity is added to the logit (0: none, as in the
@@ -281,8 +281,8 @@ class VocaLiST(Network):
         return not self.dims.layers
 
     @property
-    def sound_context(self) -> int:
-        contexts = {"window2d": 0, "column1d": SOUND_CONTEXT, "column2d": SHARED_CONTEXT}
+    def audio_context(self) -> int:
+        contexts = {"window2d": 0, "column1d": AUDIO_CONTEXT, "column2d": SHARED_CONTEXT}
         return contexts[self.dims.audio_front_end]
 
     @property
@@ -315,18 +315,18 @@ class VocaLiST(Network):
         return self.vid_prenet(volume).flatten(2).transpose(1, 2)
 
     def column_tokens(self, mels: Tensor) -> Tensor:
-        """Mels of whole sounds (batch, 80, columns) -> (batch, columns, d), for the shared front-ends only;
-        of the columns within `sound_context` of either end the tokens are not those of a longer sound."""
+        """Mels of whole clips (batch, 80, columns) -> (batch, columns, d), for the shared front-ends only;
+        of the columns within `audio_context` of either end the tokens are not those of a longer clip."""
         if isinstance(self.aud_prenet, ColumnFrontEnd):
             return self.aud_prenet(mels)
         return self.aud_prenet(mels[:, None]).squeeze(2).transpose(1, 2)
 
-    def audio_tokens(self, sounds: Tensor) -> Tensor:
-        """(batch, 1, 80, 16 + 2 * sound_context) -> (batch, 16, d), of the sixteen columns in the middle."""
-        if self.sound_context:
-            edge = (sounds.shape[-1] - WINDOW_MELS) // 2
-            return self.column_tokens(sounds[:, 0])[:, edge : edge + WINDOW_MELS]
-        return self.aud_prenet(sounds).squeeze(2).transpose(1, 2)
+    def audio_tokens(self, audio: Tensor) -> Tensor:
+        """(batch, 1, 80, 16 + 2 * audio_context) -> (batch, 16, d), of the sixteen columns in the middle."""
+        if self.audio_context:
+            edge = (audio.shape[-1] - WINDOW_MELS) // 2
+            return self.column_tokens(audio[:, 0])[:, edge : edge + WINDOW_MELS]
+        return self.aud_prenet(audio).squeeze(2).transpose(1, 2)
 
     def fuse(self, av: Tensor, va: Tensor, maps: Maps | None = None) -> Tensor:
         """AV output (batch, 16, d) and VA output (batch, 5, d) -> fused tokens (batch, 16, d)."""
@@ -347,8 +347,8 @@ class VocaLiST(Network):
             logits = logits + (self.contrast.embed_visual(visual) * self.contrast.embed_audio(audio)).sum(-1)
         return logits
 
-    def forward(self, frames: Tensor, sounds: Tensor, maps: Maps | None = None) -> Tensor:
-        """frames (batch, 15, 48, 96) as the checkpoint's preprocessing gives them, sounds
-        (batch, 1, 80, 16 + 2 * sound_context) mels -> logits (batch,). A list passed as `maps` receives one
+    def forward(self, frames: Tensor, audio: Tensor, maps: Maps | None = None) -> Tensor:
+        """frames (batch, 15, 48, 96) as the checkpoint's preprocessing gives them, audio
+        (batch, 1, 80, 16 + 2 * audio_context) mels -> logits (batch,). A list passed as `maps` receives one
         `Attention` a layer, in the order av1.., va1.., fusion1..; without it nothing is kept."""
-        return self.pair_logits(self.visual_tokens(frames), self.audio_tokens(sounds), maps)
+        return self.pair_logits(self.visual_tokens(frames), self.audio_tokens(audio), maps)

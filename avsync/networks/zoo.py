@@ -51,7 +51,7 @@ PUBLIC: dict[str, PublicModel] = {
     ),
     "syncnet": PublicModel(
         "syncnet_v2.model",
-        SyncNetDims(picture="face"),
+        SyncNetDims(crop="face"),
         Preprocessing("bgr", 1.0),
         None,
         "the script download_model.sh of github.com/joonson/syncnet_python",

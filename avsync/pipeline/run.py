@@ -149,7 +149,7 @@ def load_model(name: str, device: str) -> Loaded:
 def model_of_mouths(options: CheckOptions) -> Loaded:
     """The model of `options`. Raises ModelError where a check cannot use it."""
     loaded = load_model(options.model, options.device)
-    if loaded.model.picture == "face":
+    if loaded.model.crop == "face":
         raise ModelError(
             f"{loaded.path} looks at whole faces, but a check cuts out mouths; "
             "judge it with: avsync bench --data."

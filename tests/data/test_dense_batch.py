@@ -7,7 +7,7 @@ import pytest
 import torch
 from distill_factory import batch_of, made_cache, whole_runs
 
-from avsync.data.augment import NONE, Augment
+from avsync.data.augment import NONE, Augmentation
 from avsync.data.dense_batch import dense_inputs, draw_runs, fetch_runs
 from avsync.data.loading import Streamed, pair_bytes, pair_inputs
 from avsync.data.shards import Store
@@ -81,7 +81,7 @@ def test_a_run_is_heard_with_what_comes_before_and_after_it_in_its_clip(store):
 def test_runs_are_drawn_inside_their_clips_at_any_speed():
     frames, share = np.array([12, 40]), np.array([0.5, 0.5])
     rng = np.random.default_rng(0)
-    runs = draw_runs(rng, frames, share, np.array([0.0, 20.0]), 500, 30, Augment())
+    runs = draw_runs(rng, frames, share, np.array([0.0, 20.0]), 500, 30, Augmentation())
     last = runs.start + (runs.lengths - 1) * runs.speed
     assert (runs.start >= 0).all()
     assert (last <= frames[runs.clips] - 1 + 1e-6).all()
@@ -95,7 +95,7 @@ def test_runs_are_drawn_inside_their_clips_at_any_speed():
 def test_tempo_is_drawn_evenly_up_and_down_and_leaves_something_of_a_clip():
     frames, share = np.array([10, 16, 60]), np.array([0.3, 0.3, 0.4])
     rng = np.random.default_rng(0)
-    runs = draw_runs(rng, frames, share, np.zeros(3), 900, 30, Augment(speed_p=0, tempo_p=0.5, tempo=2))
+    runs = draw_runs(rng, frames, share, np.zeros(3), 900, 30, Augmentation(speed_p=0, tempo_p=0.5, tempo=2))
     assert 0.3 < (runs.tempo == 1).mean() < 0.7
     assert runs.tempo.min() >= 0.5
     assert (runs.lengths[runs.clips == 0] == 10).any(), "a short clip is not sped up"

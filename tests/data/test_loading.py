@@ -7,7 +7,7 @@ from distill_factory import made_cache
 
 from avsync.audio.mel import log_mel
 from avsync.data import loading
-from avsync.data.augment import NONE, Augment, augment_mels, augment_pictures, augment_waves, speeds
+from avsync.data.augment import NONE, Augmentation, augment_frames, augment_mels, augment_waves, speeds
 from avsync.data.loading import Resident, Streamed, as_frames, pair_bytes, pair_inputs
 from avsync.data.shards import REGION, Store
 from avsync.networks.base import Preprocessing
@@ -62,7 +62,7 @@ def regions(clips=3, frames=4):
 
 def test_nothing_changes_without_augmentation():
     pictures = regions()
-    kept = augment_pictures(pictures, np.random.default_rng(0), NONE)
+    kept = augment_frames(pictures, np.random.default_rng(0), NONE)
     torch.testing.assert_close(kept, loading.cut(pictures), rtol=0, atol=1e-4)
     waves = torch.rand(3, 4000) - 0.5
     torch.testing.assert_close(augment_waves(waves.clone(), np.random.default_rng(0), NONE), waves)
@@ -75,8 +75,8 @@ def test_augmentation_depends_on_its_generator_alone():
         torch.manual_seed(np.random.default_rng().integers(1000))
         results = [
             (
-                augment_pictures(regions(), np.random.default_rng(seed), Augment()),
-                augment_waves(waves.clone(), np.random.default_rng(seed), Augment()),
+                augment_frames(regions(), np.random.default_rng(seed), Augmentation()),
+                augment_waves(waves.clone(), np.random.default_rng(seed), Augmentation()),
             )
             for seed in (5, 5, 6)
         ]
@@ -88,8 +88,8 @@ def test_augmentation_depends_on_its_generator_alone():
 def test_augmented_inputs_stay_in_range():
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        pictures = augment_pictures(regions(), rng, Augment())
-        waves = augment_waves(torch.randn(4, 8000), rng, Augment())
+        pictures = augment_frames(regions(), rng, Augmentation())
+        waves = augment_waves(torch.randn(4, 8000), rng, Augmentation())
         assert pictures.shape == (3, 4, 3, 48, 96)
         for x, low in ((pictures, 0), (waves, -1)):
             assert torch.isfinite(x).all()
@@ -98,10 +98,10 @@ def test_augmented_inputs_stay_in_range():
 
 
 def test_mirroring_is_the_same_for_all_frames_of_a_clip():
-    flip = Augment(**{**vars(NONE), "flip_p": 1.0})
+    flip = Augmentation(**{**vars(NONE), "flip_p": 1.0})
     pictures = regions()
     torch.testing.assert_close(
-        augment_pictures(pictures, np.random.default_rng(0), flip),
+        augment_frames(pictures, np.random.default_rng(0), flip),
         loading.cut(pictures).flip(-1),
         rtol=0,
         atol=1e-4,
@@ -109,19 +109,19 @@ def test_mirroring_is_the_same_for_all_frames_of_a_clip():
 
 
 def test_a_repeated_frame_shows_the_one_before_it():
-    repeat = Augment(**{**vars(NONE), "repeat_p": 1.0})
+    repeat = Augmentation(**{**vars(NONE), "repeat_p": 1.0})
     pictures = regions(1, 24)
     plain = loading.cut(pictures)[0]
-    changed = augment_pictures(pictures, np.random.default_rng(3), repeat)[0]
+    changed = augment_frames(pictures, np.random.default_rng(3), repeat)[0]
     differ = [i for i in range(24) if not torch.allclose(changed[i], plain[i], atol=1e-3)]
     assert differ
     assert all(torch.allclose(changed[i], plain[i - 1], atol=1e-3) for i in differ)
 
 
 def test_silence_stays_finite_and_masked_bands_become_their_mean():
-    silent = augment_waves(torch.zeros(2, 4000), np.random.default_rng(0), Augment())
+    silent = augment_waves(torch.zeros(2, 4000), np.random.default_rng(0), Augmentation())
     assert torch.isfinite(silent).all()
-    mask = Augment(**{**vars(NONE), "mel_mask_p": 1.0})
+    mask = Augmentation(**{**vars(NONE), "mel_mask_p": 1.0})
     mels = torch.randn(1, 80, 16)
     masked = augment_mels(mels.clone(), np.random.default_rng(0), mask)
     bands = (masked != mels).any(-1)[0]
@@ -130,12 +130,12 @@ def test_silence_stays_finite_and_masked_bands_become_their_mean():
 
 
 def only(**amounts):
-    return Augment(**{**vars(NONE), **amounts})
+    return Augmentation(**{**vars(NONE), **amounts})
 
 
 def test_a_bent_face_is_bent_alike_in_every_frame():
     still = regions(3, 1).repeat(1, 5, 1, 1, 1)
-    bent = augment_pictures(still, np.random.default_rng(0), only(morph_p=1.0, morph_px=2.0))
+    bent = augment_frames(still, np.random.default_rng(0), only(morph_p=1.0, morph_px=2.0))
     assert all(torch.equal(bent[:, 0], bent[:, i]) for i in range(5))
     assert (bent - loading.cut(still)).abs().amax((1, 2, 3, 4)).min() > 0.05
 
@@ -143,7 +143,7 @@ def test_a_bent_face_is_bent_alike_in_every_frame():
 def test_a_guise_changes_what_stands_still_and_keeps_the_motion():
     pictures = (regions(3, 6) // 4) + 96  # nothing is clamped
     plain = loading.cut(pictures)
-    guised = augment_pictures(pictures, np.random.default_rng(0), only(guise_p=1.0))
+    guised = augment_frames(pictures, np.random.default_rng(0), only(face_mix_p=1.0))
     moved, was = guised - guised.mean(1, keepdim=True), plain - plain.mean(1, keepdim=True)
     torch.testing.assert_close(moved, was, rtol=0, atol=1e-4)
     assert (guised.mean(1) - plain.mean(1)).abs().amax((1, 2, 3)).min() > 0.02

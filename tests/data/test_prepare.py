@@ -150,7 +150,7 @@ def test_broken_clips_are_listed_with_the_reason_and_stop_nothing(tmp_path):
     assert {b.id for b in broken} == {"t/1", "t/x", "t/missing"}
     with (tmp_path / "cache" / "broken.csv").open() as file:
         reasons = {row["id"]: row["reason"] for row in csv.DictReader(file)}
-    assert "3.jpg is no readable picture" in reasons["t/1"]
+    assert "3.jpg is not a readable image" in reasons["t/1"]
     assert all(reason.endswith(".") for reason in reasons.values())
     assert {c.id for c in Store(tmp_path / "cache", ["train"]).clips} == {"t/0"}
 

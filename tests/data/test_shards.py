@@ -88,7 +88,7 @@ def test_a_damaged_cache_is_named(tmp_path):
     write(tmp_path, 0, (clip("a", 7), 1))
     with (tmp_path / "00000.frames").open("r+b") as file:
         file.truncate(100)
-    with pytest.raises(MediaError, match=r"00000.json is damaged \(its pictures are cut short\)"):
+    with pytest.raises(MediaError, match=r"00000.json is damaged \(its frames are cut short\)"):
         Store(tmp_path)
     (tmp_path / "00000.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(MediaError, match="another version"):

@@ -11,7 +11,7 @@ from distill_factory import SHARED, speech
 from avsync.core.errors import MediaError, UsageError
 from avsync.data import dense_batch
 from avsync.data.augment import NONE
-from avsync.data.speech_corpus import Sounds
+from avsync.data.speech_corpus import SpeechCorpus
 from avsync.distill.dense import DenseObjective
 from avsync.distill.recipe import recipe_from
 from avsync.networks.vocalist import Dims, VocaLiST
@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 
 def test_a_folder_of_recordings_is_read_at_one_rate_and_short_ones_are_left_out(folder):
-    sounds = Sounds(folder, CPU)
+    sounds = SpeechCorpus(folder, CPU)
     assert sounds.frames.tolist() == [75, 50]
     np.testing.assert_allclose(sounds.share, [0.6, 0.4])
 
@@ -40,7 +40,7 @@ def test_a_folder_of_recordings_is_read_at_one_rate_and_short_ones_are_left_out(
 def test_what_is_fetched_is_the_recording_and_silence_beyond_it(folder):
     wave, _ = soundfile.read(folder / "anna" / "one.flac", dtype="float32")
     samples = np.stack([np.arange(100, 900), np.arange(47_700, 48_500) + 400])
-    fetched = Sounds(folder, CPU).fetch(np.array([0, 0]), np.zeros((2, 1), np.int64), samples)
+    fetched = SpeechCorpus(folder, CPU).fetch(np.array([0, 0]), np.zeros((2, 1), np.int64), samples)
     assert not fetched.frames.numel()
     np.testing.assert_allclose(fetched.waves[0], wave[100:900], atol=1e-4)
     assert not fetched.waves[1, 400:].any()
@@ -48,12 +48,12 @@ def test_what_is_fetched_is_the_recording_and_silence_beyond_it(folder):
 
 def test_a_folder_without_recordings_is_refused(tmp_path):
     with pytest.raises(MediaError, match=r"holds no recordings of speech.*flac, mp3, ogg, opus, wav files"):
-        Sounds(tmp_path, CPU)
+        SpeechCorpus(tmp_path, CPU)
 
 
 def test_sounds_need_the_recogniser_that_teaches_in_them():
     with pytest.raises(UsageError, match="give --speech-encoder too"):
-        recipe_from({"objective": "dense", "method": "bce", "student": SHARED, "sounds": "voices"})
+        recipe_from({"objective": "dense", "method": "bce", "student": SHARED, "speech_corpus": "voices"})
 
 
 def test_they_move_the_ears_and_nothing_else(folder):
@@ -62,16 +62,16 @@ def test_they_move_the_ears_and_nothing_else(folder):
     recipe = recipe_from({**given, "dense": {"anchors": 0, "radius": 4, "hint": 2.0}})
     assert isinstance(recipe.student, Dims)
     objective = DenseObjective(VocaLiST(recipe.student), recipe, speech_features=6).train()
-    sounds = Sounds(folder, CPU)
+    sounds = SpeechCorpus(folder, CPU)
     rng = np.random.default_rng(0)
     drawn = dense_batch.draw_runs(rng, sounds.frames, sounds.share, np.zeros(2), 4, 12, NONE)
-    heard = dense_batch.sound_inputs(dense_batch.fetch_runs(sounds, drawn), drawn, rng, NONE)
+    heard = dense_batch.audio_batch(dense_batch.fetch_runs(sounds, drawn), drawn, rng, NONE)
     assert not heard.mouths.numel()
     heard = replace(heard, speech=torch.randn(int(heard.windows.sum()), 6))
     losses = objective.echo(heard)
     assert set(losses) == {"echo", "echo_hint"}
-    assert objective.listener is not None
-    assert objective.listener.training
+    assert objective.speech_head is not None
+    assert objective.speech_head.training
     torch.stack(list(losses.values())).sum().backward()
     moved = {".".join(name.split(".")[:2]) for name, p in objective.named_parameters() if p.grad is not None}
     assert moved == {"student.aud_prenet", "student.contrast"}

@@ -8,7 +8,7 @@ import pytest
 from distill_factory import wav2lip_clip
 
 from avsync.core.errors import MediaError
-from avsync.data.prepare import FACE_PIXELS, cut_video, face_pictures, padded_face
+from avsync.data.prepare import FACE_PIXELS, cut_video, face_frames, padded_face
 from avsync.data.shards import StoredClip
 from avsync.demo.clip import write_demo
 
@@ -19,13 +19,13 @@ def clip(path: Path, frames: int) -> StoredClip:
 
 def test_a_prepared_folder_gives_its_pictures(tmp_path: Path) -> None:
     wav2lip_clip(tmp_path / "clip", 0, frames=12)
-    assert face_pictures(clip(tmp_path / "clip", 12)).shape == (12, FACE_PIXELS, FACE_PIXELS, 3)
+    assert face_frames(clip(tmp_path / "clip", 12)).shape == (12, FACE_PIXELS, FACE_PIXELS, 3)
 
 
 def test_a_video_gives_as_many_faces_as_mouths(tmp_path: Path) -> None:
     video = write_demo(tmp_path / "clip.mp4", duration_s=1.0)
     mouths = cut_video(video).frames
-    faces = face_pictures(clip(video, len(mouths)))
+    faces = face_frames(clip(video, len(mouths)))
     assert faces.shape == (len(mouths), FACE_PIXELS, FACE_PIXELS, 3)
     assert faces.std() > 10
 
@@ -33,9 +33,9 @@ def test_a_video_gives_as_many_faces_as_mouths(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_or_changed_is_told(tmp_path: Path) -> None:
     wav2lip_clip(tmp_path / "clip", 0, frames=12)
     with pytest.raises(MediaError, match="has changed"):
-        face_pictures(clip(tmp_path / "clip", 13))
+        face_frames(clip(tmp_path / "clip", 13))
     with pytest.raises(MediaError, match="is gone"):
-        face_pictures(replace(clip(tmp_path / "clip", 12), source=str(tmp_path / "nothing")))
+        face_frames(replace(clip(tmp_path / "clip", 12), source=str(tmp_path / "nothing")))
 
 
 @pytest.mark.parametrize("size", [(400, 300), (2400, 1800)])

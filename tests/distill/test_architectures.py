@@ -81,7 +81,7 @@ def test_an_architecture_brings_its_way_of_training_and_options_win() -> None:
         {"method": "kd", "student": "dual", "objective": "pairs"},
         {"method": "bce", "student": "avst", "objective": "dense"},
         {"method": "bce", "student": "vocalist", "objective": "match"},
-        {"method": "bce", "student": {"family": "syncnet", "picture": "face"}},
+        {"method": "bce", "student": {"family": "syncnet", "crop": "face"}},
     ],
 )
 def test_what_does_not_fit_together_is_refused(values: dict) -> None:
@@ -93,7 +93,7 @@ def test_training_hears_what_scoring_hears(tmp_path: Path) -> None:
     store = Store(made_cache(tmp_path, {"train": [40]}), ["train"])
     frames = np.array([3, 17])
     raw = pair_bytes(reader(store, torch.device("cpu")), np.zeros(2, np.int64), frames, frames, "mfcc")
-    _, sounds = pair_inputs(raw, sound="mfcc")
+    _, sounds = pair_inputs(raw, audio_input="mfcc")
     wave = Waveform(store.wave(0).astype(np.float32) / np.float32(32768), 0.0)
     scored = audio_windows(Clip(0, 0.0, np.array(store.mouths(0))), wave, 0, "mfcc")
     np.testing.assert_allclose(sounds[:, 0].numpy(), scored[frames], atol=1e-3)
@@ -123,7 +123,7 @@ class TestMatch:
         assert not inside.all()
         clips, video = task._draw(0, 1)
         raw = pair_bytes(task._train, clips, video, video, "mfcc")
-        own = pair_inputs(raw, sound="mfcc")[1][:, 0]
+        own = pair_inputs(raw, audio_input="mfcc")[1][:, 0]
         kept = torch.from_numpy(video > 0)  # the sample before a clip's first is nobody's
         torch.testing.assert_close(sounds[:, 15][kept], own[kept], rtol=1e-4, atol=1e-4)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avsync.core.records import Clip, Waveform
-from avsync.data.augment import NONE, Augment
+from avsync.data.augment import NONE, Augmentation
 from avsync.data.dense_batch import DenseBatch, dense_inputs, fetch_runs
 from avsync.data.labels import delay_of, of_speakers, shares, speakers
 from avsync.data.loading import Streamed
@@ -22,7 +22,7 @@ from avsync.distill.recipe import Dense, recipe_from
 from avsync.evaluation.validation import clip_scores
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import Loaded
-from avsync.networks.scoring import heard_tokens, visual_tokens
+from avsync.networks.scoring import clip_audio_tokens, visual_tokens
 from avsync.networks.vocalist import Dims, VocaLiST
 
 CPU = torch.device("cpu")
@@ -49,8 +49,8 @@ def test_training_and_scoring_see_the_same_with_context(store):
         torch.nn.init.normal_(mix.weight)
     lengths = [clip.frames for clip in store.clips]
     runs = whole_runs([0, 1, 2], [0, 0, 0], lengths)
-    raw = fetch_runs(Streamed(store, CPU), runs, model.sound_context)
-    batch = dense_inputs(raw, runs, np.random.default_rng(0), NONE, model.sound_context)
+    raw = fetch_runs(Streamed(store, CPU), runs, model.audio_context)
+    batch = dense_inputs(raw, runs, np.random.default_rng(0), NONE, model.audio_context)
     loaded = Loaded("tiny", Path(), model, Preprocessing("rgb", 1 / 255), {}, CPU)
     with torch.no_grad():
         visual, _ = dense.window_tokens(model, batch, loaded.preprocessing)
@@ -67,14 +67,14 @@ def test_training_and_scoring_hear_the_same(store):
     model = VocaLiST(dims).eval()
     longest = int(store.windows.argmax())
     runs = whole_runs([longest], [0], [33])
-    raw = fetch_runs(Streamed(store, CPU), runs, model.sound_context)
-    batch = dense_inputs(raw, runs, np.random.default_rng(0), NONE, model.sound_context)
+    raw = fetch_runs(Streamed(store, CPU), runs, model.audio_context)
+    batch = dense_inputs(raw, runs, np.random.default_rng(0), NONE, model.audio_context)
     samples = (np.array(store.wave(longest)) / 32768).astype(np.float32)
     clip = Clip(0, 0.0, np.zeros((33, 48, 96, 3), np.uint8))
     loaded = Loaded("tiny", Path(), model, Preprocessing("rgb", 1 / 255), {}, CPU)
     with torch.no_grad():
         _, audio = dense.window_tokens(model, batch, loaded.preprocessing)
-        scored = heard_tokens(loaded, clip, Waveform(samples, 0.0), 0, np.arange(29))
+        scored = clip_audio_tokens(loaded, clip, Waveform(samples, 0.0), 0, np.arange(29))
     inner = slice(13, 16)  # windows whose context lies inside the clip
     torch.testing.assert_close(audio[inner], scored[inner], rtol=0, atol=1e-3)
 
@@ -102,10 +102,10 @@ def test_a_speech_recogniser_teaches_the_audio_front_end_and_learns_from_the_lab
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.floats(-1, 1), st.booleans())
 @settings(deadline=None, max_examples=40)
-def test_candidates_belong_to_the_same_run_and_targets_peak_at_the_truth(windows, true, of_sounds):
+def test_candidates_belong_to_the_same_run_and_targets_peak_at_the_truth(windows, true, of_audio):
     counts = np.array(windows)
     batch = DenseBatch(NOTHING, NOTHING, counts, np.full(len(counts), true))
-    near = neighbours(batch, Dense(radius=3), of_sounds=of_sounds)
+    near = neighbours(batch, Dense(radius=3), of_audio=of_audio)
     run = np.repeat(np.arange(len(counts)), counts)
     np.testing.assert_allclose(near.target.sum(1), 1, atol=1e-5)
     for window, row in enumerate(near.index):
@@ -116,14 +116,14 @@ def test_candidates_belong_to_the_same_run_and_targets_peak_at_the_truth(windows
         assert set(row[there]) == {
             w for w in range(len(run)) if run[w] == run[window] and abs(w - window) <= 3
         }
-        step = -1 if of_sounds else 1
+        step = -1 if of_audio else 1
         assert (np.diff(row[there]) == step).all()
 
 
 def test_a_wide_contrast_also_tells_a_clip_from_the_others_of_its_batch():
     batch = DenseBatch(NOTHING, NOTHING, np.array([6, 6]), np.zeros(2))
     settings_ = Dense(radius=5, sigma=0.2)
-    views = neighbours(batch, settings_), neighbours(batch, settings_, of_sounds=True)
+    views = neighbours(batch, settings_), neighbours(batch, settings_, of_audio=True)
     own = torch.eye(12)
     alike = torch.eye(6).repeat(2, 1)  # the windows of both clips in the same places
     assert dense.contrast_loss(30 * own, own, *views) < 0.01
@@ -173,7 +173,7 @@ def test_frozen_blocks_stay_as_they_were(store):
 def test_the_contrast_is_low_when_each_picture_finds_its_sound():
     batch = DenseBatch(NOTHING, NOTHING, np.array([9]), np.array([0.0]))
     settings_ = Dense(radius=4, sigma=0.2)
-    views = neighbours(batch, settings_), neighbours(batch, settings_, of_sounds=True)
+    views = neighbours(batch, settings_), neighbours(batch, settings_, of_audio=True)
     embedding = torch.eye(9)
     right = dense.contrast_loss(30 * embedding, embedding, *views)
     wrong = dense.contrast_loss(30 * embedding, embedding.roll(2, 0), *views)
@@ -205,7 +205,7 @@ def test_both_front_ends_learn_from_both_losses(store, dims, anchors):
     )
     objective = DenseObjective(student(recipe), recipe)
     runs = whole_runs([0, 1], [0, 3], [9, 14])
-    batch = batch_of(store, runs, Augment())
+    batch = batch_of(store, runs, Augmentation())
     total, losses = objective(batch, dense.draw_anchors(np.random.default_rng(0), batch.windows, anchors))
     total.backward()
     assert set(losses) == ({"contrast", "shifts"} if anchors else {"contrast"})
@@ -253,8 +253,8 @@ def test_the_networks_own_contrast_head_is_the_one_that_learns(store):
 def test_fewer_candidates_keep_the_truth_and_the_hardest():
     batch = DenseBatch(NOTHING, NOTHING, np.array([20]), np.array([0.0]))
     all_of_them = neighbours(batch, Dense(radius=8, sigma=0.5)).at(np.array([10]))
-    likeness = np.linspace(0, 1, 17)[None].astype(np.float32)  # the latest sounds look most like it
-    few = dense.taught(all_of_them, likeness, Dense(radius=8, candidates=10))
+    similarity = np.linspace(0, 1, 17)[None].astype(np.float32)  # the latest sounds look most like it
+    few = dense.taught(all_of_them, similarity, Dense(radius=8, candidates=10))
     kept = set((few.index[0][few.index[0] >= 0] - 10).tolist())
     assert len(kept) == 10
     assert {-1, 0, 1, 4, 5, 6, 7, 8} <= kept
@@ -265,20 +265,20 @@ def test_fewer_candidates_keep_the_truth_and_the_hardest():
 def test_self_teaching_moves_the_target_towards_the_embeddings():
     batch = DenseBatch(NOTHING, NOTHING, np.array([20]), np.array([0.0]))
     near = neighbours(batch, Dense(radius=4, sigma=0.3)).at(np.array([10]))
-    likeness = np.where(np.arange(9) == 7, 10.0, 0.0)[None].astype(np.float32)
-    told = dense.taught(near, likeness, Dense(radius=4, self_teaching=0.25))
+    similarity = np.where(np.arange(9) == 7, 10.0, 0.0)[None].astype(np.float32)
+    told = dense.taught(near, similarity, Dense(radius=4, self_teaching=0.25))
     assert told.target[0, 7] == pytest.approx(0.25, abs=0.01)
     assert told.target[0, 4] == pytest.approx(0.75 * near.target[0, 4], abs=0.01)
-    same = dense.taught(near, likeness, Dense(radius=4))
+    same = dense.taught(near, similarity, Dense(radius=4))
     np.testing.assert_allclose(same.target, near.target, atol=1e-6)
 
 
 def test_targets_lean_towards_the_teacher_by_its_share():
     near = dense.Neighbours(np.array([[0, 1, -1]]), np.array([[1.0, 0.0, 0.0]], np.float32))
-    likeness = np.array([[0.0, np.log(3.0), -np.inf]], np.float32)
-    np.testing.assert_allclose(dense.leaning(near, likeness, 0.0).target, [[1, 0, 0]])
-    np.testing.assert_allclose(dense.leaning(near, likeness, 1.0).target, [[0.25, 0.75, 0]], rtol=1e-5)
-    np.testing.assert_allclose(dense.leaning(near, likeness, 0.5).target, [[0.625, 0.375, 0]], rtol=1e-5)
+    similarity = np.array([[0.0, np.log(3.0), -np.inf]], np.float32)
+    np.testing.assert_allclose(dense.leaning(near, similarity, 0.0).target, [[1, 0, 0]])
+    np.testing.assert_allclose(dense.leaning(near, similarity, 1.0).target, [[0.25, 0.75, 0]], rtol=1e-5)
+    np.testing.assert_allclose(dense.leaning(near, similarity, 0.5).target, [[0.625, 0.375, 0]], rtol=1e-5)
 
 
 def test_a_student_that_agrees_with_its_teacher_has_nothing_to_learn(store):

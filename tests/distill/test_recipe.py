@@ -8,7 +8,7 @@ import yaml
 from distill_factory import TINY
 
 from avsync.core.errors import UsageError
-from avsync.data.augment import NONE, Augment
+from avsync.data.augment import NONE, Augmentation
 from avsync.data.labels import read_delays
 from avsync.distill.losses import LAYERS
 from avsync.distill.optim import learning_rate, make_optimizer, update_average
@@ -57,7 +57,7 @@ def test_a_recipe_survives_a_round_trip():
 
 
 def test_named_augmentations():
-    assert recipe_from({"augment": "strong"}).augment == Augment()
+    assert recipe_from({"augment": "strong"}).augment == Augmentation()
     assert recipe_from({"augment": "none"}).augment == NONE
 
 

@@ -11,7 +11,7 @@ from avsync.data.loading import Streamed
 from avsync.data.shards import Store
 from avsync.distill import speech_teacher
 from avsync.distill.recipe import recipe_from
-from avsync.distill.speech_teacher import Listener, SpeechEncoder
+from avsync.distill.speech_teacher import SpeechEncoder, SpeechHead
 
 onnx = pytest.importorskip("onnx", reason="the packages onnx and onnxruntime (extra dev) are not installed")
 pytest.importorskip("onnxruntime", reason="the package onnxruntime (extra speech) is not installed")
@@ -33,7 +33,7 @@ def test_features_are_those_of_the_windows_place(tmp_path):
         window = 6
         middle = first + window * 640 + 1600
         waves[0, middle - 200 : middle + 200] = 0.05
-        heard = encoder.hear(waves, np.array([26]), runs.tempo, context).reshape(26, 9, 2)[..., 0]
+        heard = encoder.window_features(waves, np.array([26]), runs.tempo, context).reshape(26, 9, 2)[..., 0]
         assert heard.shape == (26, 9)
         assert heard[window].argmax() == speech_teacher.AROUND
         assert heard[window - 3].argmax() > speech_teacher.AROUND
@@ -45,7 +45,7 @@ def test_at_a_higher_tempo_features_come_sooner(tmp_path):
     waves = torch.zeros(1, 20_000)
     middle = 400 + 2 * (6 * 640 + 1600)  # of window 6, as played at twice the speed
     waves[0, middle - 200 : middle + 200] = 0.05
-    heard = encoder.hear(waves, np.array([10]), np.array([2.0])).reshape(10, 9, 2)[..., 0]
+    heard = encoder.window_features(waves, np.array([10]), np.array([2.0])).reshape(10, 9, 2)[..., 0]
     assert heard[6].argmax() == speech_teacher.AROUND
 
 
@@ -60,7 +60,7 @@ def test_quiet_and_loud_speech_sound_alike():
 
 def test_the_listener_gives_directions():
     torch.manual_seed(0)
-    spoken = Listener(12, 8)(torch.randn(5, 12))
+    spoken = SpeechHead(12, 8)(torch.randn(5, 12))
     torch.testing.assert_close(spoken.norm(dim=1), torch.ones(5))
     assert float(speech_teacher.hint_loss(3 * spoken, spoken)) == pytest.approx(0, abs=1e-5)
     assert float(speech_teacher.hint_loss(-spoken, spoken)) == pytest.approx(2, abs=1e-5)

@@ -11,7 +11,7 @@ from avsync.networks import checkpoint
 from avsync.networks.avst import Avst, AvstDims
 from avsync.networks.base import Network, Preprocessing, count_parameters
 from avsync.networks.registry import AnyDims, build_network, dims_from
-from avsync.networks.scoring import audio_windows, score_clip, sound_exists, to_input
+from avsync.networks.scoring import audio_exists, audio_windows, score_clip, to_input
 from avsync.networks.syncnet import SyncNetDims
 
 SMALL: dict[str, AnyDims] = {
@@ -43,7 +43,7 @@ def test_scores_equal_the_whole_network_on_every_pair(name: str, tmp_path: Path)
     clip = Clip(0, 0.0, rng.integers(0, 256, (7, 48, 96, 3), np.uint8))
     sound = Waveform(rng.standard_normal(32_000).astype(np.float32) * 0.1, -0.4)
     ours = score_clip(loaded, clip, np.arange(3), sound, 2)
-    sounds, exists = audio_windows(clip, sound, 2, loaded.model.sound), sound_exists(clip, sound, 2)
+    sounds, exists = audio_windows(clip, sound, 2, loaded.model.audio_input), audio_exists(clip, sound, 2)
     assert exists.all()
     pixels = to_input(clip.mouths, loaded.preprocessing, loaded.device)
     for t in range(3):
@@ -63,7 +63,7 @@ def test_mfcc_windows_move_with_the_sound() -> None:
     assert here.shape == (10, 13, 20)
     np.testing.assert_allclose(here[:-2], later[2:], atol=1e-4)
     gone = audio_windows(clip, Waveform(samples, 5.0), 3, "mfcc")
-    exists = sound_exists(clip, Waveform(samples, 5.0), 3)
+    exists = audio_exists(clip, Waveform(samples, 5.0), 3)
     assert not exists.any()
     assert np.isfinite(gone).all()
 

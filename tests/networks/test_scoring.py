@@ -41,7 +41,7 @@ def material(frames: int, seconds: float | None = None) -> tuple[Clip, Waveform]
 @pytest.mark.parametrize("front_end", SHAPES)
 def test_scores_equal_the_whole_network_on_every_pair(front_end: str) -> None:
     ready = loaded(front_end, Preprocessing("bgr", 1 / 255))
-    context, around = ready.model.sound_context, ready.model.frame_context
+    context, around = ready.model.audio_context, ready.model.frame_context
     clip, waveform = material(12 + 2 * around)
     got = score_clip(ready, clip, np.arange(around, around + 8), waveform, 15)
     silence = torch.full((80, context), -4.0)

@@ -37,7 +37,7 @@ def public(filled: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFac
 def test_the_public_layout_loads_and_is_known(public: Path) -> None:
     loaded = checkpoint.load(public, "cpu")
     assert isinstance(loaded.model, SyncNet)
-    assert loaded.model.picture == "face"
+    assert loaded.model.crop == "face"
     assert (loaded.preprocessing.channels, loaded.preprocessing.scale) == ("bgr", 1.0)
     assert count_parameters(loaded.model) == 13_631_616
 

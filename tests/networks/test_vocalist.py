@@ -7,7 +7,7 @@ import torch
 from seeded import REFERENCE
 
 from avsync.networks.base import count_parameters
-from avsync.networks.frontends import DILATIONS, SOUND_CONTEXT
+from avsync.networks.frontends import AUDIO_CONTEXT, DILATIONS
 from avsync.networks.vocalist import STUDENT, TEACHER, Dims, Maps, VocaLiST
 
 FILES = {
@@ -68,7 +68,7 @@ def test_a_window_hears_so_far_beyond_itself_and_no_further() -> None:
     with torch.no_grad():
         whole = model.column_tokens(sound)[:, 92:108]
         torch.testing.assert_close(
-            model.audio_tokens(sound[:, None, :, 92 - SOUND_CONTEXT : 108 + SOUND_CONTEXT]), whole
+            model.audio_tokens(sound[:, None, :, 92 - AUDIO_CONTEXT : 108 + AUDIO_CONTEXT]), whole
         )
         for column, heard in ((92 - reach - 1, False), (92 - reach, True), (107 + reach, True)):
             other = sound.clone()
