@@ -1,44 +1,184 @@
-"""The ffmpeg program: where it is, how file names reach it, and its output as a stream."""
+"""The ffmpeg program, which writes media: which one is used, how it is run, how its failures are worded."""
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import functools
+import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import ffmpeg
 import imageio_ffmpeg
 
-from avsync.core.errors import MediaError
+from avsync.core.draft import Draft, unwritable
+from avsync.core.errors import AvsyncError, MediaError, SetupError
 
 PIPE_BYTES = 1 << 20
+OLDEST = (5, 1)
+"""The first version whose options (-ch_layout, setts with its own time base) are those used here."""
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.PyDLL(None) if sys.platform == "linux" else None
+"""Loaded before any fork; a call through it keeps the interpreter's lock, which a forked child may lack."""
+DISK = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS))
+ADVICE = (
+    "install the Python package imageio-ffmpeg, or set AVSYNC_FFMPEG to an ffmpeg of version 5.1 or later"
+)
+
+
+@dataclass(frozen=True)
+class Program:
+    """An ffmpeg that can be used; `version` as it says itself, such as "9.0.2-17-g2a571b6068"."""
+
+    path: str
+    version: str
+
+
+class FfmpegError(MediaError):
+    """ffmpeg ended with an error; `lines` are its complaints, without their "[mp4 @ 0x55d0c8] "."""
+
+    def __init__(self, sentence: str, lines: Sequence[str]) -> None:
+        super().__init__(sentence)
+        self.lines = tuple(lines)
+
+
+# --- Which one ---------------------------------------------------------------------------
+
+
+def program() -> Program:
+    """The ffmpeg that `AVSYNC_FFMPEG` names, else the one that the package imageio-ffmpeg carries, else the
+    one on PATH.
+
+    Raises:
+        SetupError: there is none, or it is too old.
+    """
+    named = os.environ.get("AVSYNC_FFMPEG")
+    if named:
+        found = shutil.which(named)
+        if found is None:
+            raise SetupError(f"AVSYNC_FFMPEG is {named}, which is no program; {ADVICE}.")
+        return _checked(found)
+    try:
+        carried = imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError:
+        carried = "ffmpeg"
+    found = shutil.which(carried)
+    if found is None:
+        raise SetupError(f"There is no ffmpeg program, which writes media for avsync; {ADVICE}.")
+    return _checked(found)
 
 
 def ffmpeg_path() -> str:
-    """The ffmpeg program: the one on PATH, else the one that the package imageio-ffmpeg carries.
+    """Where the `program` is. Raises SetupError as that does."""
+    return program().path
 
-    Raises:
-        MediaError: there is neither.
-    """
-    found = shutil.which("ffmpeg")
-    if found:
-        return found
+
+@functools.cache
+def _checked(path: str) -> Program:
+    """A program that runs and is new enough, asked once for its version."""
     try:
-        return imageio_ffmpeg.get_ffmpeg_exe()
-    except RuntimeError as error:
-        raise MediaError(
-            "No ffmpeg program was found; install ffmpeg, or the Python package imageio-ffmpeg."
-        ) from error
+        said = subprocess.run([path, "-version"], capture_output=True, check=False, timeout=60).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SetupError(f"The program {path} does not run ({error}); {ADVICE}.") from error
+    found = re.match(rb"ffmpeg version n?(\S+)", said)
+    if not found:
+        raise SetupError(f"The program {path} does not say that it is ffmpeg; {ADVICE}.")
+    version = found[1].decode(errors="replace")
+    # Builds between releases are called by a date or a commit, and are taken to be new.
+    numbers = re.match(r"(\d{1,2})\.(\d+)", version)
+    if numbers and (int(numbers[1]), int(numbers[2])) < OLDEST:
+        raise SetupError(f"The program {path} is ffmpeg {version}, which is too old; {ADVICE}.")
+    return Program(path, version)
+
+
+# --- Running it --------------------------------------------------------------------------
 
 
 def source(path: Path) -> str:
     """A file name as ffmpeg takes it literally, also when it starts with '-' or looks like a URL."""
     return f"file:{path.absolute()}"
+
+
+def run_ffmpeg(
+    arguments: Iterable[str],
+    deed: str,
+    target: Draft | None = None,
+    *,
+    feed: Iterable[bytes] | None = None,
+    on_time: Callable[[float], None] | None = None,
+) -> None:
+    """Run ffmpeg to its end; it ends with this process, however that ends.
+
+    `deed` completes "ffmpeg could not ...". `feed` is what it reads from `pipe:0`. `on_time` gets the seconds
+    of output written so far.
+
+    Raises:
+        SetupError: there is no ffmpeg.
+        OutputError: the disk of `target` is full, or does not take it.
+        FfmpegError: anything else it complains of.
+    """
+    call = [
+        ffmpeg_path(),
+        "-hide_banner",
+        "-nostdin",
+        "-loglevel",
+        "error",
+        "-progress",
+        "pipe:1",
+        "-nostats",
+    ]
+    with tempfile.TemporaryFile() as log:
+        stdin = subprocess.DEVNULL if feed is None else subprocess.PIPE
+        stdout = subprocess.PIPE if on_time else subprocess.DEVNULL
+        process = subprocess.Popen([*call, *arguments], stdin=stdin, stdout=stdout, stderr=log, **_tied())
+        try:
+            if feed is not None:
+                _feed(process, feed)
+            for line in process.stdout or ():
+                time = re.match(rb"out_time_us=(-?\d+)", line)
+                if time and on_time:
+                    on_time(int(time[1]) / 1e6)
+            process.wait()
+        finally:
+            _end(process)
+        lines = _complaints(log)
+    if target is not None and (error := target.no_room()):
+        raise unwritable(target.target, error)
+    if process.returncode:
+        raise _failure(lines, process.returncode, deed, target)
+
+
+def _feed(process: subprocess.Popen[bytes], feed: Iterable[bytes]) -> None:
+    """Write to a running ffmpeg; one that has given up says why itself."""
+    try:
+        with process.stdin as pipe:  # type: ignore[union-attr] - stdin=PIPE
+            for block in feed:
+                pipe.write(block)
+    except BrokenPipeError:
+        pass
+
+
+def _failure(lines: Sequence[str], code: int, deed: str, target: Draft | None) -> AvsyncError:
+    text = "\n".join(lines)
+    refused = next((why for why in DISK if why in text), None)
+    if target is not None and refused:
+        return unwritable(target.target, refused)
+    if code < 0:
+        why, advice = f"it was stopped by {signal.Signals(-code).name}", "free some memory and try again"
+    else:
+        why = lines[0].split(". ")[0] if lines else f"it ended with {code} and gave no message"
+        advice = "check that the file plays, or record it again"
+    return FfmpegError(f"ffmpeg could not {deed} ({why}); {advice}.", lines)
 
 
 @contextmanager
@@ -59,23 +199,50 @@ def decoding(output: Any) -> Iterator[tuple[IO[bytes], Callable[[], str]]]:
             stdout=subprocess.PIPE,
             stderr=log,
             pipesize=PIPE_BYTES,
-            # Ctrl-C reaches the whole group of a terminal; ffmpeg would end before us, as if the file did.
-            process_group=0,
+            **_tied(),
         )
         assert process.stdout is not None  # noqa: S101 - stdout=PIPE
 
         def complaint() -> str:
             over = not process.stdout.peek(1)  # type: ignore[union-attr]
             failed = over and process.wait() != 0
-            log.seek(0)
-            lines = log.read(4096).decode(errors="replace").splitlines()
-            # ffmpeg prefixes "[h264 @ 0x55d0c8] ", which says nothing to a user.
-            said = [re.sub(r"^(\[[^]]*\] )+", "", line).strip(" .") for line in lines]
-            return next(filter(None, said), "ffmpeg failed without a message" if failed else "")
+            return next(iter(_complaints(log)), "ffmpeg failed without a message" if failed else "")
 
         try:
             yield process.stdout, complaint
         finally:
-            process.kill()
-            process.stdout.close()
-            process.wait()
+            _end(process)
+
+
+def _complaints(log: IO[bytes]) -> list[str]:
+    """What ffmpeg has said so far, line by line, without its "[h264 @ 0x55d0c8] ", meaningless to a user."""
+    log.seek(0)
+    lines = log.read(1 << 16).decode(errors="replace").splitlines()
+    return [line for said in lines if (line := re.sub(r"^(\[[^]]*\] )+", "", said).strip(" ."))]
+
+
+def _tied() -> dict[str, Any]:
+    """How to start a child that ends with the thread that started it, also when that is killed.
+
+    It is in a group of its own: Ctrl-C reaches the whole group of a terminal, and ffmpeg would end before
+    this process does, as if the file did. Where the system is not Linux, only the group is set.
+    """
+    if os.name != "posix":
+        return {}
+    if LIBC is None:
+        return {"process_group": 0}
+    parent = os.getpid()
+
+    def end_with_parent() -> None:
+        LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return {"process_group": 0, "preexec_fn": end_with_parent}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    if process.stdout is not None:
+        process.stdout.close()
+    process.wait()

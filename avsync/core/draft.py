@@ -1,0 +1,184 @@
+"""A result while it is being written: a file that has no name before it is whole, so that whatever ends the
+program, kill -9 too, leaves nothing behind.
+
+Where a file system cannot hold nameless files (network shares, exFAT, macOS), the draft has a hidden name and
+is locked while it is written; drafts that nobody has locked are removed when the next one is made there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from avsync.core.errors import OutputError, UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows removes no drafts of others, since it cannot tell whether they are in use.
+    fcntl = None
+
+NAMELESS = getattr(os, "O_TMPFILE", 0)
+NOT_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+"""How file systems and kernels say that they have no nameless files."""
+HIDDEN = re.compile(r"\.avsync-[0-9a-f]{16}\.part")
+PROBE_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An open file that will be `target`, with rights of at most `mode`. `path` opens it in this process and
+    in its children."""
+
+    target: Path
+    path: Path
+    handle: int
+    mode: int
+    nameless: bool
+
+    def publish(self, *, replace: bool) -> None:
+        """Give the file its name.
+
+        Raises:
+            UsageError: without `replace`, something of that name has appeared meanwhile; it stays.
+            OutputError: the folder takes no file any more.
+        """
+        try:
+            if hasattr(os, "fchmod"):
+                os.fchmod(self.handle, os.fstat(self.handle).st_mode & self.mode)
+            if not replace:
+                self._link(self.target)
+            elif self.nameless:
+                hidden = _hidden(self.target.parent)
+                self._link(hidden)
+                try:
+                    hidden.replace(self.target)
+                finally:
+                    hidden.unlink(missing_ok=True)
+            else:
+                self.path.replace(self.target)
+        except FileExistsError as error:
+            raise UsageError(
+                f"{self.target} appeared while its content was made, and stays as it is; use --force to "
+                "replace it, or give another name."
+            ) from error
+        except OSError as error:
+            raise unwritable(self.target, error) from error
+
+    def _link(self, name: Path) -> None:
+        """Raises FileExistsError where the name is taken, however late."""
+        if self.nameless:
+            folder = os.open(name.parent, os.O_RDONLY)
+            try:
+                # Only with a folder given does Python follow the link in /proc, which alone names the file.
+                os.link(self.path, name.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+            finally:
+                os.close(folder)
+            return
+        try:
+            name.hardlink_to(self.path)
+        except FileExistsError:
+            raise
+        except OSError:  # exFAT has no links, so an empty file takes the name first
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            self.path.replace(name)
+
+    def no_room(self) -> OSError | None:
+        """Why the file cannot grow, or None where it can; programs that write to it say so in many ways."""
+        size = os.fstat(self.handle).st_size
+        if not hasattr(os, "posix_fallocate"):
+            return None
+        try:
+            os.posix_fallocate(self.handle, size, PROBE_BYTES)
+        except OSError as error:
+            return error if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else None
+        os.ftruncate(self.handle, size)
+        return None
+
+
+@contextmanager
+def draft(target: Path, mode: int = 0o666) -> Iterator[Draft]:
+    """A draft of `target` in its folder; what is not published when the block ends is gone.
+
+    It has the rights of a new file: `mode` less the umask.
+
+    Raises:
+        OutputError: the folder takes no file.
+    """
+    target = target.absolute()
+    try:
+        sweep(target.parent)
+        made = _nameless(target, mode) or _named(target, mode)
+    except OSError as error:
+        raise unwritable(target, error) from error
+    try:
+        yield made
+    finally:
+        os.close(made.handle)
+        if not made.nameless:
+            with contextlib.suppress(OSError):
+                made.path.unlink(missing_ok=True)
+
+
+def unwritable(target: Path, error: OSError | str) -> OutputError:
+    """The error that says why `target` cannot be written."""
+    why = error if isinstance(error, str) else error.strerror or str(error)
+    return OutputError(f"{target} cannot be written ({why}); make room, allow it, or choose another place.")
+
+
+def sweep(folder: Path) -> None:
+    """Remove drafts in `folder` whose writers were killed."""
+    if fcntl is None:
+        return
+    for name in filter(HIDDEN.fullmatch, os.listdir(folder)):  # noqa: PTH208 - only names are needed
+        with contextlib.suppress(OSError), (folder / name).open("rb") as left:
+            fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (folder / name).unlink()
+
+
+def _nameless(target: Path, mode: int) -> Draft | None:
+    if not NAMELESS:
+        return None
+    try:
+        handle = os.open(target.parent, NAMELESS | os.O_RDWR, mode | 0o600)
+    except OSError as error:
+        if error.errno in NOT_NAMELESS:
+            return None
+        raise
+    path = Path(f"/proc/{os.getpid()}/fd/{handle}")
+    if not path.exists():
+        os.close(handle)
+        return None
+    _lock(handle)
+    return Draft(target, path, handle, mode, nameless=True)
+
+
+def _named(target: Path, mode: int) -> Draft:
+    while True:
+        path = _hidden(target.parent)
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), mode | 0o600)
+        # A sweeper that came between the two has removed it.
+        if _lock(handle) and os.fstat(handle).st_nlink:
+            return Draft(target, path, handle, mode, nameless=False)
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks; sweepers cannot lock there either
+        pass
+    return True
+
+
+def _hidden(folder: Path) -> Path:
+    return folder / f".avsync-{secrets.token_hex(8)}.part"
