@@ -50,7 +50,8 @@ def fix_offset(
     re-encodes the audio track that it judges by, which `announce` is told before. `offset_ms` is the error to
     remove (positive: the audio is early); None measures it, with the same `options` as `check`. Raises
     UsageError for a wrong request, CannotTell when the method is not known to mend the file, MediaError when
-    a file cannot be read or written.
+    a file cannot be read or its copy would not be a true one, SetupError without ffmpeg, OutputError
+    when `dst` cannot be written.
     """
     one_of("method", method, METHODS)
     if offset_ms is not None:

@@ -60,7 +60,7 @@ def fix_offset(
     sample: Sample = CheckOptions.sample,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     quiet: Quiet = False,
-) -> None:
+) -> int:
     """Bring the audio of a video into sync.
 
     By default nothing is re-encoded: every stream, chapter and tag is kept, and
@@ -71,6 +71,7 @@ def fix_offset(
 
     [bold]Exit codes[/bold]
     0  repaired, or nothing to repair
+    1  repaired, but still out of tolerance: no shift removes the rest
     2  wrong usage, such as an OUT that exists
     3  cannot tell the error, or the method does not mend it; nothing is written
     4  a file or a model cannot be used
@@ -115,6 +116,7 @@ def fix_offset(
             "written": result.written,
             "method": method,
             "offset_ms": round(result.offset_ms, 1),
+            "settings": result.settings,
             "sentence": result.sentence,
             "command": result.command or None,
             "before": result.report_before and to_dict(result.report_before),
@@ -125,3 +127,4 @@ def fix_offset(
         emit(
             printable(result.sentence) + "\n" + (f"{result.command}\n" if dry_run and result.command else "")
         )
+    return result.exit_code

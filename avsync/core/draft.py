@@ -12,10 +12,12 @@ import errno
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from avsync.core.errors import OutputError, UsageError
 
@@ -124,6 +126,20 @@ def draft(target: Path, mode: int = 0o666) -> Iterator[Draft]:
         if not made.nameless:
             with contextlib.suppress(OSError):
                 made.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch() -> Iterator[tuple[IO[bytes], Path]]:
+    """A temporary file that is gone when the block ends, also after kill -9; and a path by which this process
+    and its children open it."""
+    if NAMELESS:
+        with tempfile.TemporaryFile() as file:
+            path = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+            if path.exists():
+                yield file, path
+                return
+    with tempfile.NamedTemporaryFile(prefix="avsync-") as file:
+        yield file, Path(file.name)
 
 
 def unwritable(target: Path, error: OSError | str) -> OutputError:

@@ -7,20 +7,18 @@ Frames are drawn from continuous time, so the clip is exact at any frame rate.
 from __future__ import annotations
 
 import io
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from avsync.core.errors import MediaError, UsageError
+from avsync.core.draft import Draft, draft, scratch
+from avsync.core.errors import OutputError, UsageError
 from avsync.demo import face, speech, voice
-from avsync.media.ffmpeg import ffmpeg_path
+from avsync.media.ffmpeg import run_ffmpeg, source
 
 SIZE = 400
 """Width and height of the picture, pixels."""
@@ -55,7 +53,7 @@ def write_demo(
 ) -> Path:
     """Writes the clip as MP4 (H.264, AAC) whose audio is `offset_ms` early (late when negative).
 
-    Replaces `path` only when the whole clip is written; returns it. Raises MediaError when it cannot be
+    Replaces `path` only when the whole clip is written; returns it. Raises OutputError when it cannot be
     written, UsageError for impossible sizes.
     """
     _validate(duration_s, fps, size)
@@ -64,18 +62,16 @@ def write_demo(
     spoken = voice.voice(speech.speak(seed, heard_s), heard_s, seed)
     samples = _shifted(spoken, offset_ms, duration_s)
     frames = _frames(speech.speak(seed, duration_s), seed, duration_s, fps, size)
+    wav = io.BytesIO()
+    soundfile.write(wav, samples, voice.RATE_HZ, format="WAV")
     try:
-        with tempfile.TemporaryDirectory(prefix=".avsync-demo-", dir=target.parent) as folder:
-            sound, clip = Path(folder, "sound.wav"), Path(folder, "clip.mp4")
-            wav = io.BytesIO()
-            soundfile.write(wav, samples, voice.RATE_HZ, format="WAV")
-            sound.write_bytes(wav.getvalue())  # which, other than soundfile, says when the disk is full
-            _encode(frames, size, Fraction(fps), sound, clip)
-            clip.replace(target)
+        with draft(target) as made, scratch() as (file, audio):
+            file.write(wav.getvalue())
+            file.flush()
+            _encode(frames, size, Fraction(fps), audio, made)
+            made.publish(replace=True)
     except OSError as error:
-        raise MediaError(
-            f"The demo clip cannot be written to {target}: {error.strerror or error}."
-        ) from error
+        raise OutputError(f"The audio of the demo cannot be kept ({error.strerror or error}).") from error
     return target
 
 
@@ -108,35 +104,12 @@ def _shifted(
 
 
 def _encode(
-    frames: Iterator[npt.NDArray[np.uint8]], size: int, fps: Fraction, sound: Path, clip: Path
+    frames: Iterator[npt.NDArray[np.uint8]], size: int, fps: Fraction, audio: Path, made: Draft
 ) -> None:
-    command = [
-        ffmpeg_path(), "-v", "error", "-nostdin",
-        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size}x{size}", "-r", str(fps), "-i", "pipe:0",
-        "-i", f"file:{sound.absolute()}", "-map", "0:v", "-map", "1:a",
+    arguments = [
+        "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size}x{size}", "-r", str(fps), "-i", "pipe:0",
+        "-i", source(audio), "-map", "0:v", "-map", "1:a",
         "-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p",
-        "-c:a", "aac", "-b:a", "96k", "-movflags", "+faststart", f"file:{clip.absolute()}",
+        "-c:a", "aac", "-b:a", "96k", "-movflags", "+faststart", "-f", "mp4", source(made.path),
     ]  # fmt: skip
-    with tempfile.TemporaryFile() as log:
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log
-        ) as process:
-            _feed(process, frames)
-        if process.returncode:
-            log.seek(0)
-            last = log.read().decode(errors="replace").strip().splitlines()[-1:]
-            raise MediaError(f"ffmpeg could not make the demo clip: {' '.join(last) or 'it stopped early'}.")
-
-
-def _feed(process: subprocess.Popen[bytes], frames: Iterator[npt.NDArray[np.uint8]]) -> None:
-    """Writes the frames to a running ffmpeg; one that has given up says why itself."""
-    pipe = cast(IO[bytes], process.stdin)
-    try:
-        with pipe:
-            for frame in frames:
-                pipe.write(frame.tobytes())
-    except BrokenPipeError:
-        return
-    except BaseException:
-        process.kill()
-        raise
+    run_ffmpeg(arguments, f"make the demo clip {made.target}", made, feed=(f.tobytes() for f in frames))

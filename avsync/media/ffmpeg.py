@@ -140,7 +140,7 @@ def run_ffmpeg(
     with tempfile.TemporaryFile() as log:
         stdin = subprocess.DEVNULL if feed is None else subprocess.PIPE
         stdout = subprocess.PIPE if on_time else subprocess.DEVNULL
-        process = subprocess.Popen([*call, *arguments], stdin=stdin, stdout=stdout, stderr=log, **_tied())
+        process = _started([*call, *arguments], stdin=stdin, stdout=stdout, stderr=log)
         try:
             if feed is not None:
                 _feed(process, feed)
@@ -189,17 +189,11 @@ def decoding(output: Any) -> Iterator[tuple[IO[bytes], Callable[[], str]]]:
         Its standard output, and a function that gives its complaint so far ("" if none), where the output has
         ended after waiting for the end of ffmpeg.
     """
-    command = ffmpeg.compile(
-        output.global_args("-nostdin", "-hide_banner", "-loglevel", "error"), cmd=ffmpeg_path()
-    )
+    quiet = output.global_args("-nostdin", "-hide_banner", "-loglevel", "error")
+    command = ffmpeg.compile(quiet, cmd=ffmpeg_path())  # pyright: ignore[reportAttributeAccessIssue]
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            pipesize=PIPE_BYTES,
-            **_tied(),
+        process = _started(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, pipesize=PIPE_BYTES
         )
         assert process.stdout is not None  # noqa: S101 - stdout=PIPE
 
@@ -221,24 +215,25 @@ def _complaints(log: IO[bytes]) -> list[str]:
     return [line for said in lines if (line := re.sub(r"^(\[[^]]*\] )+", "", said).strip(" ."))]
 
 
-def _tied() -> dict[str, Any]:
-    """How to start a child that ends with the thread that started it, also when that is killed.
+def _started(call: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a child that ends with the thread that starts it, also when that is killed.
 
     It is in a group of its own: Ctrl-C reaches the whole group of a terminal, and ffmpeg would end before
     this process does, as if the file did. Where the system is not Linux, only the group is set.
     """
-    if os.name != "posix":
-        return {}
-    if LIBC is None:
-        return {"process_group": 0}
     parent = os.getpid()
 
     def end_with_parent() -> None:
-        LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))  # pyright: ignore[reportOptionalMemberAccess]
         if os.getppid() != parent:
             os._exit(1)
 
-    return {"process_group": 0, "preexec_fn": end_with_parent}
+    if os.name == "posix":
+        options["process_group"] = 0
+    if LIBC is not None:
+        options["preexec_fn"] = end_with_parent
+    process: Any = subprocess.Popen(call, **options)
+    return process
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

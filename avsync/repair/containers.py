@@ -4,13 +4,11 @@ which it keeps what a file has."""
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from avsync.core.errors import UsageError
-from avsync.media.ffmpeg import ffmpeg_path, source
+from avsync.media.ffmpeg import FfmpegError, run_ffmpeg, source
 from avsync.repair import packets
 from avsync.repair.packets import Contents, Stream
 
@@ -72,10 +70,12 @@ def _own_muxer(file: Contents) -> str:
 
 def writable(file: Contents, stream: Stream, muxer: str) -> bool:
     """Whether the muxer takes a stream at all; only ffmpeg itself can tell, so ask it for the header."""
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = ["-y", "-v", "error", "-nostdin", "-i", source(file.path), "-map", f"0:{stream.index}"]
-        arguments += ["-c", "copy", "-copy_unknown", "-t", "0", "-f", muxer, source(Path(folder) / "header")]
-        return subprocess.run([ffmpeg_path(), *arguments], capture_output=True, check=False).returncode == 0
+    arguments = ["-y", "-i", source(file.path), "-map", f"0:{stream.index}", "-c", "copy", "-copy_unknown"]
+    try:
+        run_ffmpeg([*arguments, "-t", "0", "-f", muxer, os.devnull], "write a header")
+    except FfmpegError:
+        return False
+    return True
 
 
 def muxer_options(file: Contents, streams: Sequence[Stream], muxer: str) -> list[str]:

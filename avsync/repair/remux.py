@@ -63,7 +63,8 @@ class Plan:
 
 def command(plan: Plan, overwrite: bool = False) -> str:
     """The ffmpeg command of a plan, quoted for a POSIX shell."""
-    return shlex.join([ffmpeg_path(), "-y" if overwrite else "-n", *plan.arguments])
+    quiet = ("-hide_banner", "-nostdin", "-loglevel", "error")
+    return shlex.join([ffmpeg_path(), "-y" if overwrite else "-n", *quiet, *plan.arguments])
 
 
 # --- Plan --------------------------------------------------------------------------------
@@ -115,7 +116,7 @@ def plan(
     fine = retimed is not None or _fine(file, moved)
     second = _raw_input(retimed) if retimed else _input(file, audio_s if fine else 0)
     arguments = [
-        *("-hide_banner", "-nostdin", "-loglevel", "error", "-copyts"),
+        "-copyts",
         *_input(file, rest_s),
         *second,
         *_mapped(file, streams, moved, muxer, retimed),

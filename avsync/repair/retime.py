@@ -7,10 +7,13 @@ Everything that is long lies on disk.
 from __future__ import annotations
 
 import math
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import av
 import ffmpeg
@@ -18,13 +21,15 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.audio.waveform import GAP_S
-from avsync.core.errors import CannotTell, MediaError
+from avsync.core.errors import CannotTell, MediaError, OutputError
 from avsync.core.records import AudioStream, Media, Report
 from avsync.media.ffmpeg import decoding, source
 from avsync.repair.codecs import Encoding
 from avsync.repair.remux import Retimed
 
 Samples = npt.NDArray[np.float32]
+Scratch = tuple[IO[bytes], Path]
+"""A temporary file, and a path that opens it."""
 
 FADE_S = 0.01
 """Half a cross-fade: long enough not to click, too short to be heard as one."""
@@ -144,22 +149,26 @@ def _quietest(sound: Samples, rate: int, at_s: float) -> float:
     return float(quiet[np.argmin(np.abs(quiet))])
 
 
-def prepared(media: Media, stream: AudioStream, report: Report, folder: Path, encoding: Encoding) -> Retimed:
-    """The track of a measured file, re-timed, as raw sound in a file in `folder`.
+def prepared(
+    media: Media,
+    stream: AudioStream,
+    found: Sequence[Stretch],
+    decoded_to: Scratch,
+    retimed_to: Scratch,
+    encoding: Encoding,
+) -> Retimed:
+    """A track re-timed by the stretches of its file, as raw samples in `retimed_to`.
 
-    Raises CannotTell when the report has no offset, MediaError when the track cannot be decoded or stored.
+    Raises MediaError when the track cannot be decoded, OutputError when there is no room for it.
     """
-    path = folder / "retimed.f32"
-    sound = decoded(media, stream, folder / "sound.f32")
-    cuts = parts(stretches(report), sound, stream.rate_hz, stream.start_s)
-    count = write_retimed(sound, stream.rate_hz, cuts, path)
-    del sound
-    (folder / "sound.f32").unlink()
+    samples = decoded(media, stream, decoded_to[0])
+    cuts = parts(found, samples, stream.rate_hz, stream.start_s)
+    count = write_retimed(samples, stream.rate_hz, cuts, retimed_to[0])
     with av.open(source(media.path)) as container:
         layout = container.streams.audio[stream.track].codec_context.layout.name
     return Retimed(
         stream=stream.index,
-        path=path,
+        path=retimed_to[1],
         rate_hz=stream.rate_hz,
         channels=stream.channels,
         layout=layout,
@@ -184,44 +193,50 @@ def words(report: Report) -> str:
 # --- Sound ------------------------------------------------------------------------------
 
 
-def decoded(media: Media, stream: AudioStream, path: Path) -> Samples:
-    """A track with all its channels at its own rate, (n, channels), kept at `path`; gaps are silence.
+def decoded(media: Media, stream: AudioStream, file: IO[bytes]) -> Samples:
+    """A track with all its channels at its own rate, (n, channels), kept in `file`; gaps are silence.
 
-    Raises MediaError when nothing of it can be decoded or stored.
+    Raises MediaError when nothing of it can be decoded, OutputError when there is no room for it.
     """
     resampling = {"async": 1, "min_hard_comp": GAP_S}
-    sound = ffmpeg.input(source(media.path), copyts=None)[str(stream.index)]
-    output = sound.filter("aresample", stream.rate_hz, **resampling).output("pipe:", format="f32le")
+    audio = ffmpeg.input(source(media.path), copyts=None)[str(stream.index)]
+    output = audio.filter("aresample", stream.rate_hz, **resampling).output("pipe:", format="f32le")
     try:
-        with decoding(output) as (pipe, complaint), path.open("wb") as file:
+        file.seek(0)
+        file.truncate()
+        with decoding(output) as (pipe, complaint):
             shutil.copyfileobj(pipe, file, 1 << 20)
             file.flush()
             count = file.tell() // (4 * stream.channels)
             if not count:
-                why = complaint() or "ffmpeg found no sound in it"
+                why = complaint() or "ffmpeg found no audio in it"
                 raise MediaError(f"Audio track {stream.track} of {media.path} cannot be decoded ({why}).")
     except OSError as error:
-        raise _no_room(path, error) from error
-    return np.memmap(path, np.float32, "r", shape=(count, stream.channels))
+        raise _no_room(error) from error
+    return np.memmap(file, np.float32, "r", shape=(count, stream.channels))
 
 
-def write_retimed(sound: Samples, rate: int, cuts: Sequence[Part], path: Path) -> int:
-    """Write the parts of a sound as raw float32 to `path`; returns how many samples of each channel.
+def write_retimed(samples: Samples, rate: int, cuts: Sequence[Part], file: IO[bytes]) -> int:
+    """Write the parts of some audio as raw float32 to `file`; returns how many samples of each channel.
 
-    Raises MediaError when the disk is full.
+    Raises OutputError when the disk is full.
     """
     count = max((part.past for part in cuts), default=0)
+    size = 4 * count * samples.shape[1]
     try:
-        with path.open("wb") as file:
-            file.truncate(4 * count * sound.shape[1])
-        out = np.memmap(path, np.float32, "r+", shape=(count, sound.shape[1])) if count else sound[:0]
-        for part in cuts:
-            at = part.first
-            for block in taken(sound, rate, part):
-                out[at : at + len(block)] += block * _gain(part, at, len(block))[:, None]
-                at += len(block)
+        file.truncate(0)
+        file.truncate(size)
+        if size and hasattr(os, "posix_fallocate"):
+            # Without room, writing to the mapping would end the process.
+            os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
-        raise _no_room(path, error) from error
+        raise _no_room(error) from error
+    out = np.memmap(file, np.float32, "r+", shape=(count, samples.shape[1])) if count else samples[:0]
+    for part in cuts:
+        at = part.first
+        for block in taken(samples, rate, part):
+            out[at : at + len(block)] += block * _gain(part, at, len(block))[:, None]
+            at += len(block)
     return count
 
 
@@ -261,6 +276,9 @@ def _padded(sound: Samples, first: int, count: int) -> Samples:
     return np.pad(inside, ((before, count - before - len(inside)), (0, 0)))
 
 
-def _no_room(path: Path, error: OSError) -> MediaError:
-    why = error.strerror or error
-    return MediaError(f"The decoded sound cannot be kept in {path.parent} ({why}); free some space there.")
+def _no_room(error: OSError) -> OutputError:
+    folder = tempfile.gettempdir()
+    return OutputError(
+        f"The decoded audio cannot be kept in {folder} ({error.strerror or error}); free some space there, "
+        "or set TMPDIR to another folder."
+    )

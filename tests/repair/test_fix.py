@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-import resource
+import os
+import stat
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from disk_factory import short_of_space
 from fix_factory import (
     H264,
     PICTURE,
@@ -26,11 +27,13 @@ from fix_factory import (
     sync_ms,
 )
 
-from avsync.core.errors import CannotTell, MediaError, UsageError
+from avsync.core.errors import CannotTell, MediaError, OutputError, UsageError
 from avsync.core.options import CheckOptions, FixOptions
-from avsync.core.records import Report
+from avsync.core.records import Fault, Report
+from avsync.media.ffmpeg import program
 from avsync.media.probe import probe
 from avsync.repair import fix, packets, remux
+from avsync.repair.write import written
 
 # --- Targets -----------------------------------------------------------------------------
 
@@ -69,47 +72,21 @@ def test_places_where_no_file_can_be(made, tmp_path: Path) -> None:
         one_sentence(error)
     with pytest.raises(UsageError, match="regular"):
         shift(made("plain.mp4"), Path("/dev/null"), 120, force=True)
-    with pytest.raises(MediaError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         shift(made("plain.mp4"), Path("/proc/out.mp4"), 120)
     assert names(tmp_path) == ["dangling.mp4", "file", "folder.mp4"]
 
 
-@contextmanager
-def short_of_space() -> Iterator[None]:
-    """No file may grow beyond 4 kB, for this process and those it starts.
-
-    Not a fixture: pytest reports a test before it tears fixtures down, and where its output goes to a file,
-    that file may not grow either.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_file_that_may_not_grow_leaves_nothing(made, tmp_path: Path) -> None:
     src = made("plain.mkv")
-    with short_of_space(), pytest.raises(MediaError, match="cannot be written") as error:
+    with short_of_space(), pytest.raises(OutputError, match="cannot be written") as error:
         shift(src, tmp_path / "out.mkv", 120)
     one_sentence(error)
     assert names(tmp_path) == []
 
 
-@pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_full_disk_leaves_nothing(made, full_disk: Path) -> None:
-    with pytest.raises(MediaError, match="No space left") as error:
+    with pytest.raises(OutputError, match="No space left") as error:
         shift(made("plain.ts"), full_disk / "out.ts", 120)
     one_sentence(error)
     assert names(full_disk) == []
@@ -119,13 +96,46 @@ def test_a_source_that_is_still_being_written_leaves_nothing(made, tmp_path: Pat
     src = tmp_path / "in.ts"
     src.write_bytes(made("plain.ts").read_bytes())
 
-    def grow(_temporary: Path) -> None:
+    with written(remux.plan(probe(src), 120.0, tmp_path / "out.ts")) as copy:
         with src.open("ab") as file:
             file.write(bytes(188))
-
-    with pytest.raises(MediaError, match="changed while it was copied"):
-        fix.apply(remux.plan(probe(src), 120.0, tmp_path / "out.ts"), accept=grow)
+        with pytest.raises(MediaError, match="changed while it was copied"):
+            copy.publish(replace=False)
     assert names(tmp_path) == ["in.ts"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_target_that_appears_meanwhile_is_replaced_only_by_force(made, tmp_path: Path, force: bool) -> None:
+    dst = tmp_path / "out.ts"
+
+    def progress(stage: str, done: float, total: float | None) -> None:
+        if done > 0.9:
+            dst.write_text("precious")
+
+    options = FixOptions(offset_ms=120.0, force=force)
+    if force:
+        fix.fix_offset(made("plain.ts"), dst, options, measure=never, progress=progress)
+        assert probe(dst).video is not None
+    else:
+        with pytest.raises(UsageError, match="appeared") as error:
+            fix.fix_offset(made("plain.ts"), dst, options, measure=never, progress=progress)
+        assert "--force" in one_sentence(error) and dst.read_text() == "precious"
+    assert names(tmp_path) == ["out.ts"]
+
+
+@pytest.mark.parametrize(("mode", "umask"), [(0o644, 0o022), (0o600, 0o022), (0o664, 0o027), (0o444, 0o022)])
+def test_a_repaired_file_has_the_rights_of_its_source_less_the_umask(
+    made, tmp_path: Path, mode: int, umask: int
+) -> None:
+    src = tmp_path / "in.mkv"
+    src.write_bytes(made("plain.mkv").read_bytes())
+    src.chmod(mode)
+    before = os.umask(umask)
+    try:
+        shift(src, tmp_path / "out.mkv", 120)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "out.mkv").stat().st_mode) == mode & ~umask
 
 
 @pytest.mark.parametrize("at", [0.0, 0.6])
@@ -137,16 +147,16 @@ def test_ctrl_c_leaves_nothing(made, tmp_path: Path, at: float) -> None:
             raise KeyboardInterrupt
 
     planned = remux.plan(probe(made("plain.ts")), 120.0, tmp_path / "out.ts")
-    with pytest.raises(KeyboardInterrupt):
-        fix.apply(planned, progress)
+    with pytest.raises(KeyboardInterrupt), written(planned, progress):
+        pass
     assert names(tmp_path) == []
 
 
 def test_progress_goes_from_nought_to_one(made, tmp_path: Path) -> None:
     seen: list[tuple[str, float, float | None]] = []
-    fix.apply(
-        remux.plan(probe(made("rich.mp4")), 120.0, tmp_path / "out.mp4"), lambda *step: seen.append(step)
-    )
+    planned = remux.plan(probe(made("rich.mp4")), 120.0, tmp_path / "out.mp4")
+    with written(planned, lambda *step: seen.append(step)):
+        pass
     shares = [done for _, done, _ in seen]
     assert shares == sorted(shares) and shares[0] >= 0 and 0.9 < shares[-1] <= 1
     assert {(stage, total) for stage, _, total in seen} == {("fix", 1.0)}
@@ -274,7 +284,7 @@ def test_the_measured_error_is_removed_and_the_result_measured_before_it_appears
     measure = Measure(OUT, IN)
     result = repair(made, tmp_path, measure)
     assert measure.asked[0] == made("plain.mp4")
-    assert measure.asked[1].parent == tmp_path and measure.asked[1].name != "out.mp4"
+    assert measure.asked[1] not in (made("plain.mp4"), tmp_path / "out.mp4")
     assert result.written and result.offset_ms == 120.0
     assert result.report_before == OUT
     assert result.report_after == replace(IN, path=str(tmp_path / "out.mp4"))
@@ -327,6 +337,34 @@ def test_a_result_that_looks_no_better_is_not_kept(made, tmp_path: Path, after: 
         repair(made, tmp_path, Measure(OUT, after))
     one_sentence(error)
     assert names(tmp_path) == []
+
+
+def test_what_is_still_out_of_tolerance_is_shifted_again_by_the_rest(made, tmp_path: Path) -> None:
+    """A first measurement may fall short; the second one tells by how much."""
+    measure = Measure(OUT, replace(OUT, offset_ms=-70.0), IN)
+    result = repair(made, tmp_path, measure)
+    assert result.written and result.exit_code == 0
+    assert result.offset_ms == 50.0 and "delayed the audio by 50 ms" in result.sentence
+    assert sync_ms(tmp_path / "out.mp4") == pytest.approx(50, abs=1)
+    assert names(tmp_path) == ["out.mp4"]
+
+
+def test_better_but_not_in_sync_is_said_and_exits_1(made, tmp_path: Path) -> None:
+    measure = Measure(OUT, replace(OUT, offset_ms=-70.0), replace(OUT, offset_ms=65.0))
+    result = repair(made, tmp_path, measure)
+    assert result.written and result.exit_code == 1
+    assert "better, but not in sync" in result.sentence
+
+
+def test_a_rest_that_no_shift_removes_is_not_shifted(made, tmp_path: Path) -> None:
+    fault = Fault(10.0, 20.0, -90.0, 8.0, 0.9, "severe")
+    result = repair(made, tmp_path, Measure(OUT, replace(OUT, offset_ms=0.0, faults=(fault,))))
+    assert result.written and result.exit_code == 1 and result.offset_ms == 120.0
+
+
+def test_the_result_names_the_ffmpeg_that_wrote_it(made, tmp_path: Path) -> None:
+    settings = shift(made("plain.mp4"), tmp_path / "out.mp4", 120).settings
+    assert settings == {"method": "copy", "ffmpeg": program().version, "ffmpeg_program": program().path}
 
 
 def test_a_result_that_cannot_be_judged_is_kept_and_said(made, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avsync.core.errors import CannotTell, MediaError, UsageError
+from avsync.core.errors import CannotTell, OutputError, UsageError
 from avsync.core.options import CheckOptions, FixOptions
 from avsync.core.records import Fault, Report, Segment
 from avsync.media.ffmpeg import ffmpeg_path
@@ -193,7 +193,8 @@ def test_a_jump_is_put_where_it_is_quiet():
 
 
 def written(tmp_path: Path, sound, cuts):
-    count = retime.write_retimed(sound, RATE, cuts, tmp_path / "out.f32")
+    with (tmp_path / "out.f32").open("w+b") as file:
+        count = retime.write_retimed(sound, RATE, cuts, file)
     return np.fromfile(tmp_path / "out.f32", np.float32).reshape(count, sound.shape[1])
 
 
@@ -344,11 +345,11 @@ def test_a_stop_while_encoding_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["in.mp4", "scratch"]
 
 
-def test_a_track_that_cannot_be_decoded_is_a_media_error(tmp_path: Path):
+def test_a_track_that_cannot_be_kept_is_an_output_error(tmp_path: Path):
     src = made(tmp_path / "in.mkv", jumping, *X264, "-c:a", "aac")
     media = probe(src)
-    with pytest.raises(MediaError, match="cannot be kept"):
-        retime.decoded(media, media.audio[0], tmp_path / "missing" / "sound.f32")
+    with Path("/dev/full").open("r+b") as full, pytest.raises(OutputError, match="cannot be kept"):
+        retime.decoded(media, media.audio[0], full)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+"""Write the target of a plan: ffmpeg into a draft, the proof that it is a true copy, then its name."""
+
+from __future__ import annotations
+
+import math
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from avsync.core.draft import Draft, draft, unwritable
+from avsync.core.errors import MediaError
+from avsync.media.ffmpeg import FfmpegError, run_ffmpeg, source
+from avsync.media.probe import state
+from avsync.repair import packets
+from avsync.repair.packets import Contents
+from avsync.repair.remux import Plan
+from avsync.repair.verify import Progress, other_target, show, verify
+
+HEADER_COMPLAINTS = (
+    "not currently supported in container",
+    "Could not write header",
+    "incorrect codec parameters",
+)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A verified target that has no name yet: `path` opens it, `lost` is what its format cannot keep ("the
+    title of stream 2"), mostly nothing."""
+
+    planned: Plan
+    path: Path
+    lost: tuple[str, ...]
+    _draft: Draft
+    _source: object
+
+    def publish(self, *, replace: bool) -> None:
+        """Give the file its name.
+
+        Raises:
+            MediaError: the source has changed since the copy began.
+            UsageError: something that may not be replaced has appeared at the target.
+            OutputError: the folder takes no file any more.
+        """
+        if state(self.planned.src) != self._source:
+            raise MediaError(
+                f"{self.planned.src} changed while it was copied; repair it when it is complete."
+            )
+        self._draft.publish(replace=replace)
+
+
+@contextmanager
+def written(planned: Plan, progress: Progress | None = None) -> Iterator[Copy]:
+    """Write the target of a plan and prove it, with the rights of its source less the umask; unless it is
+    published, nothing of it remains when the block ends.
+
+    Raises:
+        SetupError: there is no ffmpeg.
+        OutputError: the target cannot be written.
+        MediaError: the result would not be a true copy, or the source is damaged.
+    """
+    whole = state(planned.src)
+    before = packets.contents(planned.src)
+    with draft(planned.dst, stat.S_IMODE(planned.src.stat().st_mode) & 0o666) as made:
+        _run(planned, before, made, progress)
+        try:
+            lost = verify(planned, before, made.path, progress)
+        except MediaError:
+            # A muxer may end well on a full disk, and leave a file that is cut short.
+            if error := made.no_room():
+                raise unwritable(planned.dst, error) from error
+            raise
+        yield Copy(planned, made.path, lost, made, whole)
+
+
+def _run(planned: Plan, before: Contents, made: Draft, progress: Progress | None) -> None:
+    """Run ffmpeg into the draft; which is the first half of the work."""
+
+    def on_time(time_s: float) -> None:
+        show(progress, before, time_s - before.start_s, 0.0, 0.5)
+
+    try:
+        run_ffmpeg(
+            ["-y", *planned.arguments[:-1], source(made.path)], f"copy {planned.src}", made, on_time=on_time
+        )
+    except FfmpegError as error:
+        if any(words in line for line in error.lines for words in HEADER_COMPLAINTS):
+            raise MediaError(
+                f"{planned.dst.suffix} cannot hold the streams of {planned.src.name} "
+                f"({error.lines[0].split('. ')[0]}); {other_target(planned)}."
+            ) from error
+        raise
+    show(progress, before, math.inf, 0.0, 0.5)
