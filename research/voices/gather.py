@@ -1,7 +1,7 @@
 """Recorded speech for `--sounds`, out of packages of Debian 12: prompts of telephone exchanges, dialogues of
 games, words for children. Seven hours in some thirty languages, 16 kHz FLAC of 1.5 to 30 s.
 
-    python docs/voices/gather.py VOICES --work PACKAGES
+    python research/voices/gather.py VOICES --work PACKAGES
 
 Needs Debian 12 or a system with its package lists (`apt-get download`, `dpkg-deb`), no root. Short prompts of
 one speaker are laid one after the other with pauses. Licences: README.md beside this file. Seed 7.

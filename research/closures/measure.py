@@ -1,6 +1,6 @@
 """Measure how far sound and lips are apart, without any model of synchrony; README.md says how well.
 
-    python docs/closures/measure.py ../shared/clips --controls ../shared/lrs2-mini --out closures.json
+    python research/closures/measure.py ../shared/clips --controls ../shared/lrs2-mini --out closures.json
 
 Sign, as everywhere in avsync: + = the audio is EARLY; what sounds at t is seen at t + offset. Times are
 seconds on the container's clock unless a name ends in _ms.

@@ -9,8 +9,8 @@ input nor weights are those of avsync's model; the training clips, and what they
     pip download --no-deps moonshine-voice==0.0.63
     unzip -j moonshine_voice-*.whl '*/tiny-en/encoder_model.ort'
     avsync train --data ../shared/lrs2-mini --cache CACHE --prepare-only
-    python docs/closures/second_opinion.py CACHE encoder_model.ort test-delays.json --work WORK
-    python docs/closures/second_opinion.py CACHE encoder_model.ort val-delays.json --work WORK \\
+    python research/closures/second_opinion.py CACHE encoder_model.ort test-delays.json --work WORK
+    python research/closures/second_opinion.py CACHE encoder_model.ort val-delays.json --work WORK \\
         --split val,unaligned --seeds 0,1 --only-sure
 
 The result is a file for `avsync bench --data ... --split test --delays test-delays.json`: clips, or the

@@ -1,8 +1,8 @@
 """How far the heads of lrs2-mini's clips are turned, as labels for `avsync bench --data ... --groups`.
 
-    python docs/limits/yaw.py WORK docs/limits/yaw.json
+    python research/limits/yaw.py WORK labels/lrs2-mini/yaw.json
 
-WORK holds the landmarks that docs/closures/second_opinion.py leaves there (it says what to install). The
+WORK holds the landmarks that research/closures/second_opinion.py leaves there (it says what to install). The
 label is by the median over a clip's frames of the turn to either side, in degrees; a clip in which MediaPipe
 finds no face in a tenth of the frames or more is labelled so.
 """
