@@ -20,7 +20,7 @@ import yaml
 
 from avsync.core.constants import FRAME_MS, FRAME_RATE, MIN_PROBABILITY, PROTOCOL_RADIUS, SAMPLE_RATE
 from avsync.core.records import Clip, Scores, Waveform
-from avsync.data.labels import delay_of, read_delays, shares, speaker
+from avsync.data.labels import Recorded, delay_of, read_delays, read_recordings, shares, speaker
 from avsync.data.shards import Store
 from avsync.estimate.calibration import (
     Calibration,
@@ -48,6 +48,16 @@ MAX_ROWS = 4000
 """Windows that the temperature is fitted on; neighbours say the same, so more only cost time."""
 LONG = 8
 """Independent observations of a piece that counts for the level of lips that do not match."""
+ENOUGH_CASES = 40
+"""With fewer cases of a language its figures would say nothing."""
+MAIN_FIGURES = (
+    "cases",
+    "expected_calibration_error",
+    "matched_answered",
+    "answered_right",
+    "swapped_answered",
+    "interval_holds",
+)
 MIN_MISMATCHED_SHARE = 0.3
 """A level that names fewer swapped clips than this is not worth having."""
 
@@ -253,6 +263,10 @@ def main(
     only: Annotated[str, typer.Option(help="Splits of which only the clips named in the delays count.")] = "",
     count: Annotated[int, typer.Option("--cases", help="Pieces to measure.")] = 800,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pieces.")] = 0,
+    recordings: Annotated[
+        Path | None,
+        typer.Option(help="CSV with the columns id, recording and language: figures by language, too."),
+    ] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Judge the calibration as it is; change nothing.")
     ] = False,
@@ -267,14 +281,36 @@ def main(
     )
     loaded = checkpoint.load(model)
     cases = make_cases(loaded, store, known, count, seed=seed, progress=_tell)
+    recorded = read_recordings(recordings) if recordings else {}
     if keep:
-        figures = quality(cases, Calibration.from_dict(loaded.calibration))
+        calibration = Calibration.from_dict(loaded.calibration)
+        figures = quality(cases, calibration) | by_language(cases, calibration, recorded)
         typer.echo(yaml.safe_dump(figures, sort_keys=False, default_flow_style=None))
         return
     calibration = fit(cases)
-    figures = quality(cases, calibration) | {"on_speakers_not_fitted_on": held_out_quality(cases)}
+    figures = quality(cases, calibration) | by_language(cases, calibration, recorded)
+    figures |= {"on_speakers_not_fitted_on": held_out_quality(cases)}
     write_card(model, calibration, figures)
     typer.echo(yaml.safe_dump(figures, sort_keys=False, default_flow_style=None))
+
+
+def by_language(
+    cases: Sequence[Case], calibration: Calibration, recorded: Mapping[str, Recorded]
+) -> dict[str, object]:
+    """{"by_language": ...}: the main figures of the cases of each language that has enough of them. A clip
+    that is not in `recorded` counts to the first letters of its id. Nothing where no language is known."""
+    if not recorded:
+        return {}
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        known = recorded.get(case.id)
+        groups.setdefault(known.language if known else case.id[:2], []).append(case)
+    figures = {
+        name: quality(found, calibration)
+        for name, found in sorted(groups.items())
+        if len(found) >= ENOUGH_CASES
+    }
+    return {"by_language": {name: {k: row[k] for k in MAIN_FIGURES} for name, row in figures.items()}}
 
 
 def held_out_quality(cases: Sequence[Case]) -> dict[str, float]:

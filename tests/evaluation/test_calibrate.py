@@ -9,9 +9,11 @@ import torch
 import yaml
 
 from avsync.core.records import Scores
+from avsync.data.labels import Recorded
 from avsync.data.shards import ShardWriter, Store, StoredClip
 from avsync.evaluation.calibrate import (
     Case,
+    by_language,
     fit,
     held_out_quality,
     main,
@@ -92,6 +94,17 @@ def test_the_card_keeps_what_it_said_and_gains_the_calibration(tmp_path: Path) -
     assert card["licence"] == "MIT"
     assert card["calibration"] == calibration.to_dict()
     assert load(path, "cpu").calibration == calibration.to_dict()
+
+
+def test_languages_have_figures_of_their_own() -> None:
+    cases = made_cases(200)
+    calibration = fit(cases)
+    recorded = {c.id: Recorded("one", "Turkish" if int(c.id) < 120 else "Welsh") for c in cases[:150]}
+    named = [replace(c, id=c.id if c.id in recorded else f"ar{c.id}") for c in cases]
+    rows = by_language(named, calibration, recorded)["by_language"]
+    assert {name: row["cases"] for name, row in rows.items()} == {"Turkish": 120, "ar": 50}  # 30 are too few
+    assert rows["Turkish"]["matched_answered"] == quality(cases[:120], calibration)["matched_answered"]
+    assert by_language(named, calibration, {}) == {}
 
 
 def test_one_half_of_the_speakers_judges_the_fit_of_the_other() -> None:
