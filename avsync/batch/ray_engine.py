@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from avsync.batch.one import check_safely, failed, limit_threads
+from avsync.batch.one import failed
+from avsync.batch.worker import Limits
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.options import CheckOptions
 from avsync.core.records import Report
@@ -18,7 +19,7 @@ ATTEMPTS = 2
 
 
 def check_on_ray(
-    files: Sequence[Path], options: CheckOptions, workers: int | None = None
+    files: Sequence[Path], options: CheckOptions, limits: Limits = Limits(), workers: int | None = None
 ) -> Iterator[tuple[int, Report]]:
     """(number of the file, its report) as each is finished, on the cluster that `RAY_ADDRESS` names, else on
     one that is started here for as long as it takes.
@@ -37,7 +38,7 @@ def check_on_ray(
         for number, file in enumerate(files):
             if len(running) >= room:
                 yield from _finished(ray, running, files, options)
-            running[check.remote(here, file, options)] = number
+            running[check.remote(here, file, options, limits)] = number
         while running:
             yield from _finished(ray, running, files, options)
     finally:
@@ -81,9 +82,11 @@ def _finished(
             yield number, failed(files[number], f"{files[number]} was not checked: {why}.", options)
 
 
-def _check_there(folder: str, file: Path, options: CheckOptions) -> Report:
-    """One file on some machine of the cluster, as if from the folder that the command was started in."""
-    limit_threads(1)
+def _check_there(folder: str, file: Path, options: CheckOptions, limits: Limits) -> Report:
+    """One file on some machine of the cluster, as if from the folder that the command was started in; in a
+    process of its own, to which the limits of a file apply."""
+    from avsync.batch.run import in_processes
+
     try:
         os.chdir(folder)
     except OSError:
@@ -91,4 +94,4 @@ def _check_there(folder: str, file: Path, options: CheckOptions) -> Report:
         return failed(
             file, f"{folder} is not on {machine}; all machines of a cluster need the same paths.", options
         )
-    return check_safely(file, options)
+    return next(report for _, report in in_processes([file], options, limits, workers=1, threads=1))
