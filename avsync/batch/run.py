@@ -49,7 +49,12 @@ def _processors() -> int:
 
 
 def in_processes(
-    files: Sequence[Path], options: CheckOptions, limits: Limits, workers: int, threads: int, show: Show | None = None
+    files: Sequence[Path],
+    options: CheckOptions,
+    limits: Limits,
+    workers: int,
+    threads: int,
+    show: Show | None = None,
 ) -> Iterator[tuple[int, Report]]:
     """`check_many` in that many processes with that many threads each. A process that dies, or is ended at
     its limit, takes one file with it; another takes its place while there is work."""

@@ -76,7 +76,7 @@ class Worker:
         return time.monotonic() >= self.deadline
 
     def end(self, grace_s: float = 0.0) -> int | None:
-        """Stop it, whatever it is at, if it has not ended by itself after `grace_s`; returns its exit code."""
+        """Stop it, whatever it is at, unless it ends by itself in `grace_s`; returns its exit code."""
         self.connection.close()
         self.process.join(grace_s)
         self.process.kill()

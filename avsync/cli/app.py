@@ -57,8 +57,11 @@ def main() -> None:
         # A name that the terminal's encoding lacks is shown escaped rather than ending in an error.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    # A plain kill then also removes temporary files, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # A plain kill and a closed terminal then also remove temporary files, as Ctrl-C does; nohup stays.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     try:
         sys.exit(outcome(lambda: app(prog_name="avsync")))
     except SystemExit as end:

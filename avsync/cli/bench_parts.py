@@ -246,4 +246,4 @@ def present(*parts: Table | str) -> None:
     with out.capture() as capture:
         for part in parts:
             out.print(part, highlight=False, soft_wrap=isinstance(part, str))
-    emit(capture.get())
+    emit(capture.get(), styled=True)

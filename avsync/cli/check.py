@@ -164,4 +164,4 @@ def _print(reports: Sequence[Report], *, batch: bool, as_json: bool) -> None:
     if as_json:
         emit(to_json(reports, many=batch))
     elif batch or reports[0].verdict != "error":  # the error of one file goes to stderr
-        emit(to_text(reports, console(), batch=batch))
+        emit(to_text(reports, console(), batch=batch), styled=True)

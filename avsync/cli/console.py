@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from avsync.core.errors import EXIT_ERROR, AvsyncError, OptionError, unexpected
+from avsync.core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,7 +60,7 @@ def fail(sentence: str, code: int) -> int:
     if os.environ.get("AVSYNC_DEBUG"):
         traceback.print_exc()
     if sys.stderr is not None:  # None where it was closed, and print would then take stdout
-        print(f"avsync: {' '.join(sentence.split())}", file=sys.stderr)
+        print(f"avsync: {printable(' '.join(sentence.split()))}", file=sys.stderr)
     _drop_what_stdout_cannot_take()
     return code
 
@@ -74,12 +75,16 @@ def _drop_what_stdout_cannot_take() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def emit(text: str) -> None:
-    """Write a result to stdout; a reader that has gone (`| head`) is no error and keeps the exit code."""
+def emit(text: str, *, styled: bool = False) -> None:
+    """Write a result to stdout; a reader that has gone (`| head`) is no error and keeps the exit code.
+
+    Control characters, which names and titles of files may hold, are escaped, unless the text is `styled`
+    with them: then whoever styled it has escaped what came from outside.
+    """
     if sys.stdout is None:
         return
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(text if styled else printable(text, keep="\n\t"))
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

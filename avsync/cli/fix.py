@@ -83,8 +83,8 @@ def fix_offset(
     avsync fix-offset in.mkv out.mkv --dry-run
     """
     from avsync.cli.progress import progress_bars, staged
+    from avsync.core.text import printable
     from avsync.report.document import SCHEMA, to_dict
-    from avsync.report.words import printable
 
     with progress_bars(quiet=quiet) as bar:
         from avsync import api

@@ -10,6 +10,7 @@ import typer
 
 from avsync.cli.console import console, emit, guarded
 from avsync.core.errors import UsageError
+from avsync.core.text import printable
 
 app = typer.Typer(help="List, describe, fetch and convert models.", no_args_is_help=True)
 
@@ -42,14 +43,14 @@ def list_models(as_json: Json = False) -> None:
         return
     table = Table("name", "size", "where", box=None, pad_edge=False, header_style="bold")
     for name, size, path in rows:
-        table.add_row(name, f"{size / 1e6:.1f} MB", path)
+        table.add_row(printable(name), f"{size / 1e6:.1f} MB", printable(path))
     for name, public in missing.items():
         how = f"avsync models fetch {name}" if public.url else f"by hand: {public.where}"
         table.add_row(name, "not here", how)
     out = console()
     with out.capture() as capture:
         out.print(table, highlight=False, soft_wrap=not out.is_terminal)
-    emit(capture.get())
+    emit(capture.get(), styled=True)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from avsync.report.words import printable
+from avsync.core.text import printable
 
 STAGES = {
     "probe": "reading the file",

@@ -14,6 +14,7 @@ from avsync import __version__
 from avsync.core.constants import FRAME_MS
 from avsync.core.files import protect, write_whole
 from avsync.core.records import Report, TrackReport, Unjudged, Verdict
+from avsync.core.text import printable
 from avsync.core.tolerance import defects, within
 from avsync.estimate.coverage import SPARED, why_not
 from avsync.report.html_charts import data_address, judged_parts, map_chart, offset_chart
@@ -25,7 +26,6 @@ from avsync.report.words import (
     notes,
     offset_words,
     percent,
-    printable,
     speech_words,
     summary,
     timecode,

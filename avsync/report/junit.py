@@ -7,7 +7,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from avsync.core.records import Report, Verdict
-from avsync.report.words import printable, summary
+from avsync.core.text import printable
+from avsync.report.words import summary
 
 OUTCOMES: dict[Verdict, str] = {
     "out-of-sync": "failure",

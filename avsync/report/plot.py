@@ -13,8 +13,9 @@ import numpy as np
 from avsync.core.constants import FRAME_MS, STANDARD_NAMES
 from avsync.core.files import write_whole
 from avsync.core.records import Offset, Report, Segment
+from avsync.core.text import printable
 from avsync.core.tolerance import within
-from avsync.report.words import VERDICT_WORDS, offset_words, percent, printable, timecode
+from avsync.report.words import VERDICT_WORDS, offset_words, percent, timecode
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

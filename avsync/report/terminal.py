@@ -13,6 +13,7 @@ from rich.text import Text
 
 from avsync.core.constants import FRAME_MS
 from avsync.core.records import Fault, Report, TrackReport, Unjudged, Verdict
+from avsync.core.text import printable
 from avsync.core.tolerance import largest_error
 from avsync.estimate.coverage import SPARED
 from avsync.report.words import (
@@ -23,7 +24,6 @@ from avsync.report.words import (
     notes,
     offset_words,
     percent,
-    printable,
     speech_words,
     summary,
     timecode,

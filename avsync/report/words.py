@@ -21,12 +21,6 @@ VERDICT_WORDS: dict[Verdict, str] = {
 # --- Words -------------------------------------------------------------------------------
 
 
-def printable(text: str) -> str:
-    """`text` with control and undecodable characters escaped, so that a file name cannot drive the
-    terminal or break the output's encoding."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
 def timecode(seconds: float) -> str:
     """`seconds` as m:ss.t, or h:mm:ss from an hour on; negative times keep their sign."""
     tenths = round(abs(seconds) * 10)

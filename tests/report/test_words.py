@@ -13,7 +13,7 @@ from report_factory import FAULT, a_report, an_offset
 from avsync.core.records import Fault, Report, TrackReport, Unjudged, Verdict
 from avsync.core.tolerance import defects
 from avsync.report.document import EXIT_CODES, exit_code, from_dict, to_dict, to_json, to_line
-from avsync.report.words import certainty_words, offset_words, percent, printable, summary, timecode
+from avsync.report.words import certainty_words, offset_words, percent, summary, timecode
 
 # --- words --------------------------------------------------------------------------------
 
@@ -67,10 +67,6 @@ def test_percent_says_100_only_of_certainty(probability: float):
 )
 def test_timecodes(seconds: float, words: str):
     assert timecode(seconds) == words
-
-
-def test_a_file_name_cannot_send_escape_codes_or_break_the_encoding():
-    assert printable("a\x1b[31m\n\udcffb") == "a\\x1b[31m\\n\\udcffb"
 
 
 def test_the_words_for_a_probability_go_by_the_figure_that_is_shown():

@@ -1,0 +1,9 @@
+"""Text from outside, made safe to show."""
+
+from __future__ import annotations
+
+
+def printable(text: str, keep: str = "") -> str:
+    """`text` with control and undecodable characters escaped, so that a file name cannot drive the
+    terminal or break the output's encoding; those in `keep` stay."""
+    return "".join(char if char.isprintable() or char in keep else ascii(char)[1:-1] for char in text)
