@@ -85,7 +85,7 @@ def test_importing_avsync_is_cheap_and_complete():
 @pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["--version"], ["check", "--wrong"]])
 def test_help_and_wrong_usage_answer_without_torch(arguments: list[str]):
     code = f"""
-from avsync.cli import main
+from avsync.cli.app import main
 sys.argv = ["avsync", *{arguments!r}]
 try:
     main()

@@ -77,9 +77,19 @@ class Interrupted(KeyboardInterrupt):
         self.so_far = so_far
 
 
+NO_MEMORY = ("allocate memory", "enough memory", "out of memory", "insufficient memory", "bad_alloc")
+"""How torch, OpenCV, FFmpeg and the C library say that they got no memory."""
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error means that memory ran out, whichever library says so."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in said for words in NO_MEMORY)
+
+
 def unexpected(error: Exception) -> str:
     """One sentence for an error that avsync did not foresee."""
-    if isinstance(error, MemoryError):
+    if out_of_memory(error):
         return "There is not enough memory for this file; close other programs or use fewer --workers."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."

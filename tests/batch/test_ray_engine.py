@@ -1,7 +1,6 @@
 """A batch on Ray: the same results as without it, and a crash costs one file. Ray is an extra of the package
 (`pip install 'avsync[ray]'`) and no part of the development set-up, so most of this skips without it."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 from avsync.batch.run import check_many
+from avsync.batch.worker import Limits
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import UsageError
 from avsync.core.options import CheckOptions
@@ -50,27 +50,35 @@ def test_two_workers_give_what_one_process_gives(ray: Any, tmp_path: Path, monke
     assert not ray.is_initialized()
 
 
-def test_a_process_that_dies_costs_only_its_file(ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "sitecustomize.py").write_text(
-        """
-import os
-if os.environ.get("AVSYNC_TEST_FAKE"):
-    from avsync.batch import ray_engine as batch
-    from avsync.core.records import Report
+def test_a_file_beyond_its_limits_costs_only_itself(ray: Any, tmp_path: Path):
+    slow, bad = write_demo(tmp_path / "slow.mp4", duration_s=4), tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    reports = dict(check_many([slow, bad], OPTIONS, workers=1, engine="ray", limits=Limits(seconds=0.3)))
+    assert [reports[number].verdict for number in range(2)] == ["error", "error"]
+    assert "was not judged within 0.3 s" in reports[0].reasons[0]
+    assert "bad.mp4" in reports[1].reasons[0]
 
-    def check_safely(file, options, progress=None):
-        if "die" in file.name:
-            os._exit(9)
-        return Report(str(file), "in-sync", 1.0)
 
-    batch.check_safely = check_safely
-    batch.limit_threads = lambda threads: None
-"""
-    )
-    root = str(Path(__file__).parents[2])
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{root}:{os.environ.get('PYTHONPATH', '')}")
-    monkeypatch.setenv("AVSYNC_TEST_FAKE", "1")
-    files = [Path(name) for name in ("a.mp4", "die.mp4", "b.mp4")]
-    reports = dict(check_many(files, OPTIONS, workers=2, engine="ray"))
-    assert [reports[number].verdict for number in range(3)] == ["in-sync", "error", "in-sync"]
-    assert "die.mp4 was not checked" in reports[1].reasons[0]
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+def test_a_cluster_that_is_started_here_is_reached_from_here_only(ray: Any, tmp_path: Path):
+    """Ray runs whatever it is sent, whoever sends it."""
+    (tmp_path / "bad.mp4").write_text("no video")
+    results = check_many([tmp_path / "bad.mp4"] * 2, OPTIONS, workers=1, engine="ray")
+    before = _listening()
+    next(results)
+    opened = _listening() - before
+    results.close()  # pyright: ignore[reportAttributeAccessIssue]
+    assert opened
+    assert {address for address, _ in opened} <= LOOPBACK
+
+
+def _listening() -> set[tuple[str, str]]:
+    """(address, port), both in hexadecimal, of every listening TCP socket of this machine."""
+    lines = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path("/proc/net", name).read_text().split("\n")[1:-1]
+    ]
+    return {tuple(line[1].split(":")) for line in lines if line[3] == "0A"}  # pyright: ignore[reportReturnType]

@@ -1,16 +1,25 @@
 """Many files: which are found, and that none of them stops the rest."""
 
+import json
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from avsync.batch import inputs, one, run
+from avsync.batch.worker import Limits
+from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.options import CheckOptions
 from avsync.core.records import Report
+from avsync.demo.clip import write_demo
+from avsync.networks.checkpoint import available
 from avsync.pipeline import run as pipeline
 
 OPTIONS = CheckOptions()
@@ -73,7 +82,7 @@ def test_links_in_a_circle_end(tmp_path: Path):
     assert len(inputs.find_media([tmp_path])) == 1
 
 
-# --- one process --------------------------------------------------------------------------
+# --- one file -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -86,19 +95,17 @@ def test_links_in_a_circle_end(tmp_path: Path):
         (ZeroDivisionError("division by zero"), "bug in avsync (ZeroDivisionError"),
     ],
 )
-def test_a_bad_file_becomes_a_sentence_and_the_rest_go_on(
+def test_an_error_becomes_a_report_with_one_sentence(
     error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
 ):
-    def measure(path: Path, *_rest: object) -> Report:
-        if path.name == "x.mp4":
-            raise error
-        return Report(str(path), "in-sync", 0.0)
+    def measure(*_: object) -> Report:
+        raise error
 
     monkeypatch.setattr(pipeline, "measure", measure)
-    reports = dict(run.check_many([Path("x.mp4"), Path("y.mp4")], OPTIONS))
-    assert [reports[i].verdict for i in range(2)] == ["error", "in-sync"]
-    assert words in reports[0].reasons[0]
-    assert "\n" not in reports[0].reasons[0]
+    report = one.check_safely(Path("x.mp4"), OPTIONS)
+    assert report.verdict == "error"
+    assert words in report.reasons[0]
+    assert "\n" not in report.reasons[0]
 
 
 def test_ctrl_c_is_no_bad_file(monkeypatch: pytest.MonkeyPatch):
@@ -107,77 +114,115 @@ def test_ctrl_c_is_no_bad_file(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(pipeline, "measure", measure)
     with pytest.raises(KeyboardInterrupt):
-        list(run.check_many([Path("x.mp4")], OPTIONS))
+        one.check_safely(Path("x.mp4"), OPTIONS)
 
 
-# --- several processes --------------------------------------------------------------------
+# --- processes ----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def real_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Puts a module on the children's path that replaces `measure`: spawned processes share no patches.
-    a.mp4 takes until another process is done with a file."""
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(
-        """
-import multiprocessing
-import os
-import time
-from pathlib import Path
-from typing import Any
-if os.environ.get("AVSYNC_TEST_FAKE"):
-    from avsync.batch import one
-    from avsync.pipeline import run as pipeline
-    from avsync.core.errors import MediaError
-    from avsync.core.records import Report
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if DEFAULT_MODEL not in available():
+        pytest.skip(f"the model {DEFAULT_MODEL} is not here")
+    return write_demo(tmp_path_factory.mktemp("batch") / "early.mp4", offset_ms=120, duration_s=4)
 
-    def measure(path, options, progress=None):
-        if "die" in path.name:
-            os._exit(9)
-        if "bad" in path.name:
-            raise MediaError(f"{path} is bad.")
-        if progress:
-            progress("faces", 0.5, 1)
-        done = Path(__file__).parent / "done"
-        limit = time.monotonic() + 60
-        while path.name == "a.mp4" and not done.exists() and time.monotonic() < limit:
-            time.sleep(0.01)
-        done.touch()
-        return Report(str(path), "in-sync", 1.0, model=str(os.getpid()))
 
-    pipeline.measure = measure
-    one.limit_threads = lambda threads: None
-"""
+def processes() -> list[int]:
+    return [child.pid for child in multiprocessing.active_children() if child.pid]
+
+
+def test_two_processes_share_the_files_and_a_bad_one_does_not_stop_the_rest(clip: Path, tmp_path: Path):
+    bad, none = tmp_path / "bad.mp4", tmp_path / "none.mp4"
+    bad.write_text("no video")
+    stages: set[tuple[int, str]] = set()
+    files = [clip, bad, none, clip]
+    reports = dict(
+        run.check_many(files, OPTIONS, workers=2, show=lambda number, stage, *_: stages.add((number, stage)))
     )
-    root = str(Path(run.__file__).parents[2])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), root]))
-    monkeypatch.setenv("AVSYNC_TEST_FAKE", "1")
-    return site
+    assert [reports[n].verdict for n in range(4)] == ["out-of-sync", "error", "error", "out-of-sync"]
+    assert [reports[n].path for n in range(4)] == [str(file) for file in files]
+    assert reports[0].offset_ms == reports[3].offset_ms == pytest.approx(120, abs=40)
+    assert {(0, "faces"), (3, "faces")} <= stages
+    assert not processes()
 
 
-def test_two_processes_share_the_files_and_outlive_a_crash(real_processes: Path):
-    names = ["a.mp4", "bad.mp4", "die.mp4", "b.mp4", "c.mp4", "d.mp4"]
-    steps: list[tuple[int, str]] = []
-    files = [Path(name) for name in names]
+def test_a_process_that_is_killed_costs_its_file_alone(clip: Path):
+    """What the kernel does where memory runs out."""
+    killed: list[int] = []
 
-    def show(number: int, stage: str, *_rest: float | None) -> None:
-        steps.append((number, stage))
+    def show(number: int, *_: object) -> None:
+        if number == 1 and not killed:
+            killed.extend(processes())
+            os.kill(killed[0], signal.SIGKILL)
 
-    reports = dict(run.check_many(files, OPTIONS, workers=2, show=show))
-    assert sorted(reports) == list(range(6))
-    assert [reports[i].path for i in range(6)] == names
-    verdicts = [reports[i].verdict for i in range(6)]
-    assert verdicts == ["in-sync", "error", "error", "in-sync", "in-sync", "in-sync"]
-    assert "bad.mp4 is bad" in reports[1].reasons[0]
-    assert "died" in reports[2].reasons[0]
-    assert len({reports[i].model for i in (0, 3, 4, 5)}) >= 2
-    assert "faces" in {stage for _, stage in steps}
+    reports = dict(run.check_many([clip, clip, clip], OPTIONS, show=show))
+    assert [reports[n].verdict for n in range(3)] == ["out-of-sync", "error", "out-of-sync"]
+    assert "died (exit code -9): perhaps it ran out of memory" in reports[1].reasons[0]
 
 
-def test_leaving_early_ends_the_processes(real_processes: Path):
-    files = [Path(f"{i}.mp4") for i in range(50)]
-    results = run.check_many(files, OPTIONS, workers=2)
+def test_a_file_that_takes_too_long_is_an_error_and_the_rest_go_on(clip: Path, tmp_path: Path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    reports = dict(run.check_many([clip, bad], OPTIONS, limits=Limits(seconds=0.3)))
+    assert f"{clip} was not judged within 0.3 s; allow it more with --file-timeout" in reports[0].reasons[0]
+    assert "bad.mp4" in reports[1].reasons[0]
+    assert not processes()
+
+
+def test_a_file_that_takes_too_much_memory_is_an_error_and_no_bug(clip: Path):
+    (_, report), *_ = run.check_many([clip], OPTIONS, limits=Limits(memory_bytes=300_000_000))
+    assert report.verdict == "error"
+    assert "memory" in report.reasons[0]
+    assert "bug" not in report.reasons[0]
+
+
+def test_leaving_early_ends_the_processes(clip: Path):
+    results = run.check_many([clip] * 50, OPTIONS, workers=2)
     next(results)
     results.close()  # pyright: ignore[reportAttributeAccessIssue]
-    assert not [child for child in multiprocessing.active_children() if child.is_alive()]
+    assert not processes()
+
+
+def test_the_processes_die_with_the_command_and_say_nothing(clip: Path, tmp_path: Path):
+    for number in range(20):
+        (tmp_path / f"{number}.mp4").symlink_to(clip)
+    ledger = tmp_path / "out.jsonl"
+    program = [
+        sys.executable,
+        "-m",
+        "avsync",
+        "check",
+        str(tmp_path),
+        "--workers",
+        "2",
+        "--jsonl",
+        str(ledger),
+    ]
+    with (tmp_path / "stderr").open("w+b") as stderr:
+        command = subprocess.Popen(program, stderr=stderr, stdout=subprocess.DEVNULL, start_new_session=True)
+        session = command.pid
+        while not ledger.exists() or not ledger.stat().st_size:
+            assert command.poll() is None
+            time.sleep(0.1)
+        command.kill()
+        command.wait()
+        limit = time.monotonic() + 10
+        while (left := _of_session(session)) and time.monotonic() < limit:
+            time.sleep(0.1)
+        assert not left
+        stderr.seek(0)
+        assert stderr.read() == b""
+    assert all(json.loads(line)["verdict"] == "out-of-sync" for line in ledger.read_text().splitlines())
+
+
+def _of_session(session: int) -> list[str]:
+    """Command lines of the processes of a session that are alive."""
+    alive = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, of = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:4]
+            if int(of) == session and state != "Z":
+                alive.append((folder / "cmdline").read_text())
+        except OSError:
+            continue
+    return alive
