@@ -51,8 +51,8 @@ def _ray() -> Any:
     # Ray reports to its makers unless told not to; avsync asks no network for anything.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not os.environ.get("RAY_ADDRESS"):
-        # Ray runs whatever it is sent, whoever sends it. Without clusters, as is Ray's own default on macOS and
-        # Windows, it listens on the loopback interface alone.
+        # Ray runs whatever it is sent, whoever sends it. Without clusters, as is Ray's own default on macOS
+        # and Windows, it listens on the loopback interface alone.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray  # pyright: ignore[reportMissingImports]
