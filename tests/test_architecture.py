@@ -18,7 +18,6 @@ ROOMS = (
 
 OWED = {
     "bench/compare.py": {"cli"},
-    "estimate/coverage.py": {"report"},
     "evaluation/validation.py": {"distill"},
     "report/outputs.py": {"cli"},
 }
@@ -28,7 +27,8 @@ RANK = {name: rank for rank, name in enumerate(ROOMS)}
 TORCH_FREE = (
     "core.options core.files media.frames media.probe faces.track faces.crop estimate.offset "
     "estimate.verdict "
-    "report.words report.document report.html report.plot report.junit report.jsonl "
+    "report.words report.reasons report.summary "
+    "report.document report.html report.plot report.junit report.jsonl "
     "report.terminal "
     "pipeline.run repair.fix batch.run batch.ray_engine api cli.app cli.progress cli.console"
 )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.audio import waveform
-from avsync.core.constants import MIN_SPEECH_S, SAMPLE_RATE
+from avsync.core.constants import MIN_SPEECH_S, SAMPLE_RATE, SPEECH_PROBABILITY
 from avsync.core.records import Media, Speech, Waveform
 
 CHUNK = 512
@@ -22,8 +22,6 @@ LISTENED_S = 600.0
 some 35 ms, and more would hardly change the share."""
 TASTED_S = 60.0
 """The same, to find the track with speech among several."""
-HEARD = 0.5
-"""Probability from which on a moment counts as speech."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -83,7 +81,7 @@ def seconds(speech: Speech, without: Iterable[tuple[float, float]] = ()) -> floa
     """Seconds of speech outside the stretches `without`; where nobody listened, as much as elsewhere."""
     times = speech.start_s + (np.arange(len(speech.probability)) + 0.5) * speech.step_s
     known = np.isfinite(speech.probability)
-    counted = known & (speech.probability >= HEARD)
+    counted = known & (speech.probability >= SPEECH_PROBABILITY)
     for start_s, end_s in without:
         counted &= (times < start_s) | (times >= end_s)
     return float(counted.sum() * speech.step_s * len(known) / max(1, known.sum()))
@@ -91,7 +89,7 @@ def seconds(speech: Speech, without: Iterable[tuple[float, float]] = ()) -> floa
 
 def spoken(speech: Speech, times_s: npt.NDArray[np.float64], length_s: float) -> npt.NDArray[np.bool_]:
     """Whether speech is heard in most of [t, t + length_s) for each of `times_s` (n,) -> (n,)."""
-    total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(speech.probability) >= HEARD)])
+    total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(speech.probability) >= SPEECH_PROBABILITY)])
     first, past = (
         np.clip(np.rint((times_s + d - speech.start_s) / speech.step_s), 0, len(total) - 1).astype(np.int64)
         for d in (0.0, length_s)

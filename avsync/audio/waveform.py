@@ -24,7 +24,7 @@ from avsync.core.constants import (
     SAMPLE_RATE,
 )
 from avsync.core.errors import MediaError, UsageError
-from avsync.core.records import AudioStream, Media, Waveform
+from avsync.core.records import AudioStream, Media, Reason, Waveform
 from avsync.media.damage import undecoded
 from avsync.media.ffmpeg import decoding, source
 from avsync.media.probe import probe, require_file
@@ -222,22 +222,20 @@ def resampled(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
             given, pending = given + count, pending[whole:]
 
 
-def audio_condition(sound: Waveform) -> tuple[str, ...]:
-    """What is wrong with the sound as a whole, in short sentences; empty when nothing is."""
+def audio_condition(sound: Waveform) -> tuple[Reason, ...]:
+    """What is wrong with the audio as a whole; empty when nothing is."""
     if not len(sound.samples):
-        return ("The audio is empty.",)
+        return (Reason("empty-audio"),)
     peak = float(max(np.abs(block).max() for block in _seconds(sound.samples)))
     reasons = []
     if peak < SILENT_PEAK:
-        reasons.append("The audio is digital silence.")
+        reasons.append(Reason("silent-audio"))
     elif peak > 0.9:
         high = sum(int(np.count_nonzero(np.abs(block) > 0.75 * peak)) for block in _seconds(sound.samples))
         if high > CLIPPED_SHARE * len(sound.samples):
-            reasons.append("The audio is heavily clipped.")
+            reasons.append(Reason("clipped-audio"))
     if sound.damaged:
-        reasons.append(
-            f"The audio holds {sound.damaged} values that are no numbers; they were taken as silence."
-        )
+        reasons.append(Reason("not-numbers", {"values": sound.damaged}))
     return tuple(reasons)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from avsync.batch.inputs import _no_video
 from avsync.core.errors import AvsyncError, MediaError, unexpected
 from avsync.core.options import CheckOptions, plain
-from avsync.core.records import Report
+from avsync.core.records import Reason, Report
 from avsync.pipeline import run
 
 
@@ -30,7 +30,7 @@ def failed(file: Path, sentence: str, options: CheckOptions) -> Report:
         "error",
         standard=options.standard,
         model=options.model,
-        reasons=(sentence,),
+        reasons=(Reason("error", {"message": sentence}),),
         settings=plain(options),
     )
 

@@ -13,11 +13,11 @@ from typing import Literal
 from avsync import api
 from avsync.core.constants import FRAME_MS
 from avsync.core.errors import AvsyncError, MediaError, UsageError
-from avsync.core.records import Report
+from avsync.core.records import Reason, Report
 from avsync.core.tolerance import defects, largest_error
 from avsync.media.ffmpeg import ffmpeg_path
 from avsync.media.probe import probe
-from avsync.report.words import summary
+from avsync.report.summary import summary
 
 Kind = Literal["shift", "drift", "jump", "swap"]
 KINDS: tuple[Kind, ...] = ("shift", "drift", "jump", "swap")
@@ -111,7 +111,7 @@ def run(clips: Sequence[Path], others: Sequence[Path], model: str) -> Iterator[T
                 try:
                     write_flawed(clip, kind, flawed, foreign)
                 except MediaError as error:
-                    yield Trial(clip, kind, plain, Report(str(clip), "error", reasons=(str(error),)), 0.0)
+                    yield Trial(clip, kind, plain, _failed(clip, error), 0.0)
                     continue
                 yield _try(clip, kind, plain, flawed, mended, model)
 
@@ -136,7 +136,11 @@ def _checked(path: Path, model: str) -> Report:
     try:
         return api.check(path, model=model)
     except AvsyncError as error:
-        return Report(str(path), "error", reasons=(str(error),))
+        return _failed(path, error)
+
+
+def _failed(path: Path, error: AvsyncError) -> Report:
+    return Report(str(path), "error", reasons=(Reason("error", {"message": str(error)}),))
 
 
 def _foreign(clip: Path, others: Sequence[Path]) -> Path | None:

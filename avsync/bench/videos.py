@@ -14,9 +14,10 @@ from avsync import api
 from avsync.bench.distortions import Case, plan_cases, suffix, write_case
 from avsync.core.constants import FRAME_MS
 from avsync.core.errors import AvsyncError, MediaError
-from avsync.core.records import Report
+from avsync.core.records import Reason, Report
 from avsync.demo.clip import write_demo
 from avsync.estimate.calibration import expected_calibration_error, reliability_table
+from avsync.report.reasons import reason_words
 
 LIMITS_MS = (20, 40, 80)
 DEMO_CLIPS = 4
@@ -72,7 +73,7 @@ def _checked(path: Path, model: str) -> Report:
 
 
 def _failed(path: Path, error: AvsyncError) -> Report:
-    return Report(str(path), "error", reasons=(str(error),))
+    return Report(str(path), "error", reasons=(Reason("error", {"message": str(error)}),))
 
 
 def outcome(case: Case, report: Report) -> Outcome:
@@ -85,7 +86,7 @@ def outcome(case: Case, report: Report) -> Outcome:
         error,
         report.probability,
         report.uncertainty_ms,
-        report.reasons,
+        tuple(map(reason_words, report.reasons)),
     )
 
 

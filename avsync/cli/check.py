@@ -20,6 +20,7 @@ from avsync.cli.options import (
     Junit,
     MaxDrift,
     MaxOffset,
+    MinJudged,
     Model,
     Page,
     Paths,
@@ -31,7 +32,7 @@ from avsync.cli.options import (
     Stride,
     Workers,
 )
-from avsync.core.constants import DEFAULT_MODEL, ENGINES, MAX_DRIFT_MS_PER_MIN, MAX_OFFSET_MS
+from avsync.core.constants import DEFAULT_MODEL, ENGINES, MAX_DRIFT_MS_PER_MIN, MAX_OFFSET_MS, MIN_JUDGED
 from avsync.core.errors import AvsyncError, Interrupted, UsageError
 from avsync.core.options import CheckOptions
 
@@ -46,6 +47,7 @@ def check(
     standard: Standard = CheckOptions.standard,
     max_offset_ms: MaxOffset = MAX_OFFSET_MS,
     max_drift: MaxDrift = MAX_DRIFT_MS_PER_MIN,
+    min_judged: MinJudged = MIN_JUDGED,
     audio: Audio = None,
     audio_track: AudioTrack = None,
     face_detector: FaceDetector = CheckOptions.face_detector,
@@ -68,7 +70,7 @@ def check(
     0  in sync
     1  out of tolerance, or the lips do not match the speech at all
     2  wrong usage
-    3  cannot tell: no face, no speech, too little evidence
+    3  cannot tell, or only partly judged: no face, no speech, too little evidence
     4  a file or a model cannot be used
     Of several files the highest counts.
 
@@ -90,6 +92,7 @@ def check(
         standard=standard,
         max_offset_ms=max_offset_ms,
         max_drift_ms_per_min=max_drift,
+        min_judged=min_judged,
         audio=audio,
         audio_track=audio_track,
         face_detector=face_detector,

@@ -37,6 +37,15 @@ MaxOffset = Annotated[
 MaxDrift = Annotated[
     float, typer.Option(metavar="MS", help="Largest drift that is in tolerance, in milliseconds a minute.")
 ]
+MinJudged = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        min=0,
+        max=1,
+        help='Of the speech over visible talking faces, the share that must be judged for "in sync".',
+    ),
+]
 Audio = Annotated[
     Path | None,
     typer.Option(

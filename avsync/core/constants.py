@@ -44,9 +44,14 @@ DEFAULT_MODEL = "avsync-3"
 MIN_PROBABILITY = 0.75
 """Below this probability that the offset is within one frame, `check` answers "cannot tell"."""
 
+MIN_JUDGED = 0.5
+"""Of the speech over visible talking faces, the share that must have been judged for "in sync"."""
+
 MAX_DRIFT_MS_PER_MIN = 20.0
 """Largest drift in tolerance: in two minutes it uses up what EBU R37 allows early audio."""
 
+SPEECH_PROBABILITY = 0.5
+"""Probability from which on a moment counts as speech."""
 MIN_SPEECH_S = 0.5
 """Less speech than this in a file is taken for none."""
 

@@ -13,6 +13,7 @@ from avsync.core.constants import (
     FRAME_MS,
     MAX_DRIFT_MS_PER_MIN,
     MAX_OFFSET_MS,
+    MIN_JUDGED,
     SAMPLES,
     STANDARDS,
     Device,
@@ -39,6 +40,7 @@ def check_options(**options: Any) -> CheckOptions:
     one_of("device", chosen.device, get_args(Device))
     number("max_offset_ms", chosen.max_offset_ms, MIN_SEARCH_MS, MAX_SEARCH_MS)
     number("max_drift_ms_per_min", chosen.max_drift_ms_per_min, 0, MAX_SEARCH_MS)
+    number("min_judged", chosen.min_judged, 0, 1)
     if chosen.audio_track is not None:
         number("audio_track", chosen.audio_track, 0, 1000, whole=True)
     if chosen.stride is not None:
@@ -78,6 +80,8 @@ class CheckOptions:
     """Largest error searched, either way."""
     max_drift_ms_per_min: float = MAX_DRIFT_MS_PER_MIN
     """Largest drift in tolerance, either way."""
+    min_judged: float = MIN_JUDGED
+    """Share (0..1) of the speech over visible talking faces that must be judged for "in sync"."""
     audio: Path | None = None
     """A separate audio file to judge against the picture."""
     audio_track: int | None = None

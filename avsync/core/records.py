@@ -7,6 +7,7 @@ inside clips and scores. Offsets are in milliseconds and positive when the audio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -15,13 +16,30 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.constants import MAX_DRIFT_MS_PER_MIN
+from avsync.core.constants import MAX_DRIFT_MS_PER_MIN, MIN_JUDGED
 
-Verdict = Literal["in-sync", "out-of-sync", "mismatch", "cannot-tell", "error"]
+Verdict = Literal["in-sync", "out-of-sync", "mismatch", "partly-judged", "cannot-tell", "error"]
 Span = tuple[float, float]
 """A stretch [start, end) of a video, in seconds."""
 Severity = Literal["slight", "clear", "severe"]
 """Of a local fault: in tolerance, out of it, or far out of it."""
+ReasonKind = Literal[
+    # Why there is no sure offset
+    "no-face", "no-face-with-audio", "no-face-judged", "too-brief", "flat", "rival", "at-edge",
+    "thin-evidence", "mismatch", "silent", "no-speech", "partly-judged",
+    # What differs along the video, and what is close to a limit
+    "fault", "hint", "against", "drift", "drift-near-limit", "near-limit",
+    # What was looked at, and what is wrong with the file
+    "stopped", "stopped-at-once", "sampled", "other-audio-track", "audio-breaks-off", "no-video-at-end",
+    "damaged-video", "damaged-audio", "empty-audio", "silent-audio", "clipped-audio", "not-numbers",
+    "file-changed", "error",
+]  # fmt: skip
+"""Codes of what is to be said of an answer."""
+Cause = Literal[
+    "stopped", "not-needed", "no-video", "no-face", "seen-too-briefly", "no-audio", "not-speaking",
+    "too-little-evidence", "silent",
+]  # fmt: skip
+"""Codes of why a stretch, or a face, was not judged."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +171,15 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """Something to say of an answer: a code and the plain values that its sentence names, with their units in
+    their names. `report.reasons` has the sentences."""
+
+    kind: ReasonKind
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Segment:
     """Offset of one stretch: [start_s, end_s) in seconds, ms, probability 0..1.
     `offset_ms` is None where the evidence is too thin (a gap); a gap that rather speaks for another offset
@@ -191,7 +218,7 @@ class Offset:
     `evidence` is the height of the peak over the rest in units of its noise. `curve` (n_shifts,) float32:
     averaged logits.
     `drift_ms_per_min`, and half its 95 % interval, are None when the drift cannot be told, 0 where none is
-    seen. `reasons`: short sentences, why not sure.
+    seen. `reasons`: why not sure.
     """
 
     offset_ms: float | None
@@ -204,14 +231,14 @@ class Offset:
     segments: tuple[Segment, ...] = ()
     drift_ms_per_min: float | None = None
     drift_uncertainty_ms_per_min: float | None = None
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
 class TrackReport:
     """One face track in the report: where it was, what it said. `speaking` marks the track that the
-    verdict comes from. `weight` is how much its windows counted, 0..1. `portrait` is its face as a JPEG
-    picture of 96x96 pixels, or None."""
+    verdict comes from. `weight` is how much its windows counted, 0..1; where it did not count, `cause` says
+    why. `portrait` is its face as a JPEG image of 96x96 pixels, or None."""
 
     track: int
     start_s: float
@@ -220,16 +247,19 @@ class TrackReport:
     offset: Offset | None
     speaking: bool = False
     weight: float = 0.0
+    cause: Cause | None = None
     portrait: bytes | None = None
 
 
 @dataclass(frozen=True)
 class Unjudged:
-    """A stretch [start_s, end_s) in seconds that the verdict does not speak of, and why."""
+    """A stretch [start_s, end_s) in seconds that the verdict does not speak of, and why. `hint_ms`: the
+    offset that its weak evidence rather speaks for, where that is another than the rest has."""
 
     start_s: float
     end_s: float
-    why: str
+    cause: Cause
+    hint_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -265,7 +295,7 @@ class Report:
     faults: tuple[Fault, ...] = ()
     contested: bool = False
     """A good part of the video speaks against the offset, though not clearly enough for a fault."""
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     tracks: tuple[TrackReport, ...] = ()
     segments: tuple[Segment, ...] = ()
     duration_s: float | None = None
@@ -273,8 +303,12 @@ class Report:
     """Seconds of picture with a face that the answer speaks of."""
     speech_s: float | None = None
     """Seconds of speech in the sound, as far as the picture lasts."""
+    speech_seen_s: float | None = None
+    """Seconds of it over a visible face whose mouth moves or whose lips fit it."""
     speech_judged_s: float | None = None
-    """Seconds of it that lie in stretches that were judged."""
+    """Seconds of that in stretches that were judged."""
+    min_judged: float = MIN_JUDGED
+    """Share (0..1) of `speech_seen_s` that must be judged for "in sync"."""
     model: str = ""
     audio_track: int | None = None
     unjudged: tuple[Unjudged, ...] = ()

@@ -12,7 +12,8 @@ from avsync.core.records import Report
 from avsync.demo.clip import write_demo
 from avsync.pipeline.run import Progress, measure, model_of_mouths
 from avsync.repair.fix import fix_offset
-from avsync.report.words import offset_words, summary
+from avsync.report.summary import summary
+from avsync.report.words import offset_words
 
 DEMO_OFFSET_MS = 120.0
 DEMO_TOLERANCE_MS = 20.0

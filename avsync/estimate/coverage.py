@@ -9,12 +9,11 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.constants import FRAME_MS, FRAME_RATE, FRAME_S, WINDOW_FRAMES
-from avsync.core.records import FaceTrack, Offset, ScoreMap, Scores, Segment, Span, TrackReport, Unjudged
+from avsync.core.constants import FRAME_MS, FRAME_RATE, FRAME_S, SPEECH_PROBABILITY, WINDOW_FRAMES
+from avsync.core.records import Cause, FaceTrack, Offset, ScoreMap, Scores, Segment, Span, Speech, Unjudged
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import combine
 from avsync.estimate.peak import block_sums, evidence
-from avsync.report.words import offset_words
 
 Mask = npt.NDArray[np.bool_]
 
@@ -25,15 +24,6 @@ MAX_SPANS = 160
 MIN_SPAN_S = 0.4
 """Windows nearer than this say much the same."""
 
-STOPPED = "the check was stopped before it"
-SPARED = "not looked at, as the answer was certain enough without it"
-NO_PICTURE = "there is no picture any more"
-NO_FACE = "no face is seen"
-TOO_BRIEF = "a face is seen too briefly to be compared"
-NO_SOUND = "there is no sound to compare the face with"
-NOT_SPEAKING = "the lips hardly fit the sound at any offset: a listener, a dub, or too brief to tell"
-TOO_LITTLE = "too little evidence to tell the offset"
-
 
 def unjudged(
     tracks: Iterable[FaceTrack],
@@ -43,7 +33,7 @@ def unjudged(
     duration_s: float,
     stride: int = 1,
     looked_at: Sequence[Span] | None = None,
-    missed: str = STOPPED,
+    missed: Cause = "stopped",
 ) -> tuple[Unjudged, ...]:
     """The stretches of a video that the answer does not speak of, in order of time.
 
@@ -70,23 +60,27 @@ def unjudged(
         if segment.offset_ms is not None:
             past = round(segment.end_s * FRAME_RATE) + reach - WINDOW_FRAMES
             answered[round(segment.start_s * FRAME_RATE) : past] = True
-    causes = (
+    unlike: tuple[tuple[Mask, Cause], ...] = (
         (~looked, missed),
-        (~seen, NO_FACE),
-        (~compared, TOO_BRIEF),
-        (~heard, NO_SOUND),
-        (~counted, NOT_SPEAKING),
-        (~answered, TOO_LITTLE),
+        (~seen, "no-face"),
+        (~compared, "seen-too-briefly"),
+        (~heard, "no-audio"),
+        (~counted, "not-speaking"),
+        (~answered, "too-little-evidence"),
     )
-    cause = np.select([mask for mask, _ in causes], np.arange(1, len(causes) + 1), 0)
+    number = np.select([mask for mask, _ in unlike], np.arange(1, len(unlike) + 1), 0)
     # A window says something of the frames beside it, also where the face is not seen in all of them.
-    cause[counted & answered] = 0
-    words = [why for _, why in causes]
+    number[counted & answered] = 0
+    causes: list[tuple[Cause, float | None]] = [(cause, None) for _, cause in unlike]
     for gap in (s for s in segments if s.hint_ms is not None):
         inside = slice(round(gap.start_s * FRAME_RATE), round(gap.end_s * FRAME_RATE))
-        words.append(f"{TOO_LITTLE}, but it rather seems {offset_words(gap.hint_ms)}")
-        cause[inside][cause[inside] == len(causes)] = len(words)
-    return tuple(_stretches(cause, words, duration_s))
+        causes.append(("too-little-evidence", gap.hint_ms))
+        number[inside][number[inside] == len(unlike)] = len(causes)
+    return tuple(
+        Unjudged(first * FRAME_S, min(past * FRAME_S, duration_s), *causes[which - 1])
+        for first, past, which in _runs(number)
+        if which
+    )
 
 
 def _mark(mask: Mask, starts: npt.NDArray[np.int64], reach: int) -> None:
@@ -94,12 +88,6 @@ def _mark(mask: Mask, starts: npt.NDArray[np.int64], reach: int) -> None:
     for step in range(reach):
         inside = starts + step
         mask[inside[(inside >= 0) & (inside < len(mask))]] = True
-
-
-def _stretches(cause: npt.NDArray[np.int64], words: Sequence[str], duration_s: float) -> Iterable[Unjudged]:
-    for first, past, why in _runs(cause):
-        if why:
-            yield Unjudged(first * FRAME_S, min(past * FRAME_S, duration_s), words[why - 1])
 
 
 def _runs(values: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
@@ -118,20 +106,45 @@ def _runs(values: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
     return runs
 
 
-def why_not(track: TrackReport) -> str | None:
-    """Why a face was not judged; None when it was."""
-    offset: Offset | None = track.offset
-    length_s = track.end_s - track.start_s
+def talked(
+    speech: Speech,
+    scores: Sequence[Scores],
+    moving: Sequence[Mask],
+    unjudged: Sequence[Unjudged],
+    duration_s: float,
+    stride: int = 1,
+) -> tuple[float, float]:
+    """Seconds of speech over visible talking faces, and those of them that were judged.
+
+    A face talks where its mouth moves, `moving` (n_windows,) by score, and where it was judged. Where the
+    detector of speech did not listen, as much is assumed as elsewhere.
+    """
+    size = max(1, math.ceil(duration_s * FRAME_RATE))
+    talking, judged = np.zeros(size, bool), np.ones(size, bool)
+    for score, moves in zip(scores, moving, strict=True):
+        starts = np.rint(score.times_s[moves] * FRAME_RATE).astype(np.int64)
+        _mark(talking, starts, max(WINDOW_FRAMES, stride))
+    for stretch in unjudged:
+        judged[round(stretch.start_s * FRAME_RATE) : round(stretch.end_s * FRAME_RATE)] = False
+    known = np.isfinite(speech.probability)
+    middles = speech.start_s + (np.arange(len(known)) + 0.5) * speech.step_s
+    frames = np.clip(middles * FRAME_RATE, 0, size - 1).astype(np.int64)
+    heard = known & (speech.probability >= SPEECH_PROBABILITY) & (middles >= 0) & (middles < duration_s)
+    each_s = speech.step_s * len(known) / max(1, int(known.sum()))
+    seen = heard & (talking | judged)[frames]
+    return float(seen.sum() * each_s), float((seen & judged[frames]).sum() * each_s)
+
+
+def why_not(offset: Offset | None, weight: float) -> Cause | None:
+    """Why a face was not judged; None when it was. `offset` is its own, None where no window was scored."""
     if offset is None:
-        return f"not compared: {length_s:.1f} s in which it is too briefly seen or has no sound"
+        return "seen-too-briefly"
     if offset.offset_ms is None:
-        return "not compared: there is no sound with it"
-    if track.weight >= COUNTED:
+        return "no-audio"
+    if weight >= COUNTED:
         return None
     # Fewer observations than MIN_BLOCKS say nothing of their own noise, which leaves the evidence at 0.
-    if offset.evidence == 0:
-        return f"seen for only {length_s:.1f} s, which is too little to tell"
-    return f"its lips hardly fit the sound at any offset (evidence {offset.evidence:.1f})"
+    return "too-little-evidence" if offset.evidence == 0 else "not-speaking"
 
 
 def score_map(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core.constants import FRAME_MS, MIN_PROBABILITY
-from avsync.core.records import Offset, Scores
+from avsync.core.records import Offset, Reason, Scores
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.peak import MIN_BLOCKS, Measure, evidence
 from avsync.estimate.timeline import main_piece, timeline
@@ -56,31 +56,24 @@ def estimate(
 
 def _nothing(shifts: npt.NDArray[np.int64]) -> Offset:
     curve = np.full(len(shifts), np.nan, np.float32)
-    return Offset(None, None, 0.0, 0.0, False, shifts, curve, reasons=("no talking face was judged",))
+    return Offset(None, None, 0.0, 0.0, False, shifts, curve, reasons=(Reason("no-face-judged"),))
 
 
-def _doubts(m: Measure, shifts: npt.NDArray[np.int64], calibration: Calibration) -> tuple[str, ...]:
+def _doubts(m: Measure, shifts: npt.NDArray[np.int64], calibration: Calibration) -> tuple[Reason, ...]:
     """Why one constant offset is not sure; empty when it is."""
     if m.probability >= MIN_PROBABILITY:
         return ()
     reasons = []
-    searched_ms = FRAME_MS * float(np.abs(shifts).max(initial=0))
+    searched = {"searched_ms": FRAME_MS * float(np.abs(shifts).max(initial=0))}
     flat = m.evidence < FLAT_EVIDENCE
     if m.at_edge and not flat:
-        reasons.append(
-            "the best offset lies at the edge of the search, so the true one may lie beyond; "
-            f"try --max-offset-ms {2 * searched_ms:.0f}"
-        )
+        reasons.append(Reason("at-edge", searched))
     if m.observations < 2 * MIN_BLOCKS:
-        seconds = m.observations * calibration.dependence_s
-        reasons.append(f"only about {seconds:.1f} s of talking face was judged, which is too little")
+        reasons.append(Reason("too-brief", {"seconds": m.observations * calibration.dependence_s}))
     elif flat:
-        reasons.append(
-            f"no offset up to {searched_ms:.0f} ms stands out: the lips and the sound fit equally badly at "
-            "all of them (--max-offset-ms searches further)"
-        )
+        reasons.append(Reason("flat", searched))
     elif m.rival_ms is not None and not m.at_edge:
-        reasons.append(f"two offsets compete: {m.offset_ms:+.0f} ms and {m.rival_ms:+.0f} ms")
+        reasons.append(Reason("rival", {"offset_ms": m.offset_ms, "rival_ms": m.rival_ms}))
     return tuple(reasons)
 
 
@@ -131,6 +124,8 @@ def judge(
 
 
 def track_weights(offsets: Sequence[Offset]) -> npt.NDArray[np.float64]:
-    """How much each track counts, (n,): 1 for the one whose evidence exceeds noise by most."""
+    """How much each track counts, (n,): 1 for one that is sure by itself; the others by their evidence over
+    that of noise, next to the one with most."""
     trust = [max(MIN_TRACK_WEIGHT, 1 - (FLAT_EVIDENCE / max(o.evidence, 1e-9)) ** 2) for o in offsets]
-    return np.array(trust) / max(trust)
+    sure = np.array([o.probability >= MIN_PROBABILITY for o in offsets])
+    return np.where(sure, 1.0, np.array(trust) / max(trust))

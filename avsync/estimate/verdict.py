@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.constants import MAX_DRIFT_MS_PER_MIN, MIN_PROBABILITY
-from avsync.core.records import Fault, Offset, Scores, Segment, Severity, Verdict
+from avsync.core.constants import MAX_DRIFT_MS_PER_MIN, MIN_JUDGED, MIN_PROBABILITY
+from avsync.core.records import Fault, Offset, Reason, ReasonKind, Scores, Segment, Severity, Verdict
 from avsync.core.tolerance import exceeds, excess
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.peak import average
@@ -32,7 +32,7 @@ class Judgement:
     speaks against the offset, though not clearly enough for a fault."""
 
     verdict: Verdict
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     faults: tuple[Fault, ...] = ()
     contested: bool = False
 
@@ -44,42 +44,63 @@ def judge(
     *,
     mismatch: bool = False,
     contested: float = 0.0,
+    judged_share: float = 1.0,
+    min_judged: float = MIN_JUDGED,
     min_probability: float = MIN_PROBABILITY,
 ) -> Judgement:
     """What to say of an offset, and why.
 
     tolerance_ms: largest error in tolerance, (audio early, audio late); mismatch: what `mismatched`
-    says; contested: what `contested_share` says. A stretch that is out of tolerance makes the whole video so.
+    says; contested: what `contested_share` says; judged_share: of the speech over visible talking faces, the
+    share that the offset speaks of. A stretch that is out of tolerance makes the whole video so.
     """
     if offset.offset_ms is None or offset.uncertainty_ms is None:
         return Judgement("cannot-tell", offset.reasons)
     if offset.probability < min_probability:
         if mismatch:
-            why = "these lips do not say this speech, at any offset that was searched"
-            return Judgement("mismatch", (why,))
-        return Judgement("cannot-tell", offset.reasons or ("the evidence is too thin",))
-    faults = local_faults(offset.segments, tolerance_ms)
+            return Judgement("mismatch", (Reason("mismatch"),))
+        return Judgement("cannot-tell", offset.reasons or (Reason("thin-evidence"),))
+    faults = local_faults(offset.segments, tolerance_ms, offset.offset_ms)
     drifts = exceeds(offset.drift_ms_per_min, max_drift_ms_per_min)
-    reasons = [*offset.reasons, *_drift_words(offset, max_drift_ms_per_min), *map(_fault_words, faults)]
+    reasons = [*offset.reasons, *_drift(offset, max_drift_ms_per_min)]
+    reasons += [_at("fault", fault, offset_ms=fault.offset_ms) for fault in faults]
     if not offset.drift_ms_per_min:
         reasons += _close_calls(offset.offset_ms, offset.uncertainty_ms, tolerance_ms)
     outside = [s for s in offset.segments if excess(s.offset_ms, tolerance_ms) > 1]
     out = excess(offset.offset_ms, tolerance_ms) > 1 or drifts or bool(outside)
+    doubts = _doubts(offset.segments, tolerance_ms, contested, out=out)
+    if out:
+        return Judgement("out-of-sync", (*reasons, *doubts), faults, contested=bool(doubts))
+    if doubts:
+        return Judgement("cannot-tell", (*reasons, *doubts), faults, contested=True)
+    if judged_share < min_judged:
+        partly = Reason("partly-judged", {"judged_share": judged_share, "min_judged": min_judged})
+        return Judgement("partly-judged", (partly, *reasons), faults)
+    return Judgement("in-sync", tuple(reasons), faults)
+
+
+def _doubts(
+    segments: Sequence[Segment], tolerance_ms: tuple[float, float], contested: float, *, out: bool
+) -> list[Reason]:
+    """What speaks against the offset, where that is a good part of the video."""
     # Where all else is in sync, a part that may be off by less than the limit is none to worry about.
-    hinted = [
-        s for s in offset.segments if s.hint_ms is not None and (out or excess(s.hint_ms, tolerance_ms) > 1)
-    ]
-    doubts: list[str] = []
-    if _seconds(hinted) >= HINTED_SHARE * _seconds(offset.segments) > 0:
-        doubts = [_hint_words(s) for s in hinted]
-    elif contested >= HINTED_SHARE:
-        doubts = [_against_words(s) for s in offset.segments if s.against]
-    verdict = "out-of-sync" if out else "cannot-tell" if doubts else "in-sync"
-    return Judgement(verdict, (*reasons, *doubts), faults, contested=bool(doubts))
+    hints = {
+        s: s.hint_ms
+        for s in segments
+        if s.hint_ms is not None and (out or excess(s.hint_ms, tolerance_ms) > 1)
+    }
+    if _seconds(list(hints)) >= HINTED_SHARE * _seconds(segments) > 0:
+        return [_at("hint", segment, offset_ms=hint) for segment, hint in hints.items()]
+    if contested >= HINTED_SHARE:
+        return [_at("against", segment) for segment in segments if segment.against]
+    return []
 
 
-def local_faults(segments: Sequence[Segment], tolerance_ms: tuple[float, float]) -> tuple[Fault, ...]:
-    """The stretches that differ from the rest; neighbouring ones with the same offset are one."""
+def local_faults(
+    segments: Sequence[Segment], tolerance_ms: tuple[float, float], rest_ms: float
+) -> tuple[Fault, ...]:
+    """The stretches that differ from the rest, whose offset is `rest_ms`; neighbouring ones with the same
+    offset are one."""
     faults: list[Fault] = []
     for s in segments:
         if not s.fault or s.offset_ms is None or s.uncertainty_ms is None:
@@ -92,14 +113,16 @@ def local_faults(segments: Sequence[Segment], tolerance_ms: tuple[float, float])
             # Each offset is that of its middle, so their mean by length is that of the middle of both.
             share = (s.end_s - s.start_s) / (s.end_s - start_s)
             offset_ms = share * s.offset_ms + (1 - share) * last.offset_ms
-        grade = severity(offset_ms, tolerance_ms)
+        grade = severity(offset_ms, tolerance_ms, rest_ms)
         faults.append(Fault(start_s, s.end_s, offset_ms, s.uncertainty_ms, s.probability, grade))
     return tuple(faults)
 
 
-def severity(offset_ms: float, tolerance_ms: tuple[float, float]) -> Severity:
-    """How bad a local fault is: "slight" in tolerance, "severe" from twice the limit on."""
-    times = excess(offset_ms, tolerance_ms)
+def severity(offset_ms: float, tolerance_ms: tuple[float, float], rest_ms: float = 0.0) -> Severity:
+    """How bad a local fault is by its distance from the tolerance: "slight" within it, "severe" from twice
+    the limit on. What would be within tolerance once the rest of the video, which is off by `rest_ms`, is put
+    right, is slight as well."""
+    times = min(excess(offset_ms, tolerance_ms), excess(offset_ms - rest_ms, tolerance_ms))
     return "severe" if times >= SEVERE else "clear" if times > 1 else "slight"
 
 
@@ -146,55 +169,31 @@ def contested_share(
     return float(inside.mean()) if len(times) else 0.0
 
 
-# --- Words -------------------------------------------------------------------------------
+# --- Reasons -----------------------------------------------------------------------------
 
 
-def _drift_words(offset: Offset, limit: float) -> list[str]:
-    if not offset.drift_ms_per_min:
-        return []
-    known = [s for s in offset.segments if s.offset_ms is not None and not s.fault]
-    ends = [_at(s.offset_ms or 0.0) for s in (known[0], known[-1])] if known else ["?", "?"]
-    over = exceeds(offset.drift_ms_per_min, limit)
-    allowed = f"more than the {limit:.0f} ms allowed" if over else f"{limit:.0f} ms are allowed"
+def _drift(offset: Offset, limit: float) -> list[Reason]:
     drift, unsure = offset.drift_ms_per_min, offset.drift_uncertainty_ms_per_min
-    words = [f"the offset drifts by {drift:+.0f} ms a minute ({allowed}), from {ends[0]} to {ends[1]}"]
+    if not drift:
+        return []
+    known = [s.offset_ms for s in offset.segments if s.offset_ms is not None and not s.fault]
+    ends = {"from_ms": known[0], "to_ms": known[-1]} if known else {}
+    values = {"drift_ms_per_min": drift, "limit_ms_per_min": limit, **ends}
+    reasons = [Reason("drift", values)]
     if unsure and abs(abs(drift) - limit) < unsure:
-        words.append(
-            f"the limit of {limit:.0f} ms a minute lies within the drift's uncertainty of {unsure:.0f} ms"
-        )
-    return words
+        near = {"limit_ms_per_min": limit, "uncertainty_ms_per_min": unsure}
+        reasons.append(Reason("drift-near-limit", near))
+    return reasons
 
 
-def _close_calls(offset_ms: float, uncertainty_ms: float, tolerance_ms: tuple[float, float]) -> list[str]:
+def _close_calls(offset_ms: float, uncertainty_ms: float, tolerance_ms: tuple[float, float]) -> list[Reason]:
     early, late = tolerance_ms
     return [
-        f"the limit of {limit:+.0f} ms lies within the uncertainty of {uncertainty_ms:.0f} ms"
+        Reason("near-limit", {"limit_ms": limit, "uncertainty_ms": uncertainty_ms})
         for limit in (early, -late)
         if abs(offset_ms - limit) < uncertainty_ms
     ]
 
 
-def _fault_words(fault: Fault) -> str:
-    return f"{_span(fault.start_s, fault.end_s)} the audio is {_at(fault.offset_ms)}"
-
-
-def _hint_words(segment: Segment) -> str:
-    span = _span(segment.start_s, segment.end_s)
-    return f"{span} it rather seems {_at(segment.hint_ms or 0.0)}, which is too weak to be sure"
-
-
-def _against_words(segment: Segment) -> str:
-    return f"{_span(segment.start_s, segment.end_s)} the lips do not fit the offset of the rest"
-
-
-def _span(start_s: float, end_s: float) -> str:
-    return f"from {_clock(start_s)} to {_clock(end_s)}"
-
-
-def _at(offset_ms: float) -> str:
-    return f"{abs(offset_ms):.0f} ms {'early' if offset_ms > 0 else 'late'}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    return f"{int(minutes)}:{rest:04.1f}"
+def _at(kind: ReasonKind, stretch: Segment | Fault, **values: float) -> Reason:
+    return Reason(kind, {"start_s": stretch.start_s, "end_s": stretch.end_s, **values})

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
 
 from avsync.audio import vad, waveform
 from avsync.core.constants import FRAME_RATE, FRAME_S, MIN_SPEECH_S, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.core.options import CheckOptions
 from avsync.core.records import (
+    Cause,
     FaceTrack,
     Media,
+    Reason,
+    ReasonKind,
     Report,
     Span,
     Speech,
@@ -25,7 +27,6 @@ from avsync.estimate import coverage, offset, verdict
 from avsync.estimate.calibration import Calibration
 from avsync.faces import motion
 from avsync.pipeline import schedule, stretch
-from avsync.report.words import timecode
 
 BROKEN_OFF_S = 1.0
 """A file is called broken off when its sound is this much shorter than stored (and by 2 % of it)."""
@@ -36,7 +37,7 @@ LEAST_LOST_S = 0.1
 def conclude(
     report: Report,
     job: stretch.Job,
-    notes: tuple[str, ...],
+    notes: tuple[Reason, ...],
     listening: Future[list[vad.Floats]],
     looked: stretch.Looked,
     *,
@@ -47,12 +48,12 @@ def conclude(
     spans = schedule.merged(looked.spans)
     whole_s = job.media.duration_s
     report = replace(report, looked_at=spans, stride=looked.stride, complete=not stopped)
-    notes = (*_looked_words(spans, whole_s, stopped), *_undecoded("picture", looked.undecoded), *notes)
-    missed = coverage.STOPPED if stopped else coverage.SPARED
+    notes = (*_sampled(spans, whole_s, stopped), *_undecoded("damaged-video", looked.undecoded), *notes)
+    missed: Cause = "stopped" if stopped else "not-needed"
     file_s = report.duration_s or whole_s
-    tail = (Unjudged(whole_s, file_s, coverage.NO_PICTURE),) if file_s > whole_s else ()
+    tail = (Unjudged(whole_s, file_s, "no-video"),) if file_s > whole_s else ()
     if not looked.scores:
-        why = _no_scores(job.media.path, looked)
+        why = Reason("no-face-with-audio" if looked.tracks else "no-face", {"path": str(job.media.path)})
         return replace(
             report,
             reasons=notes if stopped else (why, *notes),
@@ -65,30 +66,35 @@ def conclude(
     # Ctrl-C does not wait for the rest of the sound.
     pieces = [] if stopped and not listening.done() else listening.result()
     heard = vad.heard(pieces, job.sound.start_s, whole_s)
+    moving = [motion.moves(looked.motion.get(s.track, ()), s.times_s) for s in looked.scores]
     speaking_windows = [
-        vad.spoken(heard, s.times_s, WINDOW_FRAMES * FRAME_S)
-        & motion.moves(looked.motion.get(s.track, ()), s.times_s)
-        for s in looked.scores
+        vad.spoken(heard, s.times_s, WINDOW_FRAMES * FRAME_S) & moves
+        for s, moves in zip(looked.scores, moving, strict=True)
     ]
     stride = looked.stride or 1
     counted = [i for i, weight in enumerate(weights) if weight >= coverage.COUNTED]
     contested = verdict.contested_share(
         [looked.scores[i] for i in counted], [speaking_windows[i] for i in counted], pooled.segments
     )
+    unjudged = coverage.unjudged(
+        looked.tracks, looked.scores, weights, pooled.segments, whole_s, stride, spans, missed
+    )
+    seen_s, judged_s = coverage.talked(heard, looked.scores, moving, unjudged, whole_s, stride)
     judged = verdict.judge(
         pooled,
         report.tolerance_ms,
         report.max_drift_ms_per_min,
         mismatch=verdict.mismatched(looked.scores, speaking_windows, calibration, stride * FRAME_S),
         contested=contested,
+        judged_share=judged_s / seen_s if seen_s >= MIN_SPEECH_S else 1.0,
+        min_judged=report.min_judged,
     )
     by_track = {
-        s.track: TrackReport(s.track, 0, 0, len(s.times_s), o, i == speaking, weights[i])
+        s.track: TrackReport(
+            *(s.track, 0, 0, len(s.times_s), o, i == speaking, weights[i]), coverage.why_not(o, weights[i])
+        )
         for i, (s, o) in enumerate(zip(looked.scores, own, strict=True))
     }
-    unjudged = coverage.unjudged(
-        looked.tracks, looked.scores, weights, pooled.segments, whole_s, stride, spans, missed
-    )
     return replace(
         report,
         verdict=judged.verdict,
@@ -105,7 +111,8 @@ def conclude(
         segments=pooled.segments,
         judged_s=whole_s - sum(stretch.end_s - stretch.start_s for stretch in unjudged),
         speech_s=vad.seconds(heard) if pieces else None,
-        speech_judged_s=vad.seconds(heard, [(s.start_s, s.end_s) for s in unjudged]) if pieces else None,
+        speech_seen_s=seen_s if pieces else None,
+        speech_judged_s=judged_s if pieces else None,
         unjudged=(*unjudged, *tail),
         score_map=coverage.score_map(looked.scores, weights, calibration),
     )
@@ -113,7 +120,7 @@ def conclude(
 
 def _track(track: FaceTrack, judged: TrackReport | None, portrait: bytes | None = None) -> TrackReport:
     end_s = track.start_s + len(track.boxes) / FRAME_RATE
-    report = judged or TrackReport(track.track, 0, 0, 0, None)
+    report = judged or TrackReport(track.track, 0, 0, 0, None, cause=coverage.why_not(None, 0.0))
     return replace(report, start_s=track.start_s, end_s=end_s, portrait=portrait)
 
 
@@ -122,28 +129,28 @@ def _track(track: FaceTrack, judged: TrackReport | None, portrait: bytes | None 
 
 def of_the_sound(
     found: Media, whole: Media, sound: Waveform, track: int | None, options: CheckOptions
-) -> tuple[str, ...]:
-    """Notes on the sound that was judged: of which `track` (None: of a file of its own), and what is wrong
-    with it. `found` is `whole` as far as there is a picture."""
+) -> tuple[Reason, ...]:
+    """Notes on the audio that was judged: of which `track` (None: of a file of its own), and what is wrong
+    with it. `found` is `whole` as far as there is video."""
     return (
         *_which_track(found, track, options),
         *_broken_off(found, sound, track),
-        *_undecoded("sound", sound.undecoded),
+        *_undecoded("damaged-audio", sound.undecoded),
         *_tail(found, whole),
         *waveform.audio_condition(sound),
     )
 
 
-def _which_track(found: Media, track: int | None, options: CheckOptions) -> tuple[str, ...]:
+def _which_track(found: Media, track: int | None, options: CheckOptions) -> tuple[Reason, ...]:
     """A note where another audio track was judged than players take."""
     if track is None or options.audio_track is not None:
         return ()
     usual = waveform.audio_track(found, None).track
-    return () if track == usual else (f"audio track {track} was judged: no speech is heard in track {usual}",)
+    return () if track == usual else (Reason("other-audio-track", {"judged": track, "default": usual}),)
 
 
-def _broken_off(found: Media, sound: Waveform, track: int | None) -> tuple[str, ...]:
-    """A note where the sound ends long before the file says so, as after a broken download."""
+def _broken_off(found: Media, sound: Waveform, track: int | None) -> tuple[Reason, ...]:
+    """A note where the audio ends long before the file says so, as after a broken download."""
     if track is None:
         return ()
     stream = waveform.audio_track(found, track)
@@ -151,50 +158,36 @@ def _broken_off(found: Media, sound: Waveform, track: int | None) -> tuple[str, 
     end_s = sound.start_s + len(sound.samples) / SAMPLE_RATE
     if said_s - end_s <= max(BROKEN_OFF_S, 0.02 * said_s):
         return ()
-    return (f"the file breaks off: its sound ends at {timecode(end_s)} instead of {timecode(said_s)}",)
+    return (Reason("audio-breaks-off", {"end_s": end_s, "stored_end_s": said_s}),)
 
 
-def _tail(found: Media, whole: Media) -> tuple[str, ...]:
-    """A note where the file goes on without a picture."""
+def _tail(found: Media, whole: Media) -> tuple[Reason, ...]:
+    """A note where the file goes on without video."""
     if found is whole:
         return ()
-    seen, lasts = timecode(found.duration_s), timecode(whole.duration_s)
-    return (
-        f"the picture ends at {seen}, though the file lasts {lasts}; what is heard after it was not judged",
-    )
+    return (Reason("no-video-at-end", {"end_s": found.duration_s, "duration_s": whole.duration_s}),)
 
 
-def _undecoded(what: str, spans: Sequence[Span]) -> tuple[str, ...]:
-    """A note on the stretches of picture or sound that could not be decoded."""
+def _undecoded(kind: ReasonKind, spans: Sequence[Span]) -> tuple[Reason, ...]:
+    """A note on the stretches of video or audio that could not be decoded."""
     lost_s = schedule.total(spans)
     if lost_s < LEAST_LOST_S:
         return ()
     first, past = min(start for start, _ in spans), max(end for _, end in spans)
-    where = f"between {timecode(first)} and {timecode(past)}"
-    return (f"the file is damaged: {lost_s:.1f} s of its {what} could not be decoded, {where}",)
+    return (Reason(kind, {"lost_s": lost_s, "start_s": first, "end_s": past}),)
 
 
-def _no_speech(verdict: Verdict, pieces: Sequence[vad.Floats], heard: Speech) -> tuple[str, ...]:
+def _no_speech(verdict: Verdict, pieces: Sequence[vad.Floats], heard: Speech) -> tuple[Reason, ...]:
     """The plainest reason why nothing can be told, before those that the scores give."""
     silent = bool(pieces) and vad.seconds(heard) < MIN_SPEECH_S
-    return ("no speech is heard",) if silent and verdict == "cannot-tell" else ()
+    return (Reason("no-speech"),) if silent and verdict == "cannot-tell" else ()
 
 
-def _no_scores(path: Path, looked: stretch.Looked) -> str:
-    if not looked.tracks:
-        return f"No face that lasts was found in {path}."
-    return f"No face in {path} is seen together with sound for long enough to judge."
-
-
-def _looked_words(spans: Sequence[Span], whole_s: float, stopped: bool) -> tuple[str, ...]:
+def _sampled(spans: Sequence[Span], whole_s: float, stopped: bool) -> tuple[Reason, ...]:
     """How much was looked at, where that is not all."""
-    looked = f"{timecode(schedule.total(spans))} of {timecode(whole_s)}"
+    looked = {"looked_s": schedule.total(spans), "duration_s": whole_s}
     if stopped:
-        return (f"the check was stopped when it had looked at {looked}",)
+        return (Reason("stopped", looked),)
     if whole_s - schedule.total(spans) < 1:
         return ()
-    gap = schedule.longest_gap(spans, whole_s)
-    return (
-        f"looked at {looked}, spread over the video, until the answer was certain enough; a fault of less "
-        f"than {timecode(gap)} may lie between (--sample exhaustive looks at all of it)",
-    )
+    return (Reason("sampled", {**looked, "gap_s": schedule.longest_gap(spans, whole_s)}),)

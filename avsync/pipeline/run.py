@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from avsync.audio import vad, waveform
 from avsync.core.constants import FRAME_RATE, TOLERANCES_MS
-from avsync.core.errors import CannotTell, Interrupted, MediaError, ModelError
+from avsync.core.errors import Interrupted, MediaError, ModelError
 from avsync.core.options import CheckOptions, plain
 from avsync.core.prefetch import beside
-from avsync.core.records import Media, Report, Unjudged
+from avsync.core.records import Cause, Media, Reason, Report, Unjudged
 from avsync.media import probe
 from avsync.pipeline import conclude, schedule, stretch
 from avsync.pipeline.stretch import timed
@@ -40,6 +40,7 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
         standard=options.standard,
         tolerance_ms=tolerance(options.standard, None),
         max_drift_ms_per_min=options.max_drift_ms_per_min,
+        min_judged=options.min_judged,
         model=options.model,
         audio_track=options.audio_track,
         settings=plain(options),
@@ -56,23 +57,18 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
                 audio_track=options.audio_track if options.audio is None else None,
             )
             report = _judge(found, report, options, tell, timings)
-        except CannotTell as error:
-            report = _nothing(report, str(error))
         except KeyboardInterrupt:
-            report = replace(
-                _nothing(report, "the check was stopped before anything was judged"), complete=False
-            )
+            report = replace(_nothing(report, Reason("stopped-at-once"), "stopped"), complete=False)
     report = replace(report, timings_s=timings)
     if probe.state(path) != whole:
-        changed = "the file changed while it was checked; check it again when it is complete"
-        report = replace(report, reasons=(*report.reasons, changed))
+        report = replace(report, reasons=(*report.reasons, Reason("file-changed")))
     if not report.complete:
         raise Interrupted(report)
     return report
 
 
-def _nothing(report: Report, why: str) -> Report:
-    whole = Unjudged(0.0, report.duration_s or 0.0, why.rstrip("."))
+def _nothing(report: Report, why: Reason, cause: Cause) -> Report:
+    whole = Unjudged(0.0, report.duration_s or 0.0, cause)
     return replace(report, reasons=(why,), unjudged=(whole,))
 
 
@@ -104,7 +100,8 @@ def _judge(
             else vad.judged_track(found, options.audio_track, math.inf if found is whole else until_s)
         )
         if waveform.is_silent(sound.samples):
-            raise CannotTell(f"The audio of {options.audio or found.path} is silent.")
+            silent = Reason("silent", {"path": str(options.audio or found.path)})
+            return _nothing(report, silent, "silent")
         report = replace(report, audio_track=track if len(found.audio) > 1 else report.audio_track)
         notes = conclude.of_the_sound(found, whole, sound, track, options)
     tell("faces", 0, 1)

@@ -22,7 +22,8 @@ from avsync.repair.containers import muxer_of
 from avsync.repair.remux import Plan, command, plan
 from avsync.repair.verify import Progress
 from avsync.repair.write import written
-from avsync.report.words import offset_words, summary
+from avsync.report.summary import summary
+from avsync.report.words import offset_words
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def _measured(report: Report, src: Path, *, force: bool, single_shift: bool) -> 
     """The error to remove, in ms; None where the file is in tolerance and shall be left alone."""
     if report.verdict == "error":
         raise MediaError(f"{src} cannot be measured: {summary(report)}.")
-    if report.verdict in ("mismatch", "cannot-tell") or report.offset_ms is None:
+    if report.verdict in ("mismatch", "partly-judged", "cannot-tell") or report.offset_ms is None:
         raise CannotTell(f"{src}: {summary(report)}; nothing is written, unless --offset-ms gives the error.")
     if report.verdict == "in-sync":
         return report.offset_ms if force else None

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from avsync.core.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_IN_SYNC, EXIT_OUT_OF_SYNC
-from avsync.core.records import Fault, Offset, Report, Segment, TrackReport, Unjudged, Verdict
+from avsync.core.records import Fault, Offset, Reason, Report, Segment, TrackReport, Unjudged, Verdict
 from avsync.core.tolerance import defects
-from avsync.report.words import summary
+from avsync.report.reasons import cause_words, face_words, reason_words
+from avsync.report.summary import summary
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ EXIT_CODES: dict[Verdict, int] = {
     "in-sync": EXIT_IN_SYNC,
     "out-of-sync": EXIT_OUT_OF_SYNC,
     "mismatch": EXIT_OUT_OF_SYNC,
+    "partly-judged": EXIT_CANNOT_TELL,
     "cannot-tell": EXIT_CANNOT_TELL,
     "error": EXIT_ERROR,
 }
@@ -59,7 +61,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "standard": report.standard,
         "tolerance_early_ms": _number(report.tolerance_ms[0], 1),
         "tolerance_late_ms": _number(report.tolerance_ms[1], 1),
-        "reasons": list(report.reasons),
+        "reasons": [_reason_dict(reason) for reason in report.reasons],
         "tracks": [_track_dict(track) for track in report.tracks],
         "segments": [_segment_dict(segment) for segment in report.segments],
         "complete": report.complete,
@@ -68,7 +70,9 @@ def to_dict(report: Report) -> dict[str, Any]:
         "duration_s": _number(report.duration_s, 3),
         "judged_s": _number(report.judged_s, 3),
         "speech_s": _number(report.speech_s, 1),
+        "speech_seen_s": _number(report.speech_seen_s, 1),
         "speech_judged_s": _number(report.speech_judged_s, 1),
+        "min_judged": report.min_judged,
         "model": report.model,
         "audio_track": report.audio_track,
         "stride": report.stride,
@@ -98,6 +102,7 @@ def from_dict(document: Mapping[str, Any]) -> Report:
         "faults": tuple(_made(Fault, fault) for fault in document.get("faults", ())),
         "looked_at": tuple((start, end) for start, end in document.get("looked_at_s", ())),
         "unjudged": tuple(_made(Unjudged, stretch) for stretch in document.get("unjudged", ())),
+        "reasons": _reasons_from(document),
         "timings_s": document["timings_s"],
     }
     return _made(Report, values)
@@ -105,8 +110,13 @@ def from_dict(document: Mapping[str, Any]) -> Report:
 
 def _track_from(document: Mapping[str, Any]) -> TrackReport:
     curve = {"shifts": np.zeros(0, np.int64), "curve": np.zeros(0, np.float32)}
-    offset = None if document["evidence"] is None else _made(Offset, {**document, **curve})
+    known = {**document, **curve, "reasons": _reasons_from(document)}
+    offset = None if document["evidence"] is None else _made(Offset, known)
     return _made(TrackReport, {**document, "offset": offset})
+
+
+def _reasons_from(document: Mapping[str, Any]) -> tuple[Reason, ...]:
+    return tuple(Reason(reason["code"], reason["values"]) for reason in document["reasons"])
 
 
 def _made(record: type[T], values: Mapping[str, Any]) -> T:
@@ -129,8 +139,15 @@ def _track_dict(track: TrackReport) -> dict[str, Any]:
         "probability": _number(offset.probability, 4) if offset else None,
         "evidence": _number(offset.evidence, 3) if offset else None,
         "at_edge": bool(offset.at_edge) if offset else False,
-        "reasons": list(offset.reasons) if offset else [],
+        "cause": track.cause,
+        "cause_text": face_words(track),
+        "reasons": [_reason_dict(reason) for reason in offset.reasons] if offset else [],
     }
+
+
+def _reason_dict(reason: Reason) -> dict[str, Any]:
+    values = {name: _number(v, 4) if isinstance(v, float) else v for name, v in reason.values.items()}
+    return {"code": reason.kind, "text": reason_words(reason), "values": values}
 
 
 def _segment_dict(segment: Segment) -> dict[str, Any]:
@@ -161,7 +178,9 @@ def _unjudged_dict(stretch: Unjudged) -> dict[str, Any]:
     return {
         "start_s": _number(stretch.start_s, 3),
         "end_s": _number(stretch.end_s, 3),
-        "why": stretch.why,
+        "cause": stretch.cause,
+        "text": cause_words(stretch),
+        "hint_ms": _number(stretch.hint_ms, 1),
     }
 
 

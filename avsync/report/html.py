@@ -16,18 +16,15 @@ from avsync.core.files import protect, write_whole
 from avsync.core.records import Report, TrackReport, Unjudged, Verdict
 from avsync.core.text import printable
 from avsync.core.tolerance import defects, within
-from avsync.estimate.coverage import SPARED, why_not
 from avsync.report.html_charts import data_address, judged_parts, map_chart, offset_chart
+from avsync.report.reasons import cause_words, face_words
+from avsync.report.summary import limits_words, notes, speech_words, summary
 from avsync.report.words import (
     VERDICT_WORDS,
     certainty_words,
     drift_words,
-    limits_words,
-    notes,
     offset_words,
     percent,
-    speech_words,
-    summary,
     timecode,
 )
 
@@ -46,6 +43,7 @@ MARKS: dict[Verdict, str] = {
     "in-sync": "✓",
     "out-of-sync": "✕",
     "mismatch": "≠",
+    "partly-judged": "◐",
     "cannot-tell": "?",
     "error": "!",
 }
@@ -163,6 +161,7 @@ def _environment() -> Environment:
         "spared": spared,
         "settings": settings,
         "within": within,
+        "cause": cause_words,
     }
     return environment
 
@@ -189,6 +188,12 @@ def advice(report: Report) -> tuple[str, str]:
     if report.verdict == "mismatch":
         return (
             "No shift mends this. See whether the right audio track was taken, or the speech is a dub.",
+            "",
+        )
+    if report.verdict == "partly-judged":
+        return (
+            "Look at the stretches named below yourself. This is no statement that they are in sync; "
+            "--min-judged says how much of the speech must be judged.",
             "",
         )
     if report.verdict == "cannot-tell":
@@ -250,12 +255,14 @@ def parts(report: Report) -> list[dict[str, Any]]:
 
 def spared(report: Report) -> float:
     """Seconds that were not looked at because the answer was certain enough."""
-    return sum(stretch.end_s - stretch.start_s for stretch in report.unjudged if stretch.why == SPARED)
+    return sum(
+        stretch.end_s - stretch.start_s for stretch in report.unjudged if stretch.cause == "not-needed"
+    )
 
 
 def longest(stretches: Sequence[Unjudged]) -> list[Unjudged]:
     """The MAX_ROWS longest of those that were looked at, in order of time."""
-    looked_at = [stretch for stretch in stretches if stretch.why != SPARED]
+    looked_at = [stretch for stretch in stretches if stretch.cause != "not-needed"]
     by_length = sorted(looked_at, key=lambda s: s.start_s - s.end_s)
     return sorted(by_length[:MAX_ROWS], key=lambda s: s.start_s)
 
@@ -267,18 +274,17 @@ def faces(report: Report) -> list[dict[str, Any]]:
 
 
 def _face(track: TrackReport) -> dict[str, Any]:
-    why = why_not(track)
-    if why is not None:
+    if track.cause is not None:
         role = "not judged"
     elif track.speaking:
         role = "speaks"
     else:
         role = "counted"
-    offset = track.offset if why is None else None
+    offset = track.offset if track.cause is None else None
     return {
         "track": track,
         "role": role,
-        "said": why or "",
+        "said": face_words(track),
         "offset": offset,
         "picture": data_address(track.portrait, "image/jpeg") if track.portrait else "",
     }

@@ -8,11 +8,13 @@ from xml.etree import ElementTree
 
 from avsync.core.records import Report, Verdict
 from avsync.core.text import printable
-from avsync.report.words import summary
+from avsync.report.reasons import reason_words
+from avsync.report.summary import summary
 
 OUTCOMES: dict[Verdict, str] = {
     "out-of-sync": "failure",
     "mismatch": "failure",
+    "partly-judged": "skipped",
     "cannot-tell": "skipped",
     "error": "error",
 }
@@ -52,7 +54,7 @@ def _case(suite: ElementTree.Element, report: Report) -> None:
         return
     kind = {} if outcome == "skipped" else {"type": report.verdict}
     result = ElementTree.SubElement(case, outcome, {**kind, "message": said})
-    result.text = "\n".join(map(printable, report.reasons)) or said
+    result.text = "\n".join(printable(reason_words(reason)) for reason in report.reasons) or said
 
 
 def _seconds(report: Report) -> float:

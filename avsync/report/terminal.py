@@ -15,24 +15,22 @@ from avsync.core.constants import FRAME_MS
 from avsync.core.records import Fault, Report, TrackReport, Unjudged, Verdict
 from avsync.core.text import printable
 from avsync.core.tolerance import largest_error
-from avsync.estimate.coverage import SPARED
+from avsync.report.reasons import cause_words, reason_words
+from avsync.report.summary import limits_words, notes, speech_words, summary
 from avsync.report.words import (
     VERDICT_WORDS,
     certainty_words,
     drift_words,
-    limits_words,
-    notes,
     offset_words,
     percent,
-    speech_words,
-    summary,
-    timecode,
+    span_words,
 )
 
 _STYLES: dict[Verdict, str] = {
     "in-sync": "bold green",
     "out-of-sync": "bold red",
     "mismatch": "bold red",
+    "partly-judged": "bold yellow",
     "cannot-tell": "bold yellow",
     "error": "bold red",
 }
@@ -79,7 +77,11 @@ def _single(report: Report, console: Console) -> Iterator[RenderableType]:
         yield _faults(report.faults)
     if report.unjudged and report.tracks:
         # A note says what adaptive sampling left out, which may be a hundred stretches.
-        gaps = [gap for gap in report.unjudged if gap.end_s - gap.start_s >= _MIN_GAP_S and gap.why != SPARED]
+        gaps = [
+            gap
+            for gap in report.unjudged
+            if gap.end_s - gap.start_s >= _MIN_GAP_S and gap.cause != "not-needed"
+        ]
         yield from [_gaps(gaps)] if gaps else []
 
 
@@ -106,7 +108,7 @@ def _measured(report: Report) -> str:
 def _gaps(gaps: Sequence[Unjudged]) -> Table:
     table = _table("time", "why", title="not judged:")
     for gap in gaps[:_MAX_ROWS]:
-        table.add_row(_span(gap.start_s, gap.end_s), gap.why)
+        table.add_row(span_words(gap.start_s, gap.end_s), cause_words(gap))
     if len(gaps) > _MAX_ROWS:
         table.caption = f"and {len(gaps) - _MAX_ROWS} more: --json lists them all"
     return table
@@ -126,7 +128,7 @@ def _tracks(tracks: Sequence[TrackReport], console: Console) -> Table:
         offset = track.offset
         cells = (
             f"{track.track} speaks" if track.speaking else str(track.track),
-            _span(track.start_s, track.end_s),
+            span_words(track.start_s, track.end_s),
             offset_words(offset.offset_ms if offset else None),
             percent(offset.probability) if offset else "-",
             f"{_evidence(track):.1f}" if offset else "-",
@@ -141,10 +143,6 @@ def _evidence(track: TrackReport) -> float:
     return track.offset.evidence if track.offset and math.isfinite(track.offset.evidence) else 0.0
 
 
-def _span(start_s: float, end_s: float) -> str:
-    return f"{timecode(start_s)}-{timecode(end_s)}"
-
-
 def _drift(report: Report) -> str:
     drift, uncertainty = report.drift_ms_per_min, report.drift_uncertainty_ms_per_min
     within_ms = "" if uncertainty is None else f" (+/- {uncertainty:.0f} ms)"
@@ -154,7 +152,7 @@ def _drift(report: Report) -> str:
 def _faults(faults: Sequence[Fault]) -> Table:
     table = _table("time", "audio is", "sure", "severity", title="different from the rest here:")
     for fault in faults[:_MAX_ROWS]:
-        span = _span(fault.start_s, fault.end_s)
+        span = span_words(fault.start_s, fault.end_s)
         table.add_row(span, offset_words(fault.offset_ms), percent(fault.probability), fault.severity)
     if len(faults) > _MAX_ROWS:
         table.caption = f"and {len(faults) - _MAX_ROWS} more: --json lists them all"
@@ -183,7 +181,7 @@ def _files(reports: Sequence[Report]) -> Table:
     table = _table("file", "verdict", "audio is", "sure", "why")
     for report in reports:
         judged = report.verdict in ("in-sync", "out-of-sync")
-        why = "; ".join(report.reasons) if judged else summary(report)
+        why = "; ".join(map(reason_words, report.reasons)) if judged else summary(report)
         table.add_row(
             Text(printable(report.path)),
             Text(VERDICT_WORDS[report.verdict], _STYLES[report.verdict]),

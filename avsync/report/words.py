@@ -1,24 +1,20 @@
-"""A Report in words, as versioned JSON, and as the exit code of `check`."""
+"""Numbers, names and verdicts in words."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-from avsync.core.constants import MIN_PROBABILITY, MIN_SPEECH_S, STANDARD_NAMES
-from avsync.core.records import Report, Verdict
-from avsync.core.tolerance import defects
+from avsync.core.constants import MIN_PROBABILITY
+from avsync.core.records import Verdict
 
 VERDICT_WORDS: dict[Verdict, str] = {
     "in-sync": "in sync",
     "out-of-sync": "OUT OF SYNC",
     "mismatch": "LIPS DO NOT MATCH",
+    "partly-judged": "partly judged",
     "cannot-tell": "cannot tell",
     "error": "ERROR",
 }
-
-
-# --- Words -------------------------------------------------------------------------------
 
 
 def timecode(seconds: float) -> str:
@@ -31,6 +27,11 @@ def timecode(seconds: float) -> str:
     return f"{sign}{minutes // 60}:{minutes % 60:02d}:{rest // 10:02d}"
 
 
+def span_words(start_s: float, end_s: float) -> str:
+    """ "0:24.8-0:36.6"."""
+    return f"{timecode(start_s)}-{timecode(end_s)}"
+
+
 def offset_words(offset_ms: float | None) -> str:
     """ "120 ms early", "0 ms", or "unknown"; early and late are said of the audio."""
     if offset_ms is None or not math.isfinite(offset_ms):
@@ -39,13 +40,6 @@ def offset_words(offset_ms: float | None) -> str:
     if size == 0:
         return "0 ms"
     return f"{size} ms {'early' if offset_ms > 0 else 'late'}"
-
-
-def repair_words(offset_ms: float) -> str:
-    """The whole sentence of DESIGN.md: what is wrong and what mends it."""
-    size = round(abs(offset_ms))
-    verb = "delaying" if offset_ms > 0 else "advancing"
-    return f"audio is {offset_words(offset_ms)}; {verb} it by {size} ms fixes it"
 
 
 def certainty_words(probability: float) -> str:
@@ -64,52 +58,3 @@ def drift_words(drift_ms_per_min: float) -> str:
     """ "growing early by 60 ms a minute": which way the audio goes against the picture."""
     way = "early" if drift_ms_per_min > 0 else "late"
     return f"growing {way} by {abs(drift_ms_per_min):.0f} ms a minute"
-
-
-def limits_words(report: Report) -> str:
-    """The standard and its limits."""
-    early, late = report.tolerance_ms
-    name = STANDARD_NAMES.get(report.standard, report.standard)
-    drift = f"a drift of {report.max_drift_ms_per_min:.0f} ms a minute"
-    return f"{name}, audio at most {early:.0f} ms early or {late:.0f} ms late; at most {drift}"
-
-
-def speech_words(report: Report) -> str | None:
-    """How much speech there is and what share of it was judged; None where nobody listened."""
-    if report.speech_s is None or report.speech_judged_s is None:
-        return None
-    if report.speech_s < MIN_SPEECH_S:
-        return "none is heard"
-    share = min(1.0, report.speech_judged_s / report.speech_s)
-    return f"{report.speech_s:.0f} s are heard, of which {percent(share)} were judged"
-
-
-def _joined(reasons: Sequence[str]) -> str:
-    return "; ".join(reason.rstrip(".") for reason in reasons)
-
-
-def summary(report: Report) -> str:
-    """One sentence for a person, without the path."""
-    if report.verdict == "mismatch":
-        return "these lips do not say this speech, at any offset that was searched"
-    if report.verdict in ("cannot-tell", "error"):
-        return _joined(report.reasons) or "no reason is known"
-    if report.offset_ms is None or not math.isfinite(report.offset_ms):
-        return _joined(report.reasons) or "see the segments"
-    if report.verdict == "in-sync":
-        size = offset_words(report.offset_ms)
-        return f"audio is {size}, within tolerance" if size != "0 ms" else "audio and lips agree"
-    several = report.drift_ms_per_min or report.faults or report.contested
-    if several or set(defects(report)) != {"offset"}:
-        detail = _joined(report.reasons) or "parts of it are out of tolerance"
-        return f"audio is {offset_words(report.offset_ms)} on the whole, but {detail}"
-    return repair_words(report.offset_ms)
-
-
-def notes(report: Report) -> list[str]:
-    """The reasons that `summary` does not give already."""
-    said = summary(report)
-    return [reason for reason in report.reasons if reason.rstrip(".") not in said]
-
-
-# --- JSON --------------------------------------------------------------------------------

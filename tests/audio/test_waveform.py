@@ -20,7 +20,7 @@ from avsync.audio import waveform as waveform_module
 from avsync.audio.mel import log_mel, mel_filters, mel_span
 from avsync.audio.waveform import audio_condition, load_audio, mfcc, mix, resampled, waveform, write_wav
 from avsync.core.errors import MediaError, UsageError
-from avsync.core.records import Waveform
+from avsync.core.records import Reason, Waveform
 from avsync.media.frames import frames
 from avsync.media.probe import probe
 
@@ -180,7 +180,7 @@ class TestSeparateFile:
         for sound in (load_audio(tmp_path / "a.wav"), waveform(probe(tmp_path / "a.wav"))):
             assert np.isfinite(sound.samples).all()
             assert sound.damaged == 11
-            assert "11 values that are no numbers" in audio_condition(sound)[0]
+            assert audio_condition(sound)[0] == Reason("not-numbers", {"values": 11})
 
     @pytest.mark.parametrize(
         ("name", "content", "said"),
@@ -266,14 +266,14 @@ class TestCondition:
 
     def test_silence(self):
         quiet = np.full(16000, 1e-5, np.float32)
-        assert audio_condition(Waveform(quiet, 0.0)) == ("The audio is digital silence.",)
-        assert audio_condition(Waveform(quiet[:0], 0.0)) == ("The audio is empty.",)
+        assert audio_condition(Waveform(quiet, 0.0)) == (Reason("silent-audio"),)
+        assert audio_condition(Waveform(quiet[:0], 0.0)) == (Reason("empty-audio"),)
 
     def test_clipping_survives_resampling(self, tmp_path):
         noise = np.random.default_rng(0).standard_normal(96000)
         voice = scipy.signal.sosfilt(scipy.signal.butter(4, 3000, fs=48000, output="sos"), noise)
         soundfile.write(tmp_path / "a.wav", np.clip(voice * 12, -1, 1), 48000)
-        assert audio_condition(load_audio(tmp_path / "a.wav")) == ("The audio is heavily clipped.",)
+        assert audio_condition(load_audio(tmp_path / "a.wav")) == (Reason("clipped-audio"),)
 
 
 class TestMel:

@@ -55,8 +55,8 @@ def test_a_file_beyond_its_limits_costs_only_itself(ray: Any, tmp_path: Path):
     bad.write_text("no video")
     reports = dict(check_many([slow, bad], OPTIONS, workers=1, engine="ray", limits=Limits(seconds=0.3)))
     assert [reports[number].verdict for number in range(2)] == ["error", "error"]
-    assert "was not judged within 0.3 s" in reports[0].reasons[0]
-    assert "bad.mp4" in reports[1].reasons[0]
+    assert "was not judged within 0.3 s" in reports[0].reasons[0].values["message"]
+    assert "bad.mp4" in reports[1].reasons[0].values["message"]
 
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}

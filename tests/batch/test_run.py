@@ -17,7 +17,7 @@ from avsync.batch.worker import Limits
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.options import CheckOptions
-from avsync.core.records import Report
+from avsync.core.records import Reason, Report
 from avsync.demo.clip import write_demo
 from avsync.networks.checkpoint import available
 from avsync.pipeline import run as pipeline
@@ -56,7 +56,7 @@ def test_a_folder_without_videos_is_an_error_alone_and_a_row_beside_others(tmp_p
     assert inputs.find_media([video, empty]) == [video, empty]
     report = one.check_safely(empty, OPTIONS)
     assert report.verdict == "error"
-    assert "No video file" in report.reasons[0]
+    assert "No video file" in report.reasons[0].values["message"]
 
 
 def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -71,7 +71,7 @@ def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkey
     monkeypatch.setattr(os, "scandir", refused)
     assert inputs.find_media([tmp_path]) == [locked, video]
     said = f"The folder {locked} cannot be searched: Permission denied."
-    assert one.check_safely(locked, OPTIONS).reasons == (said,)
+    assert one.check_safely(locked, OPTIONS).reasons == (Reason("error", {"message": said}),)
     with pytest.raises(MediaError, match="cannot be searched: Permission denied"):
         inputs.find_media([locked])
 
@@ -104,8 +104,8 @@ def test_an_error_becomes_a_report_with_one_sentence(
     monkeypatch.setattr(pipeline, "measure", measure)
     report = one.check_safely(Path("x.mp4"), OPTIONS)
     assert report.verdict == "error"
-    assert words in report.reasons[0]
-    assert "\n" not in report.reasons[0]
+    assert words in report.reasons[0].values["message"]
+    assert "\n" not in report.reasons[0].values["message"]
 
 
 def test_ctrl_c_is_no_bad_file(monkeypatch: pytest.MonkeyPatch):
@@ -157,23 +157,26 @@ def test_a_process_that_is_killed_costs_its_file_alone(clip: Path):
 
     reports = dict(run.check_many([clip, clip, clip], OPTIONS, show=show))
     assert [reports[n].verdict for n in range(3)] == ["out-of-sync", "error", "out-of-sync"]
-    assert "died (exit code -9): perhaps it ran out of memory" in reports[1].reasons[0]
+    assert "died (exit code -9): perhaps it ran out of memory" in reports[1].reasons[0].values["message"]
 
 
 def test_a_file_that_takes_too_long_is_an_error_and_the_rest_go_on(clip: Path, tmp_path: Path):
     bad = tmp_path / "bad.mp4"
     bad.write_text("no video")
     reports = dict(run.check_many([clip, bad], OPTIONS, limits=Limits(seconds=0.3)))
-    assert f"{clip} was not judged within 0.3 s; allow it more with --file-timeout" in reports[0].reasons[0]
-    assert "bad.mp4" in reports[1].reasons[0]
+    assert (
+        f"{clip} was not judged within 0.3 s; allow it more with --file-timeout"
+        in reports[0].reasons[0].values["message"]
+    )
+    assert "bad.mp4" in reports[1].reasons[0].values["message"]
     assert not processes()
 
 
 def test_a_file_that_takes_too_much_memory_is_an_error_and_no_bug(clip: Path):
     (_, report), *_ = run.check_many([clip], OPTIONS, limits=Limits(memory_bytes=300_000_000))
     assert report.verdict == "error"
-    assert "memory" in report.reasons[0]
-    assert "bug" not in report.reasons[0]
+    assert "memory" in report.reasons[0].values["message"]
+    assert "bug" not in report.reasons[0].values["message"]
 
 
 def test_leaving_early_ends_the_processes(clip: Path):

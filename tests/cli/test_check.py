@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from command import run
+from report_factory import said
 
 from avsync import __version__
 from avsync.core.constants import DEFAULT_MODEL
@@ -42,7 +43,7 @@ ANSWERS: dict[str, Any] = {
     "sync": Report("sync.mp4", "in-sync", 4.0, 8.0, 0.98),
     "late": Report("late.mp4", "out-of-sync", -120.0, 8.0, 0.97),
     "dub": Report("dub.mp4", "mismatch"),
-    "noface": Report("noface.mp4", "cannot-tell", reasons=("no face was found",)),
+    "noface": Report("noface.mp4", "cannot-tell", reasons=said("no face was found")),
     "bad": MediaError("bad.mp4 is no video."),
     "model": ModelError("There is no such model."),
     "usage": UsageError("There is no audio track 7."),
@@ -200,7 +201,7 @@ def test_json_of_a_failed_file_is_still_a_document(answers: Callable[[str], Path
     done = run("check", answers("bad"), "--json")
     document = json.loads(done.stdout)
     assert done.exit_code == 4
-    assert (document["verdict"], document["reasons"]) == ("error", ["bad.mp4 is no video."])
+    assert (document["verdict"], document["reasons"][0]["text"]) == ("error", "bad.mp4 is no video.")
 
 
 def test_a_batch_is_a_list_with_the_errors_in_it_and_the_highest_code(answers: Callable[[str], Path]):
@@ -590,7 +591,7 @@ cli.main()
     assert (start, end) == (0, pytest.approx(3 * 1.0 + 0.16, abs=0.3))
     assert report["tracks"][0]["windows"] > 20
     assert report["unjudged"][-1]["end_s"] == pytest.approx(report["duration_s"], abs=0.01)
-    assert "stopped" in report["reasons"][-1]
+    assert report["reasons"][-1]["code"] == "stopped"
     assert "the check was stopped before it" in page.read_text()
 
 

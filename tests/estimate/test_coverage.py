@@ -3,16 +3,12 @@
 import numpy as np
 import pytest
 
-from avsync.core.records import FaceTrack, Offset, Scores, Segment, TrackReport
+from avsync.core.records import FaceTrack, Offset, Scores, Segment, Speech, Unjudged
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.coverage import (
     MAX_SPANS,
-    NO_FACE,
-    NO_SOUND,
-    NOT_SPEAKING,
-    TOO_BRIEF,
-    TOO_LITTLE,
     score_map,
+    talked,
     unjudged,
     why_not,
 )
@@ -40,7 +36,7 @@ def told(*stretches: tuple[float, float, str]) -> list[tuple[object, object, str
 
 
 def found(*arguments: object, **options: object) -> list[tuple[float, float, str]]:
-    return [(u.start_s, u.end_s, u.why) for u in unjudged(*arguments, **options)]  # type: ignore[arg-type]
+    return [(u.start_s, u.end_s, u.cause) for u in unjudged(*arguments, **options)]  # type: ignore[arg-type]
 
 
 def answer(start_s: float, end_s: float) -> Segment:
@@ -66,7 +62,7 @@ def test_sparse_windows_cover_what_lies_between_them():
 def test_a_brief_face_that_hardly_counts_is_named_though_the_answer_spans_it():
     tracks = [a_track(0, 0.7, 0), a_track(0.7, 6, 1)]
     scores = [some_scores(0, 0.7, 0), some_scores(0.7, 6, 1)]
-    assert found(tracks, scores, [0.07, 1.0], [answer(0, 6)], 6.0) == told((0.0, 0.72, NOT_SPEAKING))
+    assert found(tracks, scores, [0.07, 1.0], [answer(0, 6)], 6.0) == told((0.0, 0.72, "not-speaking"))
 
 
 def test_where_someone_else_speaks_a_listener_leaves_no_gap():
@@ -80,22 +76,25 @@ def test_every_cause_is_told_apart():
     scores = [some_scores(4, 8), some_scores(8, 12, heard=False), some_scores(12, 20)]
     answers = [answer(4, 14), gap(14, 20)]
     assert found(tracks, scores, [1.0, 1.0, 1.0], answers, 24.0) == told(
-        (0, 2, NO_FACE), (2, 4, TOO_BRIEF), (8, 12, NO_SOUND), (14, 20, TOO_LITTLE), (20, 24, NO_FACE)
+        (0, 2, "no-face"),
+        (2, 4, "seen-too-briefly"),
+        (8, 12, "no-audio"),
+        (14, 20, "too-little-evidence"),
+        (20, 24, "no-face"),
     )
 
 
 def test_a_gap_that_leans_to_another_offset_says_so():
     hinted = Segment(4, 8, None, None, 0.1, hint_ms=-200.0)
-    words = f"{TOO_LITTLE}, but it rather seems 200 ms late"
-    assert found([a_track(0, 8)], [some_scores(0, 8)], [1.0], [answer(0, 4), hinted], 8.0) == told(
-        (4, 8, words)
-    )
+    (stretch,) = unjudged([a_track(0, 8)], [some_scores(0, 8)], [1.0], [answer(0, 4), hinted], 8.0)
+    assert (stretch.start_s, stretch.end_s) == pytest.approx((4, 8))
+    assert (stretch.cause, stretch.hint_ms) == ("too-little-evidence", -200.0)
 
 
 def test_without_an_answer_nothing_is_judged_and_slivers_do_not_break_it_up():
     tracks = [a_track(0, 3, 0), a_track(3.1, 8, 1)]
     scores = [some_scores(0, 3, 0), some_scores(3.1, 8, 1)]
-    assert found(tracks, scores, [1.0, 1.0], [gap(0, 8)], 8.0) == told((0, 8, TOO_LITTLE))
+    assert found(tracks, scores, [1.0, 1.0], [gap(0, 8)], 8.0) == told((0, 8, "too-little-evidence"))
 
 
 def test_a_sliver_at_the_start_goes_with_what_follows():
@@ -103,35 +102,54 @@ def test_a_sliver_at_the_start_goes_with_what_follows():
 
 
 def test_no_scores_at_all():
-    assert found([a_track(0, 1)], [], [], [], 2.0) == told((0, 1, TOO_BRIEF), (1, 2, NO_FACE))
+    assert found([a_track(0, 1)], [], [], [], 2.0) == told((0, 1, "seen-too-briefly"), (1, 2, "no-face"))
 
 
 # --- faces --------------------------------------------------------------------------------
 
 
-def a_face(
-    evidence: float | None, weight: float, end_s: float = 5.0, offset_ms: float | None = 0.0
-) -> TrackReport:
-    curve = np.zeros(7, np.float32)
-    offset = None if evidence is None else Offset(offset_ms, 9.0, 0.5, evidence, False, SHIFTS, curve)
-    return TrackReport(0, 0.0, end_s, 10, offset, weight=weight)
-
-
-def test_a_face_that_counts_needs_no_excuse():
-    assert why_not(a_face(9.0, 1.0)) is None
-
-
 @pytest.mark.parametrize(
-    ("face", "words"),
+    ("evidence", "offset_ms", "weight", "cause"),
     [
-        (a_face(None, 0.0), "too briefly seen or has no sound"),
-        (a_face(0.0, 0.0, offset_ms=None), "no sound"),
-        (a_face(0.0, 0.05, end_s=0.7), "seen for only 0.7 s"),
-        (a_face(2.5, 0.05), "at any offset (evidence 2.5)"),
+        (None, None, 0.0, "seen-too-briefly"),
+        (0.0, None, 0.0, "no-audio"),
+        (0.0, 0.0, 0.05, "too-little-evidence"),
+        (2.5, 0.0, 0.05, "not-speaking"),
+        (9.0, 0.0, 1.0, None),
     ],
 )
-def test_a_face_that_does_not_count_says_why(face: TrackReport, words: str):
-    assert words in str(why_not(face))
+def test_a_face_that_does_not_count_says_why(
+    evidence: float | None, offset_ms: float | None, weight: float, cause: str | None
+):
+    curve = np.zeros(7, np.float32)
+    offset = None if evidence is None else Offset(offset_ms, 9.0, 0.5, evidence, False, SHIFTS, curve)
+    assert why_not(offset, weight) == cause
+
+
+# --- speech -------------------------------------------------------------------------------
+
+
+def speech(seconds: float) -> Speech:
+    """Speech all along, looked for in steps of 40 ms."""
+    return Speech(0.0, 0.04, np.ones(round(seconds * 25), np.float32))
+
+
+def everywhere(scores: Scores, flag: bool = True) -> np.ndarray:
+    return np.full(len(scores.times_s), flag)
+
+
+def test_speech_over_a_talking_face_counts_whether_judged_or_not():
+    first, second = some_scores(0, 4), some_scores(4, 8, 1)
+    gaps = (Unjudged(4.0, 10.0, "not-speaking"),)
+    moving = [everywhere(first), everywhere(second)]
+    assert talked(speech(10), [first, second], moving, gaps, 10.0) == pytest.approx((8, 4), abs=0.1)
+
+
+def test_speech_over_a_silent_face_or_no_face_has_no_visible_speaker():
+    first, second = some_scores(0, 4), some_scores(4, 8, 1)
+    gaps = (Unjudged(4.0, 10.0, "not-speaking"),)
+    moving = [everywhere(first), everywhere(second, False)]
+    assert talked(speech(10), [first, second], moving, gaps, 10.0) == pytest.approx((4, 4), abs=0.1)
 
 
 # --- score map ----------------------------------------------------------------------------

@@ -5,17 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from demo_factory import moved_demo
+from report_factory import said
 from scores_factory import made
 
 import avsync
-from avsync.core.records import Fault, Offset, Report, Scores, Segment
+from avsync.core.records import Fault, Offset, Reason, Report, Scores, Segment
 from avsync.core.tolerance import excess
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import estimate
 from avsync.estimate.peak import average
 from avsync.estimate.verdict import contested_share, judge, mismatched, severity
 from avsync.report.document import to_json
-from avsync.report.words import summary
+from avsync.report.reasons import reason_words
+from avsync.report.summary import summary
 
 EBU = (40.0, 60.0)
 
@@ -51,7 +53,7 @@ def test_a_limit_within_the_uncertainty_is_said():
     assert judge(answer(0), EBU).reasons == ()
     judged = judge(answer(-55), EBU)
     assert judged.verdict == "in-sync"
-    assert "-60 ms lies within the uncertainty of 10 ms" in judged.reasons[0]
+    assert judged.reasons == (Reason("near-limit", {"limit_ms": -60.0, "uncertainty_ms": 10.0}),)
 
 
 def test_too_little_certainty_cannot_tell():
@@ -62,7 +64,9 @@ def test_too_little_certainty_cannot_tell():
 
 
 def test_no_window_cannot_tell():
-    nothing = Offset(None, None, 0.0, 0.0, False, np.arange(3), np.zeros(3, np.float32), reasons=("no face",))
+    nothing = Offset(
+        None, None, 0.0, 0.0, False, np.arange(3), np.zeros(3, np.float32), reasons=said("no face")
+    )
     assert judge(nothing, EBU) == judge(nothing, EBU, mismatch=True)
     assert judge(nothing, EBU).verdict == "cannot-tell"
 
@@ -121,14 +125,15 @@ def test_a_drift_has_its_own_limit(drift, expected):
 def test_a_limit_within_the_uncertainty_of_a_drift_is_said():
     judged = judge(answer(0, drift_ms_per_min=25.0, drift_uncertainty_ms_per_min=30.0), EBU)
     assert judged.verdict == "out-of-sync"
-    assert "the limit of 20 ms a minute lies within the drift's uncertainty of 30 ms" in judged.reasons
+    near = {"limit_ms_per_min": 20.0, "uncertainty_ms_per_min": 30.0}
+    assert Reason("drift-near-limit", near) in judged.reasons
 
 
 def test_a_drift_is_told_with_where_it_leads():
     parts = [part(0, 30, -30.0), part(30, 60, 30.0)]
     drifting = answer(0, segments=parts, drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=5.0)
     (reason,) = judge(drifting, EBU).reasons
-    assert reason == (
+    assert reason_words(reason) == (
         "the offset drifts by +60 ms a minute (more than the 20 ms allowed), from 30 ms late to 30 ms early"
     )
 
@@ -146,7 +151,9 @@ def test_a_wrong_middle_third_does_not_pass():
     thirds = [part(0, 10, 0.0), part(10, 20, 200.0, fault=True), part(20, 30, 0.0)]
     judged = judge(answer(0, segments=thirds), EBU)
     assert judged.verdict == "out-of-sync"
-    assert judged.reasons == ("from 0:10.0 to 0:20.0 the audio is 200 ms early",)
+    assert [reason_words(reason) for reason in judged.reasons] == [
+        "from 0:10.0 to 0:20.0 the audio is 200 ms early"
+    ]
     assert judged.faults == (Fault(10, 20, 200.0, 10.0, 0.9, "severe"),)
 
 
@@ -185,6 +192,20 @@ def test_severity_counts_in_limits(offset_ms, expected):
     assert severity(offset_ms, EBU) == expected
 
 
+def test_what_the_repair_of_the_rest_brings_into_tolerance_is_slight():
+    assert severity(-203.0, EBU, rest_ms=-156.0) == "slight"
+    assert severity(-300.0, EBU, rest_ms=-156.0) == "severe"
+    assert severity(0.0, EBU, rest_ms=-156.0) == "slight"
+
+
+def test_too_little_of_the_speech_judged_is_not_in_sync():
+    judged = judge(answer(0), EBU, judged_share=0.3, min_judged=0.5)
+    assert judged.verdict == "partly-judged"
+    assert judged.reasons == (Reason("partly-judged", {"judged_share": 0.3, "min_judged": 0.5}),)
+    assert judge(answer(0), EBU, judged_share=0.3, min_judged=0.2).verdict == "in-sync"
+    assert judge(answer(200), EBU, judged_share=0.3, min_judged=0.5).verdict == "out-of-sync"
+
+
 def test_a_slight_fault_is_told_and_passes():
     parts = [part(0, 10, -30.0), part(10, 20, 30.0, fault=True)]
     judged = judge(answer(-30, segments=parts), EBU)
@@ -216,7 +237,7 @@ def test_a_third_that_rather_fits_another_offset_is_not_called_in_sync():
     doubtful = Segment(10, 20, None, None, 0.3, hint_ms=200.0)
     judged = judge(answer(0, segments=[part(0, 10, 0.0), doubtful, part(20, 30, 0.0)]), EBU)
     assert judged.verdict == "cannot-tell"
-    assert "from 0:10.0 to 0:20.0 it rather seems 200 ms early" in judged.reasons[0]
+    assert "from 0:10.0 to 0:20.0 it rather seems 200 ms early" in reason_words(judged.reasons[0])
 
 
 def test_a_third_that_fits_nowhere_although_the_lips_speak_is_not_called_in_sync():
@@ -228,7 +249,7 @@ def test_a_third_that_fits_nowhere_although_the_lips_speak_is_not_called_in_sync
     assert share == pytest.approx(1 / 3, abs=0.05)
     judged = judge(offset, EBU, contested=share)
     assert judged.verdict == "cannot-tell"
-    assert "the lips do not fit the offset of the rest" in judged.reasons[-1]
+    assert judged.reasons[-1].kind == "against"
     to_json([Report("a", "cannot-tell", segments=offset.segments)], many=False)
     silent = (sharp.times_s < 10) | (sharp.times_s >= 20)
     assert contested_share([sharp], [silent], offset.segments) < 0.05
@@ -241,7 +262,7 @@ def test_a_third_that_speaks_against_a_large_offset_is_said_so(hint_ms: float | 
     offset = answer(200, segments=[doubtful, part(10, 30, 200.0)])
     judged = judge(offset, EBU, contested=0.3)
     assert (judged.verdict, judged.contested) == ("out-of-sync", True)
-    assert "from 0:00.0 to 0:10.0" in judged.reasons[-1]
+    assert (judged.reasons[-1].values["start_s"], judged.reasons[-1].values["end_s"]) == (0, 10)
     told = Report("a", "out-of-sync", 200.0, reasons=judged.reasons, contested=True)
     assert "on the whole, but from 0:00.0" in summary(told) and "fixes it" not in summary(told)
     assert not judge(replace(offset, segments=(part(0, 30, 200.0),)), EBU).contested

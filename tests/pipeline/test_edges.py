@@ -9,6 +9,7 @@ from demo_factory import sung_pitch, sung_track, whispered
 import avsync
 from avsync.bench.distortions import Case, Condition, write_case
 from avsync.core.constants import FRAME_MS
+from avsync.core.records import Reason
 from avsync.demo import speech, voice
 from avsync.demo.clip import write_demo
 from avsync.media.ffmpeg import ffmpeg_path
@@ -93,10 +94,10 @@ def test_of_several_tracks_the_one_with_speech_is_judged_and_named(
     report = avsync.check(tmp_path / "clip.mp4", stride=2)
     assert report.offset_ms == pytest.approx(plain_ms, abs=25)
     assert report.audio_track == 1
-    assert "audio track 1 was judged: no speech is heard in track 0" in report.reasons
+    assert Reason("other-audio-track", {"judged": 1, "default": 0}) in report.reasons
     silent = avsync.check(tmp_path / "clip.mp4", audio_track=0)
     assert silent.verdict == "cannot-tell"
-    assert "silent" in silent.reasons[0]
+    assert silent.reasons[0].kind == "silent"
 
 
 @pytest.mark.parametrize("speed", [0.5, 1.5, 2.0])

@@ -26,6 +26,7 @@ from fix_factory import (
     shift,
     sync_ms,
 )
+from report_factory import said
 
 from avsync.core.errors import CannotTell, MediaError, OutputError, UsageError
 from avsync.core.options import CheckOptions, FixOptions
@@ -303,12 +304,12 @@ def test_in_tolerance_nothing_is_written_unless_forced(made, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "report",
     [
-        Report("in", "cannot-tell", reasons=("no face was found",)),
-        Report("in", "mismatch", reasons=("weak peak",)),
-        Report("in", "out-of-sync", None, reasons=("parts differ",)),
-        replace(OUT, offset_ms=10.0, reasons=("its middle third is 200 ms late",)),
+        Report("in", "cannot-tell", reasons=said("no face was found")),
+        Report("in", "mismatch", reasons=said("weak peak")),
+        Report("in", "out-of-sync", None, reasons=said("parts differ")),
+        replace(OUT, offset_ms=10.0, reasons=said("its middle third is 200 ms late")),
         replace(OUT, drift_ms_per_min=-200.0),
-        replace(OUT, contested=True, reasons=("its first third does not fit the rest",)),
+        replace(OUT, contested=True, reasons=said("its first third does not fit the rest")),
     ],
 )
 @pytest.mark.parametrize("force", [False, True])
@@ -368,14 +369,14 @@ def test_the_result_names_the_ffmpeg_that_wrote_it(made, tmp_path: Path) -> None
 
 
 def test_a_result_that_cannot_be_judged_is_kept_and_said(made, tmp_path: Path) -> None:
-    after = Report("in", "cannot-tell", reasons=("the evidence is weak",))
+    after = Report("in", "cannot-tell", reasons=said("the evidence is weak"))
     result = repair(made, tmp_path, Measure(OUT, after))
     assert result.written and "After: the evidence is weak" in result.sentence
 
 
 def test_an_unreadable_measurement_is_a_media_error(made, tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="cannot be decoded"):
-        repair(made, tmp_path, Measure(Report("in", "error", reasons=("it cannot be decoded",))))
+        repair(made, tmp_path, Measure(Report("in", "error", reasons=said("it cannot be decoded"))))
 
 
 def test_an_impossible_target_is_told_before_measuring(made, tmp_path: Path) -> None:

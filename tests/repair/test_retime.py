@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from report_factory import said
 
 from avsync.core.errors import CannotTell, OutputError, UsageError
 from avsync.core.options import CheckOptions, FixOptions
@@ -321,7 +322,7 @@ def test_in_tolerance_or_without_an_answer_nothing_is_written(tmp_path: Path):
     src = made(tmp_path / "in.mp4", jumping, *X264, "-c:a", "aac")
     assert not repair(src, tmp_path / "out.mp4", GOOD).written
     with pytest.raises(CannotTell):
-        repair(src, tmp_path / "out.mp4", Report("in", "cannot-tell", reasons=("no face",)))
+        repair(src, tmp_path / "out.mp4", Report("in", "cannot-tell", reasons=said("no face")))
     with pytest.raises(UsageError, match="--offset-ms"):
         repair(src, tmp_path / "out.mp4", JUMP, offset_ms=120.0)
     dry = repair(src, tmp_path / "out.mp4", JUMP, dry_run=True)

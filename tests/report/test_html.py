@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from report_factory import said
 
 import avsync
 from avsync.core.errors import UsageError
 from avsync.core.records import Fault, Offset, Report, ScoreMap, Segment, TrackReport, Unjudged, Verdict
-from avsync.estimate.coverage import SPARED
 from avsync.report.html import MAX_FACES, MAX_SECTIONS, keeper, render, save_page
 
 SHIFTS = np.arange(-15, 16)
@@ -38,7 +38,7 @@ LATE = Report(
         TrackReport(1, 0.7, 8.0, 170, an_offset(), speaking=True, weight=1.0, portrait=PICTURE),
     ),
     segments=(Segment(0.0, 8.0, -120.0, 9.0, 0.93),),
-    unjudged=(Unjudged(0.0, 0.7, "the face is seen too briefly"),),
+    unjudged=(Unjudged(0.0, 0.7, "seen-too-briefly"),),
     score_map=ScoreMap(0.0, 0.4, (-40.0 * SHIFTS).astype(np.float64), np.zeros((20, 31), np.float32)),
     duration_s=8.0,
     stride=2,
@@ -85,8 +85,8 @@ def row(report: Report, *, name: str) -> str:
     ],
 )
 def test_the_verdict_is_a_mark_and_words_besides_its_colour(verdict: Verdict, mark: str, words: str):
-    said = text(replace(LATE, verdict=verdict, reasons=("it is so",)))
-    assert f"{mark} {words}" in said
+    page = text(replace(LATE, verdict=verdict, reasons=said("it is so")))
+    assert f"{mark} {words}" in page
 
 
 def test_it_says_how_far_off_and_what_to_do():
@@ -101,7 +101,7 @@ def test_it_says_how_far_off_and_what_to_do():
     [
         (replace(LATE, verdict="in-sync", offset_ms=5.0), "Nothing needs to be done"),
         (replace(LATE, verdict="mismatch"), "whether the right audio track was taken"),
-        (replace(LATE, verdict="cannot-tell", reasons=("why",)), "no statement that the video is in sync"),
+        (replace(LATE, verdict="cannot-tell", reasons=said("why")), "no statement that the video is in sync"),
     ],
 )
 def test_no_command_is_offered_that_would_not_mend_it(report: Report, words: str):
@@ -140,9 +140,11 @@ def test_all_is_judged_only_where_nothing_is_left_out():
 
 
 def test_where_nothing_could_be_judged_it_says_so():
-    nothing = replace(LATE, verdict="cannot-tell", segments=(), unjudged=(Unjudged(0.0, 8.0, "too little"),))
+    nothing = replace(
+        LATE, verdict="cannot-tell", segments=(), unjudged=(Unjudged(0.0, 8.0, "too-little-evidence"),)
+    )
     assert row(nothing, name="Judged") == "None of its 8.0 s could be judged."
-    blank = Report("x.mp4", "cannot-tell", reasons=("No face that lasts was found.",))
+    blank = Report("x.mp4", "cannot-tell", reasons=said("No face that lasts was found."))
     assert row(blank, name="Judged") == "Nothing of it was judged."
     assert "No face was found." in text(blank)
 
@@ -165,22 +167,22 @@ def test_drift_and_local_faults_are_named():
 
 
 def test_reasons_are_said_once():
-    noted = replace(LATE, verdict="cannot-tell", reasons=("Nothing stands out.", "the file breaks off"))
+    noted = replace(LATE, verdict="cannot-tell", reasons=said("Nothing stands out.", "the file breaks off"))
     assert text(noted).count("he file breaks off") == text(noted).count("othing stands out") == 1
 
 
 def test_what_was_spared_is_one_sentence():
-    gaps = (*LATE.unjudged, *(Unjudged(i * 100.0, i * 100 + 80.0, SPARED) for i in range(1, 50)))
+    gaps = (*LATE.unjudged, *(Unjudged(i * 100.0, i * 100 + 80.0, "not-needed") for i in range(1, 50)))
     said = text(replace(LATE, unjudged=gaps, duration_s=5000.0))
     assert "1:05:20 of it were not looked at, because" in said
-    assert said.count("the face is seen too briefly") == 1
-    assert SPARED not in said
+    assert said.count("seen-too-briefly") == 1
+    assert "not-needed" not in said
 
 
 def test_many_stretches_and_faces_are_cut_short_and_it_says_so():
     many = replace(
         LATE,
-        unjudged=tuple(Unjudged(2.0 * i, 2.0 * i + 1, "no face is seen") for i in range(100)),
+        unjudged=tuple(Unjudged(2.0 * i, 2.0 * i + 1, "no-face") for i in range(100)),
         tracks=LATE.tracks * 50,
         duration_s=200.0,
     )
@@ -258,7 +260,7 @@ def test_every_picture_has_words_and_every_name_is_used_once():
     ],
 )
 def test_a_file_name_is_text_and_nothing_else(name: str, tmp_path: Path):
-    report = replace(LATE, path=name, reasons=(f"{name} is odd",))
+    report = replace(LATE, path=name, reasons=said(f"{name} is odd"))
     tags(report)
     written = save_page(report, tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<script>" not in written

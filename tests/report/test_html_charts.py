@@ -24,7 +24,7 @@ LATE = Report(
     "out-of-sync",
     -120.0,
     segments=(Segment(0.0, 40.0, -120.0, 10.0, 0.9), Segment(40.0, 100.0, 20.0, 10.0, 0.9)),
-    unjudged=(Unjudged(0.0, 10.0, "no face is seen"),),
+    unjudged=(Unjudged(0.0, 10.0, "no-face"),),
     duration_s=100.0,
 )
 
@@ -47,7 +47,7 @@ def test_what_is_outside_is_marked_and_named_where_there_is_room():
 
 def test_no_bar_lies_where_nothing_was_judged():
     segments = (Segment(0.0, 10.0, 5.0, 1.0, 0.9), Segment(10.0, 20.0, None, None, 0.0))
-    holes = (Unjudged(0.0, 1.0, "a"), Unjudged(4.0, 5.0, "b"), Unjudged(9.0, 20.0, "c"))
+    holes = (Unjudged(0.0, 1.0, "no-face"), Unjudged(4.0, 5.0, "no-audio"), Unjudged(9.0, 20.0, "stopped"))
     assert [(p.start_s, p.end_s) for p in judged_parts(segments, holes)] == [(1.0, 4.0), (5.0, 9.0)]
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from report_factory import said
 
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.options import CheckOptions, plain
@@ -98,7 +99,7 @@ def test_a_changed_video_or_option_is_done_again(tmp_path: Path, video: Path):
 
 def test_errors_are_tried_again(tmp_path: Path, video: Path):
     ledger = tmp_path / "out.jsonl"
-    write(ledger, Report(str(video), "error", reasons=("There is not enough memory.",)))
+    write(ledger, Report(str(video), "error", reasons=said("There is not enough memory.")))
     assert held(ledger, video) == {}
 
 

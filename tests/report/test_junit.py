@@ -4,16 +4,17 @@ from xml.etree import ElementTree
 
 import junitparser
 import pytest
+from report_factory import said
 
 from avsync.core.records import Report, Verdict
 from avsync.report.junit import to_junit
 
 REPORTS = [
     Report("lib/sync.mp4", "in-sync", 4.0, 8.0, 0.98, timings_s={"total": 1.5}),
-    Report("lib/late.mp4", "out-of-sync", -120.0, 8.0, 0.97, reasons=("mind the gap",)),
+    Report("lib/late.mp4", "out-of-sync", -120.0, 8.0, 0.97, reasons=said("mind the gap")),
     Report("lib/dub.mp4", "mismatch"),
-    Report("lib/noface.mp4", "cannot-tell", reasons=("no face was found",)),
-    Report("bad.mp4", "error", reasons=("bad.mp4 is no video.",)),
+    Report("lib/noface.mp4", "cannot-tell", reasons=said("no face was found")),
+    Report("bad.mp4", "error", reasons=said("bad.mp4 is no video.")),
 ]
 
 
@@ -59,7 +60,7 @@ def test_a_case_is_named_after_its_file_and_says_what_is_wrong():
 
 def test_a_hostile_name_stays_text():
     name = "<x y=\"&'>\x00\x1b[31m\udcff\ufffe.mp4"
-    root = ElementTree.fromstring(to_junit([Report(name, "error", reasons=(f"{name} is no video.",))]))  # noqa: S314
+    root = ElementTree.fromstring(to_junit([Report(name, "error", reasons=said(f"{name} is no video."))]))  # noqa: S314
     (case,) = root.iter("testcase")
     assert case.get("name", "").startswith("<x y=\"&'>\\x00")
     assert [child.tag for child in case] == ["error"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_factory import a_report
+from report_factory import a_report, said
 
 from avsync.core.errors import MediaError
 from avsync.core.records import Report
@@ -16,7 +16,7 @@ from avsync.report.plot import plot_names, save_plot
     [
         a_report(path="cost $5 [x].mp4"),
         a_report("in-sync", 3.0),
-        Report("nobody.mp4", "cannot-tell", reasons=("no face was found",)),
+        Report("nobody.mp4", "cannot-tell", reasons=said("no face was found")),
         replace(a_report(), tracks=(), segments=()),
     ],
 )

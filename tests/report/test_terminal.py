@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from report_factory import FAULT, a_report, an_offset
+from report_factory import FAULT, a_report, an_offset, said
 from rich.console import Console
 
 from avsync.core.records import Report, Segment, TrackReport, Unjudged
@@ -67,25 +67,29 @@ def test_local_faults_are_listed_with_their_severity():
 
 
 def test_a_reason_that_the_summary_gives_is_no_note_too():
-    nothing = Report("a.mp4", "cannot-tell", reasons=("No face was found.", "The audio is clipped."))
+    nothing = Report("a.mp4", "cannot-tell", reasons=said("No face was found.", "The audio is clipped."))
     assert text(nothing).count("No face was found") == 1
-    clipped = replace(a_report(), reasons=("the audio is clipped",))
+    clipped = replace(a_report(), reasons=said("the audio is clipped"))
     assert "note: the audio is clipped" in text(clipped)
 
 
 def test_stretches_without_an_answer_are_listed_with_the_reason():
-    gaps = (Unjudged(20, 30, "no face is seen"), Unjudged(40, 40.5, "no face is seen"))
+    gaps = (Unjudged(20, 30, "no-face"), Unjudged(40, 40.5, "no-face"))
     lines = [line.rstrip() for line in text(replace(a_report("in-sync", 0.0), unjudged=gaps)).splitlines()]
     assert "0:20.0-0:30.0   no face is seen" in lines
     assert not any("0:40.0" in line for line in lines)
 
 
 def test_the_share_of_speech_that_was_judged_is_printed():
-    report = replace(a_report(), speech_s=20.0, speech_judged_s=15.0)
-    assert "  speech: 20 s are heard, of which 75 % were judged\n" in text(report)
-    assert "  speech: none is heard\n" in text(replace(report, speech_s=0.1, speech_judged_s=0.0))
+    report = replace(a_report(), speech_s=30.0, speech_seen_s=20.0, speech_judged_s=15.0)
+    assert (
+        "  speech: 30 s are heard, 20 s of it over visible talking faces, of which 75 % were judged; "
+        "10 s without a visible speaker\n"
+    ) in text(report)
+    assert "none of it over a visible talking face" in text(replace(report, speech_seen_s=0.0))
+    assert "  speech: none is heard\n" in text(replace(report, speech_s=0.1))
     assert "speech:" not in text(a_report())
-    assert to_dict(report)["speech_s"] == 20.0
+    assert to_dict(report)["speech_s"] == 30.0
     assert from_dict(to_dict(report)).speech_judged_s == 15.0
 
 

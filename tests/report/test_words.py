@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_factory import FAULT, a_report, an_offset
+from report_factory import FAULT, a_report, an_offset, said
 
 from avsync.core.records import Fault, Report, TrackReport, Unjudged, Verdict
 from avsync.core.tolerance import defects
 from avsync.report.document import EXIT_CODES, exit_code, from_dict, to_dict, to_json, to_line
-from avsync.report.words import certainty_words, offset_words, percent, summary, timecode
+from avsync.report.summary import summary
+from avsync.report.words import certainty_words, offset_words, percent, timecode
 
 # --- words --------------------------------------------------------------------------------
 
@@ -29,13 +30,13 @@ def test_in_sync_says_how_far_off_it_is():
 
 
 def test_a_fault_in_a_part_is_not_described_as_one_offset():
-    report = replace(a_report(offset_ms=5.0), reasons=("from 0:20 to 0:40 it is 200 ms late",))
+    report = replace(a_report(offset_ms=5.0), reasons=said("from 0:20 to 0:40 it is 200 ms late"))
     assert "delaying" not in summary(report)
     assert "from 0:20 to 0:40" in summary(report)
 
 
 def test_cannot_tell_gives_its_reasons():
-    report = replace(a_report("cannot-tell", None), reasons=("no face was found", "the audio is silent"))
+    report = replace(a_report("cannot-tell", None), reasons=said("no face was found", "the audio is silent"))
     assert summary(report) == "no face was found; the audio is silent"
 
 
@@ -136,14 +137,16 @@ def test_a_report_comes_back_from_its_document():
     document = to_dict(whole)
     assert to_dict(from_dict(json.loads(json.dumps(document)))) == document
     assert from_dict(document).faults == (FAULT,)
-    bare = to_dict(Report("x.mp4", "error", reasons=("x.mp4 is no video.",)))
+    bare = to_dict(Report("x.mp4", "error", reasons=said("x.mp4 is no video.")))
     assert to_dict(from_dict(bare)) == bare
 
 
 def test_the_document_of_a_failed_file_says_why():
-    document = to_dict(Report("x.mp4", "error", reasons=("x.mp4 is no video.",)))
+    document = to_dict(Report("x.mp4", "error", reasons=said("x.mp4 is no video.")))
     assert document["verdict"] == "error"
-    assert document["reasons"] == ["x.mp4 is no video."]
+    assert document["reasons"] == [
+        {"code": "error", "text": "x.mp4 is no video.", "values": {"message": "x.mp4 is no video."}}
+    ]
     assert document["offset_ms"] is None
 
 
@@ -151,11 +154,12 @@ def test_the_reference_of_the_json_documents_names_every_field():
     report = replace(
         a_report(),
         faults=(Fault(3.0, 9.0, 200.0, 12.0, 0.9, "severe"),),
-        unjudged=(Unjudged(30.0, 61.0, "no face"),),
+        unjudged=(Unjudged(30.0, 61.0, "no-face"),),
     )
     document = to_dict(report)
     names = set(document)
-    for rows in (document["tracks"], document["segments"], document["faults"], document["unjudged"]):
+    document["reasons"] = [{"code": "error", "text": "", "values": {}}]
+    for rows in (document[name] for name in ("tracks", "segments", "faults", "unjudged", "reasons")):
         names |= set(rows[0])
     reference = (Path(__file__).parents[2] / "docs/json.md").read_text(encoding="utf-8")
     assert {name for name in names if f"`{name}`" not in reference} == set()
@@ -165,7 +169,14 @@ def test_the_reference_of_the_json_documents_names_every_field():
 
 
 def test_exit_codes_are_those_of_the_design():
-    assert EXIT_CODES == {"in-sync": 0, "out-of-sync": 1, "mismatch": 1, "cannot-tell": 3, "error": 4}
+    assert EXIT_CODES == {
+        "in-sync": 0,
+        "out-of-sync": 1,
+        "mismatch": 1,
+        "partly-judged": 3,
+        "cannot-tell": 3,
+        "error": 4,
+    }
 
 
 @given(st.lists(st.sampled_from(list(EXIT_CODES)), min_size=1))

@@ -1,0 +1,165 @@
+"""The sentences for the codes of `Reason.kind`, `Unjudged.cause` and `TrackReport.cause`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from avsync.core.records import Cause, Reason, ReasonKind, TrackReport, Unjudged
+from avsync.report.words import offset_words, percent, timecode
+
+# --- Reasons -----------------------------------------------------------------------------
+
+
+def reason_words(reason: Reason) -> str:
+    """The sentence of a reason, without a full stop unless it is one from outside."""
+    return _WORDS[reason.kind](reason.values)
+
+
+def _at_edge(v: Mapping[str, Any]) -> str:
+    return (
+        "the best offset lies at the edge of the search, so the true one may lie beyond; "
+        f"try --max-offset-ms {2 * v['searched_ms']:.0f}"
+    )
+
+
+def _flat(v: Mapping[str, Any]) -> str:
+    return (
+        f"no offset up to {v['searched_ms']:.0f} ms stands out: the lips and the audio fit equally badly at "
+        "all of them (--max-offset-ms searches further)"
+    )
+
+
+def _drift(v: Mapping[str, Any]) -> str:
+    drift, limit = v["drift_ms_per_min"], v["limit_ms_per_min"]
+    over = abs(drift) > limit
+    allowed = f"more than the {limit:.0f} ms allowed" if over else f"{limit:.0f} ms are allowed"
+    ends = f", from {offset_words(v['from_ms'])} to {offset_words(v['to_ms'])}" if "from_ms" in v else ""
+    return f"the offset drifts by {drift:+.0f} ms a minute ({allowed}){ends}"
+
+
+def _drift_near_limit(v: Mapping[str, Any]) -> str:
+    limit, unsure = v["limit_ms_per_min"], v["uncertainty_ms_per_min"]
+    return f"the limit of {limit:.0f} ms a minute lies within the drift's uncertainty of {unsure:.0f} ms"
+
+
+def _near_limit(v: Mapping[str, Any]) -> str:
+    limit, unsure = v["limit_ms"], v["uncertainty_ms"]
+    return f"the limit of {limit:+.0f} ms lies within the uncertainty of {unsure:.0f} ms"
+
+
+def _partly(v: Mapping[str, Any]) -> str:
+    judged, least = percent(v["judged_share"]), percent(v["min_judged"])
+    return f"only {judged} of the speech over visible talking faces was judged (at least {least} must be)"
+
+
+def _sampled(v: Mapping[str, Any]) -> str:
+    return (
+        f"looked at {_looked(v)}, spread over the video, until the answer was certain enough; a fault of "
+        f"less than {timecode(v['gap_s'])} may lie between (--sample exhaustive looks at all of it)"
+    )
+
+
+def _looked(v: Mapping[str, Any]) -> str:
+    return f"{timecode(v['looked_s'])} of {timecode(v['duration_s'])}"
+
+
+def _from_to(v: Mapping[str, Any]) -> str:
+    return f"from {timecode(v['start_s'])} to {timecode(v['end_s'])}"
+
+
+def _breaks_off(v: Mapping[str, Any]) -> str:
+    end, stored = timecode(v["end_s"]), timecode(v["stored_end_s"])
+    return f"the file breaks off: its audio ends at {end} instead of {stored}"
+
+
+def _no_video(v: Mapping[str, Any]) -> str:
+    end, lasts = timecode(v["end_s"]), timecode(v["duration_s"])
+    return f"the video ends at {end}, though the file lasts {lasts}; what is heard after it was not judged"
+
+
+def _damaged(what: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda v: (
+        f"the file is damaged: {v['lost_s']:.1f} s of its {what} could not be decoded, "
+        f"between {timecode(v['start_s'])} and {timecode(v['end_s'])}"
+    )
+
+
+_WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
+    "no-face": lambda v: f"No face that lasts was found in {v['path']}.",
+    "no-face-with-audio": lambda v: f"No face in {v['path']} is seen with audio for long enough to judge.",
+    "no-face-judged": lambda _: "no talking face was judged",
+    "too-brief": lambda v: f"only about {v['seconds']:.1f} s of talking face was judged, which is too little",
+    "flat": _flat,
+    "rival": lambda v: f"two offsets compete: {v['offset_ms']:+.0f} ms and {v['rival_ms']:+.0f} ms",
+    "at-edge": _at_edge,
+    "thin-evidence": lambda _: "the evidence is too thin",
+    "mismatch": lambda _: "these lips do not say this speech, at any offset that was searched",
+    "silent": lambda v: f"The audio of {v['path']} is silent.",
+    "no-speech": lambda _: "no speech is heard",
+    "partly-judged": _partly,
+    "fault": lambda v: f"{_from_to(v)} the audio is {offset_words(v['offset_ms'])}",
+    "hint": lambda v: (
+        f"{_from_to(v)} it rather seems {offset_words(v['offset_ms'])}, which is too weak to be sure"
+    ),
+    "against": lambda v: f"{_from_to(v)} the lips do not fit the offset of the rest",
+    "drift": _drift,
+    "drift-near-limit": _drift_near_limit,
+    "near-limit": _near_limit,
+    "stopped": lambda v: f"the check was stopped when it had looked at {_looked(v)}",
+    "stopped-at-once": lambda _: "the check was stopped before anything was judged",
+    "sampled": _sampled,
+    "other-audio-track": lambda v: (
+        f"audio track {v['judged']} was judged: no speech is heard in track {v['default']}"
+    ),
+    "audio-breaks-off": _breaks_off,
+    "no-video-at-end": _no_video,
+    "damaged-video": _damaged("video"),
+    "damaged-audio": _damaged("audio"),
+    "empty-audio": lambda _: "The audio is empty.",
+    "silent-audio": lambda _: "The audio is digital silence.",
+    "clipped-audio": lambda _: "The audio is heavily clipped.",
+    "not-numbers": lambda v: (
+        f"The audio holds {v['values']} values that are not numbers; they were taken as silence."
+    ),
+    "file-changed": lambda _: "the file changed while it was checked; check it again when it is complete",
+    "error": lambda v: v["message"],
+}
+
+
+# --- Causes ------------------------------------------------------------------------------
+
+_CAUSES: dict[Cause, str] = {
+    "stopped": "the check was stopped before it",
+    "not-needed": "not looked at, as the answer was certain enough without it",
+    "no-video": "there is no video any more",
+    "no-face": "no face is seen",
+    "seen-too-briefly": "a face is seen too briefly to be compared",
+    "no-audio": "there is no audio to compare the face with",
+    "not-speaking": "the lips hardly fit the audio at any offset: a listener, a dub, or too brief to tell",
+    "too-little-evidence": "too little evidence to tell the offset",
+    "silent": "the audio is silent",
+}
+
+
+def cause_words(stretch: Unjudged) -> str:
+    """Why a stretch was not judged."""
+    words = _CAUSES[stretch.cause]
+    if stretch.hint_ms is None:
+        return words
+    return f"{words}, but it rather seems {offset_words(stretch.hint_ms)}"
+
+
+def face_words(track: TrackReport) -> str:
+    """Why a face was not judged; "" when it was."""
+    length_s = track.end_s - track.start_s
+    if track.cause is None:
+        return ""
+    if track.cause == "seen-too-briefly":
+        return f"not compared: {length_s:.1f} s in which it is too briefly seen or has no audio"
+    if track.cause == "no-audio":
+        return "not compared: there is no audio with it"
+    if track.cause == "too-little-evidence":
+        return f"seen for only {length_s:.1f} s, which is too little to tell"
+    evidence = f" (evidence {track.offset.evidence:.1f})" if track.offset else ""
+    return f"its lips hardly fit the audio at any offset{evidence}"

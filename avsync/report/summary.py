@@ -1,0 +1,103 @@
+"""A Report in sentences: the verdict, what it rests on, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from avsync.core.constants import MIN_SPEECH_S, STANDARD_NAMES
+from avsync.core.records import Reason, Report
+from avsync.core.tolerance import defects
+from avsync.report.reasons import reason_words
+from avsync.report.words import offset_words, percent, span_words
+
+MAX_FAULTS = 3
+"""Faults that a summary names."""
+MIN_UNSEEN_S = 1.0
+"""Less speech without a visible speaker is not worth a word."""
+
+
+def _joined(reasons: Sequence[str]) -> str:
+    return "; ".join(reason.rstrip(".") for reason in reasons)
+
+
+def summary(report: Report) -> str:
+    """One sentence for a person, without the path."""
+    return _summary(report)[0]
+
+
+def notes(report: Report) -> list[str]:
+    """The sentences of the reasons that `summary` does not give already."""
+    said = _summary(report)[1]
+    return [reason_words(reason) for reason in report.reasons if reason.kind not in said]
+
+
+def _summary(report: Report) -> tuple[str, set[str]]:
+    """The sentence, and the kinds of reasons that it gives."""
+    kinds: set[str] = {reason.kind for reason in report.reasons}
+    reasons = _joined([reason_words(reason) for reason in report.reasons])
+    if report.verdict == "mismatch":
+        return reason_words(Reason("mismatch")), {"mismatch"}
+    if report.verdict in ("cannot-tell", "error"):
+        return reasons or "no reason is known", kinds
+    if report.offset_ms is None or not math.isfinite(report.offset_ms):
+        return reasons or "see the segments", kinds
+    if report.verdict == "in-sync":
+        return _in_sync(report.offset_ms), set()
+    if report.verdict == "partly-judged":
+        why = _joined([reason_words(reason) for reason in report.reasons if reason.kind == "partly-judged"])
+        return f"{why}; as far as it goes, {_in_sync(report.offset_ms)}", {"partly-judged"}
+    found = set(defects(report))
+    if found == {"local"} and not report.contested:
+        return f"in sync but for {_faults(report)}", {"fault"}
+    several = report.drift_ms_per_min or report.faults or report.contested
+    if several or found != {"offset"}:
+        detail = reasons or "parts of it are out of tolerance"
+        return f"audio is {offset_words(report.offset_ms)} on the whole, but {detail}", kinds
+    return repair_words(report.offset_ms), set()
+
+
+def _in_sync(offset_ms: float) -> str:
+    size = offset_words(offset_ms)
+    return f"audio is {size}, within tolerance" if size != "0 ms" else "audio and lips agree"
+
+
+def _faults(report: Report) -> str:
+    """The faults that are out of tolerance: "0:24.8-0:36.6: 274 ms late"."""
+    bad = [fault for fault in report.faults if fault.severity != "slight"]
+    said = [f"{span_words(f.start_s, f.end_s)}: {offset_words(f.offset_ms)}" for f in bad[:MAX_FAULTS]]
+    more = [f"{len(bad) - MAX_FAULTS} more"] if len(bad) > MAX_FAULTS else []
+    return "; ".join([*said, *more])
+
+
+def repair_words(offset_ms: float) -> str:
+    """The whole sentence of DESIGN.md: what is wrong and what mends it."""
+    size = round(abs(offset_ms))
+    verb = "delaying" if offset_ms > 0 else "advancing"
+    return f"audio is {offset_words(offset_ms)}; {verb} it by {size} ms fixes it"
+
+
+def limits_words(report: Report) -> str:
+    """The standard and its limits."""
+    early, late = report.tolerance_ms
+    name = STANDARD_NAMES.get(report.standard, report.standard)
+    drift = f"a drift of {report.max_drift_ms_per_min:.0f} ms a minute"
+    return f"{name}, audio at most {early:.0f} ms early or {late:.0f} ms late; at most {drift}"
+
+
+def speech_words(report: Report) -> str | None:
+    """How much speech there is, over how much of it a talking face is seen, and what share of that was
+    judged; None where nobody listened."""
+    if report.speech_s is None or report.speech_seen_s is None or report.speech_judged_s is None:
+        return None
+    if report.speech_s < MIN_SPEECH_S:
+        return "none is heard"
+    unseen_s = max(0.0, report.speech_s - report.speech_seen_s)
+    unseen = f"; {unseen_s:.0f} s without a visible speaker" if unseen_s >= MIN_UNSEEN_S else ""
+    if report.speech_seen_s < MIN_SPEECH_S:
+        return f"{report.speech_s:.0f} s are heard, none of it over a visible talking face"
+    share = min(1.0, report.speech_judged_s / report.speech_seen_s)
+    return (
+        f"{report.speech_s:.0f} s are heard, {report.speech_seen_s:.0f} s of it over visible talking faces, "
+        f"of which {percent(share)} were judged{unseen}"
+    )
