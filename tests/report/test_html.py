@@ -34,7 +34,7 @@ LATE = Report(
     9.0,
     0.93,
     tracks=(
-        TrackReport(0, 0.0, 0.7, 13, an_offset(300.0, 0.0), weight=0.07, portrait=PICTURE),
+        TrackReport(0, 0.0, 0.7, 13, an_offset(300.0, 0.0), False, 0.07, "too-little-evidence", PICTURE),
         TrackReport(1, 0.7, 8.0, 170, an_offset(), speaking=True, weight=1.0, portrait=PICTURE),
     ),
     segments=(Segment(0.0, 8.0, -120.0, 9.0, 0.93),),
