@@ -1,4 +1,4 @@
-"""Recorded speech for `--sounds`, out of packages of Debian 12: prompts of telephone exchanges, dialogues of
+"""Recorded speech for `--speech-corpus`, out of packages of Debian 12: prompts of telephone exchanges, dialogues of
 games, words for children. Seven hours in some thirty languages, 16 kHz FLAC of 1.5 to 30 s.
 
     python research/voices/gather.py VOICES --work PACKAGES
