@@ -34,7 +34,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from avsync.data.labels import delay_of, read_delays, shares
-from avsync.data.prepare import main_face_pictures
+from avsync.data.prepare import main_face_frames
 from avsync.data.shards import SAMPLES_PER_FRAME, Store, StoredClip
 from avsync.distill.speech_teacher import HALF_WINDOW, SpeechEncoder, around, at_speech_level
 
@@ -69,7 +69,7 @@ def landmarks(clip: StoredClip, work: Path) -> np.ndarray:
         with mediapipe.solutions.face_mesh.FaceMesh(
             refine_landmarks=True, min_detection_confidence=0.3, min_tracking_confidence=0.3
         ) as mesh:
-            found = [_points(mesh, picture) for picture in main_face_pictures(ROOT / clip.source, _face)]
+            found = [_points(mesh, picture) for picture in main_face_frames(ROOT / clip.source, _face)]
         np.save(path, np.array(found, np.float32))
     return np.load(path)
 
