@@ -73,43 +73,51 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     shutil.rmtree(home)
 
 
+@pytest.mark.slow
 def test_every_module_and_the_type_marker_are_in_the_wheel(names: set[str]) -> None:
     modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "avsync").rglob("*.py")}
     assert modules | {"avsync/py.typed"} <= names
 
 
+@pytest.mark.slow
 def test_the_models_ship_beside_the_code(names: set[str]) -> None:
     assert MODEL_FILES, "no model in models/"
     assert {f"avsync/models/{name}" for name in MODEL_FILES} <= names
 
 
+@pytest.mark.slow
 def test_the_templates_of_the_page_ship(names: set[str]) -> None:
     templates = {p.relative_to(ROOT).as_posix() for p in (ROOT / "avsync/report/pages").iterdir()}
     assert len(templates) > 1
     assert templates <= names
 
 
+@pytest.mark.slow
 def test_nothing_else_is_in_the_wheel(names: set[str]) -> None:
     assert {name.split("/")[0] for name in names} == {"avsync", f"avsync-{avsync.__version__}.dist-info"}
     assert not [name for name in names if "test" in Path(name).name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("licence", ["LICENSE", "models/LICENSE"])
 def test_the_licences_of_code_and_weights_ship(licence: str, names: set[str]) -> None:
     assert f"avsync-{avsync.__version__}.dist-info/licenses/{licence}" in names
 
 
+@pytest.mark.slow
 def test_the_command_runs_from_another_folder(installed: Path) -> None:
     said = run(installed / "venv/bin/avsync", "--version", cwd=installed)
     assert said.returncode == 0, said.stderr
     assert avsync.__version__ in said.stdout
 
 
+@pytest.mark.slow
 def test_the_module_that_runs_is_the_installed_one(installed: Path) -> None:
     said = run(installed / "venv/bin/python", "-c", "import avsync; print(avsync.__file__)", cwd=installed)
     assert Path(said.stdout.strip()).is_relative_to(installed), said.stderr
 
 
+@pytest.mark.slow
 def test_the_shipped_model_finds_a_known_error(installed: Path) -> None:
     write_demo(installed / "clip.mp4", offset_ms=120)
     said = run(installed / "venv/bin/avsync", "check", "clip.mp4", "--json", cwd=installed)

@@ -1,5 +1,5 @@
-"""Recorded speech for `--speech-corpus`, from packages of Debian 12: prompts of telephone exchanges, dialogues
-of games, words for children. Seven hours in some thirty languages, 16 kHz FLAC of 1.5 to 30 s.
+"""Recorded speech for `--speech-corpus`, from packages of Debian 12: prompts of telephone exchanges,
+dialogues of games, words for children. Seven hours in some thirty languages, 16 kHz FLAC of 1.5 to 30 s.
 
     python research/voices/gather.py VOICES --work PACKAGES
 

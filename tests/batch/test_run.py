@@ -179,6 +179,7 @@ def test_a_file_that_takes_too_much_memory_is_an_error_and_no_bug(clip: Path):
     assert "bug" not in report.reasons[0].values["message"]
 
 
+@pytest.mark.slow
 def test_leaving_early_ends_the_processes(clip: Path):
     results = run.check_many([clip] * 50, OPTIONS, workers=2)
     next(results)

@@ -74,6 +74,7 @@ def test_every_published_row_names_its_source() -> None:
     assert sizes["VocaLiST"] == 80.1
 
 
+@pytest.mark.slow
 def test_without_options_made_clips_are_checked_and_the_model_is_timed(
     ground: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ def test_without_options_made_clips_are_checked_and_the_model_is_timed(
     assert "accuracy" not in found and "real" not in found and "end_to_end" not in found
 
 
+@pytest.mark.slow
 def test_training_is_timed_by_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("avsync.bench.training_speed.RUN_S", 0.0)
     monkeypatch.setattr("avsync.bench.training_speed.MADE_CLIPS", 2)

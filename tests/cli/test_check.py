@@ -518,6 +518,7 @@ def test_a_terminal_that_lacks_a_letter_shows_it_escaped(tmp_path: Path):
     assert "fil\\u0142m.mp4" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_real_command_quietly(number: signal.Signals, code: int, tmp_path: Path):
     program = """

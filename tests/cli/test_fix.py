@@ -59,6 +59,7 @@ def test_fix_that_cannot_tell_exits_3(monkeypatch: pytest.MonkeyPatch):
     assert (done.exit_code, done.stderr) == (3, "avsync: in.mp4: no face was found; nothing is written.\n")
 
 
+@pytest.mark.slow
 def test_the_demo_command_finds_and_mends_its_own_error(tmp_path: Path):
     if DEFAULT_MODEL not in available():
         pytest.skip(f"the model {DEFAULT_MODEL} is not here")

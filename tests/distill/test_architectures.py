@@ -37,6 +37,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("avsync.distill.run.draw", lambda _: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("student", "loss", "figure"),
     [

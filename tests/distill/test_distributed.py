@@ -53,6 +53,7 @@ def launch(root, folder, size):
         assert process.returncode == 0, complaint.decode()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_result_of_one_with_the_doubled_batch(tmp_path):
     wav2lip_set(tmp_path / "data")
     for folder, size in (("one", 1), ("two", 2)):

@@ -48,6 +48,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns_from_its_own_tasks(method, teacher):
     torch.manual_seed(0)

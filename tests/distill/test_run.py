@@ -105,6 +105,7 @@ def test_the_teacher_may_be_named_in_the_recipe_or_be_the_papers(ground, tmp_pat
     assert Path(checkpoint.load_state(tmp_path / "run")["teacher"]).is_absolute()
 
 
+@pytest.mark.slow
 def test_dense_training_writes_a_frame_shared_network(ground, tmp_path):
     recipe = {
         "objective": "dense",
@@ -155,6 +156,7 @@ def test_the_best_validation_is_kept(ground, tmp_path, monkeypatch):
     assert weights.load(tmp_path / "best.safetensors").info["steps"] == 2
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(ground, tmp_path):
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
         go(ground, tmp_path / name, {"seed": seed, "augment": "strong"})
@@ -192,6 +194,7 @@ def child(ground, folder):
     )
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_exactly_where_it_was(ground, tmp_path):
     process = child(ground, tmp_path / "killed")
     deadline = time.monotonic() + 300
@@ -223,6 +226,7 @@ def interrupt_at(monkeypatch, step):
     monkeypatch.setattr(PairTask, "loss", pressed)
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_ends_with_130(ground, tmp_path, monkeypatch):
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(distill.train)
@@ -274,6 +278,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
     assert all(torch.isfinite(v).all() for v in state["objective"].values())
 
 
+@pytest.mark.slow
 def test_weights_that_are_no_numbers_are_never_saved(ground, tmp_path, monkeypatch):
     real = loop.train_step
 
@@ -289,6 +294,7 @@ def test_weights_that_are_no_numbers_are_never_saved(ground, tmp_path, monkeypat
     assert checkpoint.load_state(tmp_path)["progress"]["done"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64: file write failed")]
 )

@@ -167,6 +167,7 @@ def test_a_wrong_middle_third_does_not_pass_from_the_scores_on():
     assert fault.offset_ms == pytest.approx(200, abs=15)
 
 
+@pytest.mark.slow
 def test_a_real_check_does_not_pass_a_wrong_middle_third(tmp_path):
     clip = moved_demo(tmp_path / "clip.mp4", lambda t: np.where((t >= 10) & (t < 20), 200.0, 0.0))
     report = avsync.check(clip)

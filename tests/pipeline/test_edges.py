@@ -14,6 +14,8 @@ from avsync.demo import speech, voice
 from avsync.demo.clip import write_demo
 from avsync.media.ffmpeg import ffmpeg_path
 
+pytestmark = pytest.mark.slow
+
 OFFSET_MS = 120.0
 X264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p")
 TOGETHER = ("-c:a", "aac")
