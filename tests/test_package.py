@@ -34,20 +34,44 @@ def run(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProc
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, so that nothing left over in the checkout's build folder gets in."""
-    source = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "LICENSE", "setup.py"):
-        shutil.copy(ROOT / name, source)
-    for name in ("avsync", "models", "tests"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    target = tmp_path_factory.mktemp("wheel")
-    built = run(
-        sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source, cwd=target
-    )
-    assert built.returncode == 0, built.stdout + built.stderr
-    (path,) = target.glob("*.whl")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the source distribution of what git would commit, and the wheel that is built from it."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
+    for file in checkout():
+        (source / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, source / file)
+    done = run(sys.executable, "-m", "build", "--no-isolation", "--outdir", target, source, cwd=target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Warning" not in done.stderr, done.stderr
+    return target
+
+
+def checkout() -> list[str]:
+    """The files of the project: those of git in a checkout, all but leftovers in a source distribution."""
+    if (ROOT / ".git").exists():
+        listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).stdout
+        return [file for file in listed.splitlines() if (ROOT / file).is_file()]
+    unwanted = {"__pycache__", ".venv", "build", "dist"}
+    return [
+        file.relative_to(ROOT).as_posix()
+        for file in ROOT.rglob("*")
+        if file.is_file() and not unwanted & set(file.relative_to(ROOT).parts)
+    ]
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    (path,) = built.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def unpacked(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, unpacked."""
+    (archive,) = built.glob("*.tar.gz")
+    folder = tmp_path_factory.mktemp("sdist")
+    shutil.unpack_archive(archive, folder, filter="data")
+    return next(folder.iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +126,43 @@ def test_nothing_else_is_in_the_wheel(names: set[str]) -> None:
 @pytest.mark.parametrize("licence", ["LICENSE", "models/LICENSE"])
 def test_the_licences_of_code_and_weights_ship(licence: str, names: set[str]) -> None:
     assert f"avsync-{avsync.__version__}.dist-info/licenses/{licence}" in names
+
+
+@pytest.mark.slow
+def test_a_package_index_takes_both(built: Path) -> None:
+    done = run(sys.executable, "-m", "twine", "check", "--strict", *built.iterdir(), cwd=built)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_no_link_of_the_readme_is_relative_on_the_index(unpacked: Path) -> None:
+    metadata = (unpacked / "PKG-INFO").read_text(encoding="utf-8")
+    assert "How to read the answer" in metadata
+    assert re.findall(r"\]\((?!https://|#)[^)]*\)", metadata) == []
+
+
+@pytest.mark.slow
+def test_the_source_distribution_runs_its_own_tests(unpacked: Path) -> None:
+    assert {
+        "install.sh",
+        "constraints.txt",
+        "mkdocs.yml",
+        "docs",
+        "tests",
+        "models",
+        "labels",
+        "research",
+    } <= {path.name for path in unpacked.iterdir()}
+    collected = run(sys.executable, "-m", "pytest", "--collect-only", "-q", "-n", "0", "-m", "", cwd=unpacked)
+    assert collected.returncode == 0, collected.stdout[-2000:]
+    few = (
+        "tests/audio/test_mfcc.py",
+        "tests/core",
+        "tests/evaluation/test_protocol.py",
+        "tests/test_docs.py",
+    )
+    done = run(sys.executable, "-m", "pytest", "-q", "-n", "0", *few, cwd=unpacked)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 @pytest.mark.slow
