@@ -35,7 +35,7 @@ def run(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProc
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the source distribution of what git would commit, and the wheel that is built from it."""
+    """The folder of the source distribution of what git would commit, and of the wheel made from it."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
     for file in checkout():
         (source / file).parent.mkdir(parents=True, exist_ok=True)
