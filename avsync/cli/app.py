@@ -8,24 +8,43 @@ from __future__ import annotations
 import io
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from avsync import __version__
 from avsync.cli.bench import bench
 from avsync.cli.check import check
-from avsync.cli.console import emit, outcome
+from avsync.cli.console import emit, fail, outcome, usage_words
 from avsync.cli.demo import demo
 from avsync.cli.distill import distill, train
 from avsync.cli.fix import fix_offset
 from avsync.cli.models import app as models_app
-from avsync.core.errors import EXIT_IN_SYNC
+from avsync.core.errors import EXIT_IN_SYNC, EXIT_USAGE
+
+
+class Sentences(TyperGroup):
+    """Words wrong usage as one sentence on stderr, like every other error of avsync."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        try:
+            code = super().main(*args, standalone_mode=False, **options)
+        except typer.TyperException as error:
+            if not standalone_mode:
+                raise
+            code = EXIT_USAGE
+            if words := usage_words(error):  # no words: the help was printed already
+                fail(words, code)
+        if standalone_mode:
+            sys.exit(code or EXIT_IN_SYNC)
+        return code
+
 
 app = typer.Typer(
+    cls=Sentences,
     help="Tell whether the lips in a video match its speech, by how many milliseconds, and repair it.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

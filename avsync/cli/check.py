@@ -10,50 +10,31 @@ import typer
 
 from avsync.cli.console import console, emit, guarded
 from avsync.cli.options import (
-    Audio,
-    AudioTrack,
-    Device,
+    CHECK_OPTIONS,
     Engine,
-    FaceDetector,
     Json,
     Jsonl,
     Junit,
-    MaxDrift,
-    MaxOffset,
-    MinJudged,
-    Model,
     Page,
     Paths,
     Plot,
     Quiet,
     Resume,
-    Sample,
-    Standard,
-    Stride,
     Workers,
+    with_check_options,
 )
-from avsync.core.constants import DEFAULT_MODEL, ENGINES, MAX_DRIFT_MS_PER_MIN, MAX_OFFSET_MS, MIN_JUDGED
 from avsync.core.errors import AvsyncError, Interrupted, UsageError
-from avsync.core.options import CheckOptions
+from avsync.core.options import CheckKeywords, CheckOptions, check_options
 
 if TYPE_CHECKING:
     from avsync.core.records import Report
 
 
 @guarded
+@with_check_options(*CHECK_OPTIONS)
 def check(
     paths: Paths,
-    model: Model = DEFAULT_MODEL,
-    standard: Standard = CheckOptions.standard,
-    max_offset_ms: MaxOffset = MAX_OFFSET_MS,
-    max_drift: MaxDrift = MAX_DRIFT_MS_PER_MIN,
-    min_judged: MinJudged = MIN_JUDGED,
-    audio: Audio = None,
-    audio_track: AudioTrack = None,
-    face_detector: FaceDetector = CheckOptions.face_detector,
-    device: Device = CheckOptions.device,
-    stride: Stride = None,
-    sample: Sample = CheckOptions.sample,
+    check: CheckKeywords,
     as_json: Json = False,
     jsonl: Jsonl = None,
     resume: Resume = False,
@@ -61,10 +42,10 @@ def check(
     plot: Plot = None,
     page: Page = None,
     workers: Workers = None,
-    engine: Engine = ENGINES[0],
+    engine: Engine = "local",
     quiet: Quiet = False,
 ) -> int:
-    """Measure by how much the audio of videos is early or late, and judge it.
+    """Measure whether the audio of videos is early or late.
 
     [bold]Exit codes[/bold]
     0  in sync
@@ -72,35 +53,21 @@ def check(
     2  wrong usage
     3  cannot tell, or only partly judged: no face, no speech, too little evidence
     4  a file or a model cannot be used
-    Of several files the highest counts.
+    With several files, the highest code counts.
 
     [bold]Examples[/bold]
     avsync check talk.mp4
     avsync check talk.mp4 --report talk.html
-    avsync check clips/ --jsonl out.jsonl --resume --junit out.xml --workers 2
+    avsync check clips/ --jsonl out.jsonl --resume --workers 2
     avsync check list.csv --jsonl out.jsonl --engine ray
     avsync check film.mkv --audio-track 1 --standard itu --max-offset-ms 2000
     avsync check talk.mp4 --json | jq .offset_ms
     """
     from avsync.batch.inputs import find_media, is_manifest
-    from avsync.core.options import check_options, one_of
     from avsync.report.document import exit_code
     from avsync.report.outputs import STDOUT, Targets, opened
 
-    options = check_options(
-        model=model,
-        standard=standard,
-        max_offset_ms=max_offset_ms,
-        max_drift_ms_per_min=max_drift,
-        min_judged=min_judged,
-        audio=audio,
-        audio_track=audio_track,
-        face_detector=face_detector,
-        device=device,
-        stride=stride,
-        sample=sample,
-    )
-    one_of("engine", engine, ENGINES)
+    options = check_options(**check)
     if as_json and jsonl == STDOUT:
         raise UsageError("Both --json and --jsonl - write to stdout; choose one.")
     batch = engine == "ray" or len(paths) > 1 or paths[0].is_dir() or is_manifest(paths[0])
@@ -108,9 +75,9 @@ def check(
     if engine != "ray":  # the machines of a cluster have models of their own
         from avsync.networks.checkpoint import find
 
-        find(model)
+        find(options.model)
     targets = Targets(jsonl=jsonl, resume=resume, plot=plot, junit=junit, page=page)
-    with opened(targets, files, options, batch=batch) as (reports, take):
+    with opened(targets, files, options, write=emit, batch=batch) as (reports, take):
         todo = [number for number in range(len(files)) if number not in reports]
         if reports and not quiet:
             typer.echo(f"{len(reports)} of {len(files)} files are done already.", err=True)

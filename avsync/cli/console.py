@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -53,6 +54,21 @@ def outcome(work: Callable[[], int | None]) -> int:
         if hasattr(error, "exit_code"):  # typer's own: usage errors and Exit
             raise
         return fail(unexpected(error), EXIT_ERROR)
+
+
+WRONG_VALUE = re.compile(r"Invalid value for '(?P<option>--[\w-]+)[^']*': (?P<why>.+)")
+WRONG_CHOICE = re.compile(r"Value error, (?P<value>.+?) (?P<why>is not one of .+)")
+
+
+def usage_words(error: typer.TyperException) -> str:
+    """One sentence for wrong usage that typer found: "--engine cannot be 'x'; it is not one of ..."."""
+    words = " ".join(error.format_message().split()).removesuffix(".")
+    if not (wrong := WRONG_VALUE.fullmatch(words)):
+        return words and f"{words}."
+    if choice := WRONG_CHOICE.fullmatch(wrong["why"]):
+        return f"{wrong['option']} cannot be {choice['value']}; it {choice['why']}."
+    why = wrong["why"].replace("Input should", "should", 1)
+    return f"{wrong['option']} {why}."
 
 
 def fail(sentence: str, code: int) -> int:

@@ -8,23 +8,18 @@ from typing import Annotated
 import typer
 
 from avsync.cli.console import emit, guarded
-from avsync.cli.options import (
-    Device,
-    Model,
-    Quiet,
-)
-from avsync.core.constants import DEFAULT_MODEL
+from avsync.cli.options import Quiet, with_check_options
 from avsync.core.errors import EXIT_ERROR, EXIT_IN_SYNC
-from avsync.core.options import CheckOptions
+from avsync.core.options import CheckKeywords, check_options
 
 
 @guarded
+@with_check_options("model", "device")
 def demo(
+    check: CheckKeywords,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the two clips go.")] = Path(
         "avsync-demo"
     ),
-    model: Model = DEFAULT_MODEL,
-    device: Device = CheckOptions.device,
     quiet: Quiet = False,
 ) -> int:
     """Write a clip of a talking face with a known error, check it, fix it, check it again.
@@ -36,10 +31,9 @@ def demo(
     avsync demo --out /tmp/demo --model student.safetensors
     """
     from avsync.cli.progress import progress_bars, staged
-    from avsync.core.options import check_options
     from avsync.demo.run import run_demo
 
-    options = check_options(model=model, device=device)
+    options = check_options(**check)
     with progress_bars(quiet=quiet) as bar:
         result = run_demo(out, lambda words: emit(f"{words}\n"), options, staged(bar))
     if result.agrees:

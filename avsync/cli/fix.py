@@ -9,71 +9,51 @@ from typing import Annotated
 import typer
 
 from avsync.cli.console import emit, guarded
-from avsync.cli.options import (
-    AudioTrack,
-    Device,
-    FaceDetector,
-    MaxDrift,
-    MaxOffset,
-    Model,
-    Quiet,
-    Sample,
-    Standard,
-    Stride,
-)
-from avsync.core.constants import DEFAULT_MODEL, MAX_DRIFT_MS_PER_MIN, MAX_OFFSET_MS, METHODS
-from avsync.core.options import CheckOptions
+from avsync.cli.options import CHECK_OPTIONS, Quiet, with_check_options
+from avsync.core.constants import Method
+from avsync.core.options import CheckKeywords
 
 
 @guarded
+@with_check_options(*(name for name in CHECK_OPTIONS if name != "audio"))
 def fix_offset(
     src: Annotated[Path, typer.Argument(metavar="IN", help="The video to repair; it is left as it is.")],
     dst: Annotated[Path, typer.Argument(metavar="OUT", help="The repaired video to write.")],
     offset_ms: Annotated[
         float | None,
-        typer.Option(
-            metavar="MS", help="The error to remove: above 0 the audio is early. By default it is measured."
-        ),
+        typer.Option(help="The offset to remove, positive if the audio is early. Default: measure it."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace OUT if it exists; shift also what is in tolerance.")
+        bool, typer.Option("--force", help="Replace OUT if it exists; shift even what is in tolerance.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the ffmpeg command and write nothing.")
     ] = False,
     method: Annotated[
-        str,
+        Method,
         typer.Option(
-            metavar="NAME",
-            help="copy: one shift, nothing re-encoded; retime: follow drift and jumps, which re-encodes the "
-            "audio track.",
+            help="copy: one shift, nothing re-encoded. retime: follow drift and jumps; re-encodes the audio."
         ),
-    ] = METHODS[0],
-    model: Model = DEFAULT_MODEL,
-    standard: Standard = CheckOptions.standard,
-    max_offset_ms: MaxOffset = MAX_OFFSET_MS,
-    max_drift: MaxDrift = MAX_DRIFT_MS_PER_MIN,
-    audio_track: AudioTrack = None,
-    face_detector: FaceDetector = CheckOptions.face_detector,
-    device: Device = CheckOptions.device,
-    stride: Stride = None,
-    sample: Sample = CheckOptions.sample,
+    ] = "copy",
+    *,
+    check: CheckKeywords,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     quiet: Quiet = False,
 ) -> int:
     """Bring the audio of a video into sync.
 
     By default nothing is re-encoded: every stream, chapter and tag is kept, and
-    only timestamps move. Where the audio drifts or jumps no single shift helps;
-    --method retime resamples, cuts and pads the audio track, re-encodes it, and
-    copies all else. OUT appears only when the result was verified. A file in
-    tolerance is left alone.
+    only timestamps change. Drift and jumps need --method retime, which resamples,
+    cuts and pads the audio track, re-encodes it, and copies everything else. OUT
+    appears only once the result has been verified. A file in tolerance is left
+    alone.
 
     [bold]Exit codes[/bold]
     0  repaired, or nothing to repair
     1  repaired, but still out of tolerance: no shift removes the rest
     2  wrong usage, such as an OUT that exists
-    3  cannot tell the error, or the method does not mend it; nothing is written
+    3  the offset cannot be measured, or the method cannot repair it;
+       nothing is written
     4  a file or a model cannot be used
 
     [bold]Examples[/bold]
@@ -98,15 +78,7 @@ def fix_offset(
             method=method,
             progress=staged(bar),
             announce=lambda sentence: typer.echo(printable(sentence), err=True),
-            model=model,
-            standard=standard,
-            max_offset_ms=max_offset_ms,
-            max_drift_ms_per_min=max_drift,
-            audio_track=audio_track,
-            face_detector=face_detector,
-            device=device,
-            stride=stride,
-            sample=sample,
+            **check,
         )
     if as_json:
         document = {

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from avsync.core.constants import DETECTORS, ENGINES, STANDARDS
+from avsync.core import constants
+from avsync.core.options import CheckOptions
 
 
 def _named(text: str) -> Path:
@@ -17,106 +21,136 @@ def _named(text: str) -> Path:
     return Path(text)
 
 
+# --- The options of a check ---------------------------------------------------------------
+
+Model = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Name of a model (see: avsync models list) or path of a checkpoint."),
+]
+Device = Annotated[constants.Device, typer.Option(help="Where the model runs.")]
+
+CHECK_OPTIONS: dict[str, Any] = {
+    "model": Model,
+    "standard": Annotated[
+        constants.Standard,
+        typer.Option(metavar="NAME", help=f"Tolerance to apply: {', '.join(constants.STANDARDS)}."),
+    ],
+    "max_offset_ms": Annotated[float, typer.Option(help="Largest offset searched, in milliseconds.")],
+    "max_drift_ms_per_min": Annotated[
+        float, typer.Option("--max-drift", help="Largest drift in tolerance, in milliseconds per minute.")
+    ],
+    "min_judged": Annotated[
+        float,
+        typer.Option(
+            help='Share (0 to 1) of the speech over visible talking faces that must be scored for "in sync".'
+        ),
+    ],
+    "audio": Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Compare the video with this audio file, not with its own audio."),
+    ],
+    "audio_track": Annotated[
+        int | None,
+        typer.Option(
+            help="Audio track to use, 0 being the first. Default: the one that players choose, else the "
+            "first with speech."
+        ),
+    ],
+    "face_detector": Annotated[
+        constants.Detector,
+        typer.Option(metavar="NAME", help=f"Face detector: {', '.join(constants.DETECTORS)}."),
+    ],
+    "device": Device,
+    "stride": Annotated[
+        int | None,
+        typer.Option(
+            help="Score every N-th frame. Default: every frame of a short video, fewer of a long one."
+        ),
+    ],
+    "sample": Annotated[
+        constants.Sample,
+        typer.Option(
+            metavar="NAME",
+            help="How much of a long video to score: until the answer is certain (adaptive), all of it "
+            "(exhaustive), or adaptive on a CPU only (auto).",
+        ),
+    ],
+}
+"""Every field of `CheckOptions` as an option of the command line."""
+
+Command = Callable[..., int | None]
+
+
+def with_check_options(*names: str) -> Callable[[Command], Command]:
+    """Replaces a command's parameter `check` by these of CHECK_OPTIONS; the command gets them as one
+    dictionary of keywords."""
+
+    def decorate(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True)
+        shared = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=getattr(CheckOptions, name),
+                annotation=CHECK_OPTIONS[name],
+            )
+            for name in names
+        ]
+        parameters: list[inspect.Parameter] = []
+        for name, parameter in own.parameters.items():
+            parameters += shared if name == "check" else [parameter]
+
+        @functools.wraps(command)
+        def run(**given: Any) -> int | None:
+            check = {name: given.pop(name) for name in names}
+            return command(**given, check=check)
+
+        run.__signature__ = own.replace(parameters=parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
+
+
+# --- Inputs, outputs and how the work is done ----------------------------------------------
+
 Paths = Annotated[
     list[Path],
     typer.Argument(
-        metavar="PATH",
+        metavar="PATH...",
         parser=_named,
-        help="Videos, folders to search for them, and lists of them (.txt, or .csv with a column path).",
-    ),
-]
-Model = Annotated[
-    str, typer.Option(metavar="NAME", help="A model (see: avsync models list), or the path of a checkpoint.")
-]
-Standard = Annotated[
-    str, typer.Option(metavar="NAME", help=f"Tolerances to judge by: {', '.join(STANDARDS)}.")
-]
-MaxOffset = Annotated[
-    float, typer.Option(metavar="MS", help="Largest error that is searched, early or late, in milliseconds.")
-]
-MaxDrift = Annotated[
-    float, typer.Option(metavar="MS", help="Largest drift that is in tolerance, in milliseconds a minute.")
-]
-MinJudged = Annotated[
-    float,
-    typer.Option(
-        metavar="SHARE",
-        min=0,
-        max=1,
-        help='Of the speech over visible talking faces, the share that must be judged for "in sync".',
-    ),
-]
-Audio = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="Judge this audio file against the picture, instead of the video's own."
-    ),
-]
-AudioTrack = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="Audio track of the video; 0 is the first. By default the one that players take, or else the "
-        "first in which speech is heard.",
-    ),
-]
-FaceDetector = Annotated[
-    str, typer.Option(metavar="NAME", help=f"How faces are found: {', '.join(DETECTORS)}.")
-]
-Device = Annotated[str, typer.Option(metavar="NAME", help="Where the model runs: auto, cpu, cuda.")]
-Stride = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", help="Judge every N-th frame; by default, all of a short video, fewer of a long one."
-    ),
-]
-Sample = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="How much of a long video to look at: adaptive (until the answer is certain), exhaustive (all), "
-        "or auto (adaptive on a CPU).",
+        help="Videos, folders of videos, and lists of videos (.txt, or .csv with a column path).",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: one document, or a list for several files.")]
 Jsonl = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE", help="Write a line of JSON for each file as soon as it is done; - is stdout."
-    ),
+    typer.Option(metavar="FILE", help="Write one line of JSON per file as each is done; - is stdout."),
 ]
 Resume = Annotated[
     bool,
     typer.Option(
-        "--resume",
-        help="Skip what the --jsonl file holds already, unless the video, or an option, has changed.",
+        "--resume", help="Skip files that the --jsonl file already holds, unless they or the options changed."
     ),
 ]
 Junit = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write a JUnit XML file, in which CI systems show each video."),
+    typer.Option(metavar="FILE", help="Write a JUnit XML report, one test per video, for CI systems."),
 ]
 Plot = Annotated[
     Path | None,
-    typer.Option(metavar="PATH", help="Draw score and offset into this .png file, or into a folder."),
+    typer.Option(metavar="PATH", help="Plot scores and offset into this .png file, or into a folder."),
 ]
 Page = Annotated[
     Path | None,
-    typer.Option("--report", metavar="FILE", help="Write a page (.html) for people: verdict, charts, faces."),
+    typer.Option("--report", metavar="FILE", help="Write an HTML report with verdict, charts and faces."),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="Files that are checked at the same time; by default 1, on Ray one for each processor.",
-    ),
+    typer.Option(min=1, help="Files to check at the same time. Default: 1; with Ray, one per processor."),
 ]
 Engine = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help=f"Where to check them: {' or '.join(ENGINES)} (the cluster at RAY_ADDRESS, or one made here).",
-    ),
+    constants.Engine,
+    typer.Option(help="Where to check them: in local processes, or on a Ray cluster (see RAY_ADDRESS)."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]

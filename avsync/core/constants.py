@@ -1,4 +1,4 @@
-"""Constants with their units, and one frozen options record per command."""
+"""Constants with their units, and the names that options accept."""
 
 from __future__ import annotations
 
@@ -58,16 +58,16 @@ MIN_SPEECH_S = 0.5
 Standard = Literal["ebu", "itu", "itu-acceptable", "atsc", "netflix"]
 Detector = Literal["centerface", "sfd", "yunet", "retinaface", "scrfd", "blazeface"]
 Device = Literal["auto", "cpu", "cuda"]
-
-STANDARDS: tuple[str, ...] = get_args(Standard)
-DETECTORS: tuple[str, ...] = get_args(Detector)
-METHODS = ("copy", "retime")
+Method = Literal["copy", "retime"]
 """How `fix-offset` repairs."""
-SAMPLES = ("auto", "adaptive", "exhaustive")
-"""How much of a long video is looked at: until the answer is certain, or all of it; "auto" is adaptive where
-the model runs on a CPU."""
-ENGINES = ("local", "ray")
+Sample = Literal["auto", "adaptive", "exhaustive"]
+"""How much of a long video is scored: until the answer is certain, or all of it; "auto" is adaptive where the
+model runs on a CPU."""
+Engine = Literal["local", "ray"]
 """Where the files of a batch are checked: in processes of this machine, or on a Ray cluster."""
+
+STANDARDS: tuple[Standard, ...] = get_args(Standard)
+DETECTORS: tuple[Detector, ...] = get_args(Detector)
 
 TOLERANCES_MS: dict[str, tuple[float, float]] = {
     "ebu": (40.0, 60.0),

@@ -1,53 +1,116 @@
-"""Options from outside, checked: every wrong one is named before any work begins."""
+"""The options of `check` and `fix_offset`: one list of their names, types, ranges and defaults.
+
+Pydantic checks them, so that a wrong value is refused before any work begins.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, TypedDict, TypeVar, Unpack
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 
 from avsync.core.constants import (
     DEFAULT_MODEL,
-    DETECTORS,
     FRAME_MS,
     MAX_DRIFT_MS_PER_MIN,
     MAX_OFFSET_MS,
     MIN_JUDGED,
-    SAMPLES,
-    STANDARDS,
+    Detector,
     Device,
+    Method,
+    Sample,
+    Standard,
 )
 from avsync.core.errors import OptionError, UsageError
 
 MIN_SEARCH_MS = 2 * FRAME_MS
 MAX_SEARCH_MS = 60_000.0
+MAX_SHIFT_MS = 3_600_000.0
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
+"""A text is no number, True is not 1, and neither NaN nor infinity is a duration."""
+
+AnyPath = Annotated[Path, Field(strict=False)]
+Made = TypeVar("Made")
 
 
-def check_options(**options: Any) -> CheckOptions:
-    """CheckOptions from keywords. Raises UsageError that names the wrong one."""
-    names = [field.name for field in fields(CheckOptions)]
-    if unknown := sorted(set(options) - set(names)):
-        raise UsageError(f"There is no option {unknown[0]!r}; the options are {', '.join(names)}.")
-    if options.get("audio") is not None:
-        options["audio"] = Path(options["audio"])
+@dataclass(frozen=True, config=STRICT)
+class CheckOptions:
+    """Options of `avsync check`; durations in ms. `check_options` makes one and words its errors."""
+
+    model: str = DEFAULT_MODEL
+    """Name of a checkpoint, or a path to one."""
+    standard: Standard = "ebu"
+    """Tolerance to apply; see TOLERANCES_MS."""
+    max_offset_ms: Annotated[float, Field(ge=MIN_SEARCH_MS, le=MAX_SEARCH_MS)] = MAX_OFFSET_MS
+    """Largest offset searched, either way."""
+    max_drift_ms_per_min: Annotated[float, Field(ge=0, le=MAX_SEARCH_MS)] = MAX_DRIFT_MS_PER_MIN
+    """Largest drift in tolerance, either way."""
+    min_judged: Annotated[float, Field(ge=0, le=1)] = MIN_JUDGED
+    """Share of the speech over visible talking faces that must be scored for the verdict "in-sync"."""
+    audio: AnyPath | None = None
+    """A separate audio file to compare with the video, instead of the video's own audio."""
+    audio_track: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Which of the file's audio tracks (0 is the first); None: the default track."""
+    face_detector: Detector = "centerface"
+    device: Device = "auto"
+    stride: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Frames between scored windows; None: every frame of a short file, fewer of a long one."""
+    sample: Sample = "auto"
+    """How much of a long file is scored."""
+
+
+class CheckKeywords(TypedDict, total=False):
+    """The fields of `CheckOptions` as keyword arguments, for type checkers."""
+
+    model: str | Path
+    standard: Standard
+    max_offset_ms: float
+    max_drift_ms_per_min: float
+    min_judged: float
+    audio: str | Path | None
+    audio_track: int | None
+    face_detector: Detector
+    device: Device
+    stride: int | None
+    sample: Sample
+
+
+@dataclass(frozen=True, config=STRICT)
+class FixOptions:
+    """Options of `avsync fix-offset`. `fix_options` makes one and words its errors."""
+
+    offset_ms: Annotated[float, Field(ge=-MAX_SHIFT_MS, le=MAX_SHIFT_MS)] | None = None
+    """The offset to remove (positive: the audio is early); None: measure it."""
+    force: bool = False
+    dry_run: bool = False
+    method: Method = "copy"
+    """"copy" shifts the audio without re-encoding; "retime" follows drift and jumps, and re-encodes the audio
+    track that was measured."""
+    check: CheckOptions = CheckOptions()
+
+
+def check_options(**options: Unpack[CheckKeywords]) -> CheckOptions:
+    """CheckOptions from keywords.
+
+    Raises:
+        OptionError: an option cannot have its value.
+        UsageError: there is no such option, or two of them contradict each other.
+    """
     if "model" in options:
         options["model"] = str(options["model"])
-    chosen = CheckOptions(**options)
-    one_of("standard", chosen.standard, STANDARDS)
-    one_of("face_detector", chosen.face_detector, DETECTORS)
-    one_of("sample", chosen.sample, SAMPLES)
-    one_of("device", chosen.device, get_args(Device))
-    number("max_offset_ms", chosen.max_offset_ms, MIN_SEARCH_MS, MAX_SEARCH_MS)
-    number("max_drift_ms_per_min", chosen.max_drift_ms_per_min, 0, MAX_SEARCH_MS)
-    number("min_judged", chosen.min_judged, 0, 1)
-    if chosen.audio_track is not None:
-        number("audio_track", chosen.audio_track, 0, 1000, whole=True)
-    if chosen.stride is not None:
-        number("stride", chosen.stride, 1, 10_000, whole=True)
+    chosen = _validated(CheckOptions, dict(options))
     if chosen.audio is not None and chosen.audio_track is not None:
         raise UsageError("Give either a separate audio file or an audio track of the video, not both.")
     return chosen
+
+
+def fix_options(**options: Any) -> FixOptions:
+    """FixOptions from keywords; raises OptionError or UsageError."""
+    return _validated(FixOptions, options)
 
 
 def plain(options: CheckOptions) -> dict[str, Any]:
@@ -55,54 +118,15 @@ def plain(options: CheckOptions) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
 
 
-def one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
-    """Raises OptionError unless `value` is one of those allowed."""
-    if value not in tuple(allowed):
-        raise OptionError(name, f"cannot be {value!r}; choose one of {', '.join(allowed)}.")
-
-
-def number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
-    """Raises OptionError unless `value` is a number from `low` to `high`."""
-    kinds = int if whole else (int, float)
-    if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
-        kind = "a whole number" if whole else "a number"
-        raise OptionError(name, f"cannot be {value!r}; it is {kind} from {low:.0f} to {high:.0f}.")
-
-
-@dataclass(frozen=True)
-class CheckOptions:
-    """Options of `avsync check`; durations in ms, sizes in pixels."""
-
-    model: str = DEFAULT_MODEL
-    """Name of a checkpoint, or a path to one."""
-    standard: str = "ebu"
-    max_offset_ms: float = MAX_OFFSET_MS
-    """Largest error searched, either way."""
-    max_drift_ms_per_min: float = MAX_DRIFT_MS_PER_MIN
-    """Largest drift in tolerance, either way."""
-    min_judged: float = MIN_JUDGED
-    """Share (0..1) of the speech over visible talking faces that must be judged for "in sync"."""
-    audio: Path | None = None
-    """A separate audio file to judge against the picture."""
-    audio_track: int | None = None
-    """Which of the file's audio tracks (0 is the first); None: the default track."""
-    face_detector: str = "centerface"
-    device: str = "auto"
-    stride: int | None = None
-    """Frames from one judged window to the next; None: every frame of short files, sparser in long ones."""
-    sample: str = SAMPLES[0]
-    """How much of a long file is looked at."""
-
-
-@dataclass(frozen=True)
-class FixOptions:
-    """Options of `avsync fix-offset`."""
-
-    offset_ms: float | None = None
-    """The synchrony error to remove (positive: the audio is early); None: measure it."""
-    force: bool = False
-    dry_run: bool = False
-    method: str = "copy"
-    """"copy" shifts all of the audio and touches no packet; "retime" follows drift and jumps, and re-encodes
-    the audio track that it judges by."""
-    check: CheckOptions = CheckOptions()
+def _validated(make: Callable[..., Made], options: dict[str, Any]) -> Made:
+    """`make(**options)`, with pydantic's first complaint turned into an error of avsync's."""
+    try:
+        return make(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if first["type"] == "unexpected_keyword_argument":
+            known = ", ".join(field.name for field in fields(make))  # pyright: ignore[reportArgumentType]
+            raise UsageError(f"There is no option {name!r}; the options are {known}.") from error
+        wanted = first["msg"].replace("Input ", "it ", 1)
+        raise OptionError(name, f"cannot be {first['input']!r}; {wanted}.") from error

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from avsync.cli.console import emit
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.options import CheckOptions
 from avsync.core.records import Report
@@ -34,12 +33,18 @@ class Targets:
 
 @contextmanager
 def opened(
-    targets: Targets, files: Sequence[Path], options: CheckOptions, *, batch: bool
+    targets: Targets,
+    files: Sequence[Path],
+    options: CheckOptions,
+    *,
+    write: Callable[[str], None],
+    batch: bool,
 ) -> Iterator[tuple[dict[int, Report], Take]]:
     """(reports by the number of their file, a function that takes in one more).
 
-    At first there are those that a resumed JSONL file holds. Every target is looked at before the work
-    begins; what speaks of all files is written at the end, which Ctrl-C brings forward.
+    At first there are those that a resumed JSONL file holds. Every target is checked before the work begins;
+    results that cover all files are written at the end, also after Ctrl-C. `write` takes the JSON lines that
+    go to stdout.
     """
     if targets.resume and targets.jsonl in (None, STDOUT):
         raise UsageError("--resume goes on with the file that --jsonl names; give one.")
@@ -54,7 +59,7 @@ def opened(
 
         ready(targets.junit, b"<", "XML", "--junit")
     keep = _page_keeper(targets.page, len(files))
-    with _jsonl(targets, files, options) as (reports, write_line):
+    with _jsonl(targets, files, options, write) as (reports, write_line):
 
         def take(number: int, report: Report) -> None:
             reports[number] = keep(report)
@@ -73,7 +78,7 @@ def opened(
 
 @contextmanager
 def _jsonl(
-    targets: Targets, files: Sequence[Path], options: CheckOptions
+    targets: Targets, files: Sequence[Path], options: CheckOptions, write: Callable[[str], None]
 ) -> Iterator[tuple[dict[int, Report], Take]]:
     """The reports that the file holds already, and a function that writes one more line."""
     from avsync.report.document import to_line
@@ -85,20 +90,20 @@ def _jsonl(
         return
     stamps = [stamp(file, options) for file in files]
     if path == STDOUT:
-        yield {}, lambda number, report: emit(to_line(report, stamps[number]))
+        yield {}, lambda number, report: write(to_line(report, stamps[number]))
         return
     names = {str(file): number for number, file in enumerate(files)}
     held = resume(path, {n: stamps[number] for n, number in names.items()}) if targets.resume else {}
     with jsonl_file(path, resumed=targets.resume) as stream:
 
-        def write(number: int, report: Report) -> None:
+        def append(number: int, report: Report) -> None:
             try:
                 stream.write(to_line(report, stamps[number]))
                 stream.flush()
             except OSError as error:
                 raise MediaError(f"Cannot write {path}: {error.strerror}.") from error
 
-        yield {names[name]: report for name, report in held.items()}, write
+        yield {names[name]: report for name, report in held.items()}, append
 
 
 def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
