@@ -1,127 +1,99 @@
-"""Train students by several methods under equal budgets and tabulate them on unseen speakers.
-
-    python -m avsync.bench.compare --data DATA --teacher NAME --config docs/configs/compare.yaml --run DIR
-
-Every student is a run of its own below --run, so a comparison that was stopped goes on where it was.
-"""
+"""Trains students by several methods under equal budgets and evaluates them on unseen speakers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from avsync.core.errors import MediaError, UsageError
+from avsync.core.files import write_whole
+from avsync.data.labels import evenly
+from avsync.data.shards import Store
+from avsync.distill.checkpoint import LAST
+from avsync.distill.pairs import METHODS
+from avsync.distill.run import default_cache, start
+from avsync.evaluation.protocol import FRAMES_K, protocol_accuracy
+from avsync.evaluation.validation import clip_scores
+from avsync.networks.base import count_parameters
+from avsync.networks.checkpoint import load
 
-from avsync.cli.console import emit, guarded
-from avsync.cli.distill import Config, Data, Device, Quiet, Run, Teacher, Workers
-
-METHODS = "bce,kd,rkd,minilm,fitnets,nmtd,mtd"
 RESULT = "result.json"
-
-Methods = Annotated[str, typer.Option(metavar="LIST", help="Methods to compare.")]
-Seeds = Annotated[str, typer.Option(metavar="LIST", help="Seeds of every method.")]
-Split = Annotated[str, typer.Option(metavar="NAME", help="The clips that the students are judged on.")]
-Limit = Annotated[int, typer.Option(min=0, metavar="N", help="Judge on at most so many clips, evenly taken.")]
+TABLE = "table.md"
 
 
-@guarded
 def compare(
-    data: Data = None,
-    teacher: Teacher = None,
-    config: Config = None,
-    run: Run = None,
-    cache: Annotated[Path | None, typer.Option(metavar="DIR", help="Where prepared clips are kept.")] = None,
-    methods: Methods = METHODS,
-    seeds: Seeds = "0",
-    split: Split = "test",
-    limit: Limit = 0,
-    workers: Workers = 0,
-    device: Device = "auto",
-    quiet: Quiet = False,
-) -> int:
-    """Train a student by each method and print a table of validation F1 and of accuracy on other speakers."""
-    from avsync.core.errors import UsageError
-    from avsync.distill.run import default_cache, start
+    data: Path,
+    teacher: str,
+    run: Path,
+    *,
+    methods: Sequence[str],
+    seeds: Sequence[int] = (0,),
+    config: Path | None = None,
+    cache: Path | None = None,
+    split: str = "test",
+    limit: int = 0,
+    workers: int = 0,
+    device: str = "auto",
+    quiet: bool = False,
+) -> list[dict[str, Any]]:
+    """A row for the teacher and for a student by each method and seed, see `evaluate`; also as a table in
+    `run`.
 
-    if data is None or run is None or teacher is None:
-        raise UsageError("A comparison needs --data, --teacher and --run.")
-    where = {"data": data, "cache": cache or default_cache(data), "workers": workers, "device": device}
-    start({}, prepare_only=True, quiet=quiet, **where)
-    judged_on = {"split": split, "limit": limit}
-    rows = [judge(name="teacher", checkpoint=teacher, folder=run / "teacher", **judged_on, **where)]
-    for method, seed in _plan(methods, seeds):
-        folder = run / f"{method}-{seed}"
-        _train(folder, method, seed, config=config, teacher=teacher, quiet=quiet, **where)
-        rows.append(
-            judge(
-                name=f"{method}, seed {seed}",
-                checkpoint=folder / "best.safetensors",
-                folder=folder,
-                **judged_on,
-                **where,
-            )
+    Each student is a run of its own below `run`, so a comparison that was stopped continues where it was. One
+    seed of every method is trained before the next seed.
+
+    Raises UsageError for an unknown method, and whatever training raises.
+    """
+    if unknown := [method for method in methods if method not in METHODS]:
+        raise UsageError(f"There is no method {unknown[0]!r}; choose from {', '.join(METHODS)}.")
+    cache = cache or default_cache(data)
+    options: dict[str, Any] = {"data": data, "cache": cache, "workers": workers, "device": device}
+    options["quiet"] = quiet
+    start({}, prepare_only=True, **options)
+    store = _clips(cache, split, limit)
+    rows = [evaluate("teacher", teacher, store, run / "teacher", device)]
+    for seed in seeds:
+        for method in methods:
+            folder = run / f"{method}-{seed}"
+            if not (folder / RESULT).is_file():
+                _train(folder, method, seed, config=config, teacher=teacher, **options)
+            best = folder / "best.safetensors"
+            rows.append(evaluate(f"{method}, seed {seed}", best, store, folder, device))
+    write_whole(run / TABLE, markdown(rows).encode(), what="the table")
+    return rows
+
+
+def _clips(cache: Path, split: str, limit: int) -> Store:
+    store = Store(cache, [split], min_windows=2)
+    chosen = set(evenly([clip.id for clip in store.clips], limit))
+    store = store.select(lambda clip: clip.id in chosen)
+    if not len(store):
+        raise MediaError(
+            f"There are no prepared clips of the split {split} to evaluate on; name another with --split."
         )
-    table = markdown(rows)
-    (run / "table.md").write_text(table, encoding="utf-8")
-    emit(table)
-    return 0
-
-
-def _plan(methods: str, seeds: str) -> Iterator[tuple[str, int]]:
-    """Seeds outside, so that one seed of every method is there first."""
-    for seed in seeds.split(","):
-        for method in methods.split(","):
-            yield method.strip(), int(seed)
+    return store
 
 
 def _train(
     folder: Path, method: str, seed: int, *, config: Path | None, teacher: str, **options: Any
 ) -> None:
-    """One student: begun, resumed, or found finished."""
-    from avsync.distill.checkpoint import LAST
-    from avsync.distill.run import start
-
-    if (folder / RESULT).is_file():
-        return
+    """One student: started, or resumed."""
     if (folder / LAST).is_file():
         start({}, resume=folder, **options)
     else:
         start({"method": method, "seed": seed}, config=config, run=folder, teacher=teacher, **options)
 
 
-def judge(
-    *,
-    name: str,
-    checkpoint: str | Path,
-    split: str,
-    limit: int,
-    folder: Path,
-    cache: Path,
-    device: str,
-    **_: Any,
+def evaluate(
+    name: str, checkpoint: str | Path, store: Store, folder: Path, device: str = "auto"
 ) -> dict[str, Any]:
-    """A row of the table: parameters, minutes of training, validation F1, and accuracy in percent by
-    input length on the clips of `split`, at most `limit` of them (0: all); kept in `folder/result.json`."""
-    from avsync.core.errors import MediaError
-    from avsync.data.labels import evenly
-    from avsync.data.shards import Store
-    from avsync.evaluation.protocol import FRAMES_K, protocol_accuracy
-    from avsync.evaluation.validation import clip_scores
-    from avsync.networks.base import count_parameters
-    from avsync.networks.checkpoint import load
-
+    """A row of the table: parameters, minutes of training, validation F1, and accuracy in percent by input
+    length on the clips of `store`. Kept in `folder` and read from there the next time."""
     path = folder / RESULT
     if path.is_file():
-        return json.loads(path.read_text())
-    store = Store(cache, [split], min_windows=2)
-    chosen = set(evenly([clip.id for clip in store.clips], limit))
-    store = store.select(lambda clip: clip.id in chosen)
-    if not len(store):
-        raise MediaError(
-            f"There are no prepared clips of the split {split} to judge on; name another with --split."
-        )
+        return json.loads(path.read_text(encoding="utf-8"))
     loaded = load(checkpoint, device)
     scores = list(clip_scores(loaded, store))
     row = {
@@ -132,13 +104,12 @@ def judge(
         "accuracy": {str(k): round(100 * protocol_accuracy(scores, k), 2) for k in FRAMES_K},
         "clips": len(scores),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(row))
+    write_whole(path, json.dumps(row).encode(), what="the result")
     return row
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """The rows as a table; the accuracy is in percent, by the input length K in frames."""
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a table; accuracy in percent, by the input length K in frames."""
     lengths = list(rows[0]["accuracy"])
     head = ["student", "parameters", "minutes", "validation F1", *(f"K={k}" for k in lengths)]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
@@ -147,7 +118,3 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         cells = [row["name"], f"{row['parameters']:,}", str(row["minutes"] or ""), f1]
         lines.append("| " + " | ".join([*cells, *(f"{row['accuracy'][k]:.2f}" for k in lengths)]) + " |")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    typer.run(compare)

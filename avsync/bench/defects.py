@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from avsync import api
-from avsync.core.constants import FRAME_MS
+from avsync.core.constants import FRAME_MS, Method
 from avsync.core.errors import AvsyncError, MediaError, UsageError
 from avsync.core.records import Reason, Report
 from avsync.core.tolerance import defects, largest_error
@@ -26,7 +26,7 @@ AMOUNT_MS = 240.0
 MIN_CLIP_S = 20.0
 """Shorter clips can hardly show a drift or a jump."""
 RATE_HZ = 48_000
-METHODS = {"shift": "copy", "drift": "retime", "jump": "retime"}
+METHODS: dict[Kind, Method] = {"shift": "copy", "drift": "retime", "jump": "retime"}
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from avsync.cli.bench import bench
 from avsync.cli.check import check
 from avsync.cli.console import emit, fail, outcome, usage_words
 from avsync.cli.demo import demo
-from avsync.cli.distill import distill, train
+from avsync.cli.distill import app as distill_app
 from avsync.cli.fix import fix_offset
 from avsync.cli.models import app as models_app
+from avsync.cli.train import train
 from avsync.core.errors import EXIT_IN_SYNC, EXIT_USAGE
 
 
@@ -49,9 +50,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+for command in (check, fix_offset, demo):
+    app.command()(command)
 app.add_typer(models_app, name="models")
-
-for command in (check, fix_offset, demo, distill, train, bench):
+app.add_typer(distill_app, name="distill")
+for command in (train, bench):
     app.command()(command)
 
 

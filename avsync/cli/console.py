@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import re
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from avsync.core.errors import EXIT_ERROR, AvsyncError, OptionError, unexpected
+from avsync.core.errors import EXIT_ERROR, AvsyncError, OptionError, UsageError, unexpected
 from avsync.core.text import printable
 
 if TYPE_CHECKING:
@@ -32,6 +33,30 @@ def guarded(command: Command) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         raise typer.Exit(outcome(lambda: command(*args, **kwargs)))
 
+    return run
+
+
+def guarded_alone(command: Command) -> Callable[..., None]:
+    """`guarded` for what a group of commands does by itself: nothing where a subcommand was given.
+
+    Options in front of a subcommand would be ignored, so they are refused.
+    """
+
+    @functools.wraps(command)
+    def run(ctx: typer.Context, **kwargs: Any) -> None:
+        if ctx.invoked_subcommand is None:
+            raise typer.Exit(outcome(lambda: command(**kwargs)))
+        for parameter in ctx.command.params:
+            source = ctx.get_parameter_source(parameter.name or "")
+            if source is not None and source.name == "COMMANDLINE":
+                after = f"{ctx.info_name} {ctx.invoked_subcommand}"
+                raise UsageError(f"Give {parameter.opts[0]} after {after}, if that has such an option.")
+
+    own = inspect.signature(command, eval_str=True)
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    every = [context, *(p.replace(kind=context.kind) for p in own.parameters.values())]
+    run.__signature__ = own.replace(parameters=every)  # pyright: ignore[reportAttributeAccessIssue]
+    run.__annotations__ = {p.name: p.annotation for p in every}
     return run
 
 

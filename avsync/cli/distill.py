@@ -1,201 +1,222 @@
-"""`avsync distill` and `avsync train`: parse, prepare, train, say where the result is."""
+"""`avsync distill` and its subcommands."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from avsync.cli.console import emit, fail, guarded
+from avsync.cli.console import emit, guarded, guarded_alone
+from avsync.cli.options import with_options
+from avsync.cli.train import start_run
+from avsync.cli.training_options import (
+    RECIPE_OPTIONS,
+    RUN_OPTIONS,
+    Cache,
+    Config,
+    Data,
+    Device,
+    Quiet,
+    Run,
+    Teacher,
+    Workers,
+)
+from avsync.core.errors import UsageError
 
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="PATH",
-        help="LRS2, LRS3, folders prepared in Wav2Lip's way, any folder of videos, or a CSV of path,split.",
-    ),
-]
-Teacher = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="The frozen teacher: a name or path of a checkpoint; by default vocalist, where it is here.",
-    ),
-]
-Out = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The trained checkpoint, a .safetensors file.")
-]
-Config = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="YAML with any setting of the recipe; options win over it."),
-]
+app = typer.Typer()
+
 Method = Annotated[
-    str | None, typer.Option(metavar="NAME", help="mtd, nmtd, kd, rkd, minilm, fitnets or bce.")
+    str | None, typer.Option(metavar="NAME", help="mtd, nmtd, kd, rkd, minilm, fitnets or bce (no teacher).")
 ]
 Weighting = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="How losses are summed: uniform, manual, aw13, aw25, uw13, uw25."),
+    typer.Option(metavar="NAME", help="Weighting of the losses: uniform, manual, aw13, aw25, uw13 or uw25."),
 ]
 Layers = Annotated[
-    str | None, typer.Option(metavar="LIST", help="all, or some of fusion1..4, av1..4, va1..4.")
+    str | None,
+    typer.Option(metavar="LIST", help="Layers to distil: all, or some of fusion1..4, av1..4, va1..4."),
 ]
 Terms = Annotated[str | None, typer.Option(metavar="LIST", help="cad,vr or one of them.")]
 Kl = Annotated[
-    str | None, typer.Option(metavar="DIRECTION", help="student-teacher (the paper) or teacher-student.")
-]
-Arch = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="vocalist (80 M), mtdvocalist (13 M), syncnet, perfect-match, avst, dual; YAML gives others.",
-    ),
+    typer.Option(metavar="NAME", help="KL direction: student-teacher (the paper's) or teacher-student."),
 ]
-Objective = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="pairs (the paper), dense: all shifts inside a clip, or match: 31 candidates a window.",
-    ),
-]
-Init = Annotated[
-    str | None,
-    typer.Option(metavar="PATH", help="Start from this checkpoint or run instead of from nothing."),
-]
-SpeechEncoder = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        help="Dense only: encoder of the speech recogniser Moonshine (ONNX) as a speech teacher.",
-    ),
-]
-SpeechCorpus = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DIR", help="With --speech-encoder: recorded speech without video, in which it teaches too."
-    ),
-]
-Epochs = Annotated[int | None, typer.Option(metavar="N", help="Epochs to train.")]
-Minutes = Annotated[float | None, typer.Option(metavar="N", help="Train so long instead of by epochs.")]
-Batch = Annotated[
-    int | None, typer.Option(metavar="N", help="Pairs (or, dense, clips) a step, over all processes.")
-]
-Rate = Annotated[float | None, typer.Option("--lr", metavar="RATE", help="Learning rate.")]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="The same seed gives the same losses.")]
-Cache = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Where prepared clips are kept; by default cache/NAME here."),
-]
-Run = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Where the run's files go; by default runs/DATE-METHOD here."),
-]
-Resume = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Go on with a run that was stopped, exactly where it was.")
-]
-Workers = Annotated[
-    int, typer.Option(min=0, metavar="N", help="Processes that prepare clips; 0: one a core.")
-]
-Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")]
-PrepareOnly = Annotated[bool, typer.Option("--prepare-only", help="Fill the cache and stop.")]
-RetryBroken = Annotated[bool, typer.Option("--retry-broken", help="Try clips again that could not be used.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
-@guarded
+@app.callback(invoke_without_command=True)
+@guarded_alone
+@with_options("recipe", RECIPE_OPTIONS)
+@with_options("run_options", RUN_OPTIONS)
 def distill(
-    data: Data = None,
     teacher: Teacher = None,
-    out: Out = None,
-    config: Config = None,
     method: Method = None,
     weighting: Weighting = None,
     layers: Layers = None,
     terms: Terms = None,
     kl: Kl = None,
-    init: Init = None,
-    speech_encoder: SpeechEncoder = None,
-    speech_corpus: SpeechCorpus = None,
-    epochs: Epochs = None,
-    minutes: Minutes = None,
-    batch: Batch = None,
-    lr: Rate = None,
-    seed: Seed = None,
-    cache: Cache = None,
-    run: Run = None,
-    resume: Resume = None,
-    workers: Workers = 0,
-    device: Device = "auto",
-    prepare_only: PrepareOnly = False,
-    retry_broken: RetryBroken = False,
-    quiet: Quiet = False,
+    *,
+    recipe: dict[str, Any],
+    run_options: dict[str, Any],
 ) -> int:
-    """Train a compact student from a frozen teacher; "avsync check --model" takes the result.
+    """Train a compact student from a frozen teacher.
+
+    avsync check --model takes the result.
 
     [bold]Examples[/bold]
-    avsync distill --data lrs2/ --teacher vocalist_5f_lrs2.pth --out student.safetensors
-    avsync distill --data lrs2/ --teacher vocalist --config mtd.yaml --weighting uw25 --layers all
+    avsync distill --data lrs2/ --teacher vocalist_5f_lrs2.pth
+    avsync distill --data lrs2/ --config mtd.yaml --weighting uw25 --layers all
     avsync distill --data lrs2/ --resume runs/2026-01-31-120000-mtd
-    torchrun --nproc-per-node 8 -m avsync distill --data lrs2/ --teacher vocalist
+    torchrun --nproc-per-node 8 -m avsync distill --data lrs2/
     """
     names = {"method": method, "weighting": weighting, "layers": layers, "terms": terms, "kl": kl}
-    names |= {"speech_encoder": speech_encoder, "speech_corpus": speech_corpus}
-    return _go(
-        names | {"init": init, "epochs": epochs, "minutes": minutes, "batch": batch, "lr": lr, "seed": seed},
-        data=data, teacher=teacher, out=out, config=config, cache=cache, run=run, resume=resume,
-        workers=workers, device=device, prepare_only=prepare_only, retry_broken=retry_broken, quiet=quiet,
-    )  # fmt: skip
+    return start_run(names | recipe, teacher=teacher, **run_options)
 
 
+# --- Comparing methods --------------------------------------------------------------------
+
+Methods = Annotated[str, typer.Option(metavar="LIST", help="Methods to compare.")]
+Seeds = Annotated[str, typer.Option(metavar="LIST", help="Seeds for each method.")]
+Split = Annotated[str, typer.Option(metavar="NAME", help="Split on which the students are evaluated.")]
+Limit = Annotated[
+    int, typer.Option(min=0, help="Evaluate on at most this many clips, evenly spaced; 0: all.")
+]
+
+
+@app.command()
 @guarded
-def train(
+def compare(
     data: Data = None,
-    arch: Arch = None,
-    objective: Objective = None,
-    out: Out = None,
+    teacher: Teacher = None,
     config: Config = None,
-    init: Init = None,
-    speech_encoder: SpeechEncoder = None,
-    speech_corpus: SpeechCorpus = None,
-    epochs: Epochs = None,
-    minutes: Minutes = None,
-    batch: Batch = None,
-    lr: Rate = None,
-    seed: Seed = None,
-    cache: Cache = None,
     run: Run = None,
-    resume: Resume = None,
+    cache: Cache = None,
+    methods: Methods = "bce,kd,rkd,minilm,fitnets,nmtd,mtd",
+    seeds: Seeds = "0",
+    split: Split = "test",
+    limit: Limit = 0,
     workers: Workers = 0,
     device: Device = "auto",
-    prepare_only: PrepareOnly = False,
-    retry_broken: RetryBroken = False,
     quiet: Quiet = False,
-) -> int:
-    """Train a network without a teacher: a teacher of one's own, or a model for "avsync check".
+) -> None:
+    """Train a student by each method and tabulate F1 and accuracy.
+
+    Each student is a run of its own in the folder --run, so a comparison that was
+    stopped continues where it was.
+
+    [bold]Example[/bold]
+    avsync distill compare --data lrs2/ --teacher teacher.safetensors \\\\
+        --config compare.yaml --run runs/compare
+    """
+    from avsync.bench.compare import compare as run_comparison
+    from avsync.bench.compare import markdown
+
+    if data is None or run is None or teacher is None:
+        raise UsageError("A comparison needs --data, --teacher and --run.")
+    rows = run_comparison(
+        data,
+        teacher,
+        run,
+        methods=_words(methods),
+        seeds=_seeds(seeds),
+        config=config,
+        cache=cache,
+        split=split,
+        limit=limit,
+        workers=workers,
+        device=device,
+        quiet=quiet,
+    )
+    emit(markdown(rows))
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(word) for word in _words(text)]
+    except ValueError as error:
+        raise UsageError(f"--seeds cannot be {text!r}; it is a list of whole numbers such as 0,1.") from error
+
+
+# --- Data whose synchrony is unknown --------------------------------------------------------
+
+
+@app.command()
+@guarded
+def realign(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or path of a checkpoint.")],
+    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Folder of prepared clips.")],
+    split: Annotated[str, typer.Option(metavar="NAME", help="Split to measure.")] = "unaligned",
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The delays, as JSON.")] = Path("delays.json"),
+    possible: Annotated[
+        tuple[float, float],
+        typer.Option(metavar="MS MS", help="Least and largest offset that the recordings can have."),
+    ] = (-1000.0, 1000.0),
+    recordings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="CSV with the columns id and recording: groups clips by their recordings."
+        ),
+    ] = None,
+    each: Annotated[
+        str,
+        typer.Option(
+            metavar="PREFIX", help="Measure one by one the clips whose id starts with this; keep --about."
+        ),
+    ] = "",
+    about: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --each: the delays known so far.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure the delay of training clips whose synchrony is unknown.
+
+    The clips of a speaker are taken to share one offset, unless --recordings
+    or --each is given. Recipes read the result as delays.
 
     [bold]Examples[/bold]
-    avsync train --data lrs2/ --arch vocalist --out teacher.safetensors
-    avsync train --data lrs2/ --objective dense --config dense.yaml --out mine.safetensors
+    avsync distill realign avsync-3 cache/lrs2 --split unaligned
+    avsync distill realign avsync-3 cache/lrs2 --each ar --about delays.json
     """
-    given: dict[str, Any] = {"student": arch, "objective": objective, "init": init, "epochs": epochs}
-    given |= {"minutes": minutes, "batch": batch, "lr": lr, "seed": seed}
-    given |= {"speech_encoder": speech_encoder, "speech_corpus": speech_corpus}
-    if resume is None:
-        given["method"] = "bce"
-    return _go(
-        given, data=data, teacher=None, out=out, config=config, cache=cache, run=run, resume=resume,
-        workers=workers, device=device, prepare_only=prepare_only, retry_broken=retry_broken, quiet=quiet,
-    )  # fmt: skip
+    from avsync.cli.progress import progress_bars
+    from avsync.core.files import ready, write_whole
+    from avsync.data import realign as measuring
+    from avsync.data.labels import read_delays, read_recordings
+    from avsync.data.shards import Store
+    from avsync.networks import checkpoint
+
+    if about is not None and not each:
+        raise UsageError("--about is used only with --each; give both.")
+    ready(out, b"{", "JSON", "--out")
+    loaded, store = checkpoint.load(model), Store(cache, [split])
+    if not len(store):
+        raise UsageError(f"{cache} has no clip of the split {split}; name another with --split.")
+    with progress_bars(quiet=quiet) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar("clips", "measuring clips", done, total)
+
+        if each:
+            known = read_delays(str(about) if about else None)
+            store = store.select(lambda clip: clip.id.startswith(each))
+            found = measuring.one_by_one(loaded, store, known)
+            lines = [f"{len(found)} of {len(store)} clips show an offset of their own"]
+            made = dict(sorted({**known, **found}.items()))
+        else:
+            known_recordings = read_recordings(recordings) if recordings else {}
+            measured = measuring.realign(loaded, store, known_recordings, progress=show)
+            lines = [_recording_words(recording) for recording in measured]
+            made = measuring.delays_ms(measured, possible)
+    write_whole(out, (json.dumps(made, indent=1) + "\n").encode())
+    emit("".join(f"{line}\n" for line in lines))
 
 
-def _go(overrides: dict[str, Any], *, config: Path | None, resume: Path | None, **options: Any) -> int:
-    from avsync.distill.loop import Interrupted
-    from avsync.distill.run import start
-
-    try:
-        result = start(overrides, config=config, resume=resume, **options)
-    except Interrupted as stopped:
-        return fail(str(stopped), stopped.exit_code)
-    if result is not None:
-        emit(result + "\n")
-    return 0
+def _recording_words(recording: Any) -> str:
+    offset = recording.offset_ms
+    found = "no common offset" if offset is None else f"{offset:+.0f} ms"
+    agreeing = f"{len(recording.agreeing)} of {recording.clips} clips"
+    return f"{recording.name}: {found}, evidence {recording.evidence:.1f}, {agreeing}"

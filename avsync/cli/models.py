@@ -110,8 +110,89 @@ def convert(
     """
     from avsync.networks import checkpoint
 
+    _check_target(target, force)
+    emit(f"Wrote {checkpoint.convert(source, target)}\n")
+
+
+@app.command()
+@guarded
+def average(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .safetensors file to write.")],
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Checkpoints of one run, by name or path.")
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+) -> None:
+    """Average the weights of several checkpoints of one training run.
+
+    Calibrate the average before use.
+
+    [bold]Example[/bold]
+    avsync models average mean.safetensors early.safetensors late.safetensors
+    """
+    _check_target(out, force)
+    from avsync.networks.average import write_average
+
+    emit(f"Wrote {write_average(out, models)}, the average of {len(models)} checkpoints\n")
+
+
+@app.command()
+@guarded
+def calibrate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A checkpoint, by name or path.")],
+    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Folder of prepared clips.")],
+    split: Annotated[str, typer.Option(metavar="LIST", help="Splits to use.")] = "val",
+    delays: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON of clip ids, or their beginnings, to delays in ms."),
+    ] = None,
+    only: Annotated[
+        str, typer.Option(metavar="LIST", help="Splits of which only the clips in --delays are used.")
+    ] = "",
+    cases: Annotated[int, typer.Option(min=1, help="Excerpts to measure.")] = 800,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same excerpts.")] = 0,
+    recordings: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV with id, recording and language: figures by language, too."),
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Evaluate the calibration as it is, and change nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Fit the probabilities of a model to clips whose offset is known.
+
+    The result goes into the card beside the checkpoint, with its quality on
+    speakers that it was not fitted on.
+
+    [bold]Examples[/bold]
+    avsync models calibrate mine.safetensors cache/lrs2 --split val
+    avsync models calibrate mine.safetensors cache/lrs2 --split test --keep
+    """
+    import yaml
+
+    from avsync.cli.progress import progress_bars
+    from avsync.evaluation import calibrate as fitting
+
+    with progress_bars(quiet=quiet) as bar:
+        figures = fitting.calibrate(
+            model,
+            cache,
+            splits=split.split(","),
+            delays=delays,
+            delays_only=[name for name in only.split(",") if name],
+            count=cases,
+            seed=seed,
+            recordings=recordings,
+            keep=keep,
+            progress=lambda done, total: bar("cases", "scoring excerpts", done, total),
+        )
+    emit(yaml.safe_dump(figures, sort_keys=False, default_flow_style=None))
+
+
+def _check_target(target: Path, force: bool) -> None:
+    """Raises UsageError where the checkpoint `target` cannot be written."""
     if target.suffix != ".safetensors":
         raise UsageError(f"{target} must end in .safetensors.")
     if target.exists() and not force:
         raise UsageError(f"{target} exists already; use --force to replace it, or give another name.")
-    emit(f"Wrote {checkpoint.convert(source, target)}\n")

@@ -79,37 +79,39 @@ CHECK_OPTIONS: dict[str, Any] = {
 """Every field of `CheckOptions` as an option of the command line."""
 
 Command = Callable[..., int | None]
+Shared = dict[str, tuple[Any, Any]]
+"""Options that several commands have: name -> (annotation, default)."""
 
 
-def with_check_options(*names: str) -> Callable[[Command], Command]:
-    """Replaces a command's parameter `check` by these of CHECK_OPTIONS; the command gets them as one
-    dictionary of keywords."""
+def with_options(parameter: str, options: Shared) -> Callable[[Command], Command]:
+    """Replaces one parameter of a command by `options`; the command gets them there as one dictionary."""
 
     def decorate(command: Command) -> Command:
         own = inspect.signature(command, eval_str=True)
+        kind = inspect.Parameter.KEYWORD_ONLY
         shared = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                default=getattr(CheckOptions, name),
-                annotation=CHECK_OPTIONS[name],
-            )
-            for name in names
+            inspect.Parameter(name, kind, default=default, annotation=annotation)
+            for name, (annotation, default) in options.items()
         ]
         parameters: list[inspect.Parameter] = []
-        for name, parameter in own.parameters.items():
-            parameters += shared if name == "check" else [parameter]
+        for name, own_parameter in own.parameters.items():
+            parameters += shared if name == parameter else [own_parameter.replace(kind=kind)]
 
         @functools.wraps(command)
         def run(**given: Any) -> int | None:
-            check = {name: given.pop(name) for name in names}
-            return command(**given, check=check)
+            together = {name: given.pop(name) for name in options}
+            return command(**given, **{parameter: together})
 
         run.__signature__ = own.replace(parameters=parameters)  # pyright: ignore[reportAttributeAccessIssue]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         return run
 
     return decorate
+
+
+def with_check_options(*names: str) -> Callable[[Command], Command]:
+    """These of CHECK_OPTIONS in place of a command's parameter `check`."""
+    return with_options("check", {name: (CHECK_OPTIONS[name], getattr(CheckOptions, name)) for name in names})
 
 
 # --- Inputs, outputs and how the work is done ----------------------------------------------

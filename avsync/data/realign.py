@@ -1,36 +1,28 @@
 """Measures recordings whose synchrony is unknown with the model so far, so that they can be trained on.
 
-    python -m avsync.data.realign MODEL CACHE --split unaligned --out delays.json
-
-All clips of a speaker are taken to share one error, as if cut from one recording. Clips that do not show it
+All clips of a speaker are taken to share one offset, as if cut from one recording. Clips that do not show it
 (a listener's face, a voice from elsewhere) are left out, and so is a speaker whose clips show no common
-offset. Clips that a CSV lists with their recordings (`--recordings clips.csv`, columns id and recording) are
-grouped by those instead.
+offset. Clips whose recording is known are grouped by that instead.
 
-Words cut out of many broadcasts share a speaker and no error; `--each ar --about delays.json` measures every
-clip whose id starts so by itself, and adds what is found to the delays known so far.
+Words cut out of many broadcasts share a speaker but no offset; `one_by_one` measures each of such clips by
+itself.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
 
 import numpy as np
-import typer
 
 from avsync.core.constants import FRAME_MS, FRAME_RATE, PROTOCOL_RADIUS, WINDOW_FRAMES
 from avsync.core.records import Clip, Offset, Scores, Waveform
-from avsync.data.labels import Recorded, delay_of, read_delays, read_recordings
+from avsync.data.labels import Recorded, delay_of
 from avsync.data.shards import Store
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import FLAT_EVIDENCE, combine, estimate
-from avsync.networks import checkpoint
 from avsync.networks.checkpoint import Loaded
 from avsync.networks.scoring import score_clip
 
@@ -153,43 +145,3 @@ def delays_ms(
         if r.offset_ms is not None and low <= r.offset_ms <= high
         for clip in r.agreeing
     }
-
-
-def main(
-    model: Annotated[str, typer.Argument(help="Name or path of a checkpoint.")],
-    cache: Annotated[Path, typer.Argument(help="Folder of prepared clips.")],
-    split: Annotated[str, typer.Option(help="Which of its splits.")] = "unaligned",
-    out: Annotated[Path, typer.Option(help="Where the delays go, as JSON.")] = Path("delays.json"),
-    possible: Annotated[
-        tuple[float, float], typer.Option(help="Least and largest offset in ms that the recordings can have.")
-    ] = (-1000.0, 1000.0),
-    recordings: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV with the columns id and recording, of clips whose speaker is not their recording."
-        ),
-    ] = None,
-    each: Annotated[str, typer.Option(help="Measure the clips whose id starts so, one by one.")] = "",
-    about: Annotated[Path | None, typer.Option(help="With --each: the delays known so far.")] = None,
-) -> None:
-    """Measure recordings whose synchrony is unknown, for training with `delays`."""
-    loaded, store = checkpoint.load(model), Store(cache, [split])
-    if each:
-        known = read_delays(str(about) if about else None)
-        store = store.select(lambda clip: clip.id.startswith(each))
-        found = one_by_one(loaded, store, known)
-        typer.echo(f"{len(found)} of {len(store)} clips show their own error")
-        made = dict(sorted({**known, **found}.items()))
-    else:
-        measured = realign(loaded, store, read_recordings(recordings) if recordings else {})
-        for r in measured:
-            found = "no common offset" if r.offset_ms is None else f"{r.offset_ms:+.0f} ms"
-            typer.echo(f"{r.name}: {found}, evidence {r.evidence:.1f}, {len(r.agreeing)} of {r.clips} clips")
-        made = delays_ms(measured, possible)
-    draft = out.with_suffix(".tmp")
-    draft.write_text(json.dumps(made, indent=1) + "\n")
-    draft.replace(out)
-
-
-if __name__ == "__main__":
-    typer.run(main)

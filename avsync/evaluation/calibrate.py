@@ -1,7 +1,5 @@
 """Fits a checkpoint's `Calibration` on prepared clips whose true offset is known, and writes it to its card.
 
-    python -m avsync.evaluation.calibrate MODEL.safetensors CACHE --split val --delays delays.json
-
 Each case is a piece of a clip whose audio was moved by a known number of frames, as a user's file
 would be; every fourth case has another clip's audio instead, so that any answer to it is wrong.
 """
@@ -11,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-import typer
 import yaml
 
 from avsync.core.constants import FRAME_MS, FRAME_RATE, MIN_PROBABILITY, PROTOCOL_RADIUS, SAMPLE_RATE
+from avsync.core.errors import UsageError
 from avsync.core.records import Clip, Scores, Waveform
 from avsync.data.labels import Recorded, delay_of, read_delays, read_recordings, shares, speaker
 from avsync.data.shards import Store
@@ -253,45 +250,43 @@ def write_card(path: Path, calibration: Calibration, figures: Mapping[str, objec
     draft.replace(card)
 
 
-def main(
-    model: Annotated[Path, typer.Argument(help="A checkpoint of ours; its card gets the calibration.")],
-    cache: Annotated[Path, typer.Argument(help="Folder of prepared clips.")],
-    split: Annotated[str, typer.Option(help="Which of its splits, with commas.")] = "val",
-    delays: Annotated[
-        Path | None, typer.Option(help="JSON of clip id, or the start of one, to ms, as in training.")
-    ] = None,
-    only: Annotated[str, typer.Option(help="Splits of which only the clips named in the delays count.")] = "",
-    count: Annotated[int, typer.Option("--cases", help="Pieces to measure.")] = 800,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same pieces.")] = 0,
-    recordings: Annotated[
-        Path | None,
-        typer.Option(help="CSV with the columns id, recording and language: figures by language, too."),
-    ] = None,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Judge the calibration as it is; change nothing.")
-    ] = False,
-) -> None:
-    """Make the probabilities of a checkpoint mean what they say.
+def calibrate(
+    model: str | Path,
+    cache: Path,
+    *,
+    splits: Sequence[str] = ("val",),
+    delays: Path | None = None,
+    delays_only: Sequence[str] = (),
+    count: int = 800,
+    seed: int = 0,
+    recordings: Path | None = None,
+    keep: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, object]:
+    """Fit a checkpoint's calibration on prepared clips and write it to its card; returns how good it is.
 
-    Two halves of the speakers are fitted in turn and measured on the other; the card says how well that went.
+    The calibration fitted on either half of the speakers is also measured on the other half. `delays`: a file
+    as in training; of the splits `delays_only`, only the clips that it names are used. `count` pieces are
+    measured. `recordings`: a CSV of id, recording and language, for figures by language too. `keep`: measure the
+    calibration that the card has, and change nothing.
+
+    Raises UsageError where there is no such clip, ModelError for a checkpoint that cannot be used.
     """
-    known = read_delays(str(delays) if delays else None)
-    store = Store(cache, split.split(",")).select(
-        lambda clip: clip.split not in only.split(",") or delay_of(clip, known) is not None
-    )
     loaded = checkpoint.load(model)
-    cases = make_cases(loaded, store, known, count, seed=seed, progress=_tell)
+    known = read_delays(str(delays) if delays else None)
+    store = Store(cache, list(splits)).select(
+        lambda clip: clip.split not in delays_only or delay_of(clip, known) is not None
+    )
+    if not len(store):
+        raise UsageError(f"{cache} has no clip to calibrate on in the split {','.join(splits)}.")
     recorded = read_recordings(recordings) if recordings else {}
-    if keep:
-        calibration = Calibration.from_dict(loaded.calibration)
-        figures = quality(cases, calibration) | by_language(cases, calibration, recorded)
-        typer.echo(yaml.safe_dump(figures, sort_keys=False, default_flow_style=None))
-        return
-    calibration = fit(cases)
+    cases = make_cases(loaded, store, known, count, seed=seed, progress=progress)
+    calibration = Calibration.from_dict(loaded.calibration) if keep else fit(cases)
     figures = quality(cases, calibration) | by_language(cases, calibration, recorded)
-    figures |= {"on_speakers_not_fitted_on": held_out_quality(cases)}
-    write_card(model, calibration, figures)
-    typer.echo(yaml.safe_dump(figures, sort_keys=False, default_flow_style=None))
+    if not keep:
+        figures |= {"on_speakers_not_fitted_on": held_out_quality(cases)}
+        write_card(loaded.path, calibration, figures)
+    return figures
 
 
 def by_language(
@@ -331,12 +326,3 @@ def held_out_quality(cases: Sequence[Case]) -> dict[str, float]:
         "answered_right": _share(right[confident & ~foreign]) or 0.0,
         "swapped_answered": _share(confident[foreign]) or 0.0,
     }
-
-
-def _tell(done: int, total: int) -> None:
-    if done % 50 == 0 or done == total:
-        typer.echo(f"{done} of {total} pieces", err=True)
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,16 +1,11 @@
-"""Averages the weights of checkpoints of one training, which often judges unknown faces better than each.
-
-python -m avsync.networks.average OUT.safetensors EARLY.safetensors LATE.safetensors
-"""
+"""The average of the weights of several checkpoints of one run; it often generalises better than each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import torch
-import typer
 from torch import Tensor
 
 from avsync.core.errors import UsageError
@@ -37,17 +32,12 @@ def average(models: Sequence[Loaded]) -> dict[str, Tensor]:
     }
 
 
-def main(
-    out: Annotated[Path, typer.Argument(help="Where the average goes, a .safetensors file.")],
-    models: Annotated[list[str], typer.Argument(help="Names or paths of the checkpoints.")],
-) -> None:
-    """Average checkpoints of one training into one."""
-    loaded = [checkpoint.load(name, "cpu") for name in models]
+def write_average(out: Path, models: Sequence[str | Path]) -> Path:
+    """The average of checkpoints, by name or path, as a checkpoint at `out`; returns its path.
+
+    Raises what `average` does, and ModelError for a checkpoint that cannot be used."""
+    loaded = [checkpoint.load(model, "cpu") for model in models]
     network = loaded[0].model
     network.load_state_dict(average(loaded))
-    checkpoint.save(out, network, loaded[0].preprocessing, {"average_of": [model.name for model in loaded]})
-    typer.echo(f"{out}: the average of {len(loaded)} checkpoints; calibrate it before use.")
-
-
-if __name__ == "__main__":
-    typer.run(main)
+    about = {"average_of": [model.name for model in loaded]}
+    return checkpoint.save(out, network, loaded[0].preprocessing, about)

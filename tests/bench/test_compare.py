@@ -2,14 +2,12 @@
 
 import json
 
+import command
 import pytest
 import torch
-import typer
 import yaml
 from distill_factory import FAST, TINY, TINY_TEACHER, wav2lip_set
-from typer.testing import CliRunner
 
-from avsync.bench.compare import compare
 from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
 from avsync.networks.vocalist import Dims, VocaLiST
@@ -35,9 +33,7 @@ def done(tmp_path_factory):
 
 
 def run(options):
-    app = typer.Typer()
-    app.command()(compare)
-    result = CliRunner().invoke(app, [str(option) for option in options])
+    result = command.run("distill", "compare", *options)
     assert result.exit_code == 0, result.output
     return result.stdout
 

@@ -14,9 +14,9 @@ from avsync.data.shards import ShardWriter, Store, StoredClip
 from avsync.evaluation.calibrate import (
     Case,
     by_language,
+    calibrate,
     fit,
     held_out_quality,
-    main,
     make_cases,
     quality,
     stranger,
@@ -115,22 +115,19 @@ def test_one_half_of_the_speakers_judges_the_fit_of_the_other() -> None:
     assert figures["swapped_answered"] < 0.1
 
 
-def test_the_command_writes_the_card(store: Store, tmp_path: Path) -> None:
+def test_the_card_gets_the_calibration(store: Store, tmp_path: Path) -> None:
     dims = replace(TINY, layers=0, contrast=8)
     path = save(tmp_path / "tiny", VocaLiST(dims).eval(), Preprocessing())
     assert len(store) == 2
-    main(path, tmp_path, count=40)
+    calibrate(path, tmp_path, count=40)
     assert load(path, "cpu").info["calibration_quality"]["cases"] == 40
 
 
-def test_a_calibration_can_be_judged_and_kept(
-    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_calibration_can_be_measured_and_kept(store: Store, tmp_path: Path) -> None:
     path = save(tmp_path / "tiny", VocaLiST(replace(TINY, layers=0, contrast=8)).eval(), Preprocessing())
     assert len(store) == 2
     before = path.with_suffix(".yaml").read_bytes()
-    main(path, tmp_path, count=12, keep=True)
-    assert yaml.safe_load(capsys.readouterr().out)["cases"] == 12
+    assert calibrate(path, tmp_path, count=12, keep=True)["cases"] == 12
     assert path.with_suffix(".yaml").read_bytes() == before
 
 

@@ -8,7 +8,7 @@ from distill_factory import TINY
 
 from avsync.core.errors import UsageError
 from avsync.networks import checkpoint
-from avsync.networks.average import average, main
+from avsync.networks.average import average, write_average
 from avsync.networks.base import Preprocessing
 from avsync.networks.vocalist import Dims, VocaLiST
 
@@ -27,7 +27,7 @@ def two(tmp_path_factory):
 
 def test_every_weight_is_the_mean_of_both(two):
     folder, paths = two
-    main(folder / "mean.safetensors", [str(path) for path in paths])
+    write_average(folder / "mean.safetensors", paths)
     early, late, mean = (checkpoint.load(p, "cpu") for p in (*paths, folder / "mean.safetensors"))
     for name, value in mean.model.state_dict().items():
         a, b = early.model.state_dict()[name], late.model.state_dict()[name]

@@ -1,0 +1,67 @@
+"""`avsync train`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from avsync.cli.console import emit, fail, guarded
+from avsync.cli.options import with_options
+from avsync.cli.training_options import RECIPE_OPTIONS, RUN_OPTIONS
+
+Arch = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="student (13 M parameters), teacher (80 M), syncnet, perfect-match, avst or dual; a recipe "
+        "describes others.",
+    ),
+]
+Objective = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="pairs (the paper's), dense (all shifts within a clip) or match (31 audio windows per video "
+        "window).",
+    ),
+]
+
+
+@guarded
+@with_options("recipe", RECIPE_OPTIONS)
+@with_options("run_options", RUN_OPTIONS)
+def train(
+    arch: Arch = None,
+    objective: Objective = None,
+    *,
+    recipe: dict[str, Any],
+    run_options: dict[str, Any],
+) -> int:
+    """Train a network without a teacher.
+
+    The result serves as a teacher for avsync distill, or as a model for avsync
+    check --model.
+
+    [bold]Examples[/bold]
+    avsync train --data lrs2/ --arch teacher --out teacher.safetensors
+    avsync train --data lrs2/ --objective dense --config dense.yaml
+    """
+    chosen = {"student": arch, "objective": objective, **recipe}
+    if run_options["resume"] is None:
+        chosen["method"] = "bce"
+    return start_run(chosen, teacher=None, **run_options)
+
+
+def start_run(recipe: dict[str, Any], **options: Any) -> int:
+    """Train as the recipe's settings say, and print where the result is; the exit code."""
+    from avsync.distill.loop import Interrupted
+    from avsync.distill.run import start
+
+    try:
+        result = start(recipe, **options)
+    except Interrupted as stopped:
+        return fail(str(stopped), stopped.exit_code)
+    if result is not None:
+        emit(f"{result}\n")
+    return 0
