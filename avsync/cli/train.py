@@ -14,7 +14,7 @@ Arch = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="student (13 M parameters), teacher (80 M), syncnet, perfect-match, avst or dual; a recipe "
+        help="mtdvocalist (13 M parameters), vocalist (80 M), syncnet, perfect-match, avst, dual; a recipe "
         "describes others.",
     ),
 ]
@@ -44,7 +44,7 @@ def train(
     check --model.
 
     [bold]Examples[/bold]
-    avsync train --data lrs2/ --arch teacher --out teacher.safetensors
+    avsync train --data lrs2/ --arch vocalist --out teacher.safetensors
     avsync train --data lrs2/ --objective dense --config dense.yaml
     """
     chosen = {"student": arch, "objective": objective, **recipe}

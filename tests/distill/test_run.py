@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import typer
 from distill_factory import FAST, SHARED, TINY, TINY_TEACHER, wav2lip_set
 from typer.testing import CliRunner
 
-from avsync.cli import distill
+from avsync.cli.app import app
 from avsync.core.errors import AvsyncError, MediaError, ModelError, UsageError
 from avsync.distill import checkpoint, loop
 from avsync.distill.monitor import read_metrics
@@ -228,13 +227,12 @@ def interrupt_at(monkeypatch, step):
 
 @pytest.mark.slow
 def test_ctrl_c_saves_and_ends_with_130(ground, tmp_path, monkeypatch):
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(distill.train)
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps({**LONG, "epochs": 1}))
     monkeypatch.chdir(ground)
     interrupt_at(monkeypatch, 3)
     arguments = [
+        "train",
         "--data",
         "data",
         "--config",
@@ -253,7 +251,7 @@ def test_ctrl_c_saves_and_ends_with_130(ground, tmp_path, monkeypatch):
     assert checkpoint.load_state(tmp_path / "run")["progress"]["done"] == 3
     monkeypatch.undo()
     monkeypatch.chdir(ground)
-    result = CliRunner().invoke(app, ["--resume", str(tmp_path / "run")])
+    result = CliRunner().invoke(app, ["train", "--resume", str(tmp_path / "run")])
     assert result.exit_code == 0, result.stderr
     assert list(losses(tmp_path / "run")) == [1, 2, 3, 4, 5]
 
@@ -397,13 +395,11 @@ def test_a_damaged_checkpoint_or_a_changed_recipe_is_not_resumed(ground, tmp_pat
 
 
 def test_the_command_line_says_one_sentence_and_uses_the_exit_codes(ground, tmp_path):
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(distill.distill)
-    result = CliRunner().invoke(app, ["--data", str(ground / "data"), "--method", "mtd"])
+    result = CliRunner().invoke(app, ["distill", "--data", str(ground / "data"), "--method", "mtd"])
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
     assert "needs a teacher" in result.stderr
-    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"})
+    shown = CliRunner().invoke(app, ["distill", "--help"], env={"COLUMNS": "200"})
     assert {"--teacher", "--weighting", "--layers", "--terms", "--kl", "--resume"} <= set(
         shown.stdout.split()
     )
