@@ -119,7 +119,7 @@ def convert(
 def average(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The .safetensors file to write.")],
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Checkpoints of one run, by name or path.")
+        list[str], typer.Argument(metavar="MODEL", help="Checkpoints of one run, by name or path.")
     ],
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
 ) -> None:

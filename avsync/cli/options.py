@@ -119,7 +119,7 @@ def with_check_options(*names: str) -> Callable[[Command], Command]:
 Paths = Annotated[
     list[Path],
     typer.Argument(
-        metavar="PATH...",
+        metavar="PATH",
         parser=_named,
         help="Videos, folders of videos, and lists of videos (.txt, or .csv with a column path).",
     ),

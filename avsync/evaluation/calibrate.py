@@ -267,8 +267,8 @@ def calibrate(
 
     The calibration fitted on either half of the speakers is also measured on the other half. `delays`: a file
     as in training; of the splits `delays_only`, only the clips that it names are used. `count` pieces are
-    measured. `recordings`: a CSV of id, recording and language, for figures by language too. `keep`: measure the
-    calibration that the card has, and change nothing.
+    measured. `recordings`: a CSV of id, recording and language, for figures by language too. `keep`: measure
+    the calibration that the card has, and change nothing.
 
     Raises UsageError where there is no such clip, ModelError for a checkpoint that cannot be used.
     """
