@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from avsync.core.errors import MediaError
 from avsync.media.ffmpeg import source
 
 MOV_FAMILY = "mov,mp4"
+PCM = re.compile(r"pcm_([su](8|16|24|32|64)|f(16|24|32|64))(le|be)?|pcm_(alaw|mulaw)")
 TIME_TOLERANCE_S = 0.002
 """Two roundings to the milliseconds of Matroska, either side of a shift."""
 CHAPTER_TOLERANCE_S = 0.1
@@ -39,8 +41,9 @@ class Stream:
 
     `number` is the container's own (a PID). `start_s` is in the container's own seconds, `tick_s`
     the length of its time unit. `cover`: a picture that belongs to the file, not to the film.
-    `remade`: a track that a muxer writes by itself out of what it is told elsewhere (chapter
-    titles, time code).
+    `byte_s`: how long a byte of PCM lasts, which has no packets of its own and may be cut anywhere; 0 for
+    other codecs. `time_code`: a QuickTime track of it. `remade`: a track that a muxer may write by itself out
+    of what it is told elsewhere (chapter titles, time code).
     """
 
     index: int
@@ -52,6 +55,8 @@ class Stream:
     tick_s: float
     start_s: float | None
     cover: bool = False
+    byte_s: float = 0.0
+    time_code: bool = False
     remade: bool = False
 
 
@@ -80,13 +85,16 @@ class Contents:
 class Packets:
     """All packets of one stream: how many, a digest of their bytes, and their times.
 
-    `times_s` float64 (count, 2): presentation and decoding time, NaN where the container gives none.
+    `times_s` float64 (packets, 2): presentation and decoding time, NaN where the container gives none.
+    `starts` int64 (packets,): bytes of the stream before each packet. PCM counts bytes instead of packets,
+    since it is the same however it is cut.
     """
 
     stream: Stream
     count: int
     digest: str
     times_s: npt.NDArray[np.float64]
+    starts: npt.NDArray[np.int64]
 
 
 # --- Reading -----------------------------------------------------------------------------
@@ -128,8 +136,19 @@ def _stream(stream: Any) -> Stream:
         tick_s=float(stream.time_base or 0),
         start_s=None if stream.start_time is None else float(stream.start_time * stream.time_base),
         cover=bool(stream.disposition & Disposition.attached_pic),
+        byte_s=_byte_s(stream),
+        time_code=time_code,
         remade=chapter_titles or time_code,
     )
+
+
+def _byte_s(stream: Any) -> float:
+    """How long a byte of a PCM stream lasts; 0 for what has packets, headers or planes."""
+    if stream.type != "audio" or not PCM.fullmatch(stream.codec_context.name):
+        return 0.0
+    context = stream.codec_context
+    bits = int("".join(filter(str.isdigit, context.name)) or 8)
+    return 8 / (bits * context.channels * context.sample_rate) if context.sample_rate else 0.0
 
 
 @dataclass
@@ -137,6 +156,20 @@ class _Tally:
     digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
     times: array[float] = field(default_factory=lambda: array("d"))
     """Presentation and decoding time in turn: a two-hour film has half a million packets."""
+    starts: array[int] = field(default_factory=lambda: array("q"))
+    size: int = 0
+
+    def add(self, data: bytes, pts_s: float, dts_s: float, *, whole: bool) -> None:
+        """Count a packet in; `whole`: where it begins is part of what the stream holds."""
+        self.digest.update(len(data).to_bytes(8, "big") + data if whole else data)
+        self.times.extend((pts_s, dts_s))
+        self.starts.append(self.size)
+        self.size += len(data)
+
+    def packets(self, stream: Stream) -> Packets:
+        count = self.size if stream.byte_s else len(self.starts)
+        times, starts = np.array(self.times).reshape(-1, 2), np.array(self.starts, np.int64)
+        return Packets(stream, count, self.digest.hexdigest(), times, starts)
 
 
 def read_packets(file: Contents, progress: Callable[[float], None] | None = None) -> tuple[Packets, ...]:
@@ -153,18 +186,15 @@ def read_packets(file: Contents, progress: Callable[[float], None] | None = None
                 if stream.codec == "mov_text" and data == EMPTY_MOV_TEXT:
                     continue
                 tally = tallies[stream.index]
-                tally.digest.update(len(data).to_bytes(8, "big") + data)
-                tally.times.extend((_seconds(packet.pts, packet), _seconds(packet.dts, packet)))
+                times = _seconds(packet.pts, packet), _seconds(packet.dts, packet)
+                tally.add(data, *times, whole=not stream.byte_s)
                 if progress and len(tally.times) % 512 == 0 and packet.dts is not None:
                     progress(tally.times[-1] - file.start_s)
         if progress:
             progress(file.duration_s or 0.0)
     except (FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{file.path} breaks off ({error}); copy or record it again.") from error
-    return tuple(
-        Packets(s, len(t.times) // 2, t.digest.hexdigest(), np.array(t.times).reshape(-1, 2))
-        for s, t in zip(file.streams, tallies.values(), strict=True)
-    )
+    return tuple(tally.packets(s) for s, tally in zip(file.streams, tallies.values(), strict=True))
 
 
 def _seconds(time: int | None, packet: Any) -> float:
@@ -185,7 +215,7 @@ def pair(before: Sequence[Packets], after: Sequence[Packets]) -> list[tuple[Pack
     left = list(after)
     pairs = []
     for old in before:
-        alike = [p for p in left if (p.stream.kind, p.stream.codec) == (old.stream.kind, old.stream.codec)]
+        alike = [p for p in left if _codec(p.stream) == _codec(old.stream)]
         same = next((p for p in alike if (p.digest, p.count) == (old.digest, old.count)), None)
         if same is None:
             what = "holds other packets than before" if alike else "is missing"
@@ -197,6 +227,11 @@ def pair(before: Sequence[Packets], after: Sequence[Packets]) -> list[tuple[Pack
             f"stream {left[0].stream.index} ({left[0].stream.kind}, {left[0].stream.codec}) was added"
         )
     return pairs
+
+
+def _codec(stream: Stream) -> tuple[str, str]:
+    """Kind and codec. MP4 marks MPEG audio of all layers alike, so only the packets tell them apart."""
+    return stream.kind, "mp3" if stream.codec in ("mp1", "mp2") else stream.codec
 
 
 def new_one(before: Sequence[Packets], after: Sequence[Packets], kind: str) -> Packets:
@@ -219,7 +254,7 @@ def moved_by(before: Packets, after: Packets) -> float | None:
         DifferentError: the packets did not all move by the same.
     """
     for column in (0, 1):
-        moves = after.times_s[:, column] - before.times_s[:, column]
+        moves = _times_at(after, column, before.starts) - before.times_s[:, column]
         moves = moves[np.isfinite(moves)]
         if moves.size:
             middle = float(np.median(moves))
@@ -230,6 +265,27 @@ def moved_by(before: Packets, after: Packets) -> float | None:
                 )
             return middle
     return None
+
+
+def _times_at(packets: Packets, column: int, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Times of the bytes with these numbers: in PCM also within a packet, elsewhere of whole packets only."""
+    if not len(starts):
+        return np.empty(0)
+    holders = np.searchsorted(packets.starts, starts, "right") - 1
+    return packets.times_s[holders, column] + (starts - packets.starts[holders]) * packets.stream.byte_s
+
+
+def check_time_code(before: Contents, after: Contents, picture_moved_s: float) -> None:
+    """A track of time code must stay with the picture, where both files have one.
+
+    Raises:
+        DifferentError: it stayed behind.
+    """
+    old, new = ([s.start_s for s in file.streams if s.time_code] for file in (before, after))
+    if len(old) == len(new):
+        for a, b in zip(old, new, strict=True):
+            if a is not None and b is not None and abs(b - a - picture_moved_s) > TIME_TOLERANCE_S:
+                raise DifferentError("its time code moved away from its picture")
 
 
 def check_chapters(before: Sequence[Chapter], after: Sequence[Chapter], picture_moved_s: float) -> None:
@@ -264,9 +320,13 @@ def lost_tags(before: Contents, after: Contents, pairs: Sequence[tuple[Packets, 
         ]
         if set(old.stream.dispositions) - set(new.stream.dispositions):
             lost.append(f"the dispositions of {number}")
-    codes = {s.tags["timecode"] for s in before.streams if "timecode" in s.tags}
-    new_codes = {value for s in after.streams for key, value in s.tags.items() if key.lower() == "timecode"}
-    return (*lost, *(f"the time code {code}" for code in sorted(codes - new_codes)))
+    for tag, words in (("timecode", "time code"), ("reel_name", "reel name")):
+        old_values, new_values = (
+            {value for s in file.streams for key, value in s.tags.items() if key.lower() == tag}
+            for file in (before, after)
+        )
+        lost += [f"the {words} {value}" for value in sorted(old_values - new_values)]
+    return tuple(lost)
 
 
 def _stream_tags(stream: Stream) -> dict[str, str]:

@@ -23,6 +23,8 @@ from avsync.repair.codecs import Encoding
 from avsync.repair.containers import MOV_MUXERS, muxer_of, muxer_options, writable
 from avsync.repair.packets import Contents, Stream
 
+NO_START_TIMES = {"avi": "AVI", "mxf": "MXF", "mxf_opatom": "MXF"}
+"""Containers, by muxer, whose tracks all start together."""
 COARSE_TICK_S = 0.002
 """A stream with a longer time unit (AVI counts whole frames) cannot be shifted to the millisecond in it."""
 
@@ -96,20 +98,25 @@ def plan(
         )
     file = packets.contents(media.path)
     muxer = muxer_of(file, dst)
-    if muxer == "avi":
+    if muxer in NO_START_TIMES:
         raise UsageError(
-            f"AVI holds no start time that players agree on, so {dst.name} would not stay repaired; "
-            f"choose a target that ends in .mkv, such as {dst.with_suffix('.mkv').name}."
+            f"{NO_START_TIMES[muxer]} holds no start time that players agree on, so {dst.name} would not "
+            f"stay repaired; choose a target that ends in .mkv, such as {dst.with_suffix('.mkv').name}."
         )
-    streams = [s for s in file.streams if not s.remade]
-    unwritable = tuple(s.index for s in streams if s.kind == "data" and not writable(file, s, muxer))
+    # Of all containers only QuickTime takes a time code track as it is; MP4's is made from a tag, at 0.
+    streams = [s for s in file.streams if not s.remade or (s.time_code and muxer == "mov")]
+    unwritable = tuple(
+        s.index for s in streams if s.kind == "data" and not s.remade and not writable(file, s, muxer)
+    )
     if unwritable and not leave_out:
         raise UsageError(
             f"{dst.suffix} cannot hold {_numbered(unwritable)} of {media.path.name} (data); "
             "use --force to write the video without."
         )
     streams = [s for s in streams if s.index not in unwritable]
-    rest_s, audio_s = _shifts(file, moved, offset_ms, may_be_cut=muxer in MOV_MUXERS and _is_cut(file))
+    stays = any(s.time_code for s in file.streams) and muxer != "mov"
+    may_be_cut = muxer in MOV_MUXERS and (stays or _is_cut(file))
+    rest_s, audio_s = _shifts(file, moved, offset_ms, may_be_cut=may_be_cut)
     # Absolute times matter in MPEG streams (cue messages quote them), and are a burden everywhere else.
     if file.container in ("mpegts", "mpeg") and muxer not in ("mpegts", "vob", "mpeg"):
         rest_s, audio_s = rest_s - file.start_s, audio_s - file.start_s

@@ -45,6 +45,7 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
         pairs = packets.pair(kept, found)
         picture_moved_s = _check_shift(planned, pairs)
         packets.check_chapters(before.chapters, after.chapters, picture_moved_s)
+        packets.check_time_code(before, after, picture_moved_s)
         _check_whole(planned, before, after, pairs)
         for _, encoded in fresh:
             _check_retimed(planned, encoded, picture_moved_s)

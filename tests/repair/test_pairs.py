@@ -1,0 +1,104 @@
+"""A shift is what was asked for, to half a millisecond, in every pair of codec and container; as a player
+decodes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from clap_factory import H264, PAIRS, clap, lag_ms
+from fix_factory import names, one_sentence, run_ffmpeg, shift
+
+from avsync.core.errors import UsageError
+from avsync.repair import packets
+
+TOLERANCE_MS = 0.5
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_shift_is_what_was_asked_for(tmp_path: Path, name: str) -> None:
+    src = clap(tmp_path / name, *PAIRS[name])
+    before = lag_ms(src)
+    dst = tmp_path / ("out.mkv" if src.suffix == ".avi" else f"out{src.suffix}")
+    for offset_ms in (100.0, -87.0):
+        shift(src, dst, offset_ms, force=True)
+        assert lag_ms(dst) - before == pytest.approx(offset_ms, abs=TOLERANCE_MS)
+
+
+@pytest.mark.parametrize("name", ["vp9-opus.webm", "h264-mp2.mp4", "h264-pcm_s16le.mov", "mpeg4-mp3.avi"])
+def test_matroska_takes_it_too(tmp_path: Path, name: str) -> None:
+    src, dst = clap(tmp_path / name, *PAIRS[name]), tmp_path / "out.mkv"
+    shift(src, dst, -87.0)
+    assert lag_ms(dst) - lag_ms(src) == pytest.approx(-87.0, abs=TOLERANCE_MS)
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "pcm_s16be", "pcm_f32le", "pcm_mulaw"])
+def test_pcm_is_the_same_however_it_is_cut(tmp_path: Path, codec: str) -> None:
+    """Demuxers cut PCM as they like, and anew in a copy; the joined samples count."""
+    src, dst = clap(tmp_path / "in.mov", *H264, "-c:a", codec), tmp_path / "out.mov"
+    shift(src, dst, -123.0)
+    assert lag_ms(dst) - lag_ms(src) == pytest.approx(-123.0, abs=TOLERANCE_MS)
+    old, new = (packets.read_packets(packets.contents(path))[1] for path in (src, dst))
+    assert (old.digest, old.count) == (new.digest, new.count)
+
+
+def test_pcm_that_lost_a_sample_or_moved_inside_is_no_true_copy(tmp_path: Path) -> None:
+    src = clap(tmp_path / "in.mov", *H264, "-c:a", "pcm_s16le")
+    run_ffmpeg(
+        "-i", src, "-c", "copy", "-af", "atrim=start_sample=1", "-c:a", "pcm_s16le", tmp_path / "cut.mov"
+    )
+    gap = "setts=ts=if(gt(N\\,40)\\,TS+4800\\,TS)"
+    run_ffmpeg("-i", src, "-c", "copy", "-bsf:a", gap, tmp_path / "gap.mkv")
+    old, cut, gap = (
+        packets.read_packets(packets.contents(tmp_path / name)) for name in ("in.mov", "cut.mov", "gap.mkv")
+    )
+    with pytest.raises(packets.DifferentError, match="other packets"):
+        packets.pair(old, cut)
+    with pytest.raises(packets.DifferentError, match="unevenly"):
+        packets.moved_by(old[1], gap[1])
+
+
+def test_mxf_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    src = clap(tmp_path / "in.mxf", "-c:v", "mpeg2video", "-c:a", "pcm_s16le")
+    with pytest.raises(UsageError, match=r"ends in \.mkv") as error:
+        shift(src, tmp_path / "out.mxf", 100.0)
+    one_sentence(error)
+    shift(src, tmp_path / "out.mkv", 100.0)
+    assert lag_ms(tmp_path / "out.mkv") - lag_ms(src) == pytest.approx(100.0, abs=TOLERANCE_MS)
+    assert names(tmp_path) == ["in.mxf", "out.mkv"]
+
+
+# --- Time code ---------------------------------------------------------------------------
+
+TIME_CODE = ("-timecode", "01:02:03:04", "-metadata:s:v", "reel_name=A001C002")
+
+
+@pytest.mark.parametrize("offset_ms", [120.0, -87.0])
+def test_a_time_code_track_stays_with_the_picture_and_keeps_its_reel(
+    tmp_path: Path, offset_ms: float
+) -> None:
+    src, dst, again = (
+        clap(tmp_path / "in.mov", *H264, "-c:a", "aac", *TIME_CODE),
+        *(tmp_path / name for name in ("out.mov", "again.mov")),
+    )
+    assert "cannot keep" not in shift(src, dst, offset_ms).sentence
+    shift(dst, again, offset_ms)
+    for path in (src, dst, again):
+        streams = packets.contents(path).streams
+        picture, code = streams[0], next(s for s in streams if s.time_code)
+        assert code.tags["timecode"] == "01:02:03:04" and code.tags["reel_name"] == "A001C002"
+        assert code.start_s == pytest.approx(picture.start_s, abs=0.001)
+
+
+@pytest.mark.parametrize("offset_ms", [120.0, -87.0])
+def test_the_time_code_of_an_mp4_starts_with_its_picture(tmp_path: Path, offset_ms: float) -> None:
+    src, dst = clap(tmp_path / "in.mp4", *H264, "-c:a", "aac", *TIME_CODE), tmp_path / "out.mp4"
+    shift(src, dst, offset_ms)
+    streams = packets.contents(dst).streams
+    assert streams[0].start_s == next(s for s in streams if s.time_code).start_s == 0
+    assert lag_ms(dst) - lag_ms(src) == pytest.approx(offset_ms, abs=TOLERANCE_MS)
+
+
+def test_a_reel_name_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
+    src = clap(tmp_path / "in.mov", *H264, "-c:a", "aac", *TIME_CODE)
+    assert ".mkv cannot keep the reel name A001C002" in shift(src, tmp_path / "out.mkv", 120.0).sentence
