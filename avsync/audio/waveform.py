@@ -1,33 +1,29 @@
-"""Sound: decode to 16 kHz mono on the common clock, log-mel for the models, MFCC for SyncNet.
+"""Audio: decode to 16 kHz mono on the common clock, and MFCC for SyncNet.
 
 Long files stay on disk: a waveform is memory-mapped, and every pass over it goes block by block.
-scipy.signal takes half a second to import, so only what needs it does that.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import ffmpeg
 import numpy as np
 import numpy.typing as npt
 import soundfile
+import soxr
+from av.error import FFmpegError
 
-from avsync.core.constants import (
-    SAMPLE_RATE,
-)
+from avsync.core.constants import SAMPLE_RATE
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.records import AudioStream, Media, Reason, Waveform
-from avsync.media.damage import undecoded
-from avsync.media.ffmpeg import decoding, source
-from avsync.media.probe import probe, require_file
+from avsync.media.decode import Damage, decoded
+from avsync.media.probe import probe
 
 Samples = npt.NDArray[np.float32]
 
@@ -39,6 +35,8 @@ CLIPPED_SHARE = 0.05
 """Share of all samples near the peak that only clipping brings about (speech: under 0.001)."""
 GAP_S = 0.02
 """Timestamps that disagree by more than this with the samples so far are a gap or an overlap."""
+CENTRE, SURROUND = 1.414, 0.25
+"""Gains of the centre and of the channels behind when more than two channels are mixed to two."""
 
 
 # --- Waveforms ---------------------------------------------------------------------------
@@ -55,28 +53,18 @@ def waveform(media: Media, track: int | None = None, until_s: float = math.inf) 
         UsageError: there is no such track.
     """
     stream = audio_track(media, track)
-    sound = ffmpeg.input(source(media.path), copyts=None)[str(stream.index)]
-    if stream.channels > 8:
-        # Beyond 7.1 the channels have no common names to mix by; broadcast puts the programme first.
-        sound = sound.filter("channelmap", map="0|1", channel_layout="stereo")
-    elif stream.channels > 2:
-        # Dialogue comes from the centre: 6 dB more of it than in a mix for listening, and less from behind.
-        levels = {"center_mix_level": 1.414, "surround_mix_level": 0.25}
-        sound = sound.filter("aresample", ochl="stereo", osf="fltp", **levels)
-    channels = min(2, stream.channels)
-    resampling = {"async": 1, "min_hard_comp": GAP_S}
-    output = sound.filter("aresample", SAMPLE_RATE, **resampling).output("pipe:", format="f32le")
-    with decoding(output) as (pipe, complaint):
-        blocks = iter(lambda: pipe.read(SAMPLE_RATE * channels * 4), b"")
-        result = _stored(_usable(_frames(blocks, channels)), stream.start_s, until_s=until_s)
-        if not len(result.samples):
-            why = complaint() or "ffmpeg found no sound in it"
-            name = f"Audio track {stream.track} of {media.path}"
-            raise MediaError(f"{name} cannot be decoded ({why}); copy or convert it again.")
-        if complaint():
-            end_s = result.start_s + len(result.samples) / SAMPLE_RATE
-            result = replace(result, undecoded=undecoded(media, stream.index, end_s=end_s))
-    return result
+    damage = Damage(media.holes)
+    try:
+        result = _stored(_runs(_timed(media, stream, damage, until_s)), until_s)
+    except FFmpegError as error:
+        damage.errors.append(error.strerror or str(error))
+        result = Waveform(np.zeros(0, np.float32), stream.start_s)
+    if not len(result.samples):
+        why = damage.errors[0] if damage.errors else "no audio was found in it"
+        name = f"Audio track {stream.track} of {media.path}"
+        raise MediaError(f"{name} cannot be decoded ({why}); copy or convert it again.")
+    end_s = result.start_s + len(result.samples) / SAMPLE_RATE
+    return replace(result, undecoded=tuple(damage.spans(end_s=end_s)))
 
 
 def audio_track(media: Media, track: int | None) -> AudioStream:
@@ -103,18 +91,9 @@ def load_audio(path: Path | str, until_s: float = math.inf) -> Waveform:
     Raises:
         MediaError: the file is missing or holds no sound that can be read.
     """
-    path = Path(path)
-    require_file(path)  # opening a pipe may wait for ever
-    try:
-        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
-            if 0 < sound.channels <= 2:
-                blocks: Any = sound.blocks(blocksize=sound.samplerate, dtype="float32", always_2d=True)
-                result = _stored(_usable(blocks), 0.0, sound.samplerate, until_s)
-                if len(result.samples):
-                    return result
-    except (OSError, soundfile.LibsndfileError):
-        pass  # What soundfile does not know goes to ffmpeg, which also says what is wrong with it.
-    return waveform(probe(path), until_s=until_s)
+    found = probe(path)
+    result = waveform(found, until_s=until_s)
+    return result if found.video else replace(result, start_s=0.0)
 
 
 def write_wav(path: Path | str, samples: Samples, rate: int = SAMPLE_RATE, subtype: str = "PCM_16") -> None:
@@ -136,25 +115,82 @@ def write_wav(path: Path | str, samples: Samples, rate: int = SAMPLE_RATE, subty
         partial.unlink(missing_ok=True)
 
 
-def _frames(blocks: Iterable[bytes], channels: int) -> Iterator[Samples]:
-    """Raw float32 bytes as (n, channels); a broken last frame is dropped."""
-    for block in blocks:
-        whole = len(block) // (4 * channels) * channels
-        yield np.frombuffer(block, "<f4", whole).reshape(-1, channels)
+@dataclass
+class _Run:
+    """Consecutive audio of one rate: when its first sample is heard, and blocks (n, 1 or 2) of a second."""
+
+    time_s: float
+    rate: int
+    blocks: Iterator[Samples]
 
 
-def _usable(blocks: Iterable[Samples]) -> Iterator[tuple[Samples, int]]:
-    """Mono (n,) and the count of values that were no finite number, for blocks (n, 1 or 2) of a second."""
-    power = np.zeros(2)
-    for block in blocks:
-        finite = np.isfinite(block)
-        clean = np.where(finite, block, np.float32(0))
-        if clean.shape[1] == 1:
-            mono = clean[:, 0]
-        else:
-            power += np.square(clean, dtype=np.float64).sum(axis=0)
-            mono = mix(clean, louder=int(power[1] > power[0]))
-        yield mono, int(finite.size - finite.sum())
+def _timed(
+    media: Media, stream: AudioStream, damage: Damage, until_s: float
+) -> Iterator[tuple[float, int, Samples]]:
+    """(time_s, rate, samples) of each frame, with one or two channels."""
+    end_s = stream.start_s + until_s
+    for time_s, _, frame in decoded(media, stream.index, damage, until_s=end_s):
+        if frame.samples and frame.sample_rate:
+            yield time_s, frame.sample_rate, _front(_channels(frame), [c.name for c in frame.layout.channels])
+
+
+def _channels(frame: Any) -> Samples:
+    """The samples of a PyAV frame, (n, channels) in [-1, 1]."""
+    values = frame.to_ndarray()
+    values = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
+    if values.dtype == np.uint8:
+        return (values.astype(np.float32) - 128) / 128
+    scale = 1.0 if values.dtype.kind == "f" else 1 / -float(np.iinfo(values.dtype).min)
+    return (values * scale).astype(np.float32)
+
+
+def _front(values: Samples, names: Sequence[str]) -> Samples:
+    """Mono or stereo (n, 1 or 2) from samples (n, channels) with channels of those names."""
+    if values.shape[1] <= 2:
+        return values
+    if values.shape[1] > 8:
+        # Beyond 7.1 the channels have no common names to mix by; broadcast puts the programme first.
+        return values[:, :2]
+    gains = [[_gain(name, side) for name in names] for side in "LR"]
+    return values @ np.array(gains, np.float32).T
+
+
+def _gain(name: str, side: str) -> float:
+    """By how much a channel counts in the left or right of two, as dialogue needs it: it comes from the
+    centre, which gets 6 dB more than in a mix for listening; what is behind gets less, the bass nothing."""
+    if name == "FC":
+        return CENTRE
+    if name.startswith("LFE") or not name.endswith((side, "C")):
+        return 0.0
+    return 1.0 if name.startswith("F") or name.startswith("D") else SURROUND
+
+
+def _runs(frames: Iterable[tuple[float, int, Samples]]) -> Iterator[_Run]:
+    """The frames as runs, each to be used up before the next. A gap or an overlap of more than GAP_S in the
+    timestamps, another rate or another number of channels begins a new run."""
+    coming = iter(frames)
+    ahead = next(coming, None)
+
+    def blocks(time_s: float, rate: int, channels: int) -> Iterator[Samples]:
+        nonlocal ahead
+        count, held = 0, []
+        while ahead is not None:
+            begin_s, its_rate, samples = ahead
+            late_s = begin_s - time_s - count / rate
+            if its_rate != rate or samples.shape[1] != channels or abs(late_s) > GAP_S:
+                break
+            held.append(samples)
+            count += len(samples)
+            ahead = next(coming, None)
+            if sum(map(len, held)) >= rate:
+                yield np.concatenate(held)
+                held = []
+        if held:
+            yield np.concatenate(held)
+
+    while ahead is not None:
+        time_s, rate, samples = ahead
+        yield _Run(time_s, rate, blocks(time_s, rate, samples.shape[1]))
 
 
 def mix(block: Samples, louder: int) -> Samples:
@@ -164,33 +200,51 @@ def mix(block: Samples, louder: int) -> Samples:
     return block[:, louder] if np.square(mean).mean() < CANCELLED * loudest else mean
 
 
-def _stored(
-    blocks: Iterable[tuple[Samples, int]], start_s: float, rate: int = SAMPLE_RATE, until_s: float = math.inf
-) -> Waveform:
-    """Blocks on disk, in a file that goes away with the last reference to the waveform; no more of them than
-    begin within `until_s` seconds."""
+def _stored(runs: Iterable[_Run], until_s: float) -> Waveform:
+    """The runs at 16 kHz on disk, in a file that goes away with the last reference to the waveform; silence
+    between them takes no space. No more is kept than begins within `until_s` seconds."""
     damaged = 0
+    start_s: float | None = None
+    power = np.zeros(2)
 
-    def mono() -> Iterator[Samples]:
-        nonlocal damaged
-        for block, bad in blocks:
-            damaged += bad
-            yield block
+    def mono(blocks: Iterable[Samples]) -> Iterator[Samples]:
+        nonlocal damaged, power
+        for block in blocks:
+            finite = np.isfinite(block)
+            damaged += int(finite.size - finite.sum())
+            clean = np.where(finite, block, np.float32(0))
+            if clean.shape[1] == 1:
+                yield clean[:, 0]
+            else:
+                power += np.square(clean, dtype=np.float64).sum(axis=0)
+                yield mix(clean, louder=int(power[1] > power[0]))
 
+    limit = SAMPLE_RATE * until_s
+    end = 0
     try:
         with tempfile.TemporaryFile(prefix="avsync-") as file:
-            for block in resampled(mono(), rate):
-                file.write(block.astype(np.float32, copy=False).tobytes())
-                if file.tell() >= 4 * SAMPLE_RATE * until_s:
+            for run in runs:
+                start_s = run.time_s if start_s is None else start_s
+                place = round((run.time_s - start_s) * SAMPLE_RATE)
+                for block in resampled(mono(run.blocks), run.rate):
+                    # What overlaps with what is there already is left out.
+                    fresh = block[max(0, end - place) :] if place < end else block
+                    if len(fresh) and end < limit:
+                        end = max(place, end) + len(fresh)
+                        file.seek(4 * (end - len(fresh)))
+                        file.write(fresh.astype(np.float32, copy=False).tobytes())
+                    place += len(block)
+                if end >= limit:
                     break
             file.flush()
-            count = file.tell() // 4
-            samples = np.memmap(file, np.float32, "r", shape=(count,)) if count else np.zeros(0, np.float32)
+            samples = np.memmap(file, np.float32, "r", shape=(end,)) if end else np.zeros(0, np.float32)
     except OSError as error:
+        if isinstance(error, FFmpegError):
+            raise
         raise MediaError(
-            f"The decoded sound cannot be kept in {tempfile.gettempdir()} ({error}); free some space there."
+            f"The decoded audio cannot be kept in {tempfile.gettempdir()} ({error}); free some space there."
         ) from error
-    return Waveform(samples, start_s, damaged)
+    return Waveform(samples, start_s or 0.0, damaged)
 
 
 def resampled(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
@@ -198,28 +252,12 @@ def resampled(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
     if rate == SAMPLE_RATE:
         yield from blocks
         return
-    import scipy.signal
-
-    common = math.gcd(rate, SAMPLE_RATE)
-    up, down = SAMPLE_RATE // common, rate // common
-    reach = 10 * max(up, down)
-    kaiser: Any = ("kaiser", 5.0)
-    taps = np.asarray(scipy.signal.firwin(2 * reach + 1, 1 / max(up, down), window=kaiser), np.float32)
-    # Context on either side that the filter reaches into, in whole steps of the output grid.
-    context = math.ceil((reach / up + 1) / down) * down
-    tail = np.zeros(context + down, np.float32)
-    pending = np.zeros(context, np.float32)
-    taken = given = 0
-    for block in itertools.chain(blocks, [tail]):
-        taken += 0 if block is tail else len(block)
-        pending = np.concatenate([pending, block])
-        whole = (len(pending) - 2 * context) // down * down
-        if whole > 0:
-            part = scipy.signal.resample_poly(pending[: whole + 2 * context], up, down, window=taps)
-            # The tail only pushes the rest out: stop at the last sample of the sound itself.
-            count = min(whole * up // down, math.ceil(taken * up / down) - given)
-            yield part[context * up // down :][:count].astype(np.float32, copy=False)
-            given, pending = given + count, pending[whole:]
+    stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+    for block in blocks:
+        if len(done := stream.resample_chunk(np.ascontiguousarray(block, np.float32))):
+            yield done
+    if len(done := stream.resample_chunk(np.zeros(0, np.float32), last=True)):
+        yield done
 
 
 def audio_condition(sound: Waveform) -> tuple[Reason, ...]:
@@ -246,12 +284,6 @@ def is_silent(samples: Samples) -> bool:
 
 def _seconds(samples: Samples) -> Iterator[Samples]:
     return (samples[i : i + 60 * SAMPLE_RATE] for i in range(0, len(samples), 60 * SAMPLE_RATE))
-
-
-# --- Features ----------------------------------------------------------------------------
-
-
-# Slaney's scale: linear up to 1000 Hz (15 mel), then 27 mel for a factor of 6.4.
 
 
 def mfcc(samples: Samples) -> npt.NDArray[np.float64]:

@@ -58,6 +58,9 @@ class VideoStream:
     rotation_deg: int = 0
     """Counter-clockwise turn that a player applies: 0, 90, 180 or -90."""
     interlaced: bool = False
+    late_s: float = 0.0
+    """How much later frames are presented than the demuxer says: it takes a frame that an edit list cuts in
+    two away, but moves the next one to its place."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,26 @@ class AudioStream:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A run of timestamps without a break: [first_s, past_s) on the container's own clock. What it holds is
+    presented `shift_s` seconds later than its timestamps say, or not at all where it is `stray`: packets with
+    wild timestamps among others."""
+
+    first_s: float
+    past_s: float
+    shift_s: float
+    stray: bool = False
+
+    @property
+    def start_s(self) -> float:
+        return self.first_s + self.shift_s
+
+    @property
+    def end_s(self) -> float:
+        return self.past_s + self.shift_s
+
+
+@dataclass(frozen=True)
 class Media:
     """What a file holds, as probed."""
 
@@ -93,6 +116,10 @@ class Media:
     origin_s: float = 0.0
     """The container's own timestamp that counts as second 0: MPEG streams start at any number,
     others at 0."""
+    pieces: tuple[Piece, ...] = ()
+    """The runs of timestamps, in the order of the file; one unless the clock starts over or jumps."""
+    holes: tuple[Span, ...] = ()
+    """Stretches for which no stream has a packet, as where a file is corrupt."""
 
 
 @dataclass(frozen=True)

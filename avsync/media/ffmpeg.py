@@ -23,6 +23,7 @@ import imageio_ffmpeg
 
 from avsync.core.draft import Draft, unwritable
 from avsync.core.errors import AvsyncError, MediaError, SetupError
+from avsync.media.container import source  # noqa: F401 - for those who write what they read
 
 PIPE_BYTES = 1 << 20
 OLDEST = (5, 1)
@@ -102,11 +103,6 @@ def _checked(path: str) -> Program:
 
 
 # --- Running it --------------------------------------------------------------------------
-
-
-def source(path: Path) -> str:
-    """A file name as ffmpeg takes it literally, also when it starts with '-' or looks like a URL."""
-    return f"file:{path.absolute()}"
 
 
 def run_ffmpeg(

@@ -1,4 +1,4 @@
-"""Decode: the pictures of a video on one clock, 25 a second.
+"""Decode: the frames of a video on one clock, 25 a second.
 
 Every time is in seconds of presentation time as a player shows it (see `Media.origin_s`).
 """
@@ -6,30 +6,35 @@ Every time is in seconds of presentation time as a player shows it (see `Media.o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from itertools import islice
-from typing import IO, Any
+from typing import Any
 
 import av
-import ffmpeg
 import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
+from av.filter import Graph
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from avsync.core.constants import DECODE_LONG_SIDE, FRAME_RATE
 from avsync.core.errors import MediaError
 from avsync.core.prefetch import ahead
 from avsync.core.records import Frame, Media, Span, VideoStream
-from avsync.media.damage import undecoded
-from avsync.media.ffmpeg import decoding, source
+from avsync.media.container import opened
+from avsync.media.decode import Damage, decoded
 
 AHEAD_BYTES = 8 << 20
-"""Of decoded pictures that nobody has asked for yet: a dozen of the size that faces are sought in."""
-EARLY_US = 100_000
-"""Microseconds that a picture is shown before its time at most: after a pause the old one stays."""
-TIE_US = 100
-"""Microseconds by which frame boundaries are moved to and fro, see `_nearest`."""
+"""Of decoded frames that nobody has asked for yet: a dozen of the size that faces are sought in."""
+EARLY_S = 0.1
+"""Seconds that a frame is shown before its time at most: after a pause the old one stays."""
+TIE_S = 0.0001
+"""Seconds by which frame boundaries are moved to and fro, see `_begin_s`."""
+EPSILON_S = 1e-6
+
+Timed = tuple[float, float, Any]
+"""(time_s, length_s, frame)."""
 
 
 def frames(
@@ -41,54 +46,69 @@ def frames(
     progress: Callable[[float], None] | None = None,
     on_gap: Callable[[Span], None] | None = None,
 ) -> Iterator[Frame]:
-    """Pictures at 25 a second, upright, scaled down (never up) to `long_side` pixels, even sizes.
+    """Frames at 25 a second, upright, RGB, scaled down (never up) to `long_side` pixels, even sizes.
 
-    Frame i of the video is shown at video.start_s + i / 25 and is the stored picture nearest in time, so that
+    Times and errors are those of `shown`. At most AHEAD_BYTES of frames are in memory, so that decoding goes
+    on while one is looked at.
+    """
+    video = _video(media)
+    width, height = frame_size(video, long_side)
+    depth = max(1, AHEAD_BYTES // (3 * width * height))
+    upright = _images(
+        shown(media, start_s=start_s, end_s=end_s, progress=progress, on_gap=on_gap), video, long_side
+    )
+    with closing(ahead(upright, depth)) as images:
+        yield from images
+
+
+def shown(
+    media: Media,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    progress: Callable[[float], None] | None = None,
+    on_gap: Callable[[Span], None] | None = None,
+) -> Iterator[tuple[float, VideoFrame]]:
+    """(time_s, PyAV frame) at 25 a second, as stored but deinterlaced; a frame may come several times.
+
+    Frame i of the video is shown at video.start_s + i / 25 and is the stored frame nearest in time, so that
     no frame rate looks late. Only frames in [start_s, end_s) are given. `progress` gets the share done, 0..1,
-    and `on_gap` in the end each stretch that could not be decoded, in which the picture before it stays.
-    At most AHEAD_BYTES of pictures are in memory, so that decoding goes on while one is looked at; ffmpeg is
-    stopped when the generator is closed. A file that breaks off yields what there is.
+    and `on_gap` in the end each stretch that could not be decoded, in which the frame before it stays. The
+    file is closed when the generator is. A file that breaks off yields what there is.
 
     Raises:
         MediaError: there is no video, or none of it can be decoded.
     """
-    video = media.video
-    if video is None:
-        raise MediaError(f"{media.path} has no video, only sound; give a file with a picture.")
+    video = _video(media)
     first = _grid_index(video, start_s, 0)
     stop = _grid_index(video, end_s, None)
     total = (stop or math.ceil((media.duration_s - video.start_s) * FRAME_RATE)) - first
-    width, height = frame_size(video, long_side)
     seek_s = _seek_point(media, video, video.start_s + first / FRAME_RATE)
+    damage = Damage(media.holes)
     index = first
-    with decoding(_frame_output(media, video, (width, height), first, seek_s)) as (pipe, complaint):
-        count = None if stop is None else max(0, stop - first)
-        depth = max(1, AHEAD_BYTES // (3 * width * height))
-        with closing(ahead(islice(_images(pipe, (height, width, 3)), count), depth)) as images:
-            for image in images:
-                yield Frame(video.start_s + index / FRAME_RATE, image)
-                index += 1
-                if progress and (index - first) % FRAME_RATE == 0:
-                    progress(min(1.0, (index - first) / max(1, total)))
-        if index == 0 and stop != 0:
-            why = complaint() or "ffmpeg found no picture in it"
-            raise MediaError(
-                f"The video of {media.path} cannot be decoded ({why}); copy or convert it again."
-            )
-        if on_gap and complaint():
-            for span in undecoded(media, video.index, start_s, end_s):
-                on_gap(span)
+    try:
+        coming: Iterator[Timed] = decoded(media, video.index, damage, seek_s=seek_s)
+        coming = _progressive(coming) if video.interlaced else coming
+        for index, frame in _on_grid(coming, video, first, stop):
+            yield video.start_s + index / FRAME_RATE, frame
+            if progress and (index + 1 - first) % FRAME_RATE == 0:
+                progress(min(1.0, (index + 1 - first) / max(1, total)))
+    except FFmpegError as error:
+        damage.errors.append(error.strerror or str(error))
+    if not damage.starts and first == 0 and stop != 0:
+        why = damage.errors[0] if damage.errors else "no frame was found in it"
+        raise MediaError(f"The video of {media.path} cannot be decoded ({why}); copy or convert it again.")
+    if on_gap:
+        for span in damage.spans(start_s, end_s):
+            on_gap(span)
     if progress:
         progress(1.0)
 
 
-def _images(pipe: IO[bytes], shape: tuple[int, int, int]) -> Iterator[npt.NDArray[np.uint8]]:
-    """Raw pictures as they come; a broken last one is dropped."""
-    while True:
-        image = np.empty(shape, np.uint8)
-        if pipe.readinto(memoryview(image).cast("B")) < image.nbytes:  # type: ignore[attr-defined]
-            return
-        yield image
+def _video(media: Media) -> VideoStream:
+    if media.video is None:
+        raise MediaError(f"{media.path} has no video, only audio; give a file with video.")
+    return media.video
 
 
 def frame_size(video: VideoStream, long_side: int) -> tuple[int, int]:
@@ -105,55 +125,126 @@ def _grid_index(video: VideoStream, time_s: float | None, otherwise: Any) -> Any
     return max(0, math.ceil((time_s - video.start_s) * FRAME_RATE - 1e-6))
 
 
-def _frame_output(
-    media: Media, video: VideoStream, size: tuple[int, int], first: int, seek_s: float | None
-) -> Any:
-    """The ffmpeg-python graph from the file to raw RGB on standard output, from frame `first` of the grid."""
-    # Kept timestamps are the container's own, so a seek moves nothing. Without reinit_filter=0 a change of
-    # picture size in mid-stream starts the filters anew, and they would fill the time before it once more.
-    options: dict[str, Any] = {"copyts": None, "reinit_filter": 0}
-    if seek_s is not None:
-        options |= {"noaccurate_seek": None, "seek_timestamp": 1, "ss": f"{seek_s:.6f}"}
-    picture = ffmpeg.input(source(media.path), **options)[str(video.index)]
-    if video.interlaced:
-        # Stretched sideways only, so fields stay apart; the fixed size is for streams that change theirs.
-        picture = picture.filter("scale", video.width, video.height)
-        picture = picture.filter("bwdif", mode="send_frame", deint="interlaced")
-    picture = (
-        picture.filter("settb", "AVTB")
-        .filter("setpts", _nearest(media, video))
-        .filter("fps", FRAME_RATE, start_time=first / FRAME_RATE, round="up")
-        .filter("setpts", "N")
-        .filter("scale", *size, flags="area")
-        .filter("format", "rgb24")
-    )
-    return picture.output("pipe:", format="rawvideo")
+def _on_grid(
+    coming: Iterable[Timed], video: VideoStream, first: int, stop: int | None
+) -> Iterator[tuple[int, Any]]:
+    """The frame nearest in time for each number of the grid from `first` to before `stop`, as far as frames
+    come."""
+    index = first
+    held: Any = None
+    before_s, begin_s = None, 0.0
+    length_s = 0.0
+    for time_s, length_s, frame in coming:  # noqa: B007 - the last one is used below
+        since_s = time_s - video.start_s
+        if before_s is not None and since_s <= before_s:
+            continue
+        begin_s = _begin_s(since_s, before_s, video)
+        if held is None:
+            index = max(index, math.ceil((begin_s - EPSILON_S) * FRAME_RATE))
+        while index / FRAME_RATE < begin_s - EPSILON_S:
+            if index == stop:
+                return
+            yield index, held
+            index += 1
+        held, before_s = frame, since_s
+    end_s = begin_s + max(length_s, float(1 / video.fps))
+    while held is not None and index / FRAME_RATE < end_s - EPSILON_S and index != stop:
+        yield index, held
+        index += 1
 
 
-def _nearest(media: Media, video: VideoStream) -> str:
-    """Timestamps (ffmpeg expression, microseconds from the video's start) that make the fps filter, which
-    holds each picture until the next, give the NEAREST picture.
+def _begin_s(since_s: float, before_s: float | None, video: VideoStream) -> float:
+    """From when on the frame at `since_s` is the nearest, both in seconds from the video's start.
 
-    A held picture is half a frame old on average, so a clip of 10 frames a second would look late by tens
-    of ms. So a picture starts halfway to the one before it, but after a long pause at most EARLY_US early.
-    Where the grid meets that boundary, as at 12.5 frames a second, TIE_US lets either side win by turns.
+    A frame that is held until the next is half a frame old on average, so a clip of 10 frames a second would
+    look late by tens of ms. So a frame begins halfway to the one before it, but after a long pause at most
+    EARLY_S early. Where the grid meets that boundary, as at 12.5 frames a second, TIE_S lets either side win
+    by turns.
     """
-    frame_us = round(1e6 / video.fps)
-    start_us = round((media.origin_s + video.start_s) * 1e6)
-    half = f"min((PTS-PREV_INPTS)/2,{max(EARLY_US, frame_us // 2)})"
-    turn = f"{TIE_US}*(1-2*mod(round(PTS/{frame_us}),2))"
-    return f"PTS-{start_us}-if(isnan(PREV_INPTS),0,{half}+{turn})"
+    if before_s is None:
+        return since_s
+    frame_s = float(1 / video.fps)
+    turn = TIE_S * (1 - 2 * (round(since_s / frame_s) % 2))
+    return since_s - min((since_s - before_s) / 2, max(EARLY_S, frame_s / 2)) - turn
+
+
+def _progressive(coming: Iterable[Timed]) -> Iterator[Timed]:
+    """The frames with interlaced ones deinterlaced, at their own times."""
+    times: list[tuple[float, float]] = []
+    graph, kind = None, None
+
+    def out() -> Iterator[Timed]:
+        while graph is not None and times:
+            try:
+                frame = graph.vpull()
+            except (BlockingIOError, EOFError, FFmpegError):
+                return
+            yield *times.pop(0), frame
+
+    for time_s, length_s, frame in coming:
+        if kind != (frame.width, frame.height, frame.format.name):
+            if graph is not None:
+                graph.vpush(None)
+                yield from out()
+            kind = frame.width, frame.height, frame.format.name
+            graph, times = _deinterlacer(frame), []
+        frame.pts = len(times) if frame.pts is None else frame.pts
+        times.append((time_s, length_s))
+        graph.vpush(frame)
+        yield from out()
+    if graph is not None:
+        graph.vpush(None)
+        yield from out()
+
+
+def _deinterlacer(frame: VideoFrame) -> Any:
+    graph = Graph()
+    begin = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+    )
+    middle = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+    begin.link_to(middle)
+    middle.link_to(graph.add("buffersink"))
+    graph.configure()
+    return graph
+
+
+def _images(
+    coming: Iterable[tuple[float, VideoFrame]], video: VideoStream, long_side: int
+) -> Iterator[Frame]:
+    """The frames as upright RGB."""
+    width, height = frame_size(video, long_side)
+    reformatter = VideoReformatter()
+    latest, image = None, None
+    for time_s, frame in coming:
+        if frame is not latest:
+            latest, image = frame, rgb(frame, reformatter, (width, height), video.rotation_deg)
+        assert image is not None  # noqa: S101 - of the latest frame
+        yield Frame(time_s, image)
+
+
+def rgb(
+    frame: VideoFrame, reformatter: VideoReformatter, size: tuple[int, int], rotation_deg: int
+) -> npt.NDArray[np.uint8]:
+    """A PyAV frame as RGB (height, width, 3) of the `size` (width, height) it is displayed in."""
+    width, height = size[::-1] if abs(rotation_deg) % 180 == 90 else size
+    scaled = reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA)
+    image = scaled.to_ndarray()
+    turns = round(rotation_deg / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 def _seek_point(media: Media, video: VideoStream, target_s: float) -> float | None:
-    """A container timestamp from which ffmpeg decodes all pictures near `target_s`; None: from the beginning.
+    """A container timestamp from which all frames are decoded near `target_s`; None: from the beginning.
 
     MPEG streams have no index: a seek may land past a key frame, and all until the next would be lost.
     """
+    if len(media.pieces) > 1:
+        return None
     target = target_s + media.origin_s
     margin = 1 + float(4 / video.fps)
     try:
-        with av.open(source(media.path)) as container:
+        with opened(media.path) as container:
             stream = container.streams[video.index]
             while target - margin > media.origin_s + video.start_s:
                 container.seek(int((target - margin) * av.time_base))

@@ -9,6 +9,7 @@ import os
 import re
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.format import Flags
-from av.stream import Discard, Disposition, Stream
+from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 
 from avsync.core.constants import FRAME_RATE
 from avsync.core.errors import MediaError
 from avsync.core.records import AudioStream, Media, VideoStream
-from avsync.media.ffmpeg import source
+from avsync.media.container import opened
+from avsync.media.scan import scanned
 
 MIN_SIDE = 16
 """Pixels; a smaller picture holds no face."""
@@ -32,6 +34,10 @@ MAX_FPS = Fraction(240)
 """A higher stored average is a time base, not a frame rate (browsers record such WebM files)."""
 TAIL_S = 60.0
 """Seconds that a file may go on after its last picture before that is worth a look, and a word."""
+STILLS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0")
+"""How files of still pictures begin."""
+PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"CompositionPlaylist", b"v=0", b"<asx", b"RTSPtext")
+"""What is near the beginning of files that name other files: HLS, concat, DASH, IMF, SDP, ASX, RTSP."""
 
 
 def probe(path: Path | str) -> Media:
@@ -43,10 +49,9 @@ def probe(path: Path | str) -> Media:
     path = Path(path)
     require_file(path)
     try:
-        with av.open(source(path)) as container:
+        with opened(path) as container:
             media = _describe(path, container)
-        if media.duration_s <= 0:
-            media = _with_scanned_duration(media)
+        media = scanned(media)
     except (FFmpegError, OSError, ValueError) as error:
         raise MediaError(_why_unreadable(path, error)) from error
     if media.video is None and not media.audio:
@@ -60,32 +65,12 @@ def probe(path: Path | str) -> Media:
 
 
 def without_tail(media: Media) -> Media:
-    """The same media, to last only as long as its picture where the file goes on for over a minute more."""
+    """The same media, to last only as long as its video where the file goes on for over a minute more."""
     video = media.video
-    if video is None or media.duration_s - video.start_s - (video.duration_s or 0.0) <= TAIL_S:
+    if video is None or video.duration_s is None:
         return media
-    try:
-        end_s = _last_picture_s(media, video)
-    except (FFmpegError, OSError):
-        return media
-    return replace(media, duration_s=end_s) if end_s and media.duration_s - end_s > TAIL_S else media
-
-
-def _last_picture_s(media: Media, video: VideoStream) -> float | None:
-    """End of the last picture, by its packet: streams of Matroska have no length, and others may be wrong."""
-    with av.open(source(media.path)) as container:
-        stream = container.streams[video.index]
-        for other in container.streams:
-            if other is not stream:
-                other.discard = Discard.all
-        end = media.duration_s + media.origin_s
-        container.seek(int(end / (stream.time_base or 1)), stream=stream)
-        ends = [
-            float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            for packet in container.demux(stream)
-            if packet.pts is not None and packet.time_base
-        ]
-    return max(ends) - media.origin_s if ends else None
+    end_s = video.start_s + video.duration_s
+    return replace(media, duration_s=end_s) if media.duration_s - end_s > TAIL_S else media
 
 
 def require_file(path: Path) -> None:
@@ -127,7 +112,12 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"{path} may not be read; change its permissions."
     with path.open("rb") as file:
-        box = file.read(12)[4:8]
+        head = file.read(1024)
+    box = head[4:8]
+    if head.startswith(STILLS):
+        return f"{path} is a still picture, with nothing to see move or hear; give a video."
+    if any(mark in head for mark in PLAYLISTS):
+        return f"{path} is a list of other files or addresses, not a video; give the video itself."
     if box in (b"ftyp", b"mdat", b"wide", b"free"):
         return f"{path} is incomplete: its index (moov) is missing or broken; copy or record it again."
     return f"{path} is not a video or audio file that ffmpeg can read; check that it is the right file."
@@ -135,10 +125,6 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 
 def _describe(path: Path, container: InputContainer) -> Media:
     kind = container.format.name
-    if kind in ("image2", "tty") or kind.endswith("_pipe"):
-        raise MediaError(
-            f"{path} is a still picture or a text, with nothing to see move or hear; give another file."
-        )
     # MPEG-TS and MPEG-PS count from an arbitrary number; players take their first moment as zero.
     arbitrary = bool(container.format.flags & Flags.ts_discont.value)
     origin = container.start_time / av.time_base if arbitrary and container.start_time else 0.0
@@ -154,7 +140,7 @@ def _describe(path: Path, container: InputContainer) -> Media:
         path=path,
         container=kind,
         duration_s=max(0.0, end),
-        video=_video_stream(path, pictures[0], first, origin) if pictures else None,
+        video=_video_stream(path, kind, pictures[0], first, origin) if pictures else None,
         audio=tuple(_audio_stream(s, track, first, origin) for track, s in enumerate(sounds)),
         stream_kinds=tuple(_kind(s) for s in container.streams),
         origin_s=origin,
@@ -199,7 +185,28 @@ def _duration_s(stream: Any) -> float | None:
     return float(stream.duration * stream.time_base) if stream.duration else None
 
 
-def _video_stream(path: Path, stream: Any, first: dict[int, Any], origin: float) -> VideoStream:
+def _late_s(path: Path, index: int) -> float:
+    """`VideoStream.late_s` of a stream of MP4 or MOV: by how much an edit list has the first frame
+    that is shown whole later than its demuxer."""
+    with opened(path) as container:
+        stream = container.streams[index]
+        packets = islice(container.demux(stream), PROBE_PACKETS)
+        shown = next((p for p in packets if p.pts is not None and not p.is_discard), None)
+    if shown is None:
+        return 0.0
+    with opened(path, advanced_editlist="0") as container:
+        packets = islice(container.demux(container.streams[index]), PROBE_PACKETS)
+        same = next((p for p in packets if p.pos == shown.pos and p.pts is not None), None)
+    if same is None:
+        return 0.0
+    late_s = float((same.pts - shown.pts) * shown.time_base)
+    # More than a frame is a list of several edits, which this does not understand.
+    return late_s if 0 < late_s <= float((shown.duration or 0) * shown.time_base) else 0.0
+
+
+def _video_stream(
+    path: Path, container_name: str, stream: Any, first: dict[int, Any], origin: float
+) -> VideoStream:
     frame: VideoFrame | None = first.get(stream.index)
     rotation = frame.rotation if frame else 0
     width, height = (frame.width, frame.height) if frame else (stream.width, stream.height)
@@ -211,16 +218,18 @@ def _video_stream(path: Path, stream: Any, first: dict[int, Any], origin: float)
     if abs(rotation) % 180 == 90:
         width, height = height, width
     fps = stream.average_rate
+    late_s = _late_s(path, stream.index) if "mov" in container_name else 0.0
     return VideoStream(
         index=stream.index,
         codec=stream.codec_context.name,
         width=width,
         height=height,
         fps=fps if fps and fps <= MAX_FPS else _measured_fps(path, stream.index),
-        start_s=_start_s(stream, first, origin),
+        start_s=_start_s(stream, first, origin) + late_s,
         duration_s=_duration_s(stream),
         rotation_deg=rotation,
         interlaced=bool(frame and frame.interlaced_frame),
+        late_s=late_s,
     )
 
 
@@ -241,20 +250,10 @@ def _audio_stream(stream: Any, track: int, first: dict[int, Any], origin: float)
 
 def _measured_fps(path: Path, index: int) -> Fraction:
     """Average rate over the first 250 pictures, for files that do not tell; 25 where it cannot be told."""
-    with av.open(source(path)) as container:
+    with opened(path) as container:
         stream = container.streams[index]
         times = [
             p.pts for _, p in zip(range(250), container.demux(stream), strict=False) if p.pts is not None
         ]
         span = (max(times) - min(times)) * (stream.time_base or 0) if times else 0
     return Fraction((len(times) - 1) / span).limit_denominator(1001) if span else Fraction(FRAME_RATE)
-
-
-def _with_scanned_duration(media: Media) -> Media:
-    """Live recordings store no duration: read to the last packet (nothing is decoded)."""
-    end = 0.0
-    with av.open(source(media.path)) as container:
-        for packet in container.demux():
-            if packet.pts is not None and packet.time_base:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-    return replace(media, duration_s=max(0.0, end - media.origin_s))

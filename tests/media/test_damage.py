@@ -9,7 +9,7 @@ from media_factory import MPEG2, X264, bar_clip, damaged
 
 from avsync.audio.waveform import waveform
 from avsync.core.records import Span
-from avsync.media.damage import gaps, undecoded
+from avsync.media.damage import gaps
 from avsync.media.frames import frames
 from avsync.media.probe import probe
 
@@ -44,9 +44,7 @@ def test_the_damaged_part_is_found_in_picture_and_sound(tmp_path: Path, name: st
 
 def test_only_the_stretch_that_was_looked_at_counts(tmp_path: Path):
     path = damaged(clip(tmp_path / "a.mp4", H264), tmp_path / "broken.mp4")
-    found = probe(path)
-    assert found.video is not None
-    first, past = undecoded(found, found.video.index)[0]
+    first, past = heard_and_seen(path)[1][0]
     middle = (first + past) / 2
     assert heard_and_seen(path, start_s=0.0, end_s=first - 0.2)[1] == []
     assert heard_and_seen(path, start_s=middle)[1][0] == pytest.approx((middle, past))

@@ -347,7 +347,9 @@ def test_a_listener_gives_no_offset_to_trust(world: World):
 
 
 def long(world: World, seconds: float) -> None:
-    world.media = replace(a_media(), duration_s=seconds)
+    media = a_media()
+    assert media.video is not None
+    world.media = replace(media, duration_s=seconds, video=replace(media.video, duration_s=seconds))
     world.listeners = ()
 
 

@@ -1,0 +1,32 @@
+"""Open a media file for reading: one file, by its content, and nothing that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+
+DEMUXERS = (
+    "3gp,aac,ac3,ac4,aiff,amr,ape,asf,au,av1,avi,avs2,avs3,caf,cavsvideo,dirac,dnxhd,dsf,dts,dtshd,dv,eac3,evc,"
+    "flac,flv,gif,gxf,h261,h263,h264,hevc,ivf,loas,lxf,m4v,matroska,mjpeg,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,"
+    "mpegvideo,mxf,nsv,nut,obu,ogg,r3d,rm,shn,simbiosis_imx,tak,truehd,tta,ty,vc1,vc1test,voc,vvc,w64,wav,webm,"
+    "wtv,wv,yuv4mpegpipe,ass,srt,webvtt"
+)
+"""Formats that hold their media themselves. Playlists, session descriptions, image sequences and scripts
+(hls, dash, concat, sdp, rtsp, image2, imf, vobsub, lavfi ...) name other files or addresses: not opened."""
+
+
+def source(path: Path) -> str:
+    """A file name as FFmpeg takes it literally, also when it starts with '-' or looks like a URL."""
+    return f"file:{path.absolute()}"
+
+
+def opened(path: Path, **options: str) -> InputContainer:
+    """The file as a PyAV container, to be used in a `with` statement; `options` are those of its demuxer.
+
+    Raises av.error.FFmpegError or OSError when it is no such file.
+    """
+    guarded: dict[str, Any] = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
+    return av.open(source(path), options=guarded | options, metadata_errors="replace")

@@ -1,0 +1,133 @@
+"""Decode one stream of a file: frames with their presentation times, and where it is damaged."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.container import InputContainer
+from av.error import FFmpegError
+
+from avsync.core.records import Media, Piece, Span
+from avsync.media.clock import Runs, forward_s
+from avsync.media.container import opened
+from avsync.media.damage import gaps
+from avsync.media.scan import LONGEST_S, clock_streams, stamp_of
+
+
+@dataclass
+class Damage:
+    """What went wrong while a stream was decoded: `errors` in words, and when whole frames came out. `holes`
+    are those of the media."""
+
+    holes: tuple[Span, ...] = ()
+    errors: list[str] = field(default_factory=list)
+    starts: array[float] = field(default_factory=lambda: array("d"))
+    ends: array[float] = field(default_factory=lambda: array("d"))
+    last_s: float = -math.inf
+    """End of the last packet that was read."""
+
+    def spans(self, start_s: float | None = None, end_s: float | None = None) -> list[Span]:
+        """The stretches in [start_s, end_s) in which no frame came out whole, in order; without an error
+        only those in which the file has nothing at all. What comes before the first frame is no gap: a
+        recording may begin in the middle of a group of pictures."""
+        low, high = (-math.inf if start_s is None else start_s), (math.inf if end_s is None else end_s)
+        starts, ends = np.array(self.starts), np.array(self.ends)
+        found = gaps(starts, ends, min(self.last_s, high))
+        if not self.errors:
+            found = [(a, b) for a, b in found if any(a < past and first < b for first, past in self.holes)]
+        return [(max(a, low), min(b, high)) for a, b in found if b > low and a < high]
+
+
+def decoded(
+    media: Media, index: int, damage: Damage, *, seek_s: float | None = None, until_s: float = math.inf
+) -> Iterator[tuple[float, float, Any]]:
+    """(time_s, length_s, frame) of stream number `index` in order of presentation: seconds on the media's
+    timeline, `length_s` 0 where it is not known, and PyAV's frame.
+
+    Decoding begins at the key frame before the container's timestamp `seek_s`, and ends with the first frame
+    at or after `until_s`. A packet that cannot be decoded is left out and noted in `damage`; a file that
+    breaks off ends there. Raises FFmpegError or OSError where the file cannot be opened.
+    """
+    several = len(media.pieces) > 1
+    late_s = media.video.late_s if media.video and media.video.index == index else 0.0
+    with opened(media.path) as container:
+        stream: Any = container.streams[index]
+        context = stream.codec_context
+        context.thread_type = "AUTO"
+        context.flags |= Flags.copy_opaque
+        if seek_s is not None and not several:
+            container.seek(int(seek_s * av.time_base))
+        last_s = -math.inf
+        for number, packet in _packets(container, stream, media):
+            piece = media.pieces[number] if media.pieces else Piece(0.0, 0.0, -media.origin_s)
+            frames = _frames(packet, number, damage)
+            if packet.pts is not None and not piece.stray:
+                end_s = (
+                    float((packet.pts + (packet.duration or 0)) * packet.time_base) + piece.shift_s + late_s
+                )
+                damage.last_s = max(damage.last_s, end_s)
+            for frame in frames:
+                shown = media.pieces[frame.opaque[0]] if media.pieces and frame.opaque else piece
+                stamp = frame.dts if frame.pts is None else frame.pts
+                if shown.stray:
+                    continue
+                length_s = _length_s(frame)
+                time_s = last_s if stamp is None else float(stamp * frame.time_base) + shown.shift_s + late_s
+                if frame.is_corrupt:
+                    damage.errors.append("corrupt frames")
+                elif math.isfinite(time_s):
+                    damage.starts.append(time_s)
+                    damage.ends.append(time_s + length_s)
+                last_s = time_s + length_s
+                if math.isfinite(time_s):
+                    yield time_s, length_s, frame
+                if time_s >= until_s:
+                    return
+
+
+def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[tuple[int, Any]]:
+    """The packets of `stream` with the number of their piece, as far as the container can be read."""
+    if len(media.pieces) < 2:
+        demuxed = container.demux(stream)
+        try:
+            yield from ((0, packet) for packet in demuxed)
+        except FFmpegError:
+            return
+        return
+    runs = Runs(forward_s(media.container))
+    number = 0
+    try:
+        for packet in container.demux(clock_streams(container, media)):
+            if stamp := stamp_of(packet):
+                placed = runs.place(stamp)
+                number = placed if packet.stream is stream else number
+            if packet.stream is stream:
+                yield number, packet
+    except FFmpegError:
+        return
+
+
+def _frames(packet: Any, number: int, damage: Damage) -> list[Any]:
+    if packet.size:
+        packet.opaque = [number]  # a new object: PyAV gives each back once
+    if packet.is_corrupt:
+        damage.errors.append("corrupt packets")
+    try:
+        return packet.decode()
+    except FFmpegError as error:
+        if not isinstance(error, av.error.EOFError):
+            damage.errors.append(error.strerror or str(error))
+        return []
+
+
+def _length_s(frame: Any) -> float:
+    samples = getattr(frame, "samples", 0)
+    length_s = samples / frame.sample_rate if samples else float((frame.duration or 0) * frame.time_base)
+    return min(LONGEST_S, length_s)

@@ -1,0 +1,131 @@
+"""What a file really holds, by its packets: runs of timestamps, and how long they last."""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+
+from avsync.core.records import Media, Piece, Span
+from avsync.media.clock import Runs, Stamp, forward_s, pieces
+from avsync.media.container import opened
+from avsync.media.damage import LEAST_S
+
+Scan = tuple[Runs, dict[int, tuple[int, float]], "array[float]"]
+"""The runs; by stream the last run it is in with the end of what it presents there; begin and end of each
+packet, one after the other."""
+LONGEST_S = 10.0
+"""Seconds that a packet lasts at most, whatever it claims."""
+WRONG_S = 0.5
+"""Seconds by which a stated length may differ from that of the packets before it is not believed."""
+
+
+def scanned(media: Media) -> Media:
+    """The media with its pieces, and with lengths that its packets bear out.
+
+    Raises FFmpegError or OSError when the file cannot be opened.
+    """
+    runs, ends, shown = _runs(media)
+    laid = pieces(runs, media.origin_s)
+    if not laid:
+        return media
+    end_s = max(piece.end_s for piece in laid if not piece.stray)
+    video = media.video
+    if video is not None and (last := ends.get(video.index)) is not None:
+        length_s = last[1] + laid[last[0]].shift_s - video.start_s
+        if video.duration_s is None or abs(video.duration_s - length_s) > WRONG_S:
+            video = replace(video, duration_s=length_s)
+    if media.duration_s <= 0 or abs(media.duration_s - end_s) > WRONG_S:
+        media = replace(media, duration_s=max(0.0, end_s))
+    return replace(media, video=video, pieces=laid, holes=_holes(shown, laid) if len(laid) == 1 else ())
+
+
+def _runs(media: Media) -> Scan:
+    with opened(media.path) as container:
+        streams = clock_streams(container, media)
+        if container.format.name.startswith("mov") and (stamps := _indexed(streams, media)):
+            found = _placed(iter(stamps), media)
+            if len(found[0].runs) == 1:
+                return found
+    with opened(media.path) as container:
+        return _placed(_stamps(container, clock_streams(container, media)), media)
+
+
+def _placed(stamps: Iterator[Stamp], media: Media) -> Scan:
+    runs = Runs(forward_s(media.container))
+    ends: dict[int, tuple[int, float]] = {}
+    shown = array("d")
+    for stamp in stamps:
+        number = runs.place(stamp)
+        shown.extend((stamp.first_s, stamp.past_s))
+        if not runs.runs[number].stray:
+            before = ends.get(stamp.stream, (number, stamp.past_s))
+            ends[stamp.stream] = max(before, (number, stamp.past_s))
+    return runs, ends, shown
+
+
+def _holes(shown: array[float], laid: tuple[Piece, ...]) -> tuple[Span, ...]:
+    """The stretches that are in no [first_s, past_s) of `shown`, where these follow one another in pairs."""
+    spans = np.frombuffer(shown).reshape(-1, 2)
+    spans = spans[np.argsort(spans[:, 0], kind="stable")] + laid[0].shift_s
+    reached = np.maximum.accumulate(spans[:-1, 1])
+    return tuple(
+        (float(reached[i]), float(spans[i + 1, 0])) for i in np.flatnonzero(spans[1:, 0] - reached > LEAST_S)
+    )
+
+
+def clock_streams(container: InputContainer, media: Media) -> list[Any]:
+    """The streams whose timestamps make up the clock: the video and all audio."""
+    video = [media.video.index] if media.video else []
+    return [container.streams[i] for i in (*video, *(stream.index for stream in media.audio))]
+
+
+def _indexed(streams: list[Any], media: Media) -> list[Stamp] | None:
+    """Stamps of an MP4 or MOV from its index, without reading the media; None where the index is not all."""
+    size = media.path.stat().st_size
+    if any(not s.frames or s.frames > len(s.index_entries) for s in streams):
+        return None
+    return list(heapq.merge(*(_entries(s, size) for s in streams), key=lambda stamp: stamp.time_s))
+
+
+def _entries(stream: Any, size: int) -> Iterator[Stamp]:
+    before = None
+    step = 0.0
+    for entry in stream.index_entries:
+        if entry.pos + entry.size > size:
+            return
+        if entry.is_discard:
+            continue
+        time_s = float(entry.timestamp * stream.time_base)
+        step = time_s - before if before is not None else step
+        before = time_s
+        yield Stamp(stream.index, time_s, time_s, time_s + step)
+
+
+def _stamps(container: InputContainer, streams: list[Any]) -> Iterator[Stamp]:
+    try:
+        for packet in container.demux(streams):
+            if stamp := stamp_of(packet):
+                yield stamp
+    except FFmpegError:
+        return
+
+
+def stamp_of(packet: Any) -> Stamp | None:
+    """The packet's times; None where it has none, or is not presented."""
+    pts = packet.dts if packet.pts is None else packet.pts
+    if pts is None or packet.is_discard:
+        return None
+    unit = packet.time_base
+    first_s = float(pts * unit)
+    time_s = first_s if packet.dts is None else float(packet.dts * unit)
+    if abs(time_s - first_s) > LONGEST_S:
+        time_s = first_s  # Where a demuxer made up `dts` from the packets before, it lags behind a jump.
+    length_s = min(LONGEST_S, float((packet.duration or 0) * unit))
+    return Stamp(packet.stream.index, time_s, first_s, first_s + length_s)
