@@ -171,7 +171,8 @@ def _begin_s(since_s: float, before_s: float | None, video: VideoStream) -> floa
 def _progressive(coming: Iterable[Timed]) -> Iterator[Timed]:
     """The frames with interlaced ones deinterlaced, at their own times."""
     times: list[tuple[float, float]] = []
-    graph, kind = None, None
+    graph: Any = None
+    kind = None
 
     def out() -> Iterator[Timed]:
         while graph is not None and times:

@@ -86,7 +86,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         world.models_loaded += 1
         if name == "nope":
             raise ModelError('There is no model called "nope".')
-        model = SimpleNamespace(picture="mouth", embeds=name == "embeddings")
+        model = SimpleNamespace(crop="mouth", embeds=name == "embeddings")
         cpu = SimpleNamespace(type="cpu")
         return SimpleNamespace(name=name, calibration=world.calibration, model=model, device=cpu)
 
