@@ -4,50 +4,72 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from avsync.core.errors import MediaError, UsageError
+from avsync.core.draft import draft
+from avsync.core.errors import OutputError, UsageError
+
+HEAD_BYTES = 1 << 16
+"""How much of a file is read to tell whether it is an older result."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of result: what a user calls it, and whether a file that begins with these bytes is one."""
+
+    name: str
+    is_own: Callable[[bytes], bool]
+
+
+@contextmanager
+def replacing(path: Path, what: str = "") -> Iterator[IO[bytes]]:
+    """A stream whose bytes are at `path`, in a folder that is made for it, once the block has ended without
+    an error; until then what was there stays, and its rights are kept. A link stays a link, and a device or
+    pipe gets the bytes as they come.
+
+    Raises:
+        OutputError: it cannot be written; `what` says in it what the result is.
+    """
+    try:
+        if takes_bytes(path):
+            with path.open("wb") as stream:
+                yield stream
+            return
+        target = path.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        rights = target.stat().st_mode & 0o777 if target.exists() else None
+        with draft(target, 0o666 if rights is None else rights) as made:
+            if rights is not None:
+                os.fchmod(made.handle, rights | stat.S_IRUSR | stat.S_IWUSR)
+            with open(made.handle, "wb", closefd=False) as stream:
+                yield stream
+            made.publish(replace=True)
+    except OSError as error:
+        named = f"{what} {path}" if what else str(path)
+        raise OutputError(f"Cannot write {named}: {error.strerror or error}.") from error
 
 
 def write_whole(path: Path, content: bytes, *, what: str = "") -> Path:
-    """Put `content` into `path`, and make its folder; until all is written, what was there stays. A link
-    stays a link, and a device or pipe gets the bytes as they come.
-
-    `what` names the result in the MediaError that is raised when it cannot be written.
-    """
-    temporary = None
-    try:
-        if _takes_bytes(path):
-            path.write_bytes(content)
-            return path
-        target = path.resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".avsync-", suffix=path.suffix, dir=target.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    except OSError as error:
-        named = f"{what} {path}" if what else str(path)
-        raise MediaError(f"Cannot write {named}: {error.strerror or error}.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    """Put `content` into `path`, see `replacing`."""
+    with replacing(path, what) as stream:
+        stream.write(content)
     return path
 
 
-def _takes_bytes(path: Path) -> bool:
+def takes_bytes(path: Path) -> bool:
     """Whether a device or a pipe is at `path`; a file that took its name would destroy it."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results, with those above it, unless it is there. Raises MediaError where it
-    cannot be made, or takes no files, so that this is told before the work whose result would go there."""
+    """Make a folder for results, with those above it, unless it is there. Raises OutputError where it cannot
+    be made, or takes no files: before the work whose result would go there."""
     try:
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -55,48 +77,48 @@ def make_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise MediaError(f"Results cannot go into the folder {folder}: {error.strerror or error}.") from error
+        raise OutputError(
+            f"Results cannot go into the folder {folder}: {error.strerror or error}."
+        ) from error
 
 
-def ready(path: Path, begins: bytes, kind: str, option: str) -> None:
+def ready(path: Path, kind: Kind, option: str) -> None:
     """`protect` a target that `option` names, and make its folder. Raises UsageError where it is a folder."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file for {option}.")
-    protect(path, begins, kind, option)
-    if not _takes_bytes(path):
+    protect(path, kind, option)
+    if not takes_bytes(path):
         make_folder(path.parent)
 
 
-def protect(path: Path, begins: bytes, kind: str, option: str) -> None:
-    """Raises UsageError where a file is at `path` that does not begin with the byte `begins`: overwriting it
+def protect(path: Path, kind: Kind, option: str) -> None:
+    """Raises UsageError where a file is at `path` that is neither empty nor of this kind: overwriting it
     would destroy something else than an older result."""
     try:
         # Devices and pipes have no beginning to look at, and reading one may wait for ever.
         if not path.is_file():
             return
         with path.open("rb") as stream:
-            first = stream.read(1)
+            head = stream.read(HEAD_BYTES)
     except OSError as error:
-        raise MediaError(f"Cannot write {path}: {error.strerror}.") from error
-    if first not in (b"", begins):
-        raise UsageError(f"{path} exists and is no {kind} file; name another file for {option}.")
+        raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
+    if head and not kind.is_own(head):
+        raise UsageError(f"{path} exists and is no {kind.name} of avsync's; name another file for {option}.")
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def disk_errors(folder: Path, then: str, draft: Path | None = None) -> Iterator[None]:
-    """Turn a full or closed disk into one sentence that ends with what follows, and remove the
-    half-written `draft`."""
+def disk_errors(folder: Path, then: str) -> Iterator[None]:
+    """Turn a full or closed disk into one sentence that ends with what follows from it."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, OutputError) as failure:
+        error = failure.__cause__ if isinstance(failure, OutputError) else failure
         # torch's zip writer reports a failed write as a RuntimeError without an errno.
         if isinstance(error, RuntimeError) and "writ" not in str(error):
             raise
-        if draft is not None:
-            draft.unlink(missing_ok=True)
         full = not isinstance(error, OSError) or error.errno in FULL
         why = f"The disk of {folder} is full" if full else f"{folder} cannot be written ({error})"
-        raise MediaError(f"{why}, so {then}.") from error
+        raise OutputError(f"{why}, so {then}.") from error

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from avsync.core.draft import draft
 from avsync.core.errors import ModelError, UsageError
 from avsync.core.files import disk_errors
 
@@ -15,17 +16,17 @@ LAST = "last.pt"
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write `folder/last.pt` beside the old one and rename it into place.
+    """Write `folder/last.pt`; it takes the place of the old one when it is whole.
 
     Raises:
-        MediaError: the disk is full or the folder cannot be written; the old checkpoint is untouched.
+        OutputError: the disk is full or the folder cannot be written; the old checkpoint is untouched.
     """
     target = folder / LAST
-    draft = target.with_suffix(".pt.tmp")
     kept = f"the last good checkpoint is {target}" if target.exists() else "there is no checkpoint yet"
-    with disk_errors(folder, f"training stopped; {kept}: make room and go on with --resume {folder}", draft):
-        torch.save({"format": FORMAT, **state}, draft)
-        draft.replace(target)
+    then = f"training stopped; {kept}: make room and go on with --resume {folder}"
+    with disk_errors(folder, then), draft(target) as made:
+        torch.save({"format": FORMAT, **state}, made.path)
+        made.publish(replace=True)
 
 
 def load_state(folder: Path) -> dict[str, Any]:

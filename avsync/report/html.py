@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from avsync import __version__
 from avsync.core.constants import FRAME_MS
-from avsync.core.files import protect, write_whole
+from avsync.core.files import Kind, protect, write_whole
 from avsync.core.records import Report, TrackReport, Unjudged, Verdict
 from avsync.core.text import printable
 from avsync.core.tolerance import defects, within
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MAX_SECTIONS = 100
 """Files of a batch that are shown in full; a page of thousands would open in no browser."""
 MAX_FACES = 24
+GENERATOR = '<meta name="generator" content="avsync">'
+PAGE = Kind("page", lambda head: GENERATOR.encode() in head)
 MAX_ROWS = 40
 """Rows of a table of stretches; the JSON has them all."""
 
@@ -67,7 +69,7 @@ def save_page(reports: Report | Sequence[Report], path: str | Path) -> Path:
     Raises UsageError where a file of another kind would be overwritten, MediaError where none can be written.
     """
     path = Path(path)
-    protect(path, b"<", "HTML", "the report")
+    protect(path, PAGE, "the report")
     chosen = [reports] if isinstance(reports, Report) else list(reports)
     made = datetime.now(UTC)
     return write_whole(path, render(chosen, made).encode(), what="the report")

@@ -1,19 +1,32 @@
-"""The JSONL file of a batch: a line for each file as soon as it is done; which files a later run may skip."""
+"""The ledger of a batch, a JSONL file: a line for each file as soon as it is done; which files a later run
+may skip; and one run at a time."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from avsync.core.errors import MediaError, UsageError
-from avsync.core.files import protect, ready, write_whole
+from avsync.core.draft import draft
+from avsync.core.errors import OutputError, UsageError
+from avsync.core.files import Kind, ready, takes_bytes
 from avsync.core.options import CheckOptions, plain
 from avsync.core.records import Report
-from avsync.report.document import from_dict
+from avsync.report.document import SCHEMA, from_dict, to_dict
+
+try:
+    import fcntl
+except ImportError:  # Windows, where two runs may still mix their lines
+    fcntl = None
+
+BEGINS = re.compile(rb'\s*\{\s*"schema"\s*:\s*\d+\s*,\s*"path"\s*:')
+FIRST = b'{"schema": %d, "path": ' % SCHEMA
+LEDGER = Kind("JSONL file", lambda head: bool(BEGINS.match(head)) or FIRST.startswith(head))
+"""A file whose first line begins as those of `to_line` do, or is what a crash left of one."""
 
 Stamp = dict[str, Any]
 """What must be unchanged for a result to hold still; it stands in the line beside the result."""
@@ -24,27 +37,95 @@ def stamp(file: Path, options: CheckOptions) -> Stamp:
     try:
         status = file.stat()
         size, modified = status.st_size, round(status.st_mtime, 3)
-    except OSError:
+    except (OSError, ValueError):  # a line of a list may hold what no name can
         size = modified = None
     return {"size_bytes": size, "modified_s": modified, "settings": plain(options)}
 
 
-def resume(path: Path, stamps: Mapping[str, Stamp]) -> dict[str, Report]:
-    """Reports that the file at `path` holds of the paths in `stamps` and that hold still, by path.
+@contextmanager
+def opened_ledger(
+    path: Path, stamps: Mapping[str, Stamp], *, resumed: bool = False
+) -> Iterator[tuple[dict[str, Report], IO[str]]]:
+    """(reports that hold still, by path; a stream for lines of `report.to_line`). Flush each line, and what
+    is there stays usable after any crash.
 
-    What is out of date, and what ended in an error, is taken out of the file, to be done again; lines about
-    other files stay. Raises UsageError when the file is no JSONL file of avsync's, MediaError when it cannot
-    be read or written.
+    Without `resumed` the file begins anew. Otherwise results of the paths in `stamps` are held unless they
+    are out of date or ended in an error, which takes them out of the file, to be done again; lines about
+    other files stay.
+
+    Raises:
+        UsageError: another run writes to the file, or it is no ledger of avsync's.
+        OutputError: it cannot be read or written.
     """
-    protect(path, b"{", "JSONL", "--jsonl")
-    if not path.is_file():
-        return {}
-    documents = _documents(path)
-    latest = {document["path"]: document for document in documents}
-    held = {name: doc for name, doc in latest.items() if name in stamps and _holds(doc, stamps[name])}
-    kept = [doc for name, doc in latest.items() if name in held or name not in stamps]
-    write_whole(path, "".join(json.dumps(document) + "\n" for document in kept).encode())
-    return {name: from_dict(document) for name, document in held.items()}
+    ready(path, LEDGER, "--jsonl")
+    with ExitStack() as until_the_end:
+        try:
+            held, stream = until_the_end.enter_context(_begun(path, stamps, resumed))
+        except OSError as error:
+            raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
+        yield held, stream
+
+
+@contextmanager
+def _begun(
+    path: Path, stamps: Mapping[str, Stamp], resumed: bool
+) -> Iterator[tuple[dict[str, Report], IO[str]]]:
+    if takes_bytes(path):
+        with path.open("a", encoding="utf-8") as stream:
+            yield {}, stream
+        return
+    with _locked(path) as old:
+        if not resumed:
+            old.truncate(0)
+            yield {}, old
+            return
+        kept, held = _sorted_out(path, stamps)
+        # The new file is locked before it takes the name, so that no other run comes in between.
+        with (
+            draft(path.resolve(), os.fstat(old.fileno()).st_mode & 0o777) as made,
+            open(made.handle, "w", encoding="utf-8", closefd=False) as stream,
+        ):
+            stream.writelines(json.dumps(document) + "\n" for document in kept)
+            stream.flush()
+            made.publish(replace=True)
+            yield held, stream
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[IO[str]]:
+    """The file open for appending, and no other run's meanwhile."""
+    target = path.resolve()
+    while True:
+        stream = target.open("a", encoding="utf-8")
+        try:
+            if fcntl is not None:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.close()
+            raise UsageError(
+                f"Another run of avsync is writing to {path}; wait for it, or name another file for --jsonl."
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(stream.fileno()), target.stat()):
+                break
+        stream.close()  # a run that has ended meanwhile has replaced it
+    try:
+        yield stream
+    finally:
+        with suppress(OSError):  # every line was flushed; one that did not fit was told then
+            stream.close()
+
+
+def _sorted_out(path: Path, stamps: Mapping[str, Stamp]) -> tuple[list[dict[str, Any]], dict[str, Report]]:
+    """The documents of a ledger that stay, one for each path, and the reports among them that hold still."""
+    latest = {document["path"]: document for document in _documents(path)}
+    held: dict[str, Report] = {}
+    for name, document in latest.items():
+        if name in stamps and _holds(document, stamps[name]) and (report := _report(document)):
+            held[name] = report
+    return [doc for name, doc in latest.items() if name in held or name not in stamps], held
 
 
 def _holds(document: Mapping[str, Any], now: Stamp) -> bool:
@@ -52,18 +133,27 @@ def _holds(document: Mapping[str, Any], now: Stamp) -> bool:
     return whole and all(document.get(key) == value for key, value in now.items())
 
 
+def _report(document: Mapping[str, Any]) -> Report | None:
+    """The report of a document; None where it is of another version, or someone has changed it."""
+    try:
+        report = from_dict(document)
+        again = to_dict(report)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
+    unchanged = all(document.get(key) == value for key, value in again.items() if key != "summary")
+    return report if unchanged else None
+
+
 def _documents(path: Path) -> list[dict[str, Any]]:
     """The documents of a JSONL file; a last line that was cut off by a crash is left out."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise MediaError(f"Cannot read {path}: {error.strerror}.") from error
+    lines = path.read_bytes().splitlines()
     documents = []
     for number, line in enumerate(lines, 1):
         try:
             document = json.loads(line)
-            _ = document["path"], document["verdict"]
-        except (ValueError, TypeError, KeyError) as error:
+            if not isinstance(document["path"], str) or not isinstance(document["verdict"], str):
+                raise TypeError
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             if number == len(lines):
                 break
             raise UsageError(
@@ -71,26 +161,3 @@ def _documents(path: Path) -> list[dict[str, Any]]:
             ) from error
         documents.append(document)
     return documents
-
-
-@contextmanager
-def jsonl_file(path: Path, *, resumed: bool = False) -> Iterator[IO[str]]:
-    """`path` opened for lines of `report.to_line`, emptied first unless `resumed`; flush each, and what is
-    there stays usable after Ctrl-C.
-
-    Raises UsageError where another kind of file would be overwritten, MediaError where none can be
-    written.
-    """
-    ready(path, b"{", "JSONL", "--jsonl")
-    try:
-        if path.is_file() and not resumed:
-            os.truncate(path, 0)
-        # Appending keeps lines whole even where a second command writes to the same file.
-        stream = path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise MediaError(f"Cannot write {path}: {error.strerror}.") from error
-    try:
-        yield stream
-    finally:
-        with suppress(OSError):  # every line was flushed; one that did not fit was told then
-            stream.close()

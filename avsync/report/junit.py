@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+from avsync.core.files import Kind
 from avsync.core.records import Report, Verdict
 from avsync.core.text import printable
 from avsync.report.reasons import reason_words
 from avsync.report.summary import summary
+
+JUNIT = Kind("JUnit file", lambda head: b'<testsuites name="avsync"' in head)
 
 OUTCOMES: dict[Verdict, str] = {
     "out-of-sync": "failure",

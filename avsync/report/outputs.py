@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from avsync.core.errors import MediaError, UsageError
+from avsync.core.errors import OutputError, UsageError
 from avsync.core.options import CheckOptions
 from avsync.core.records import Report
 
@@ -51,13 +51,14 @@ def opened(
     if STDOUT in (targets.junit, targets.page, targets.plot):
         raise UsageError("Only --json and --jsonl - write to stdout; name a file for the other results.")
     chosen = [path for path in (targets.jsonl, targets.junit, targets.page, targets.plot) if path is not None]
-    if len({path.absolute() for path in chosen}) < len(chosen):
+    if len({path.resolve() for path in chosen}) < len(chosen):
         raise UsageError("Two results cannot go into the same file; give each its own name.")
     draw = _plotter(targets.plot, files, batch)
     if targets.junit is not None:
         from avsync.core.files import ready
+        from avsync.report.junit import JUNIT
 
-        ready(targets.junit, b"<", "XML", "--junit")
+        ready(targets.junit, JUNIT, "--junit")
     keep = _page_keeper(targets.page, len(files))
     with _jsonl(targets, files, options, write) as (reports, write_line):
 
@@ -82,7 +83,7 @@ def _jsonl(
 ) -> Iterator[tuple[dict[int, Report], Take]]:
     """The reports that the file holds already, and a function that writes one more line."""
     from avsync.report.document import to_line
-    from avsync.report.jsonl import jsonl_file, resume, stamp
+    from avsync.report.jsonl import opened_ledger, stamp
 
     path = targets.jsonl
     if path is None:
@@ -93,15 +94,15 @@ def _jsonl(
         yield {}, lambda number, report: write(to_line(report, stamps[number]))
         return
     names = {str(file): number for number, file in enumerate(files)}
-    held = resume(path, {n: stamps[number] for n, number in names.items()}) if targets.resume else {}
-    with jsonl_file(path, resumed=targets.resume) as stream:
+    by_name = {name: stamps[number] for name, number in names.items()}
+    with opened_ledger(path, by_name, resumed=targets.resume) as (held, stream):
 
         def append(number: int, report: Report) -> None:
             try:
                 stream.write(to_line(report, stamps[number]))
                 stream.flush()
             except OSError as error:
-                raise MediaError(f"Cannot write {path}: {error.strerror}.") from error
+                raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
 
         yield {names[name]: report for name, report in held.items()}, append
 
@@ -110,8 +111,8 @@ def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
     """A function that draws the report of a file where `--plot` wants it; looks at `plot` before the work."""
     if plot is None:
         return lambda _number, _report: None
-    from avsync.core.files import make_folder
-    from avsync.report.plot import plot_names, save_plot
+    from avsync.core.files import make_folder, protect
+    from avsync.report.plot import PLOT, plot_names, save_plot
 
     single = plot.suffix.lower() == ".png" and not plot.is_dir()
     if batch and single:
@@ -122,6 +123,8 @@ def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
         raise UsageError(f"{plot} is neither a .png file nor a folder; give one of them to --plot.")
     make_folder(plot.parent if single else plot)
     targets = [plot] if single else plot_names(files, plot)
+    for target in targets:
+        protect(target, PLOT, "--plot")
 
     def draw(number: int, report: Report) -> None:
         if report.verdict != "error":
@@ -139,7 +142,7 @@ def _save_junit(path: Path, reports: Sequence[Report]) -> None:
 
 def _page_keeper(page: Path | None, files: int) -> Callable[[Report], Report]:
     """A function that keeps of a report what the page will show; looks at `page` before the work."""
-    from avsync.report.html import keeper, without_pictures
+    from avsync.report.html import PAGE, keeper, without_pictures
 
     if page is None:
         return without_pictures
@@ -147,7 +150,7 @@ def _page_keeper(page: Path | None, files: int) -> Callable[[Report], Report]:
 
     if page.is_dir() or page.suffix.lower() not in PAGE_SUFFIXES:
         raise UsageError(f"{page} is no name of a page; give --report a file that ends in .html.")
-    ready(page, b"<", "HTML", "--report")
+    ready(page, PAGE, "--report")
     return keeper(files)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from avsync.core.constants import FRAME_MS, STANDARD_NAMES
-from avsync.core.files import write_whole
+from avsync.core.files import Kind, write_whole
 from avsync.core.records import Offset, Report, Segment
 from avsync.core.text import printable
 from avsync.core.tolerance import within
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+SOFTWARE = "avsync"
+PLOT = Kind("plot", lambda head: b"tEXtSoftware\0" + SOFTWARE.encode() in head)
 _BAND = "#bfe3d0"
 _LINE = "#1f4e79"
 _BAD = "#b3261e"
@@ -48,7 +50,7 @@ def save_plot(report: Report, path: Path) -> Path:
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; that is no user's concern.
         warnings.filterwarnings("ignore", message="Glyph")
-        _draw(report).savefig(image, format="png", dpi=120)
+        _draw(report).savefig(image, format="png", dpi=120, metadata={"Software": SOFTWARE})
     return write_whole(path, image.getvalue(), what="the plot")
 
 
