@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from avsync.core.draft import draft
+from avsync.core.draft import Draft, draft
 from avsync.core.errors import OutputError, UsageError
 
 HEAD_BYTES = 1 << 16
@@ -25,6 +25,16 @@ class Kind:
 
     name: str
     is_own: Callable[[bytes], bool]
+
+
+@contextmanager
+def replacement(target: Path) -> Iterator[Draft]:
+    """A draft of `target` that has the rights of what is there; of a new file where nothing is."""
+    rights = target.stat().st_mode & 0o777 if target.exists() else None
+    with draft(target, 0o666 if rights is None else rights) as made:
+        if rights is not None:  # the umask is for new files
+            os.fchmod(made.handle, rights | stat.S_IRUSR | stat.S_IWUSR)
+        yield made
 
 
 @contextmanager
@@ -43,10 +53,7 @@ def replacing(path: Path, what: str = "") -> Iterator[IO[bytes]]:
             return
         target = path.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        rights = target.stat().st_mode & 0o777 if target.exists() else None
-        with draft(target, 0o666 if rights is None else rights) as made:
-            if rights is not None:
-                os.fchmod(made.handle, rights | stat.S_IRUSR | stat.S_IWUSR)
+        with replacement(target) as made:
             with open(made.handle, "wb", closefd=False) as stream:
                 yield stream
             made.publish(replace=True)

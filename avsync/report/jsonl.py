@@ -11,9 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from avsync.core.draft import draft
 from avsync.core.errors import OutputError, UsageError
-from avsync.core.files import Kind, ready, takes_bytes
+from avsync.core.files import Kind, ready, replacement, takes_bytes
 from avsync.core.options import CheckOptions, plain
 from avsync.core.records import Report
 from avsync.report.document import SCHEMA, from_dict, to_dict
@@ -82,7 +81,7 @@ def _begun(
         kept, held = _sorted_out(path, stamps)
         # The new file is locked before it takes the name, so that no other run comes in between.
         with (
-            draft(path.resolve(), os.fstat(old.fileno()).st_mode & 0o777) as made,
+            replacement(path.resolve()) as made,
             open(made.handle, "w", encoding="utf-8", closefd=False) as stream,
         ):
             stream.writelines(json.dumps(document) + "\n" for document in kept)

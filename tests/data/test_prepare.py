@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from distill_factory import face, speech, wav2lip_clip, wav2lip_set
 
-from avsync.core.errors import MediaError, ModelError
+from avsync.core.errors import MediaError, ModelError, OutputError
 from avsync.core.records import FaceTrack
 from avsync.data import prepare as preparing
 from avsync.data.prepare import cut_prepared, cut_video, main_face, prepare
@@ -195,7 +195,7 @@ def test_a_full_disk_is_said_and_the_work_so_far_is_kept(tmp_path, monkeypatch):
         real(self, *args)
 
     monkeypatch.setattr(preparing.ShardWriter, "add", full)
-    with pytest.raises(MediaError, match=r"disk of .* is full, so preparation stopped: make room"):
+    with pytest.raises(OutputError, match=r"disk of .* is full, so preparation stopped: make room"):
         prepare(sources, tmp_path / "cache", workers=1)
     monkeypatch.setattr(preparing.ShardWriter, "add", real)
     assert len(Store(tmp_path / "cache")) >= 3

@@ -15,7 +15,7 @@ from distill_factory import FAST, SHARED, TINY, TINY_TEACHER, wav2lip_set
 from typer.testing import CliRunner
 
 from avsync.cli.app import app
-from avsync.core.errors import AvsyncError, MediaError, ModelError, UsageError
+from avsync.core.errors import AvsyncError, MediaError, ModelError, OutputError, UsageError
 from avsync.distill import checkpoint, loop
 from avsync.distill.monitor import read_metrics
 from avsync.distill.run import start
@@ -308,7 +308,7 @@ def test_a_full_disk_in_mid_epoch_keeps_the_checkpoint_before(ground, tmp_path, 
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(
-        MediaError, match=r"disk of .* is full, so training stopped; the last good checkpoint is .*last.pt"
+        OutputError, match=r"disk of .* is full, so training stopped; the last good checkpoint is .*last.pt"
     ):
         go(ground, tmp_path, LONG)
     assert not list(tmp_path.glob("*.tmp"))

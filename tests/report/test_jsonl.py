@@ -6,13 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from report_factory import said
 
-from avsync.core.errors import MediaError, UsageError
+from avsync.core.errors import AvsyncError, OutputError, UsageError
 from avsync.core.options import CheckOptions, plain
 from avsync.core.records import Report, Segment
 from avsync.report.document import to_line
-from avsync.report.jsonl import jsonl_file, resume, stamp
+from avsync.report.jsonl import opened_ledger, stamp
 
 OPTIONS = CheckOptions()
 LATE = Report("", "out-of-sync", -120.0, 9.0, 0.9, segments=(Segment(0.0, 4.0, -120.0, 9.0, 0.9),))
@@ -26,13 +28,15 @@ def video(tmp_path: Path) -> Path:
 
 
 def write(ledger: Path, *reports: Report, options: CheckOptions = OPTIONS) -> None:
-    with jsonl_file(ledger) as stream:
+    with opened_ledger(ledger, {}) as (_, stream):
         for report in reports:
             stream.write(to_line(report, stamp(Path(report.path), options)))
 
 
 def held(ledger: Path, *files: Path, options: CheckOptions = OPTIONS) -> dict[str, Report]:
-    return resume(ledger, {str(file): stamp(file, options) for file in files})
+    stamps = {str(file): stamp(file, options) for file in files}
+    with opened_ledger(ledger, stamps, resumed=True) as (reports, _):
+        return reports
 
 
 # --- writing ------------------------------------------------------------------------------
@@ -40,7 +44,7 @@ def held(ledger: Path, *files: Path, options: CheckOptions = OPTIONS) -> dict[st
 
 def test_lines_are_there_as_soon_as_they_are_flushed(tmp_path: Path):
     target = tmp_path / "out.jsonl"
-    with jsonl_file(target) as stream:
+    with opened_ledger(target, {}) as (_, stream):
         stream.write(to_line(LATE))
         stream.flush()
         assert json.loads(target.read_text())["verdict"] == "out-of-sync"
@@ -49,25 +53,70 @@ def test_lines_are_there_as_soon_as_they_are_flushed(tmp_path: Path):
 def test_an_older_result_is_replaced_unless_it_is_resumed(tmp_path: Path):
     target = tmp_path / "out.jsonl"
     target.write_text(to_line(LATE))
-    with jsonl_file(target, resumed=True):
+    with opened_ledger(target, {}, resumed=True):
         assert target.stat().st_size > 0
-    with jsonl_file(target):
+    with opened_ledger(target, {}):
         assert target.stat().st_size == 0
 
 
-def test_what_is_no_jsonl_is_not_overwritten(video: Path):
-    before = video.read_bytes()
-    with pytest.raises(UsageError, match="no JSONL"), jsonl_file(video):
+@pytest.mark.parametrize(
+    "content",
+    ['{"name": "app", "version": "1.0.0"}', '{\n  "schema": 1\n}', "[1, 2]", "\0\0\0\x18ftyp", "{", "notes"],
+)
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_is_no_ledger_is_not_overwritten(tmp_path: Path, content: str, resumed: bool):
+    target = tmp_path / "package.json"
+    target.write_text(content)
+    if content == "{":  # all that a crash left of a first line
+        with opened_ledger(target, {}, resumed=resumed):
+            return
+    with (
+        pytest.raises(UsageError, match="no JSONL file of avsync's"),
+        opened_ledger(target, {}, resumed=resumed),
+    ):
         pass
-    with pytest.raises(UsageError, match="no JSONL"):
-        held(video)
-    assert video.read_bytes() == before
+    assert target.read_text() == content
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path):
     (tmp_path / "none").touch()
-    with pytest.raises(MediaError, match="Not a directory"), jsonl_file(tmp_path / "none" / "out.jsonl"):
+    target = tmp_path / "none" / "out.jsonl"
+    with pytest.raises(OutputError, match="Not a directory"), opened_ledger(target, {}):
         pass
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("second", [False, True])
+def test_a_second_run_is_turned_away_and_no_row_is_lost(tmp_path: Path, first: bool, second: bool):
+    """In all orders of --resume; the lock must outlive that a resumed run writes a new file."""
+    target = tmp_path / "out.jsonl"
+    target.write_text(to_line(LATE))
+    with opened_ledger(target, {}, resumed=first) as (_, stream):
+        with (
+            pytest.raises(UsageError, match="Another run of avsync is writing"),
+            opened_ledger(target, {}, resumed=second),
+        ):
+            pass
+        stream.write(to_line(replace(LATE, path="b.mp4")))
+    assert len(target.read_text().splitlines()) == (2 if first else 1)
+    with opened_ledger(target, {}, resumed=True):
+        pass
+
+
+def test_rights_and_umask_are_honoured(tmp_path: Path):
+    target = tmp_path / "out.jsonl"
+    before = os.umask(0o027)
+    try:
+        with opened_ledger(target, {}):
+            pass
+        assert target.stat().st_mode & 0o777 == 0o640
+        target.chmod(0o664)
+        with opened_ledger(target, {}, resumed=True):
+            pass
+        assert target.stat().st_mode & 0o777 == 0o664
+    finally:
+        os.umask(before)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
 
 # --- going on -----------------------------------------------------------------------------
@@ -126,9 +175,9 @@ def test_a_line_that_a_crash_cut_off_is_left_out(tmp_path: Path, video: Path):
 def test_a_damaged_line_before_the_last_is_named(tmp_path: Path, video: Path):
     ledger = tmp_path / "out.jsonl"
     write(ledger, replace(LATE, path=str(video)))
-    broken = "{\n" + ledger.read_text()
+    broken = ledger.read_text() + "{\n" + ledger.read_text()
     ledger.write_text(broken)
-    with pytest.raises(UsageError, match="Line 1 of"):
+    with pytest.raises(UsageError, match="Line 2 of"):
         held(ledger, video)
     assert ledger.read_text() == broken
 
@@ -146,3 +195,50 @@ def test_the_last_of_several_lines_counts(tmp_path: Path, video: Path):
     write(ledger, Report(str(video), "error"), replace(LATE, path=str(video)))
     assert held(ledger, video)[str(video)].verdict == "out-of-sync"
     assert len(ledger.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"offset_ms": "late"}, {"tracks": 5}, {"schema": 99}, {"segments": [[]]}, {"probability": 7e400}],
+)
+def test_a_line_that_someone_changed_is_done_again(tmp_path: Path, video: Path, change: dict[str, object]):
+    ledger = tmp_path / "out.jsonl"
+    write(ledger, replace(LATE, path=str(video)))
+    ledger.write_text(json.dumps(json.loads(ledger.read_text()) | change) + "\n")
+    assert held(ledger, video) == {}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(st.sampled_from([*json.loads(to_line(LATE)), "size_bytes"]), JSON, max_size=4),
+    st.binary(),
+)
+def test_whatever_a_ledger_holds_it_is_read_or_refused(
+    tmp_path: Path, changed: dict[str, object], cut: bytes
+):
+    ledger = tmp_path / "out.jsonl"
+    document = {
+        **json.loads(to_line(replace(LATE, path="a.mp4"))),
+        **stamp(Path("a.mp4"), OPTIONS),
+        **changed,
+    }
+    ledger.write_bytes(json.dumps(document).encode() + b"\n" + cut)
+    try:
+        for report in held(ledger, Path("a.mp4")).values():
+            to_line(report)
+    except AvsyncError:
+        pass
+
+
+def test_a_line_of_a_million_brackets_is_no_result(tmp_path: Path):
+    ledger = tmp_path / "out.jsonl"
+    ledger.write_text(to_line(LATE) + "[" * 1_000_000 + "\n" + to_line(LATE))
+    with pytest.raises(UsageError, match="Line 2"):
+        held(ledger)

@@ -7,7 +7,7 @@ import pytest
 from report_factory import said
 
 from avsync.core.records import Report, Verdict
-from avsync.report.junit import to_junit
+from avsync.report.junit import JUNIT, to_junit
 
 REPORTS = [
     Report("lib/sync.mp4", "in-sync", 4.0, 8.0, 0.98, timings_s={"total": 1.5}),
@@ -68,3 +68,8 @@ def test_a_hostile_name_stays_text():
 
 def test_nothing_done_is_still_a_document():
     assert cases([]) == []
+
+
+def test_an_older_result_is_known_and_other_xml_is_not():
+    assert JUNIT.is_own(to_junit([]))
+    assert not JUNIT.is_own(b'<?xml version="1.0"?>\n<testsuites name="my tests"/>')

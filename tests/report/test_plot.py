@@ -3,12 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from report_factory import a_report, said
 
-from avsync.core.errors import MediaError
+from avsync.core.errors import OutputError, UsageError
+from avsync.core.files import protect
 from avsync.core.records import Report
-from avsync.report.plot import plot_names, save_plot
+from avsync.report.plot import PLOT, plot_names, save_plot
 
 
 @pytest.mark.parametrize(
@@ -28,7 +31,7 @@ def test_every_report_can_be_drawn(report: Report, tmp_path: Path):
 
 def test_a_plot_that_cannot_be_written_is_one_sentence_and_leaves_nothing(tmp_path: Path):
     (tmp_path / "taken").write_text("a file where a folder is wanted")
-    with pytest.raises(MediaError, match="Cannot write the plot"):
+    with pytest.raises(OutputError, match="Cannot write the plot"):
         save_plot(a_report(), tmp_path / "taken" / "plot.png")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
@@ -36,3 +39,12 @@ def test_a_plot_that_cannot_be_written_is_one_sentence_and_leaves_nothing(tmp_pa
 def test_plots_of_equally_named_videos_do_not_overwrite_each_other():
     names = plot_names([Path("a/x.mp4"), Path("b/x.mp4"), Path("X.mp4")], Path("out"))
     assert len({name.name.lower() for name in names}) == 3
+
+
+def test_only_a_plot_of_avsyncs_is_replaced(tmp_path: Path):
+    target = save_plot(Report("x.mp4", "cannot-tell"), tmp_path / "plot.png")
+    protect(target, PLOT, "--plot")
+    image = np.zeros((8, 8, 3), np.uint8)
+    assert cv2.imwrite(str(target), image)
+    with pytest.raises(UsageError, match="no plot of avsync's; name another file for --plot"):
+        protect(target, PLOT, "--plot")
