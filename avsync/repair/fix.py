@@ -10,7 +10,14 @@ from typing import Any
 
 from avsync.audio.waveform import audio_track
 from avsync.core.draft import scratch
-from avsync.core.errors import EXIT_IN_SYNC, EXIT_OUT_OF_SYNC, CannotTell, MediaError, UsageError
+from avsync.core.errors import (
+    EXIT_IN_SYNC,
+    EXIT_OUT_OF_SYNC,
+    AvsyncError,
+    CannotTell,
+    MediaError,
+    UsageError,
+)
 from avsync.core.options import FixOptions
 from avsync.core.records import Media, Report
 from avsync.core.tolerance import defects, largest_error
@@ -18,12 +25,17 @@ from avsync.media.ffmpeg import program
 from avsync.media.probe import probe
 from avsync.repair import packets, retime
 from avsync.repair.codecs import encoding
-from avsync.repair.containers import muxer_of
+from avsync.repair.containers import MUXERS, muxer_of
 from avsync.repair.remux import Plan, command, plan
-from avsync.repair.verify import Progress
+from avsync.repair.verify import Progress, UnfitTargetError
 from avsync.repair.write import written
 from avsync.report.summary import summary
 from avsync.report.words import offset_words
+
+NO_FITTING_TARGET = (
+    "no other format holds them unchanged either, so convert the file first, as with "
+    "`ffmpeg -i IN -c:v libx264 -c:a aac OUT.mp4`"
+)
 
 
 @dataclass(frozen=True)
@@ -84,8 +96,8 @@ def fix_offset(
     media = probe(src)
     check_target(src, dst, force=force)
 
-    def make_plan(offset_ms: float) -> Plan:
-        return plan(media, offset_ms, dst, options.check.audio_track, leave_out=force)
+    def make_plan(offset_ms: float, target: Path = dst) -> Plan:
+        return plan(media, offset_ms, target, options.check.audio_track, leave_out=force)
 
     before, offset_ms = None, options.offset_ms
     if offset_ms is None:
@@ -96,13 +108,30 @@ def fix_offset(
         return _nothing_to_do(src, before)
     settings = {"method": options.method, "ffmpeg": program().version, "ffmpeg_program": program().path}
     rounds = _Rounds(before, measure, progress, force)
-    if before is not None and options.method == "retime":
-        done = _retime(
-            media, dst, before, rounds, leave_out=force, dry_run=options.dry_run, announce=announce
-        )
-    else:
-        done = _shift(make_plan, offset_ms, rounds, dry_run=options.dry_run)
+    try:
+        if before is not None and options.method == "retime":
+            dry_run = options.dry_run
+            done = _retime(media, dst, before, rounds, leave_out=force, dry_run=dry_run, announce=announce)
+        else:
+            done = _shift(make_plan, offset_ms, rounds, dry_run=options.dry_run)
+    except UnfitTargetError as error:
+        fitting = _fitting_suffix(lambda target: make_plan(offset_ms, target), src, dst)
+        advice = f"choose a target that ends in {fitting}" if fitting else NO_FITTING_TARGET
+        raise MediaError(f"{error.why}; {advice}.") from error
     return replace(done, settings=settings)
+
+
+def _fitting_suffix(make_plan: Callable[[Path], Plan], src: Path, dst: Path) -> str | None:
+    """A suffix with which the repair succeeds, found by trying; None where there is none."""
+    tried = dst.suffix.lower()
+    for suffix in dict.fromkeys((src.suffix.lower(), ".mkv", ".mov", ".mp4", ".ts")):
+        if suffix != tried and suffix in MUXERS:
+            try:
+                with written(make_plan(dst.with_suffix(suffix))):
+                    return suffix
+            except AvsyncError:
+                continue
+    return None
 
 
 @dataclass(frozen=True)

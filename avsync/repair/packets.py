@@ -18,6 +18,7 @@ from av.stream import Discard, Disposition
 
 from avsync.core.errors import MediaError
 from avsync.media.ffmpeg import source
+from avsync.repair.framing import Unframe, Units, unframe
 
 MOV_FAMILY = "mov,mp4"
 PCM = re.compile(r"pcm_([su](8|16|24|32|64)|f(16|24|32|64))(le|be)?|pcm_(alaw|mulaw)")
@@ -158,15 +159,19 @@ class _Tally:
     """Presentation and decoding time in turn: a two-hour film has half a million packets."""
     starts: array[int] = field(default_factory=lambda: array("q"))
     size: int = 0
+    unframe: Unframe = bytes
 
     def add(self, data: bytes, pts_s: float, dts_s: float, *, whole: bool) -> None:
         """Count a packet in; `whole`: where it begins is part of what the stream holds."""
+        data = self.unframe(data)
         self.digest.update(len(data).to_bytes(8, "big") + data if whole else data)
         self.times.extend((pts_s, dts_s))
         self.starts.append(self.size)
         self.size += len(data)
 
     def packets(self, stream: Stream) -> Packets:
+        if isinstance(self.unframe, Units):
+            self.digest.update(b"".join(sorted(self.unframe.sets)))
         count = self.size if stream.byte_s else len(self.starts)
         times, starts = np.array(self.times).reshape(-1, 2), np.array(self.starts, np.int64)
         return Packets(stream, count, self.digest.hexdigest(), times, starts)
@@ -177,6 +182,9 @@ def read_packets(file: Contents, progress: Callable[[float], None] | None = None
     tallies = {s.index: _Tally() for s in file.streams}
     try:
         with av.open(source(file.path)) as container:
+            for stream in (*container.streams.video, *container.streams.audio):
+                codec = file.streams[stream.index].codec
+                tallies[stream.index].unframe = unframe(codec, stream.codec_context.extradata or b"")
             for attachment in container.streams.attachments:
                 tallies[attachment.index].digest.update(attachment.data or b"")
             for packet in container.demux():

@@ -23,13 +23,22 @@ ENCODED_SLACK_S = 0.25
 """An encoder's own blocks, before the first sound and after the last."""
 
 
+class UnfitTargetError(MediaError):
+    """The target's format did not hold what the source holds; `why` is the sentence without its advice."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}.")
+        self.why = why
+
+
 def verify(planned: Plan, before: Contents, path: Path, progress: Progress | None = None) -> tuple[str, ...]:
     """Prove that `path` holds every packet of the source, moved as planned, and nothing else changed.
 
     Returns what its format cannot keep of tags, titles and dispositions.
 
     Raises:
-        MediaError: it is not a true copy; the sentence says where.
+        UnfitTargetError: it is not a true copy; the sentence says where.
+        MediaError: it cannot be read to its end.
     """
     after = packets.contents(path)
     old = packets.read_packets(before, lambda done_s: show(progress, before, done_s, 0.5, 0.25))
@@ -50,9 +59,8 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
         for _, encoded in fresh:
             _check_retimed(planned, encoded, picture_moved_s)
     except DifferentError as error:
-        raise MediaError(
-            f"The copy of {planned.src.name} failed its check and is not kept, because {error}; "
-            f"{other_target(planned)}."
+        raise UnfitTargetError(
+            f"The copy of {planned.src.name} failed its check and is not kept, because {error}"
         ) from error
     return packets.lost_tags(before, after, [*pairs, *fresh])
 
@@ -115,10 +123,3 @@ def show(progress: Progress | None, file: Contents, done_s: float, first: float,
     """Report `done_s` of `file` as the part of the work that begins at `first` and is `share` of it."""
     if progress and file.duration_s:
         progress(STAGE, first + share * min(max(done_s / file.duration_s, 0.0), 1.0), 1.0)
-
-
-def other_target(planned: Plan) -> str:
-    old, new = (path.suffix.lower() for path in (planned.src, planned.dst))
-    if old in (".avi", ".m3u8"):
-        return "convert it to .mkv first, and give that file"
-    return f"choose a target that ends in {'.mkv' if old == new else old}"

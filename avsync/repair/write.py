@@ -16,7 +16,7 @@ from avsync.media.probe import state
 from avsync.repair import packets
 from avsync.repair.packets import Contents
 from avsync.repair.remux import Plan
-from avsync.repair.verify import Progress, other_target, show, verify
+from avsync.repair.verify import Progress, UnfitTargetError, show, verify
 
 HEADER_COMPLAINTS = (
     "not currently supported in container",
@@ -59,7 +59,8 @@ def written(planned: Plan, progress: Progress | None = None) -> Iterator[Copy]:
     Raises:
         SetupError: there is no ffmpeg.
         OutputError: the target cannot be written.
-        MediaError: the result would not be a true copy, or the source is damaged.
+        UnfitTargetError: the target's format cannot hold the streams, or did not hold them truly.
+        MediaError: the source is damaged.
     """
     whole = state(planned.src)
     before = packets.contents(planned.src)
@@ -87,9 +88,9 @@ def _run(planned: Plan, before: Contents, made: Draft, progress: Progress | None
         )
     except FfmpegError as error:
         if any(words in line for line in error.lines for words in HEADER_COMPLAINTS):
-            raise MediaError(
-                f"{planned.dst.suffix} cannot hold the streams of {planned.src.name} "
-                f"({error.lines[0].split('. ')[0]}); {other_target(planned)}."
+            first = error.lines[0].split(". ")[0]
+            raise UnfitTargetError(
+                f"{planned.dst.suffix} cannot hold the streams of {planned.src.name} ({first})"
             ) from error
         raise
     show(progress, before, math.inf, 0.0, 0.5)

@@ -69,6 +69,7 @@ def test_nothing_stays(source: Path, tmp_path: Path, method: str) -> None:
         begun = time.monotonic()
         assert whole.wait() == 0
     length_s = time.monotonic() - begun
+    size = (home / "out.mkv").stat().st_size
     (home / "out.mkv").unlink()
     rng, ended = random.Random(0), 0
     for number in range(KILLS):
@@ -79,8 +80,9 @@ def test_nothing_stays(source: Path, tmp_path: Path, method: str) -> None:
             repair.send_signal(SIGNALS[number % len(SIGNALS)])
         ended += repair.returncode != 0
         assert children(home) == [] and children(source.parent) == []
-        if repair.returncode == 0:
-            (home / "out.mkv").unlink()
+        for path in home.glob("out.mkv"):  # which appears whole, at the very end
+            assert path.stat().st_size == size
+            path.unlink()
         assert [*home.iterdir(), *scratch.iterdir()] == [], SIGNALS[number % len(SIGNALS)]
     print(
         f"{method}: {ended} of {KILLS} ended early, of {length_s:.1f} s, in {time.monotonic() - began:.0f} s"

@@ -3,13 +3,15 @@ decodes it."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import av
 import pytest
 from clap_factory import H264, PAIRS, clap, lag_ms
 from fix_factory import names, one_sentence, run_ffmpeg, shift
 
-from avsync.core.errors import UsageError
+from avsync.core.errors import MediaError, UsageError
 from avsync.repair import packets
 
 TOLERANCE_MS = 0.5
@@ -66,6 +68,44 @@ def test_mxf_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
     shift(src, tmp_path / "out.mkv", 100.0)
     assert lag_ms(tmp_path / "out.mkv") - lag_ms(src) == pytest.approx(100.0, abs=TOLERANCE_MS)
     assert names(tmp_path) == ["in.mxf", "out.mkv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("h264-aac.mp4", "out.ts"),
+        ("h264-aac.ts", "out.mp4"),
+        ("h264-aac.ts", "out.mkv"),
+        ("h264-mp3.avi", "out.mkv"),
+        ("h264-mp3.avi", "out.mp4"),
+        ("hevc-aac.mp4", "out.mkv"),
+    ],
+)
+def test_containers_may_frame_the_same_pictures_and_audio_otherwise(
+    tmp_path: Path, name: str, target: str
+) -> None:
+    """Start codes or lengths, a header for each frame of AAC or one for all: what is decoded is the same."""
+    src, dst = clap(tmp_path / name, *PAIRS[name]), tmp_path / target
+    shift(src, dst, -87.0)
+    assert lag_ms(dst) - lag_ms(src) == pytest.approx(-87.0, abs=TOLERANCE_MS)
+    assert pictures(dst) == pictures(src)
+
+
+def pictures(path: Path) -> str:
+    """A digest of all frames as decoded."""
+    digest = hashlib.sha256()
+    with av.open(str(path)) as file:
+        for frame in file.decode(video=0):
+            digest.update(frame.to_ndarray().tobytes())
+    return digest.hexdigest()
+
+
+def test_advice_is_tried_before_it_is_given(tmp_path: Path) -> None:
+    src = clap(tmp_path / "in.mp4", *PAIRS["h264-aac.mp4"])
+    with pytest.raises(MediaError, match=r"Only VP8.*choose a target that ends in \.mp4") as error:
+        shift(src, tmp_path / "out.webm", 100.0)
+    one_sentence(error)
+    assert names(tmp_path) == ["in.mp4"]
 
 
 # --- Time code ---------------------------------------------------------------------------
