@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from avsync.bench.agreement import agreement
-from avsync.bench.corruptions import NOTHING, Spoil
+from avsync.bench.corruptions import NONE, Corruption
 from avsync.core.constants import (
     FRAME_MS,
     FRAME_RATE,
@@ -47,9 +47,10 @@ PAIRS_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class ClipResult:
-    """One clip: share of its windows that are right for each input length K (5..15), as published and
-    over the candidates that exist, and the whole clip's offset in ms (None: no answer), its probability
-    and length in seconds. `syncnet`: what SyncNet's own evaluation says of the clip, for that network."""
+    """One clip: the share of its windows that are right for each input length K (5..15), by the published
+    protocol and over existing candidates only; and the whole clip's offset in ms (None: no answer), its
+    probability, and the clip's length in seconds. `syncnet`: the result of SyncNet's own evaluation, for that
+    network."""
 
     id: str
     windows: int
@@ -62,12 +63,12 @@ class ClipResult:
 
     @property
     def source(self) -> str:
-        """The first two letters of the speaker's name, which tell where the clip is from."""
+        """The first two letters of the speaker's name, which name the clip's source."""
         return self.id[:2]
 
     @property
     def answered(self) -> bool:
-        """Whether `check` would commit itself to the offset."""
+        """Whether `check` would report the offset."""
         return self.offset_ms is not None and self.probability >= MIN_PROBABILITY
 
     def right(self, true_ms: float) -> bool:
@@ -75,7 +76,7 @@ class ClipResult:
         return self.offset_ms is not None and abs(self.offset_ms - true_ms) <= FRAME_MS
 
 
-def judge(
+def evaluate_model(
     loaded: Loaded,
     store: Store,
     validation: Store,
@@ -83,19 +84,19 @@ def judge(
     delays: Mapping[str, float] | None = None,
     groups: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     recorded: Mapping[str, Recorded] = MappingProxyType({}),
-    spoils: Sequence[Spoil] = (),
+    corruptions: Sequence[Corruption] = (),
 ) -> dict[str, Any]:
-    """A model's row: size, accuracy by the protocol, whole clips, the same by source, and F1 on `validation`
-    (None where that is empty or the model looks at whole faces, which are not prepared), with the
-    seconds that it took. `long_clips` are those of 3 s or more (None: there are none). `delays` as in
-    `evaluate`.
+    """A model's row: size, accuracy by the protocol, whole-clip accuracy, the same by source, F1 on
+    `validation` (None where that is empty or the model takes whole faces, which are not prepared), and the
+    seconds that the evaluation took. "long_clips" are those of 3 s or more (None: there are none).
 
-    `groups`: what to tell apart -> clip id, or the start of one -> label; the rows by label are "by_group".
-    `recorded`: clip id -> its recording, for the "agreement" within recordings (None: none is known). Each of
-    `spoils` is done to all clips in turn; these rows are "spoilt"."""
+    `delays`: as in `evaluate_clips`. `groups`: name of a grouping -> clip id, or its beginning -> label; the
+    rows by label are "by_group". `recorded`: clip id -> its recording, for the "agreement" within recordings
+    (None: none is known). Each of `corruptions` is applied to all clips in turn; these rows are "corrupted".
+    """
     has_f1 = len(validation) > 0 and loaded.model.crop == "mouth"
     begun = time.perf_counter()
-    passes = 1 + len(spoils)
+    passes = 1 + len(corruptions)
 
     def part(number: int) -> Callable[[int, int], None]:
         """The progress of one of all passes over the clips."""
@@ -106,11 +107,11 @@ def judge(
 
         return tell
 
-    results = evaluate(loaded, store, part(0), delays)
+    results = evaluate_clips(loaded, store, part(0), delays)
     row = summarise(results)
-    spoilt = {
-        spoil.name: summarise(evaluate(loaded, store, part(number), delays, spoil))
-        for number, spoil in enumerate(spoils, 1)
+    corrupted = {
+        corruption.name: summarise(evaluate_clips(loaded, store, part(number), delays, corruption))
+        for number, corruption in enumerate(corruptions, 1)
     }
     sources = sorted({r.source for r in results})
     long = [r for r in results if r.seconds >= LONG_S]
@@ -123,7 +124,7 @@ def judge(
         "long_clips": summarise(long) if long else None,
         "by_group": {name: by_label(results, labels) for name, labels in groups.items()},
         "agreement": agreement(results, recorded) if recorded else None,
-        "spoilt": spoilt,
+        "corrupted": corrupted,
         "validation_f1": validation_f1(loaded, validation) if has_f1 else None,
         "seconds": round(time.perf_counter() - begun, 1),
     }
@@ -136,23 +137,22 @@ def by_label(results: Sequence[ClipResult], labels: Mapping[str, str]) -> dict[s
     return {label: summarise(found) for label, found in groups.items() if found}
 
 
-def evaluate(
+def evaluate_clips(
     loaded: Loaded,
     store: Store,
     progress: Callable[[int, int], None] | None = None,
     delays: Mapping[str, float] | None = None,
-    spoil: Spoil = NOTHING,
+    corruption: Corruption = NONE,
 ) -> list[ClipResult]:
-    """Every clip of `store` that has a window of the protocol, scored at every frame, after `spoil` was done
-    to it. `delays`: clip id, or the start of one, to the ms by which its stored sound must be delayed to be
-    in sync."""
+    """Every clip of `store` that has a window of the protocol, scored at every frame after `corruption`.
+    `delays`: clip id, or its beginning, to the ms by which its stored audio must be delayed to be in sync."""
     calibration = Calibration.from_dict(loaded.calibration)
     results = []
     for index, clip in enumerate(store.clips):
         windows = min(clip.frames, clip.samples // SAMPLES_PER_FRAME) - WINDOW_FRAMES
         if windows > 0:
             delay_ms = delay_of(clip, delays or {}) or 0.0
-            results.append(_clip(loaded, store, index, windows, calibration, delay_ms, spoil))
+            results.append(_clip(loaded, store, index, windows, calibration, delay_ms, corruption))
         if progress:
             progress(index + 1, len(store.clips))
     return results
@@ -165,15 +165,15 @@ def _clip(
     windows: int,
     calibration: Calibration,
     delay_ms: float,
-    spoil: Spoil,
+    corruption: Corruption,
 ) -> ClipResult:
     whole = loaded.model.crop == "face"
-    pictures = face_frames(store.clips[index]) if whole else store.mouths(index)
-    mouths = Clip(0, 0.0, spoil.picture(pictures[: windows + WINDOW_FRAMES]))
-    heard = spoil.sound(store.wave(index).astype(np.float32) * np.float32(1 / 32768))
-    sound = Waveform(heard, delay_ms / 1000)
+    frames = face_frames(store.clips[index]) if whole else store.mouths(index)
+    mouths = Clip(0, 0.0, corruption.frames(frames[: windows + WINDOW_FRAMES]))
+    samples = corruption.audio(store.wave(index).astype(np.float32) * np.float32(1 / 32768))
+    audio = Waveform(samples, delay_ms / 1000)
     starts = np.arange(windows)
-    logits = score_clip(loaded, mouths, starts, sound, PROTOCOL_RADIUS)
+    logits = score_clip(loaded, mouths, starts, audio, PROTOCOL_RADIUS)
     shifts = np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)
     inside = (starts[:, None] + shifts >= 0) & (starts[:, None] + shifts < windows)
     logits_inside = np.where(inside, logits, np.nan)
@@ -185,17 +185,17 @@ def _clip(
         existing=tuple(float(existing_hits(logits_inside, k).mean()) for k in FRAMES_K),
         offset_ms=answer.offset_ms,
         probability=answer.probability,
-        seconds=len(sound.samples) / SAMPLE_RATE,
-        syncnet=_syncnet(loaded, mouths, starts, sound) if loaded.model.family == "syncnet" else None,
+        seconds=len(audio.samples) / SAMPLE_RATE,
+        syncnet=_syncnet(loaded, mouths, starts, audio) if loaded.model.family == "syncnet" else None,
     )
 
 
 @torch.inference_mode()
-def _syncnet(loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], sound: Waveform) -> SyncNetOffset:
-    """The offset by the mean distance of all windows, zeros for the sound beyond the clip's ends."""
-    heard = audio_windows(clip, sound, 0, loaded.model.audio_input)
-    seen = visual_tokens(loaded, clip.mouths, starts).cpu().numpy()
-    return syncnet_offset(seen, audio_tokens(loaded, heard[: len(starts)]).cpu().numpy())
+def _syncnet(loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], audio: Waveform) -> SyncNetOffset:
+    """The offset by the mean distance of all windows, with silence beyond the clip's ends."""
+    windows = audio_windows(clip, audio, 0, loaded.model.audio_input)
+    video = visual_tokens(loaded, clip.mouths, starts).cpu().numpy()
+    return syncnet_offset(video, audio_tokens(loaded, windows[: len(starts)]).cpu().numpy())
 
 
 def validation_f1(loaded: Loaded, store: Store) -> list[float]:

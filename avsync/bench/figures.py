@@ -42,8 +42,8 @@ def figures_of(result: Mapping[str, Any]) -> dict[str, Figure]:
         found["accuracy-by-size"] = accuracy_by_size(accuracy)
         if cost := {row["name"]: MS * row["real_time_factor"] for row in result.get("speed", ())}:
             found["accuracy-by-cost"] = accuracy_by_cost(accuracy, cost)
-    if (real := result.get("real")) and real["reliability"]["table"]:
-        found["reliability"] = reliability(real["reliability"])
+    if (videos := result.get("videos")) and videos["reliability"]["table"]:
+        found["reliability"] = reliability(videos["reliability"])
     runs = result.get("runs", ())
     if judged := [run for run in runs if run["best"] is not None]:
         found["layers"] = layer_selection(judged)

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,6 @@ from avsync.estimate.calibration import expected_calibration_error, reliability_
 from avsync.report.reasons import reason_words
 
 LIMITS_MS = (20, 40, 80)
-DEMO_CLIPS = 4
 DEMO_CLIP_S = 6.0
 
 
@@ -55,7 +55,7 @@ def run(cases: Sequence[Case], model: str) -> Iterator[Outcome]:
                 yield outcome(case, _checked(target, model))
 
 
-def run_demo_set(model: str, count: int, seconds: float) -> Iterator[Outcome]:
+def run_demo_set(model: str, count: int, seconds: float = DEMO_CLIP_S) -> Iterator[Outcome]:
     """Checks `count` made talking faces, each with a known error; nothing is needed but the package."""
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         for seed, case in enumerate(plan_cases([Path("demo.mp4")], count)):
@@ -147,6 +147,29 @@ def grouped(outcomes: Sequence[Outcome], key: Callable[[Outcome], str]) -> dict[
     for found in outcomes:
         groups.setdefault(key(found), []).append(found)
     return groups
+
+
+def groups(outcomes: Sequence[Outcome]) -> dict[str, dict[str, list[Outcome]]]:
+    """The outcomes by source, by condition and by frame rate."""
+    return {
+        "source": grouped(outcomes, source),
+        "condition": grouped(outcomes, lambda o: o.case.condition.name),
+        "fps": grouped(outcomes, stored_fps),
+    }
+
+
+def to_document(outcomes: Sequence[Outcome], model: str) -> dict[str, Any]:
+    """Plain values for JSON: summaries of all copies and of each group, reliability, and every case."""
+    return {
+        "model": model,
+        "all": summarise(outcomes),
+        **{
+            f"by_{name}": {k: summarise(v) for k, v in parts.items()}
+            for name, parts in groups(outcomes).items()
+        },
+        "reliability": reliability(outcomes),
+        "cases": [as_dict(o) for o in outcomes],
+    }
 
 
 def source(found: Outcome) -> str:

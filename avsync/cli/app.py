@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from avsync import __version__
-from avsync.cli.bench import bench
+from avsync.cli.bench import app as bench_app
 from avsync.cli.check import check
 from avsync.cli.console import emit, fail, outcome, usage_words
 from avsync.cli.demo import demo
@@ -54,8 +54,8 @@ for command in (check, fix_offset, demo):
     app.command()(command)
 app.add_typer(models_app, name="models")
 app.add_typer(distill_app, name="distill")
-for command in (train, bench):
-    app.command()(command)
+app.command()(train)
+app.add_typer(bench_app, name="bench")
 
 
 def _version(asked: bool) -> None:

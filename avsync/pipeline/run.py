@@ -149,7 +149,7 @@ def model_of_mouths(options: CheckOptions) -> Loaded:
     if loaded.model.crop == "face":
         raise ModelError(
             f"{loaded.path} looks at whole faces, but a check cuts out mouths; "
-            "judge it with: avsync bench --data."
+            "judge it with: avsync bench accuracy --data."
         )
     return loaded
 

@@ -8,8 +8,15 @@ import pytest
 import torch
 from distill_factory import made_cache
 
-from avsync.bench.accuracy import ClipResult, by_label, evaluate, judge, summarise, validation_f1
-from avsync.bench.corruptions import parse_spoils
+from avsync.bench.accuracy import (
+    ClipResult,
+    by_label,
+    evaluate_clips,
+    evaluate_model,
+    summarise,
+    validation_f1,
+)
+from avsync.bench.corruptions import parse_corruptions
 from avsync.data.shards import ShardWriter, Store, StoredClip
 from avsync.evaluation.protocol import existing_hits, protocol_hits
 from avsync.networks.base import Preprocessing
@@ -49,18 +56,18 @@ def test_every_clip_is_evaluated_once(tmp_path: Path) -> None:
     writer.close()
     torch.manual_seed(0)
     loaded = load(save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing()), "cpu")
-    results = evaluate(loaded, Store(tmp_path, ["test"]))
+    results = evaluate_clips(loaded, Store(tmp_path, ["test"]))
     assert [(r.id, r.windows, r.source) for r in results] == [("aa01/1", 35, "aa"), ("bb01/1", 1, "bb")]
 
 
-def test_a_clip_that_is_known_to_be_off_is_judged_put_right(tmp_path: Path) -> None:
+def test_a_clip_that_is_known_to_be_off_is_evaluated_in_sync(tmp_path: Path) -> None:
     torch.manual_seed(0)
     loaded = load(save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing()), "cpu")
     store = Store(made_cache(tmp_path / "cache", {"test": [60]}), ["test"])
     name = store.clips[0].id
-    (plain,) = evaluate(loaded, store)
-    (right,) = evaluate(loaded, store, delays={name: 0.0})
-    (moved,) = evaluate(loaded, store, delays={name.split("/")[0]: 120.0})
+    (plain,) = evaluate_clips(loaded, store)
+    (right,) = evaluate_clips(loaded, store, delays={name: 0.0})
+    (moved,) = evaluate_clips(loaded, store, delays={name.split("/")[0]: 120.0})
     assert right == plain
     assert moved.offset_ms != plain.offset_ms
 
@@ -97,17 +104,17 @@ def test_only_sure_answers_count_as_answered() -> None:
     assert (row["answered_clips"], row["wrong_clips"]) == (2, 1)
 
 
-def test_spoilt_clips_have_rows_of_their_own(tmp_path: Path) -> None:
+def test_corrupted_clips_have_rows_of_their_own(tmp_path: Path) -> None:
     torch.manual_seed(0)
     loaded = load(save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing()), "cpu")
     store = Store(made_cache(tmp_path / "cache", {"test": [60, 40]}), ["test"])
     told: list[tuple[int, int]] = []
-    row = judge(
+    row = evaluate_model(
         loaded, store, store.select(lambda _: False), lambda *at: told.append(at),
-        spoils=parse_spoils("lowres:96,mask,whisper"),
+        corruptions=parse_corruptions("lowres:96,mask,whisper"),
     )  # fmt: skip
-    assert list(row["spoilt"]) == ["lowres:96", "mask", "whisper"]
-    same = row["spoilt"]["lowres:96"]
+    assert list(row["corrupted"]) == ["lowres:96", "mask", "whisper"]
+    same = row["corrupted"]["lowres:96"]
     assert same == {name: row[name] for name in same}, "full size is no change"
     assert told[-1] == (8, 8) and len(told) == 8
 
@@ -137,11 +144,11 @@ def test_no_clip_with_a_window_is_an_error() -> None:
         summarise([])
 
 
-def test_syncnet_is_also_judged_by_its_own_evaluation(tmp_path: Path) -> None:
+def test_syncnet_is_also_evaluated_by_its_own_evaluation(tmp_path: Path) -> None:
     torch.manual_seed(0)
     path = save(tmp_path / "syncnet", SyncNet(SyncNetDims()).eval(), Preprocessing())
     store = Store(made_cache(tmp_path / "cache", {"test": [12]}), ["test"])
-    (result,) = evaluate(load(path, "cpu"), store)
+    (result,) = evaluate_clips(load(path, "cpu"), store)
     assert result.syncnet is not None and -15 <= result.syncnet.offset <= 15
     answers = [replace(result, syncnet=SyncNetOffset(n, 1.0, float(n))) for n in (0, 1, 3)]
     row = summarise(answers)

@@ -1,14 +1,14 @@
-"""Clips are spoilt as real videos are: few pixels, a mask before the mouth, a whisper."""
+"""Corruptions do what their names say: low resolution, a face mask, whispering."""
 
 import numpy as np
 import pytest
 
-from avsync.bench.corruptions import lowres, mask, parse_spoils, whisper
+from avsync.bench.corruptions import lowres, mask, parse_corruptions, whisper
 from avsync.core.constants import SAMPLE_RATE
 from avsync.core.errors import UsageError
 
 
-def pictures(seed: int = 0) -> np.ndarray:
+def mouth_crops(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (3, 48, 96, 3), np.uint8)
 
 
@@ -22,34 +22,34 @@ def spoken(pitch_hz: float = 120.0) -> np.ndarray:
 
 
 def test_a_list_names_what_is_done_in_turn() -> None:
-    low, masked, whispered = parse_spoils("lowres:24, mask,whisper")
+    low, masked, whispered = parse_corruptions("lowres:24, mask,whisper")
     assert [low.name, masked.name, whispered.name] == ["lowres:24", "mask", "whisper"]
-    seen, heard = pictures(), spoken()
-    np.testing.assert_array_equal(low.picture(seen), lowres(seen, 24))
-    np.testing.assert_array_equal(masked.picture(seen), mask(seen))
-    np.testing.assert_array_equal(whispered.sound(heard), whisper(heard))
-    assert masked.sound(heard) is heard and whispered.picture(seen) is seen
-    assert parse_spoils("") == ()
+    frames, audio = mouth_crops(), spoken()
+    np.testing.assert_array_equal(low.frames(frames), lowres(frames, 24))
+    np.testing.assert_array_equal(masked.frames(frames), mask(frames))
+    np.testing.assert_array_equal(whispered.audio(audio), whisper(audio))
+    assert masked.audio(audio) is audio and whispered.frames(frames) is frames
+    assert parse_corruptions("") == ()
 
 
 @pytest.mark.parametrize("wrong", ["beard", "lowres", "lowres:1", "lowres:97", "lowres:x", "mask:3"])
-def test_what_cannot_be_done_is_told(wrong: str) -> None:
+def test_an_unknown_corruption_is_refused(wrong: str) -> None:
     with pytest.raises(UsageError, match="choose from lowres:WIDTH"):
-        parse_spoils(wrong)
+        parse_corruptions(wrong)
 
 
 def test_few_pixels_leave_the_size_and_what_is_coarse() -> None:
-    coarse = np.repeat(np.repeat(pictures()[:, :6, :12], 8, 1), 8, 2)
+    coarse = np.repeat(np.repeat(mouth_crops()[:, :6, :12], 8, 1), 8, 2)
     found = lowres(coarse, 12)
     assert found.shape == coarse.shape and found.dtype == np.uint8
     np.testing.assert_array_equal(found[:, 4::8, 4::8].shape, (3, 6, 12, 3))
     assert np.abs(found[:, 4::8, 4::8].astype(int) - coarse[:, 4::8, 4::8]).mean() < 12
-    assert lowres(pictures(), 8).std() < 0.3 * pictures().std()
-    np.testing.assert_array_equal(lowres(pictures(), 96), pictures())
+    assert lowres(mouth_crops(), 8).std() < 0.3 * mouth_crops().std()
+    np.testing.assert_array_equal(lowres(mouth_crops(), 96), mouth_crops())
 
 
 def test_behind_a_mask_nothing_of_the_mouth_is_left() -> None:
-    first, second = mask(pictures(0)), mask(pictures(1))
+    first, second = mask(mouth_crops(0)), mask(mouth_crops(1))
     same = (first == first[:1]).all((0, 3))
     assert same[8:46, 30:66].all(), "every frame shows the same cloth"
     assert not same[:, :8].any(axis=0).all(), "the cheeks beside it stay"
@@ -57,7 +57,9 @@ def test_behind_a_mask_nothing_of_the_mouth_is_left() -> None:
 
 
 def test_a_mask_is_no_brighter_than_its_clip() -> None:
-    assert mask(pictures() // 8)[:, 10:40, 30:66].mean() < 0.2 * mask(pictures())[:, 10:40, 30:66].mean()
+    assert (
+        mask(mouth_crops() // 8)[:, 10:40, 30:66].mean() < 0.2 * mask(mouth_crops())[:, 10:40, 30:66].mean()
+    )
 
 
 def test_a_whisper_has_the_words_and_not_the_voice() -> None:

@@ -38,7 +38,7 @@ def lines(figure: Any) -> list[list[float]]:
 def test_each_part_of_the_document_has_its_figures() -> None:
     whole = {
         "accuracy": ACCURACY,
-        "real": {"reliability": RELIABILITY},
+        "videos": {"reliability": RELIABILITY},
         "runs": [run("a", 0.5), run("b", None)],
     }
     assert set(figures_of(whole)) == {
@@ -85,7 +85,7 @@ def test_files_are_whole_pictures(again: bool, tmp_path: Path) -> None:
     if again:
         (tmp_path / "figures").mkdir()
         (tmp_path / "figures" / "reliability.png").write_bytes(b"an older one")
-    written = save_figures({"real": {"reliability": RELIABILITY}}, tmp_path / "figures")
+    written = save_figures({"videos": {"reliability": RELIABILITY}}, tmp_path / "figures")
     assert [path.name for path in written] == ["reliability.png"]
     assert written[0].read_bytes().startswith(b"\x89PNG")
     assert len(list((tmp_path / "figures").iterdir())) == 1

@@ -1,24 +1,22 @@
-"""What `avsync bench` prints for a person."""
+"""The tables of `avsync bench`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from avsync.bench.defects import AMOUNT_MS, Trial, after_words, found_words
+from avsync.bench.published import NOTE, ROWS, Published
+from avsync.bench.videos import LIMITS_MS, Outcome, groups, summarise
 from avsync.evaluation.protocol import FRAMES_K, LONG_S
 
 if TYPE_CHECKING:
-    from avsync.bench.defects import Trial
-    from avsync.bench.published import Published
     from avsync.bench.speed import ModelSpeed
     from avsync.bench.training_speed import TrainSpeed
-    from avsync.bench.videos import Outcome
-
-PIPE_WIDTH = 150
-"""Columns of a table that goes to a file or a pipe."""
 
 
 def table(title: str, *headings: str) -> Table:
@@ -27,6 +25,22 @@ def table(title: str, *headings: str) -> Table:
     for number, heading in enumerate(headings):
         made.add_column(heading, justify="right" if number else "left", overflow="fold")
     return made
+
+
+def accuracy_tables(found: dict[str, Any]) -> list[Table | str]:
+    """All of what `bench.evaluate` found."""
+    rows = found["models"]
+    data = f"{Path(found['data']).name}, {found['split']}, {found['clips']} clips"
+    parts: list[Table | str] = [accuracy_table(rows, ROWS, data), NOTE]
+    for row in rows:
+        if len(row["by_source"]) > 1:
+            parts.append(source_table(row))
+        parts += [group_table(row, name) for name in row["by_group"]]
+        if row["agreement"]:
+            parts.append(agreement_table(row))
+        if row["corrupted"]:
+            parts.append(corruption_table(row))
+    return parts
 
 
 def accuracy_table(rows: Sequence[dict[str, Any]], published: Sequence[Published], data: str) -> Table:
@@ -75,10 +89,10 @@ def agreement_table(row: dict[str, Any]) -> Table:
     return made
 
 
-def spoilt_table(row: dict[str, Any]) -> Table:
-    """One model's accuracy on the clips as they are and spoilt in some ways."""
-    title = f"{row['name']} on the same clips, spoilt"
-    return _parts_table(title, "spoilt by", {"nothing": row, **row["spoilt"]})
+def corruption_table(row: dict[str, Any]) -> Table:
+    """One model's accuracy on the clips as they are and with each corruption."""
+    title = f"{row['name']} on corrupted clips"
+    return _parts_table(title, "corruption", {"none": row, **row["corrupted"]})
 
 
 def _parts_table(title: str, heading: str, parts: dict[str, dict[str, Any]]) -> Table:
@@ -110,10 +124,10 @@ def _interval(values: Sequence[float] | None) -> str:
 
 
 def speed_table(measured: Sequence[ModelSpeed]) -> Table:
-    """Seconds per window, the plain way and ours."""
+    """Seconds per window, with a naive forward pass per pair and our way."""
     made = table(
-        "One window with its 31 offsets: the plain way and ours, median (least-most)",
-        *["model", "parameters", "MB", "GFLOP plain", "ours", "s plain", "ours", "faster", "windows/s"],
+        "One window with its 31 offsets: naive and ours, median (least-most)",
+        *["model", "parameters", "MB", "GFLOP naive", "ours", "s naive", "ours", "faster", "windows/s"],
         *["RTF", "peak MB", "largest difference"],
     )
     for m in measured:
@@ -136,7 +150,7 @@ def end_to_end_table(result: dict[str, Any], model: str) -> Table:
         f"avsync check of {result['video_s']:.0f} s of 720p with {model}",
         "stage",
         "seconds",
-        "a second of video",
+        "per second of video",
     )
     for stage, seconds in result["timings_s"].items():
         made.add_row(stage, f"{seconds:.2f}", f"{result['by_stage_per_second_of_video'][stage]:.3f}")
@@ -152,12 +166,12 @@ def training_table(found: TrainSpeed) -> Table:
         sizes += f"; teacher {found.teacher_parameters:,}"
     rows = {
         "student's parameters": sizes,
-        f"{what} a second": _spread(found.samples_per_s).replace("\n", " "),
+        f"{what} per second": _spread(found.samples_per_s).replace("\n", " "),
         "the same, without loading": _spread(found.without_loading_per_s).replace("\n", " "),
         f"GFLOP for each of the {what}": f"{found.gflop_per_sample:.4g}",
-        "TFLOP a second": f"{found.tflops:.3g}",
+        "TFLOP per second": f"{found.tflops:.3g}",
         f"of the peak, a matrix product in {found.precision}": (
-            f"{found.share_of_peak:.1%} of {found.peak_tflops:.3g} TFLOP a second"
+            f"{found.share_of_peak:.1%} of {found.peak_tflops:.3g} TFLOP per second"
         ),
         "peak MB": f"{found.peak_mb:.0f}",
     }
@@ -172,8 +186,8 @@ def training_table(found: TrainSpeed) -> Table:
 
 def demo_table(outcomes: Sequence[Outcome], model: str) -> Table:
     """What was said of each made clip."""
-    title = f"Made clips with known errors, checked with {model}"
-    made = table(title, "clip", "error, ms (early is +)", "measured", "verdict", "probability")
+    title = f"Synthetic clips with known offsets, checked with {model}"
+    made = table(title, "clip", "offset, ms (early: +)", "measured", "verdict", "probability")
     for o in outcomes:
         measured = "-" if o.offset_ms is None else f"{o.offset_ms:+.0f}"
         shift = f"{o.case.shift_ms:+.0f}"
@@ -181,13 +195,21 @@ def demo_table(outcomes: Sequence[Outcome], model: str) -> Table:
     return made
 
 
-def real_table(title: str, heading: str, groups: dict[str, list[Outcome]]) -> Table:
-    """Errors by group of copies."""
-    from avsync.bench.videos import LIMITS_MS, summarise
+def videos_tables(outcomes: Sequence[Outcome], reliability: dict[str, Any], model: str) -> list[Table | str]:
+    """Errors of altered copies by group, and whether the probability holds."""
+    title = f"Altered copies, checked with {model}: error of the answers"
+    return [
+        *(videos_table(title, name, {**parts, "all": outcomes}) for name, parts in groups(outcomes).items()),
+        *reliability_parts(reliability),
+        *failure_parts(outcomes),
+    ]
 
+
+def videos_table(title: str, heading: str, parts: Mapping[str, Sequence[Outcome]]) -> Table:
+    """Errors by group of copies."""
     columns = ["copies", "answered", "median error", *[f"within {n} ms" for n in LIMITS_MS], "copies agree"]
     made = table(title, heading, *columns)
-    for name, part in groups.items():
+    for name, part in parts.items():
         row = summarise(part)
         within = [_percent(row[f"within_{n}ms"]) for n in LIMITS_MS] + [_percent(row["agree_40ms"])]
         median = row["median_error_ms"]
@@ -197,12 +219,10 @@ def real_table(title: str, heading: str, groups: dict[str, list[Outcome]]) -> Ta
 
 
 def defects_table(trials: Sequence[Trial], model: str) -> Table:
-    """What was found of each defect that was made, and what is left of it once mended."""
-    from avsync.bench.defects import AMOUNT_MS, after_words, found_words
-
+    """What was found of each defect that was made, and what is left of it after repair."""
     made = Table(
-        title=f"Defects of {AMOUNT_MS:.0f} ms (drift: a minute), checked with {model}; error: as against the "
-        "clip as it is, ms (drift: ms a minute)",
+        title=f"Defects of {AMOUNT_MS:.0f} ms (drift: per minute), checked with {model}; error: relative to "
+        "the unaltered clip, ms (drift: ms per minute)",
         title_justify="left",
         box=SIMPLE_HEAD,
         show_edge=False,
@@ -234,22 +254,22 @@ def runs_table(runs: Sequence[dict[str, Any]]) -> Table:
 
 
 def reliability_parts(found: dict[str, Any]) -> list[Table | str]:
-    """How often each tenth of the probability was right."""
+    """How often answers of each tenth of the probability were right."""
     if not found["table"]:
-        return ["No copy got an offset, so there is nothing to say of the probability."]
-    made = table("Does the probability hold?", "said, mean", "right within 40 ms", "copies")
+        return ["No copy got an offset, so the calibration of the probability is unknown."]
+    made = table("Is the probability calibrated?", "mean probability", "right within 40 ms", "copies")
     for said, right, copies in found["table"]:
         made.add_row(_percent(said), _percent(right), str(copies))
     held = _percent(found["interval_holds"])
     error = found["expected_calibration_error"]
     return [
         made,
-        f"Expected calibration error {error:.3f}; the interval held the truth in {held} of the answers.",
+        f"Expected calibration error {error:.3f}; the interval contained the truth in {held} of the answers.",
     ]
 
 
 def failure_parts(outcomes: Sequence[Outcome]) -> list[str]:
-    """A sentence on copies that were not judged at all, where there are such."""
+    """A sentence on copies that could not be checked, if there are any."""
     failed = [o for o in outcomes if o.verdict == "error"]
     if not failed:
         return []
@@ -258,3 +278,17 @@ def failure_parts(outcomes: Sequence[Outcome]) -> list[str]:
 
 def _percent(share: float | int | None) -> str:
     return "-" if share is None else f"{100 * share:.0f} %"
+
+
+def processor_words(machine: Mapping[str, Any]) -> str:
+    """The machine that was measured, in words."""
+    gpu = f"{machine['gpu']}; " if machine["gpu"] else ""
+    return f"{gpu}{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}"
+
+
+def machine_words(machine: Mapping[str, Any]) -> str:
+    """What the columns of `speed_table` mean."""
+    return (
+        f"{processor_words(machine)}, float32. RTF: seconds of work per second of one face, with every "
+        "window scored; peak: of the whole process, or of the GPU's memory."
+    )
