@@ -61,8 +61,8 @@ def _corruption(word: str) -> Corruption:
     if kind == "lowres" and amount.isdecimal() and 2 <= int(amount) <= FACE_SIZE:
         return Corruption(word, frames=lambda frames: lowres(frames, int(amount)))
     raise UsageError(
-        f"There is no corruption {word!r}; choose from lowres:WIDTH (2 to {FACE_SIZE} pixels per face), mask, "
-        "whisper."
+        f"There is no corruption {word!r}; choose from lowres:WIDTH (2 to {FACE_SIZE} pixels per face), "
+        "mask, whisper."
     )
 
 

@@ -13,7 +13,7 @@ input nor weights are those of avsync's model; the training clips, and what they
     python research/closures/second_opinion.py CACHE encoder_model.ort val-delays.json --work WORK \\
         --split val,unaligned --seeds 0,1 --only-sure
 
-The result is a file for `avsync bench accuracy --data ... --split test --delays test-delays.json`: clips, or the
+The result is a file for `avsync bench accuracy --split test --delays test-delays.json`: clips, or the
 beginning of their names, to the ms by which their sound must be delayed to be in sync. The landmarks take
 most of the time and are kept in WORK; with all of them there, MediaPipe is not needed. Beside the result
 lies an .npz of each clip's curves, (trainings, shifts from -15 to +15 frames).

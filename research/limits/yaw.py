@@ -1,4 +1,4 @@
-"""How far the heads of lrs2-mini's clips are turned, as labels for `avsync bench accuracy --data ... --groups`.
+"""How far the heads of lrs2-mini's clips are turned, as labels for `avsync bench accuracy --groups`.
 
     python research/limits/yaw.py WORK labels/lrs2-mini/yaw.json
 

@@ -35,6 +35,10 @@ def bench(*arguments: object) -> str:
     return done.stdout
 
 
+def accuracy(*arguments: object) -> str:
+    return bench("accuracy", *arguments)
+
+
 def test_accuracy_of_several_models_is_one_document(ground: Path) -> None:
     tiny = ground / "tiny.safetensors"
     text = bench(
@@ -62,7 +66,7 @@ def test_published_rows_stand_beside_the_measured_ones_and_say_so(ground: Path) 
 
 def test_without_validation_clips_there_is_no_f1(ground: Path, tmp_path: Path) -> None:
     cache = made_cache(tmp_path / "cache", {"test": [20]})
-    text = bench("accuracy", "--data", cache, "--models", ground / "tiny.safetensors", "--json")
+    text = accuracy("--data", cache, "--models", ground / "tiny.safetensors", "--json")
     assert json.loads(text)["accuracy"]["models"][0]["validation_f1"] is None
 
 
@@ -138,7 +142,7 @@ def test_one_bad_clip_stops_nothing(tmp_path: Path) -> None:
 
 def test_figures_are_drawn_of_what_was_measured(ground: Path, tmp_path: Path) -> None:
     tiny, folder = ground / "tiny.safetensors", tmp_path / "figures"
-    text = bench("accuracy", "--data", ground / "cache", "--models", tiny, "--limit", 1, "--plot", folder)
+    text = accuracy("--data", ground / "cache", "--models", tiny, "--limit", 1, "--plot", folder)
     assert {path.name for path in folder.iterdir()} == {"accuracy-by-length.png", "accuracy-by-size.png"}
     assert "accuracy-by-size.png" in text
 
@@ -152,9 +156,7 @@ def test_figures_are_drawn_of_documents_and_of_a_run_s_log(ground: Path, tmp_pat
     (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
     tiny, folder = ground / "tiny.safetensors", tmp_path / "figures"
     document = tmp_path / "accuracy.json"
-    document.write_text(
-        bench("accuracy", "--data", ground / "cache", "--models", tiny, "--limit", 1, "--json")
-    )
+    document.write_text(accuracy("--data", ground / "cache", "--models", tiny, "--limit", 1, "--json"))
     text = bench("figures", document, "--log", run, "--plot", folder)
     assert "fusion 4" in text and "f1 0.8750" in text and "bce 60 % to 60 %" in text
     names = {"accuracy-by-length.png", "accuracy-by-size.png", "layers.png", "loss-ratio-mine.png"}
@@ -173,9 +175,9 @@ def test_a_figure_of_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_clips_of_three_seconds_or_more_have_a_row_of_their_own(ground: Path, tmp_path: Path) -> None:
     cache = made_cache(tmp_path / "cache", {"test": [90, 20]})
-    options = ("accuracy", "--data", cache, "--models", ground / "tiny.safetensors")
-    assert "3 s or more" not in bench(*options)  # one source: no table by source
-    row = json.loads(bench(*options, "--json"))["accuracy"]["models"][0]
+    options = ("--data", cache, "--models", ground / "tiny.safetensors")
+    assert "3 s or more" not in accuracy(*options)  # one source: no table by source
+    row = json.loads(accuracy(*options, "--json"))["accuracy"]["models"][0]
     assert (row["clips"], row["long_clips"]["clips"]) == (2, 1)
     by_source = {**row, "by_source": {"te": row, "in": row}}
     assert list(source_table(by_source).columns[0].cells) == ["te", "in", "3 s or more", "all"]
@@ -193,9 +195,9 @@ def test_labels_and_corrupted_clips_have_tables_of_their_own(ground: Path, tmp_p
         "--groups",
         yaw,
     )
-    text = bench(*options, "--corrupt", "lowres:24,mask")
+    text = accuracy(*options, "--corrupt", "lowres:24,mask")
     assert "by yaw" in text and "turned" in text and "lowres:24" in text and "of these wrong" in text
-    row = json.loads(bench(*options, "--json"))["accuracy"]["models"][0]
+    row = json.loads(accuracy(*options, "--json"))["accuracy"]["models"][0]
     assert {name: part["clips"] for name, part in row["by_group"]["yaw"].items()} == {
         "frontal": 2,
         "turned": 1,
@@ -219,7 +221,7 @@ def test_labels_of_no_clip_are_refused(ground: Path, tmp_path: Path, labels: str
         "--groups",
         groups,
     )
-    done = CliRunner().invoke(app, ["bench", *map(str, options)])
+    done = CliRunner().invoke(app, ["bench", "accuracy", *map(str, options)])
     assert done.exit_code == 2
     assert says in done.stderr
 
@@ -236,11 +238,11 @@ def test_only_clips_with_a_known_delay_are_evaluated(ground: Path, tmp_path: Pat
         "--delays",
         known,
     )
-    found = json.loads(bench(*options, "--json"))["accuracy"]
+    found = json.loads(accuracy(*options, "--json"))["accuracy"]
     assert found["clips"] == 1
     assert set(found["models"][0]["by_source"]) == {"te"}
     assert found["models"][0]["long_clips"] is None, "the made clips are shorter than three seconds"
     known.write_text('{"nobody": 40.0}')
-    done = CliRunner().invoke(app, ["bench", *map(str, options)])
+    done = CliRunner().invoke(app, ["bench", "accuracy", *map(str, options)])
     assert done.exit_code == 2
     assert "names no clip of the split test" in done.stderr
