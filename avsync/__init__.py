@@ -1,5 +1,5 @@
-"""avsync tells whether the lips in a video match its speech, by how many milliseconds they are
-apart, and repairs it.
+"""avsync tells whether the lips in a video match its speech, by how many milliseconds they are apart,
+and repairs it.
 
     import avsync
     report = avsync.check("talk.mp4")
@@ -12,6 +12,7 @@ Importing the package is cheap: torch, OpenCV and the model come with the first 
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Report", "__version__", "check", "fix_offset", "load_model", "save_page"]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
     "check": ("avsync.api", "check"),

@@ -44,7 +44,6 @@ class Sentences(TyperGroup):
 
 app = typer.Typer(
     cls=Sentences,
-    help="Tell whether the lips in a video match its speech, by how many milliseconds, and repair it.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -70,7 +69,14 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Tell whether the lips in a video match its speech, by how many milliseconds, and repair it."""
+    """Tell whether the lips in a video match its speech, by how many
+    milliseconds, and repair it.
+
+    [bold]Examples[/bold]
+    avsync check talk.mp4
+    avsync fix-offset talk.mp4 fixed.mp4
+    avsync demo
+    """
 
 
 def main() -> None:

@@ -9,11 +9,12 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avsync.core.errors import EXIT_ERROR, AvsyncError, OptionError, UsageError, unexpected
+from avsync.cli.logs import show_log
+from avsync.core.errors import EXIT_ERROR, EXIT_USAGE, AvsyncError, OptionError, unexpected
 from avsync.core.text import printable
 
 if TYPE_CHECKING:
@@ -26,14 +27,18 @@ FLAGS = {"max_drift_ms_per_min": "--max-drift"}
 Command = Callable[..., int | None]
 
 
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log to stderr; AVSYNC_LOG=debug logs more.")]
+
+
 def guarded(command: Command) -> Callable[..., None]:
-    """`command` with every way out turned into an exit code, see `outcome`."""
+    """`command` with every way out turned into an exit code, see `outcome`, and with the option --verbose."""
 
     @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
+    def run(*args: Any, verbose: bool = False, **kwargs: Any) -> None:
+        show_log(verbose=verbose)
         raise typer.Exit(outcome(lambda: command(*args, **kwargs)))
 
-    return run
+    return _with_parameters(run, command, verbose=(Verbose, False))
 
 
 def guarded_alone(command: Command) -> Callable[..., None]:
@@ -41,22 +46,35 @@ def guarded_alone(command: Command) -> Callable[..., None]:
 
     Options in front of a subcommand would be ignored, so they are refused.
     """
+    alone = guarded(command)
 
-    @functools.wraps(command)
+    @functools.wraps(alone)
     def run(ctx: typer.Context, **kwargs: Any) -> None:
         if ctx.invoked_subcommand is None:
-            raise typer.Exit(outcome(lambda: command(**kwargs)))
+            alone(**kwargs)
         for parameter in ctx.command.params:
             source = ctx.get_parameter_source(parameter.name or "")
             if source is not None and source.name == "COMMANDLINE":
                 after = f"{ctx.info_name} {ctx.invoked_subcommand}"
-                raise UsageError(f"Give {parameter.opts[0]} after {after}, if that has such an option.")
+                words = f"Give {parameter.opts[0]} after {after}, if that has such an option."
+                raise typer.Exit(fail(words, EXIT_USAGE))
 
+    return _with_parameters(run, alone, ctx=(typer.Context, inspect.Parameter.empty))
+
+
+def _with_parameters(
+    run: Callable[..., None], command: Command, **added: tuple[Any, Any]
+) -> Callable[..., None]:
+    """`run` with the signature of `command` and more parameters: name -> (annotation, default)."""
     own = inspect.signature(command, eval_str=True)
-    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    every = [context, *(p.replace(kind=context.kind) for p in own.parameters.values())]
-    run.__signature__ = own.replace(parameters=every)  # pyright: ignore[reportAttributeAccessIssue]
-    run.__annotations__ = {p.name: p.annotation for p in every}
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [parameter.replace(kind=kind) for parameter in own.parameters.values()]
+    parameters += [
+        inspect.Parameter(name, kind, default=default, annotation=annotation)
+        for name, (annotation, default) in added.items()
+    ]
+    run.__signature__ = own.replace(parameters=parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
 
 

@@ -1,4 +1,4 @@
-"""`avsync demo`: what checking and fixing do, on a made clip."""
+"""`avsync demo`: checking and repairing, shown on a synthetic clip."""
 
 from __future__ import annotations
 
@@ -17,27 +17,43 @@ from avsync.core.options import CheckKeywords, check_options
 @with_check_options("model", "device")
 def demo(
     check: CheckKeywords,
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the two clips go.")] = Path(
-        "avsync-demo"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for the two clips. Default: avsync-demo here; in avsync's own source tree, the "
+            "user's cache.",
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> int:
-    """Write a clip of a talking face with a known error, check it, fix it, check it again.
+    """Make a clip with a known offset, check it, repair it, check again.
 
-    Exits with 0 when the error was found and mended, else with 4.
+    The exit code is 0 if the offset was found and repaired, else 4.
 
     [bold]Examples[/bold]
     avsync demo
-    avsync demo --out /tmp/demo --model student.safetensors
+    avsync demo --out demo/ --model student.safetensors
     """
     from avsync.cli.progress import progress_bars, staged
     from avsync.demo.run import run_demo
 
     options = check_options(**check)
     with progress_bars(quiet=quiet) as bar:
-        result = run_demo(out, lambda words: emit(f"{words}\n"), options, staged(bar))
+        result = run_demo(
+            out or default_folder(Path.cwd()), lambda words: emit(f"{words}\n"), options, staged(bar)
+        )
     if result.agrees:
-        emit("The known error was found and mended.\n")
+        emit("The known offset was found and repaired.\n")
         return EXIT_IN_SYNC
-    emit("The known error was not found or not mended; the model is not fit for use.\n")
+    emit("The known offset was not found or not repaired; the model is not fit for use.\n")
     return EXIT_ERROR
+
+
+def default_folder(here: Path) -> Path:
+    """Where the clips go: not into a checkout of avsync."""
+    if any((folder / "avsync" / "demo" / "clip.py").is_file() for folder in (here, *here.parents)):
+        from platformdirs import user_cache_path
+
+        return user_cache_path("avsync") / "demo"
+    return Path("avsync-demo")

@@ -12,7 +12,10 @@ from avsync.cli.console import console, emit, guarded
 from avsync.core.errors import UsageError
 from avsync.core.text import printable
 
-app = typer.Typer(help="List, describe, fetch and convert models.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, describe, download and convert models.\n\n[bold]Example[/bold]\navsync models list",
+    no_args_is_help=True,
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

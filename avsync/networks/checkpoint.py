@@ -7,6 +7,7 @@ sha256, licence). The pickles of the papers' authors are read by `public`.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ from avsync.core.errors import ModelError, UsageError
 from avsync.networks.base import Network, Preprocessing, count_parameters
 from avsync.networks.registry import AnyDims, build_network, dims_from
 from avsync.networks.zoo import PUBLIC, read_public, recognise
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Version of the YAML beside a checkpoint."""
@@ -112,6 +115,7 @@ def load(name: str | Path, device: str = "auto") -> Loaded:
         info = {"licence": public.licence, "source": public.where, "dims": public.dims.to_dict()}
         dims, preprocessing = public.dims, public.preprocessing
     model = build(dims, state, path).to(target)
+    log.info("loaded %s on %s", path, target)
     return Loaded(path.stem, path, model, preprocessing, info.get("calibration") or {}, target, info)
 
 

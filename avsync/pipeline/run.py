@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,8 @@ from avsync.core.records import Cause, Media, Reason, Report, Unjudged
 from avsync.media import probe
 from avsync.pipeline import conclude, schedule, stretch
 from avsync.pipeline.stretch import timed
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from avsync.networks.checkpoint import Loaded
@@ -60,6 +63,7 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
         except KeyboardInterrupt:
             report = replace(_nothing(report, Reason("stopped-at-once"), "stopped"), complete=False)
     report = replace(report, timings_s=timings)
+    log.info("%s: %s after %.1f s", path, report.verdict, timings["total"])
     if probe.state(path) != whole:
         report = replace(report, reasons=(*report.reasons, Reason("file-changed")))
     if not report.complete:
