@@ -19,14 +19,14 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 fi
 
 install() {
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "$@"
+    .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt "$@"
 }
 
 # Debian keeps what `venv` needs to bring pip along in a package of its own, so this machine's pip does it.
 if [ ! -x .venv/bin/pip ]; then
     echo "Making .venv with $("$python" --version) ..."
     "$python" -m venv --without-pip .venv
-    "$python" -m pip --python .venv/bin/python install --quiet --disable-pip-version-check \
+    "$python" -m pip --python .venv/bin/python install --quiet --quiet --disable-pip-version-check \
         --constraint constraints.txt pip
 fi
 
