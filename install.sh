@@ -31,7 +31,9 @@ if [ ! -x .venv/bin/pip ]; then
 fi
 
 echo "Installing avsync and what it needs into .venv (PyTorch is large: this can take some minutes) ..."
+rm -rf build/lib build/bdist.*    # what an older version left there would be installed, too
 install "$@"
+rm -rf build/lib build/bdist.* avsync.egg-info
 
 # opencv-python links to desktop libraries (libGL, libxcb, glib) that a bare server lacks. Two packages that
 # avsync needs ask for it by name, so the build without windows is laid over it, file by file.

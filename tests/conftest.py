@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fix_factory import maker
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers of pytest-xdist share the cores
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
