@@ -8,6 +8,7 @@ from fix_factory import maker
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers of pytest-xdist share the cores
 
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data and fixtures that lies beside the checkout; skips where it is absent."""
