@@ -12,6 +12,8 @@ from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
 from avsync.networks.vocalist import Dims, VocaLiST
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):

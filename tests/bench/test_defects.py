@@ -19,6 +19,8 @@ from avsync.pipeline import run
 from avsync.repair import packets
 from avsync.repair.fix import FixResult
 
+pytestmark = pytest.mark.slow
+
 CLICKS = "aevalsrc='if(lt(mod(t-1,3),0.01)*gte(t,1),0.5*sin(2*PI*1000*t),0)':s=48000:d=8"
 """At 1, 4 and 7 s."""
 

@@ -64,6 +64,7 @@ def click_s(video: Path) -> float:
     return sound.start_s + int(np.argmax(loud > 0.5 * loud.max())) / 16_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("shift_ms", [-200.0, 300.0])
 def test_every_encoding_keeps_the_clock(encoding: str, shift_ms: float, tmp_path: Path) -> None:
@@ -75,6 +76,7 @@ def test_every_encoding_keeps_the_clock(encoding: str, shift_ms: float, tmp_path
     assert click_s(copy) == pytest.approx(1.5 - shift_ms / 1000, abs=0.008)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("condition", [Condition(noise_db=10), Condition(music_db=10)])
 def test_noise_and_music_are_so_many_db_under_the_speech(condition: Condition, tmp_path: Path) -> None:
     clip = write_demo(tmp_path / "clip.mp4", duration_s=3.0)

@@ -11,6 +11,8 @@ from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
 from avsync.networks.vocalist import Dims, VocaLiST
 
+pytestmark = pytest.mark.slow
+
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
 
 

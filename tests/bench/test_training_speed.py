@@ -14,6 +14,8 @@ from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
 from avsync.networks.vocalist import Dims, VocaLiST
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,7 @@ def test_outcomes_are_grouped_by_source_rate_and_condition() -> None:
     assert list(grouped(outcomes, lambda o: o.case.condition.name)) == ["h264", "vp9"]
 
 
+@pytest.mark.slow
 def test_the_bundled_model_finds_the_errors_of_made_clips() -> None:
     found = list(run_demo_set("avsync-3", count=2, seconds=8.0))
     assert [o.case.shift_ms < 0 for o in found] == [True, False]
