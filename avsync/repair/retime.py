@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,14 +15,15 @@ from pathlib import Path
 from typing import IO
 
 import av
-import ffmpeg
 import numpy as np
 import numpy.typing as npt
 
 from avsync.audio.waveform import GAP_S
 from avsync.core.errors import CannotTell, MediaError, OutputError
 from avsync.core.records import AudioStream, Media, Report
-from avsync.media.ffmpeg import decoding, source
+from avsync.media import decode
+from avsync.media.container import opened
+from avsync.media.decode import Damage
 from avsync.repair.codecs import Encoding
 from avsync.repair.remux import Retimed
 
@@ -164,14 +164,12 @@ def prepared(
     samples = decoded(media, stream, decoded_to[0])
     cuts = parts(found, samples, stream.rate_hz, stream.start_s)
     count = write_retimed(samples, stream.rate_hz, cuts, retimed_to[0])
-    with av.open(source(media.path)) as container:
-        layout = container.streams.audio[stream.track].codec_context.layout.name
     return Retimed(
         stream=stream.index,
         path=retimed_to[1],
         rate_hz=stream.rate_hz,
         channels=stream.channels,
-        layout=layout,
+        layout=_layout(media, stream),
         start_s=stream.start_s + media.origin_s,
         length_s=count / stream.rate_hz,
         encoding=encoding,
@@ -194,26 +192,52 @@ def words(report: Report) -> str:
 
 
 def decoded(media: Media, stream: AudioStream, file: IO[bytes]) -> Samples:
-    """A track with all its channels at its own rate, (n, channels), kept in `file`; gaps are silence.
+    """A track with all its channels at its own rate, (n, channels), kept in `file`; gaps are silence, and of
+    what overlaps the first is kept.
 
     Raises MediaError when nothing of it can be decoded, OutputError when there is no room for it.
     """
-    resampling = {"async": 1, "min_hard_comp": GAP_S}
-    audio = ffmpeg.input(source(media.path), copyts=None)[str(stream.index)]
-    output = audio.filter("aresample", stream.rate_hz, **resampling).output("pipe:", format="f32le")
+    count, damage = 0, Damage(media.holes)
     try:
         file.seek(0)
         file.truncate()
-        with decoding(output) as (pipe, complaint):
-            shutil.copyfileobj(pipe, file, 1 << 20)
-            file.flush()
-            count = file.tell() // (4 * stream.channels)
-            if not count:
-                why = complaint() or "ffmpeg found no audio in it"
-                raise MediaError(f"Audio track {stream.track} of {media.path} cannot be decoded ({why}).")
+        for time_s, samples in _blocks(media, stream, damage):
+            place = round((time_s - stream.start_s) * stream.rate_hz)
+            if abs(place - count) <= GAP_S * stream.rate_hz:
+                place = count
+            kept = samples[max(0, count - place) :]
+            place = max(place, count)
+            if len(kept):
+                file.seek(4 * stream.channels * place)
+                file.write(kept.tobytes())
+                count = place + len(kept)
+        file.flush()
     except OSError as error:
         raise _no_room(error) from error
+    if not count:
+        why = damage.errors[0] if damage.errors else "no audio was found in it"
+        raise MediaError(f"Audio track {stream.track} of {media.path} cannot be decoded ({why}).")
     return np.memmap(file, np.float32, "r", shape=(count, stream.channels))
+
+
+def _blocks(media: Media, stream: AudioStream, damage: Damage) -> Iterator[tuple[float, Samples]]:
+    """(time_s, samples (n, channels)) of each frame, in the rate and number of channels of the stream."""
+    layout = _layout(media, stream)
+    converter, kind = None, None
+    for time_s, _, frame in decode.decoded(media, stream.index, damage):
+        if kind != (frame.format.name, frame.layout.name, frame.sample_rate):
+            kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+            converter = av.AudioResampler("flt", layout, stream.rate_hz)
+        assert converter is not None  # noqa: S101 - made with the first frame
+        frame.pts = None
+        parts = [out.to_ndarray().reshape(-1, stream.channels) for out in converter.resample(frame)]
+        if parts:
+            yield time_s, np.concatenate(parts)
+
+
+def _layout(media: Media, stream: AudioStream) -> str:
+    with opened(media.path) as container:
+        return container.streams.audio[stream.track].codec_context.layout.name
 
 
 def write_retimed(samples: Samples, rate: int, cuts: Sequence[Part], file: IO[bytes]) -> int:

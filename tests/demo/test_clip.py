@@ -206,7 +206,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     target = tmp_path / "clip.mp4"
     target.write_bytes(b"old")
     broken = tmp_path / "ffmpeg"
-    broken.write_text("#!/bin/sh\necho ffmpeg version 9.0\necho 'Unknown encoder libx264' >&2\nexit 1\n")
+    broken.write_text(
+        "#!/bin/sh\necho ffmpeg version 9.0 prescale\necho 'Unknown encoder libx264' >&2\nexit 1\n"
+    )
     broken.chmod(0o755)
     monkeypatch.setenv("AVSYNC_FFMPEG", str(broken))
     with pytest.raises(MediaError, match="Unknown encoder libx264"):

@@ -27,7 +27,7 @@ def fake(tmp_path: Path) -> Callable[[str], Path]:
 
     def make(says: str) -> Path:
         path = tmp_path / "ffmpeg"
-        path.write_text(f"#!/bin/sh\necho '{says}'\n")
+        path.write_text(f"#!/bin/sh\necho '{says}'\n[ $1 = -version ] || echo prescale\n")
         path.chmod(0o755)
         return path
 
@@ -41,12 +41,12 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestWhichOne:
     def test_the_bundled_one_whatever_is_on_path(self, fake, monkeypatch):
-        monkeypatch.setenv("PATH", str(fake("ffmpeg version 6.1").parent), prepend=os.pathsep)
+        monkeypatch.setenv("PATH", str(fake("ffmpeg version 8.1").parent), prepend=os.pathsep)
         assert ffmpeg_path() == imageio_ffmpeg.get_ffmpeg_exe()
 
     def test_another_one_by_name(self, fake, monkeypatch):
-        monkeypatch.setenv("AVSYNC_FFMPEG", str(fake("ffmpeg version 6.1.2-3ubuntu1 Copyright")))
-        assert (program().version, Path(program().path).name) == ("6.1.2-3ubuntu1", "ffmpeg")
+        monkeypatch.setenv("AVSYNC_FFMPEG", str(fake("ffmpeg version 8.1.2-3ubuntu1 Copyright")))
+        assert (program().version, Path(program().path).name) == ("8.1.2-3ubuntu1", "ffmpeg")
 
     def test_the_one_on_path_where_the_bundled_one_is_missing(self, fake, monkeypatch):
         def missing() -> str:
@@ -67,7 +67,7 @@ class TestWhichOne:
                 "ffmpeg version 4.4.2-0ubuntu0.22.04.1 Copyright",
                 "is ffmpeg 4.4.2-0ubuntu0.22.04.1, which is too",
             ),
-            ("ffmpeg version 5.0.1", "too old"),
+            ("ffmpeg version 5.1.9-0+deb12u1", "too old"),
             ("avconv version 12", "does not say that it is ffmpeg"),
             ("", "does not say that it is ffmpeg"),
         ],
@@ -77,10 +77,17 @@ class TestWhichOne:
         with pytest.raises(SetupError, match=complaint):
             program()
 
-    @pytest.mark.parametrize("version", ["5.1", "10.0", "N-117000-gabcdef", "2026-11-01-git-0123456789"])
+    @pytest.mark.parametrize("version", ["7.0", "10.0", "N-117000-gabcdef", "2026-11-01-git-0123456789"])
     def test_a_new_one_and_a_build_between_releases_are_taken(self, fake, monkeypatch, version: str):
         monkeypatch.setenv("AVSYNC_FFMPEG", str(fake(f"ffmpeg version {version} Copyright")))
         assert program().version == version
+
+    def test_one_without_the_filter_that_repairs_need_is_refused(self, fake, monkeypatch):
+        path = fake("")
+        path.write_text("#!/bin/sh\necho ffmpeg version 8.0\n")
+        monkeypatch.setenv("AVSYNC_FFMPEG", str(path))
+        with pytest.raises(SetupError, match="lacks the bitstream filter setts"):
+            program()
 
     def test_a_name_without_a_program_is_refused(self, monkeypatch):
         monkeypatch.setenv("AVSYNC_FFMPEG", "/nowhere/ffmpeg")
