@@ -83,8 +83,6 @@ def test_every_published_row_names_its_source() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.slow
 def test_alone_it_checks_synthetic_clips_and_times_the_model(
     ground: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
