@@ -14,6 +14,8 @@ from avsync.pipeline import run
 def check_safely(file: Path, options: CheckOptions, progress: run.Progress | None = None) -> Report:
     """`run.measure`, with an error turned into a report."""
     try:
+        if "\0" in str(file):
+            raise MediaError(f"{file} is no name: it holds a zero byte; check the list that it comes from.")
         if file.is_dir():
             raise MediaError(_no_video(file))
         return run.measure(file, options, progress)

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from avsync.core.draft import Draft, draft
 from avsync.core.errors import OutputError, UsageError
 
+YAML_BYTES = 1 << 18
+"""More than any card; YAML is read slowly."""
 HEAD_BYTES = 1 << 16
 """How much of a file is read to tell whether it is an older result."""
 
@@ -111,6 +113,30 @@ def protect(path: Path, kind: Kind, option: str) -> None:
         raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
     if head and not kind.is_own(head):
         raise UsageError(f"{path} exists and is no {kind.name} of avsync's; name another file for {option}.")
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file that someone else may have written.
+
+    Raises:
+        ValueError: it cannot be read: no YAML, nested too deeply, or with aliases, by which a kilobyte can
+            mean gigabytes.
+    """
+    import yaml
+
+    try:
+        if path.stat().st_size > YAML_BYTES:
+            raise ValueError(f"it is larger than {YAML_BYTES} bytes")
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ValueError("it has aliases")
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError("it is no YAML") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -59,7 +59,7 @@ def read_delays(path: str | None) -> Mapping[str, float]:
             str(k): float(v)
             for k, v in (json.loads if path.endswith(".json") else yaml.safe_load)(text).items()
         }
-    except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(
             f"The delays {path} cannot be read: they must map clip ids to milliseconds ({error})."
         ) from error

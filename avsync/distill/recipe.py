@@ -192,7 +192,7 @@ def read_recipe(path: Path | None, **overrides: Any) -> Recipe:
             values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except OSError as error:
             raise UsageError(f"The configuration {path} cannot be read: {error.strerror}.") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f"The configuration {path} is no valid YAML: {error}.") from error
         if not isinstance(values, dict):
             raise UsageError(f"The configuration {path} must be a list of `name: value` lines.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -50,17 +51,26 @@ class Calibration:
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Calibration:
         """Read what `to_dict` wrote; absent entries keep their defaults. Raises ValueError for a bad one."""
+        if not isinstance(values, Mapping):
+            raise ValueError(f"a calibration has names and numbers, not {values!r}")
         known = {f.name for f in fields(Calibration)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown calibration entries: {', '.join(unknown)}")
         numbers = {k: v for k, v in values.items() if k != "weights"}
         for name, value in numbers.items():
-            if not (isinstance(value, int | float) or (value is None and name == "mismatch_level")):
+            if not (_is_number(value) or (value is None and name == "mismatch_level")):
                 raise ValueError(f"calibration entry {name} must be a number, not {value!r}")
-        weights = tuple(float(w) for w in values.get("weights", Calibration.weights))
+        weights = values.get("weights", Calibration.weights)
+        if not isinstance(weights, list | tuple) or not all(map(_is_number, weights)):
+            raise ValueError(f"calibration weights must be numbers, not {weights!r}")
+        weights = tuple(map(float, weights))
         if len(weights) != 1 + len(FEATURES):
             raise ValueError(f"calibration needs {1 + len(FEATURES)} weights, not {len(weights)}")
         return Calibration(**numbers, weights=weights)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def probability(features: npt.ArrayLike, calibration: Calibration) -> Floats:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from avsync.core.constants import FRAME_MS, FRAME_RATE, MIN_PROBABILITY, PROTOCOL_RADIUS, SAMPLE_RATE
 from avsync.core.errors import UsageError
+from avsync.core.files import write_whole
 from avsync.core.records import Clip, Scores, Waveform
 from avsync.data.labels import Recorded, delay_of, read_delays, read_recordings, shares, speaker
 from avsync.data.shards import Store
@@ -27,8 +27,8 @@ from avsync.estimate.calibration import (
     reliability_table,
 )
 from avsync.estimate.peak import Floats, Measure, evidence, measure
-from avsync.networks import checkpoint
-from avsync.networks.checkpoint import Loaded, read_card
+from avsync.networks import card, checkpoint
+from avsync.networks.checkpoint import Loaded, file_sha256, read_card
 from avsync.networks.scoring import score_clip
 
 MAX_SHIFT = 10
@@ -243,11 +243,13 @@ def _share(flags: npt.NDArray[np.bool_]) -> float | None:
 
 def write_card(path: Path, calibration: Calibration, figures: Mapping[str, object]) -> None:
     """Puts the calibration and its figures into the card beside the checkpoint, atomically."""
-    card = path.with_suffix(".yaml")
-    content = {**read_card(path), "calibration": calibration.to_dict(), "calibration_quality": dict(figures)}
-    draft = card.with_suffix(".yaml.tmp")
-    draft.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    draft.replace(card)
+    content = {
+        **read_card(path),
+        "sha256": file_sha256(path),
+        "calibration": calibration.to_dict(),
+        "calibration_quality": dict(figures),
+    }
+    write_whole(path.with_suffix(".yaml"), card.to_yaml(content), what="the card")
 
 
 def calibrate(

@@ -1,7 +1,7 @@
 """Checkpoints: find them by name or path, verify, load, save and convert.
 
-Our own are NAME.safetensors beside NAME.yaml (dims, preprocessing, calibration, training data,
-sha256, licence). The pickles of the papers' authors are read by `public`.
+Our own are NAME.safetensors, which hold their card (see `card`), and NAME.yaml beside them. The pickles of
+the papers' authors are read by `zoo`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -17,21 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+import safetensors.torch
 import torch
-import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from avsync.core.errors import ModelError, UsageError
+from avsync.core.files import write_whole
+from avsync.networks import card
 from avsync.networks.base import Network, Preprocessing, count_parameters
-from avsync.networks.registry import AnyDims, build_network, dims_from
+from avsync.networks.registry import AnyDims, build_network
 from avsync.networks.zoo import PUBLIC, read_public, recognise
 
 log = logging.getLogger(__name__)
-
-FORMAT = 1
-"""Version of the YAML beside a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +103,8 @@ def load(name: str | Path, device: str = "auto") -> Loaded:
     path = find(name)
     target = pick_device(device)
     if path.suffix == ".safetensors":
-        info = read_card(path)
-        state = _read_safetensors(path, info.get("sha256"))
-        dims, preprocessing = _card_dims(path, info), _card_preprocessing(path, info)
+        info, state = _read_own(path)
+        dims, preprocessing = card.dims(path, info), card.preprocessing(path, info)
     else:
         state = read_public(path)
         public = recognise(path, state)
@@ -120,15 +116,38 @@ def load(name: str | Path, device: str = "auto") -> Loaded:
 
 
 def build(dims: AnyDims, state: Mapping[str, Tensor], path: Path) -> Network:
-    """A network of `dims` with these weights as float32, in eval mode."""
+    """A network of `dims` with these weights as float32, in eval mode.
+
+    Raises ModelError where the weights are of another network: before one is built, since dims may claim any
+    size."""
+    family = getattr(dims, "family", "VocaLiST")
+    if wrong := _misfit(dims, state):
+        raise ModelError(f"{path} does not hold the weights of a {family} network: {wrong}.")
     model = build_network(dims)
     try:
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except RuntimeError as error:
-        family = getattr(dims, "family", "VocaLiST")
         detail = str(error).strip().splitlines()[-1].strip()
         raise ModelError(f"{path} does not hold the weights of a {family} network: {detail}") from error
     return model.eval()
+
+
+def _misfit(dims: AnyDims, state: Mapping[str, Tensor]) -> str:
+    """By what names and shapes of the weights are not those of a network of `dims`; "" where they are."""
+    try:
+        if (layers := getattr(dims, "layers", 0)) > len(state):  # each would have weights of its own
+            return f"its card claims {layers} layers"
+        with torch.device("meta"):  # shapes without memory
+            wanted = {name: tuple(value.shape) for name, value in build_network(dims).state_dict().items()}
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
+        return f"its dims make none ({' '.join(str(error).split())[:200]})"
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if missing := sorted(wanted.keys() - found.keys()):
+        return f"{missing[0]} is missing"
+    if other := sorted(found.keys() - wanted.keys()):
+        return f"there is no {other[0]} in one"
+    name = next((name for name in wanted if wanted[name] != found[name]), None)
+    return "" if name is None else f"{name} is {found[name]} and would be {wanted[name]}"
 
 
 def pick_device(device: str) -> torch.device:
@@ -145,41 +164,30 @@ def pick_device(device: str) -> torch.device:
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """The YAML beside a .safetensors file; raises ModelError when it is missing or not one of ours."""
-    card = path.with_suffix(".yaml")
-    if not card.is_file():
-        raise ModelError(f"{path} has no {card.name} beside it; both files together make a checkpoint.")
-    try:
-        info = yaml.safe_load(card.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f"{card} is not readable YAML; fetch or train the checkpoint again.") from error
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        raise ModelError(f"{card} is not an avsync checkpoint card of format {FORMAT}.")
-    return info
+    """The card of a .safetensors file; raises ModelError when the file is damaged, or has none."""
+    return _read_own(path)[0]
 
 
-def _card_dims(path: Path, info: Mapping[str, Any]) -> AnyDims:
-    try:
-        return dims_from(info["dims"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{path.with_suffix('.yaml')} has no usable dims: {error}") from error
-
-
-def _card_preprocessing(path: Path, info: Mapping[str, Any]) -> Preprocessing:
-    try:
-        return Preprocessing(**info["preprocessing"])
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"{path.with_suffix('.yaml')} does not say how frames are preprocessed.") from error
-
-
-def _read_safetensors(path: Path, sha256: str | None) -> dict[str, Tensor]:
-    if sha256 and file_sha256(path) != sha256:
+def _read_own(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Card and weights of a .safetensors file."""
+    beside = card.beside(path)
+    if beside is not None and beside.get("sha256") in (None, file_sha256(path)):
+        return beside, _tensors(path)
+    inside = card.inside(path)
+    if inside is None and beside is None:
+        raise ModelError(f"{path} holds no card, and there is none beside it; fetch or train it again.")
+    tensors = _tensors(path)
+    if inside is None or inside.get("tensors_sha256") != card.tensors_sha256(tensors):
         raise ModelError(
             f"{path} is damaged: its checksum is not the one in its card; fetch or train it again."
         )
+    return inside, tensors
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        return safetensors.torch.load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is not a readable .safetensors file: {error}") from error
 
 
@@ -196,33 +204,29 @@ def save(
     info: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Path:
-    """Writes PATH.safetensors (PATH itself, where it ends so) and the YAML beside it, each to a temporary
-    file that is renamed when complete.
+    """Writes PATH.safetensors (PATH itself, where it ends so) and the YAML beside it. At any time each is
+    whole, and together they load.
 
-    `info` adds entries to the card (training data, licence, calibration). `dtype` float16 halves the file."""
+    `info` adds entries to the card (training data, licence, calibration). `dtype` float16 halves the file.
+    Raises OutputError when they cannot be written."""
     # with_suffix would make "v1.safetensors" of "v1.5"
     target = path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
-    target.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         k: (v.to(dtype) if v.is_floating_point() else v).contiguous().cpu()
         for k, v in model.state_dict().items()
     }
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".avsync-") as folder:
-        weights, card = Path(folder) / target.name, Path(folder) / f"{target.stem}.yaml"
-        save_file(tensors, weights)
-        content = {
-            **(info or {}),
-            "format": FORMAT,
-            "name": target.stem,
-            "dims": model.dims.to_dict(),
-            "preprocessing": {"channels": preprocessing.channels, "scale": preprocessing.scale},
-            "parameters": count_parameters(model),
-            "sha256": file_sha256(weights),
-        }
-        card.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        weights.chmod(card.stat().st_mode)
-        weights.replace(target)
-        card.replace(target.with_suffix(".yaml"))
+    content = {
+        **{key: value for key, value in (info or {}).items() if key not in ("sha256", "tensors_sha256")},
+        "format": card.FORMAT,
+        "name": target.stem,
+        "dims": model.dims.to_dict(),
+        "preprocessing": {"channels": preprocessing.channels, "scale": preprocessing.scale},
+        "parameters": count_parameters(model),
+    }
+    file = safetensors.torch.save(tensors, card.metadata(content, tensors))
+    write_whole(target, file, what="the checkpoint")
+    content["sha256"] = hashlib.sha256(file).hexdigest()
+    write_whole(target.with_suffix(".yaml"), card.to_yaml(content), what="the card")
     return target
 
 

@@ -6,6 +6,7 @@ The files are pickles, with the weights of VocaLiST and MTDVocaLiST under "state
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,10 @@ PUBLIC: dict[str, PublicModel] = {
 
 
 def read_public(path: Path) -> dict[str, Tensor]:
-    """State dict of one of the authors' pickled files, without running any code in it."""
+    """State dict of one of the authors' pickled files, without running any code in it. What it holds is no
+    larger than the file itself."""
+    if _inflates(path):
+        raise ModelError(f"{path} holds more than its size allows; it was not opened further.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged or hostile pickle
@@ -69,16 +73,32 @@ def read_public(path: Path) -> dict[str, Tensor]:
             f"{path} is not a PyTorch file of plain weights; it was not opened further."
         ) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not state or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not state or not all(map(_is_weight, state.items())):
         raise ModelError(f'{path} holds no weights under "state_dict".')
     return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _inflates(path: Path) -> bool:
+    """Whether a file is a zip archive of more than itself: one of 14 MB can hold 3.5 GB."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # older files are no archives
+        return False
+    stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+    return not stored or sum(member.file_size for member in members) > path.stat().st_size
+
+
+def _is_weight(entry: tuple[object, object]) -> bool:
+    key, value = entry
+    return isinstance(key, str) and isinstance(value, Tensor) and value.layout == torch.strided
 
 
 def recognise(path: Path, state: Mapping[str, Tensor]) -> PublicModel:
     """Which of the public models the weights are of; raises ModelError when of none."""
     if "netcnnlip.0.weight" in state:
         return PUBLIC["syncnet"]
-    width = state["fc.weight"].shape[0] if "fc.weight" in state else None
+    width = next(iter(state["fc.weight"].shape), None) if "fc.weight" in state else None
     for public in PUBLIC.values():
         if isinstance(public.dims, Dims) and public.dims.d_model == width:
             return public

@@ -16,6 +16,7 @@ from avsync.core.errors import Interrupted, MediaError, ModelError
 from avsync.core.options import CheckOptions, plain
 from avsync.core.prefetch import beside
 from avsync.core.records import Cause, Media, Reason, Report, Unjudged
+from avsync.estimate.calibration import Calibration
 from avsync.media import probe
 from avsync.pipeline import conclude, schedule, stretch
 from avsync.pipeline.stretch import timed
@@ -144,7 +145,12 @@ def load_model(name: str, device: str) -> Loaded:
     """The model, loaded once per process and name. Raises ModelError."""
     from avsync.networks import checkpoint
 
-    return checkpoint.load(name, device)
+    loaded = checkpoint.load(name, device)
+    try:
+        Calibration.from_dict(loaded.calibration)
+    except ValueError as error:
+        raise ModelError(f"The card of {loaded.path} cannot be used: {error}.") from error
+    return loaded
 
 
 def model_of_mouths(options: CheckOptions) -> Loaded:

@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from avsync.batch import inputs
 from avsync.batch.inputs import is_manifest, listed
+from avsync.batch.one import check_safely
 from avsync.core.errors import MediaError
+from avsync.core.options import CheckOptions
+from avsync.report.jsonl import stamp
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +94,31 @@ def test_a_batch_takes_lists_beside_files_and_folders(tmp_path: Path):
     assert not is_manifest(tmp_path / "a.mp4")
     found = inputs.find_media([tmp_path / "sub/c d.mkv", manifest])
     assert [path.name for path in found] == ["c d.mkv", "b.mp4", "a.mp4"]
+
+
+def test_a_line_that_is_no_name_is_a_row_like_any_other(tmp_path: Path):
+    (tmp_path / "x.mp4").touch()
+    (tmp_path / "list.txt").write_bytes(b"a\0b.mp4\nx.mp4\n")
+    odd, video = inputs.listed(tmp_path / "list.txt")
+    assert video == tmp_path / "x.mp4"
+    report = check_safely(odd, CheckOptions())
+    assert report.verdict == "error"
+    assert "holds a zero byte" in report.reasons[0].values["message"]
+
+
+LISTS = st.binary(max_size=300) | st.text("abx.mp4,;\t\"'#\r\n\0 pathfile", max_size=120).map(str.encode)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(LISTS, st.sampled_from([".txt", ".csv", ".lst"]))
+def test_whatever_a_list_holds_it_is_read_or_refused(tmp_path: Path, content: bytes, suffix: str):
+    (tmp_path / "x.mp4").touch()
+    path = tmp_path / f"list{suffix}"
+    path.write_bytes(content)
+    try:
+        found = inputs.find_media([path])
+    except MediaError:
+        return
+    assert found
+    for file in found:
+        stamp(file, CheckOptions())

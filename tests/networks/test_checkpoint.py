@@ -1,26 +1,36 @@
 """A checkpoint is found, verified and loaded, or refused in one sentence."""
 
+import resource
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from avsync.core.errors import ModelError, UsageError
 from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
+from avsync.networks.registry import ARCHITECTURES, AnyDims, build_network
 from avsync.networks.vocalist import Dims, VocaLiST
 
 pytestmark = pytest.mark.usefixtures("user_cache")
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=2)
 
+CALIBRATION = {"temperature": 2.0, "weights": [1, 2, 3, 4, 5]}
+
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     model = VocaLiST(TINY).eval()
-    info = {"licence": "none", "calibration": {"temperature": 2.0, "weights": [1, 2, 3, 4, 5]}}
+    info = {"licence": "none", "calibration": CALIBRATION}
     return checkpoint.save(tmp_path / "tiny", model, Preprocessing("bgr", 1.0), info)
 
 
@@ -32,7 +42,7 @@ def test_what_was_saved_is_what_loads(saved: Path) -> None:
     assert loaded.model.dims == TINY
     assert not loaded.model.training
     assert loaded.preprocessing == Preprocessing("bgr", 1.0)
-    assert loaded.calibration == {"temperature": 2.0, "weights": [1, 2, 3, 4, 5]}
+    assert loaded.calibration == CALIBRATION
     assert loaded.name == "tiny"
 
 
@@ -65,36 +75,148 @@ def test_a_damaged_file_is_refused(saved: Path) -> None:
     saved.write_bytes(content)
     with pytest.raises(ModelError, match="damaged"):
         checkpoint.load(saved)
-
-
-def test_a_card_of_another_shape_is_refused(saved: Path) -> None:
-    card = saved.with_suffix(".yaml")
-    content = yaml.safe_load(card.read_text())
-    content["dims"]["layers"] = 3
-    card.write_text(yaml.safe_dump(content))
-    with pytest.raises(ModelError, match="does not hold the weights"):
+    content[20] ^= 1
+    saved.write_bytes(content)
+    saved.with_suffix(".yaml").unlink()
+    with pytest.raises(ModelError, match="damaged"):
         checkpoint.load(saved)
 
 
-@pytest.mark.parametrize("card", ["[1, 2", "just words", "format: 99"])
+def test_one_file_is_a_whole_checkpoint(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "moved").mkdir()
+    alone = saved.rename(tmp_path / "moved" / "other.safetensors")
+    loaded = checkpoint.load(alone, "cpu")
+    assert loaded.preprocessing == Preprocessing("bgr", 1.0)
+    assert loaded.calibration == CALIBRATION
+
+
+def test_a_crash_between_weights_and_card_leaves_a_checkpoint(saved: Path) -> None:
+    """New weights with the old card beside them are what such a crash leaves."""
+    old = saved.with_suffix(".yaml").read_bytes()
+    torch.manual_seed(1)
+    other = VocaLiST(TINY).eval()
+    checkpoint.save(saved, other, Preprocessing("rgb", 0.5))
+    saved.with_suffix(".yaml").write_bytes(old)
+    loaded = checkpoint.load(saved, "cpu")
+    assert loaded.preprocessing == Preprocessing("rgb", 0.5)
+    torch.testing.assert_close(loaded.model.state_dict()["fc.weight"], other.state_dict()["fc.weight"])
+
+
+def changed_card(saved: Path, **changes: object) -> None:
+    card = saved.with_suffix(".yaml")
+    card.write_text(yaml.safe_dump({**yaml.safe_load(card.read_text()), **changes}))
+
+
+def test_what_is_added_to_the_card_beside_counts(saved: Path) -> None:
+    changed_card(saved, calibration={"temperature": 9.0})
+    assert checkpoint.load(saved, "cpu").calibration == {"temperature": 9.0}
+
+
+@pytest.mark.parametrize(
+    "dims",
+    [
+        {"layers": 3},
+        {"d_model": 6000, "channels": [4, 4, 8, 8, 6000]},
+        {"d_model": 10**30, "channels": [4, 4, 8, 8, 10**30]},
+        {"layers": 10**9},
+        {"d_model": [16]},
+        {"channels": 5},
+        {"channels": [4, "x", 8, 8, 16]},
+        {"heads": 0},
+        {"layers": "2"},
+        {"d_model": 16.5},
+        {"family": ["avst"]},
+        {"family": "avst", "channels": 3},
+    ],
+)
+def test_a_card_of_another_shape_is_refused_before_a_network_is_built(
+    saved: Path, dims: dict[str, object]
+) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    changed_card(saved, dims={**TINY.to_dict(), **dims})
+    with pytest.raises(ModelError, match=r"tiny\.safetensors"):
+        checkpoint.load(saved)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+@pytest.mark.parametrize("dims", [*ARCHITECTURES.values(), TINY])
+def test_every_architecture_is_known_by_its_shapes(dims: AnyDims) -> None:
+    assert checkpoint.build(dims, build_network(dims).state_dict(), Path("x.pth")).dims == dims
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        None,
+        [],
+        {"channels": ["rgb"], "scale": 1},
+        {"channels": "rgb", "scale": [1]},
+        {"channels": "rgb", "scale": float("nan")},
+        {"channels": "cmyk", "scale": 1.0},
+    ],
+)
+def test_preprocessing_that_makes_no_sense_is_refused(saved: Path, preprocessing: object) -> None:
+    changed_card(saved, preprocessing=preprocessing)
+    with pytest.raises(ModelError, match="does not say how frames are preprocessed"):
+        checkpoint.load(saved)
+
+
+BOMB = "format: 1\na: &a [x, x]\n" + "".join(
+    f"{name}: &{name} [*{before}, *{before}]\n" for before, name in pairwise("abcdefghijklmnopqrstuvwxyz")
+)
+
+
+@pytest.mark.parametrize(
+    "card",
+    ["[1, 2", "just words", "format: 99", "[" * 9999, "a: \0", BOMB, "a: " + "b" * 300_000, "t: 2026-99-99"],
+)
 def test_a_card_that_is_not_ours_is_refused(saved: Path, card: str) -> None:
     saved.with_suffix(".yaml").write_text(card)
     with pytest.raises(ModelError, match=r"tiny\.yaml"):
         checkpoint.load(saved)
 
 
+LIKE_YAML = st.text(alphabet="abc:-[]{}&*!|>%@#'\" \n\t0123.", max_size=80).map(str.encode)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200) | LIKE_YAML)
+def test_whatever_a_card_holds_it_is_refused(saved: Path, card: bytes) -> None:
+    for content in (card, b"format: 1\nsha256: 0\n" + card):
+        saved.with_suffix(".yaml").write_bytes(b"tensors: [" + content)
+        with pytest.raises(ModelError):
+            checkpoint.load(saved)
+
+
 def test_a_missing_card_or_file_or_name_says_what_to_do(saved: Path, tmp_path: Path) -> None:
-    saved.with_suffix(".yaml").unlink()
-    with pytest.raises(ModelError, match="beside it"):
-        checkpoint.load(saved)
+    bare = tmp_path / "bare.safetensors"
+    save_file({"fc.weight": torch.zeros(2)}, bare)
+    with pytest.raises(ModelError, match="holds no card, and there is none beside it"):
+        checkpoint.load(bare)
     with pytest.raises(ModelError, match="no checkpoint at"):
         checkpoint.load(tmp_path / "none.pth")
     with pytest.raises(ModelError, match="models list"):
         checkpoint.load("unheard-of")
-    with pytest.raises(ModelError, match="avsync models fetch mtdvocalist"):
+    with pytest.raises(ModelError, match="mtdvocalist"):
         checkpoint.load("mtdvocalist")
     with pytest.raises(ModelError, match="vskadandale/vocalist"):
         checkpoint.load("vocalist")
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(saved: Path, tmp_path: Path) -> None:
+    """A limit on the size of files ends writing as a full disk does: with an error from the system."""
+    program = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from avsync.networks.checkpoint import convert\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+        "convert(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    target = tmp_path / "full" / "copy.safetensors"
+    command = [sys.executable, "-c", program, saved, target]
+    said = subprocess.run(command, check=False, capture_output=True, text=True).stderr.splitlines()[-1]
+    assert said.endswith(f"OutputError: Cannot write the checkpoint {target}: File too large.")
+    assert list(target.parent.iterdir()) == []
 
 
 def test_cuda_without_a_gpu_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """The files of the papers' authors load unchanged; what else is a pickle is refused, and never run."""
 
 import pickle
+import resource
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -51,3 +53,39 @@ def test_other_pth_files_are_refused(tmp_path: Path) -> None:
     torch.save(np.float64(3).item(), tmp_path / "number.pth")
     with pytest.raises(ModelError, match="no weights"):
         checkpoint.load(tmp_path / "number.pth")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"fc.weight": torch.tensor(3.0)},
+        {"fc.weight": 3.0},
+        {"fc.weight": torch.zeros(200).to_sparse()},
+        {"fc.weight": torch.zeros(1).expand(512, 10**9)},
+        {1: torch.zeros(3)},
+        [torch.zeros(3)],
+        {"fc.weight": torch.zeros(200, 7)},
+        {"netcnnlip.0.weight": torch.tensor(0)},
+    ],
+)
+def test_weights_of_no_network_are_refused(tmp_path: Path, state: object) -> None:
+    torch.save({"state_dict": state}, tmp_path / "other.pth")
+    with pytest.raises(ModelError, match=r"other\.pth"):
+        checkpoint.load(tmp_path / "other.pth")
+
+
+def test_a_file_that_inflates_is_not_opened(tmp_path: Path) -> None:
+    """3.5 GB of zeros in 14 MB, as PyTorch would read but never writes; here a tenth of that."""
+    torch.save({"state_dict": {"fc.weight": torch.zeros(200, 450_000)}}, tmp_path / "plain.pth")
+    with (
+        ZipFile(tmp_path / "plain.pth") as plain,
+        ZipFile(tmp_path / "bomb.pth", "w", ZIP_DEFLATED, compresslevel=1) as bomb,
+    ):
+        for member in plain.infolist():
+            bomb.writestr(member.filename, plain.read(member))
+    (tmp_path / "plain.pth").unlink()
+    assert (tmp_path / "bomb.pth").stat().st_size < 4e6
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelError, match="holds more than its size allows"):
+        checkpoint.load(tmp_path / "bomb.pth")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
