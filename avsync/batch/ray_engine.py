@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from avsync.batch.one import failed
-from avsync.batch.worker import Limits
 from avsync.core.errors import MediaError, UsageError
-from avsync.core.options import CheckOptions
+from avsync.core.options import CheckOptions, Limits
 from avsync.core.records import Report
 
 ATTEMPTS = 2

@@ -11,8 +11,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from avsync.batch.one import failed
-from avsync.batch.worker import READY, Limits, Worker, start
-from avsync.core.options import CheckOptions
+from avsync.batch.worker import READY, Worker, start
+from avsync.core.options import CheckOptions, Limits
 from avsync.core.records import Report
 
 Show = Callable[[int, str, float, float | None], None]

@@ -20,11 +20,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from avsync.core.options import CheckOptions
+from avsync.core.options import CheckOptions, Limits
 from avsync.core.records import Report
 
-MEMORY_BYTES = 1_800_000_000
-"""What a process may allocate for one file, its libraries included, unless the user says otherwise."""
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 REPORT_EVERY_S = 0.1
 PR_SET_PDEATHSIG = 1
 
@@ -32,14 +31,6 @@ Step = tuple[str, float, float | None]
 """Progress: stage, done, total."""
 READY: Step = ("", 0.0, None)
 """The first message of a process: everything is imported, and the time of its first file begins."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one file may take. `seconds` None: as long as it needs."""
-
-    seconds: float | None = None
-    memory_bytes: int = MEMORY_BYTES
 
 
 @dataclass
@@ -111,9 +102,12 @@ def _ctrl_c_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def limit_memory(limit_bytes: int) -> None:
-    """Let allocations fail that would take this process over `limit_bytes`, so that a hostile file ends in an
-    error and not in a machine that swaps. Address space that is only reserved does not count."""
+def limit_memory(limit_bytes: int, device: str) -> None:
+    """Let allocations fail that would take this process, or one that it starts, over `limit_bytes`: a hostile
+    file then ends in an error and not in a machine that swaps. Address space that is only reserved does not
+    count. Where a GPU may do the work there is no limit: its driver maps memory by rules of its own."""
+    if device != "cpu" and any(Path(driver).exists() for driver in GPU_DRIVERS):
+        return
     try:
         import resource
 
@@ -144,8 +138,7 @@ def _answer(connection: Connection, options: CheckOptions, limits: Limits, threa
     from avsync.batch.one import check_safely, limit_threads
 
     limit_threads(threads)
-    if not _on_gpu(options.device):  # a GPU's driver takes memory of this process by its own rules
-        limit_memory(limits.memory_bytes)
+    limit_memory(limits.memory_bytes, options.device)
     spoken = 0.0
 
     def progress(stage: str, done: float, total: float | None) -> None:
@@ -158,9 +151,3 @@ def _answer(connection: Connection, options: CheckOptions, limits: Limits, threa
     while True:
         file: Path = connection.recv()
         connection.send(check_safely(file, options, progress))
-
-
-def _on_gpu(device: str) -> bool:
-    import torch
-
-    return device != "cpu" and torch.cuda.is_available()

@@ -12,6 +12,8 @@ from avsync.cli.console import console, emit, guarded
 from avsync.cli.options import (
     CHECK_OPTIONS,
     Engine,
+    FileMemory,
+    FileTimeout,
     Json,
     Jsonl,
     Junit,
@@ -23,8 +25,8 @@ from avsync.cli.options import (
     Workers,
     with_check_options,
 )
-from avsync.core.errors import AvsyncError, Interrupted, UsageError
-from avsync.core.options import CheckKeywords, CheckOptions, check_options
+from avsync.core.errors import AvsyncError, Interrupted, MediaError, UsageError
+from avsync.core.options import CheckKeywords, CheckOptions, Limits, check_options
 
 if TYPE_CHECKING:
     from avsync.core.records import Report
@@ -43,6 +45,8 @@ def check(
     page: Page = None,
     workers: Workers = None,
     engine: Engine = "local",
+    file_timeout: FileTimeout = None,
+    file_memory: FileMemory = Limits.memory_bytes // 1_000_000,
     quiet: Quiet = False,
 ) -> int:
     """Measure whether the audio of videos is early or late.
@@ -82,7 +86,9 @@ def check(
         if reports and not quiet:
             typer.echo(f"{len(reports)} of {len(files)} files are done already.", err=True)
         try:
-            for number, report in _checked([files[n] for n in todo], options, workers, engine, batch, quiet):
+            limits = Limits(file_timeout, file_memory * 1_000_000)
+            waiting = [files[number] for number in todo]
+            for number, report in _checked(waiting, options, limits, workers, engine, batch, quiet):
                 take(todo[number], report)
         finally:
             # Also after Ctrl-C: what is done is worth showing.
@@ -93,18 +99,26 @@ def check(
 
 
 def _checked(
-    files: Sequence[Path], options: CheckOptions, workers: int | None, engine: str, batch: bool, quiet: bool
+    files: Sequence[Path],
+    options: CheckOptions,
+    limits: Limits,
+    workers: int | None,
+    engine: str,
+    batch: bool,
+    quiet: bool,
 ) -> Iterator[tuple[int, Report]]:
     """(number, report) of each file; one file alone also raises its error."""
     from avsync.batch.one import failed
     from avsync.batch.run import check_many
+    from avsync.batch.worker import limit_memory
     from avsync.cli.progress import STAGES, progress_bars, staged
     from avsync.pipeline.run import measure
 
     if not files:
         return
     with progress_bars(quiet=quiet) as bar:
-        if not batch:
+        if not batch and limits.seconds is None:
+            limit_memory(limits.memory_bytes, options.device)
             try:
                 report = measure(files[0], options, staged(bar))
             except AvsyncError as error:
@@ -120,11 +134,13 @@ def _checked(
             bar(str(number), f"{files[number].name}: {STAGES.get(stage, stage)}", done, total)
 
         bar("files", "files", 0, len(files))
-        checked = check_many(files, options, workers=workers, engine=engine, show=show)
+        checked = check_many(files, options, workers=workers, engine=engine, limits=limits, show=show)
         for count, (number, report) in enumerate(checked, 1):
             bar("files", "files", count, len(files))
             bar(str(number), "", 1, 1)
             yield number, report
+            if not batch and report.verdict == "error":
+                raise MediaError(report.reasons[0].values["message"])
 
 
 def _print(reports: Sequence[Report], *, batch: bool, as_json: bool) -> None:

@@ -155,4 +155,20 @@ Engine = Annotated[
     constants.Engine,
     typer.Option(help="Where to check them: in local processes, or on a Ray cluster (see RAY_ADDRESS)."),
 ]
+FileTimeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        min=0.1,
+        help="Give up on a file after this time and go on with the next. Default: no limit.",
+    ),
+]
+FileMemory = Annotated[
+    int,
+    typer.Option(
+        metavar="MB",
+        min=1000,
+        help="Give up on a file that needs more memory than this; no limit where a GPU is used.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]

@@ -130,3 +130,12 @@ def _validated(make: Callable[..., Made], options: dict[str, Any]) -> Made:
             raise UsageError(f"There is no option {name!r}; the options are {known}.") from error
         wanted = first["msg"].replace("Input ", "it ", 1)
         raise OptionError(name, f"cannot be {first['input']!r}; {wanted}.") from error
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one file may take: seconds (None: as long as it needs), and memory of the process that checks it,
+    libraries included."""
+
+    seconds: float | None = None
+    memory_bytes: int = 1_800_000_000

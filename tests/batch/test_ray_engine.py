@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from avsync.batch.run import check_many
-from avsync.batch.worker import Limits
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import UsageError
-from avsync.core.options import CheckOptions
+from avsync.core.options import CheckOptions, Limits
 from avsync.core.records import Report
 from avsync.demo.clip import write_demo
 from avsync.networks.checkpoint import available

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from avsync.batch import inputs, one, run
-from avsync.batch.worker import Limits
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import MediaError, UsageError
-from avsync.core.options import CheckOptions
+from avsync.core.options import CheckOptions, Limits
 from avsync.core.records import Reason, Report
 from avsync.demo.clip import write_demo
 from avsync.networks.checkpoint import available
