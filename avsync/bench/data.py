@@ -1,4 +1,4 @@
-"""The clips that models are judged on: from a prepared cache, prepared first where it has none."""
+"""The clips that models are evaluated on: from a prepared cache, which is filled first where needed."""
 
 from __future__ import annotations
 

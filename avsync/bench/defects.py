@@ -1,4 +1,4 @@
-"""Defects made on purpose, one kind after the other: what `check` finds of each, what `fix-offset` mends."""
+"""Known defects, one kind after the other: what `check` finds of each, and what `fix-offset` repairs."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ METHODS: dict[Kind, Method] = {"shift": "copy", "drift": "retime", "jump": "reti
 
 @dataclass(frozen=True)
 class Trial:
-    """One clip with one defect. `plain`: what `check` says of the clip as it is; `found`: of the one with the
-    defect; `after`: once mended, None where nothing was written, and `why` says why. Times in seconds."""
+    """One clip with one defect. `plain`: the report on the clip as it is; `found`: on the one with the
+    defect; `after`: on the repaired one, None where nothing was written, for the reason `why`."""
 
     clip: Path
     kind: Kind
@@ -46,7 +46,7 @@ class Trial:
     @property
     def caught(self) -> bool:
         """Whether a drift was called a drift and a jump a fault, a shift was measured within a frame, and no
-        offset was made up for foreign sound. A late clip's own error may bring what was made into
+        offset was reported for foreign audio. A late clip's own error may bring what was made into
         tolerance, so the verdict does not count."""
         if self.kind == "swap":
             return not self._answered
@@ -61,8 +61,8 @@ class Trial:
         """Measured less made, in ms (a drift: ms a minute), against the clip as it is; None where the one or
         the other was not measured."""
         before, after = _size(self.plain, self.kind), _size(self.found, self.kind)
-        told = self._answered if self.kind == "shift" else self.caught
-        return after - before - AMOUNT_MS if told and before is not None and after is not None else None
+        known = self._answered if self.kind == "shift" else self.caught
+        return after - before - AMOUNT_MS if known and before is not None and after is not None else None
 
     @property
     def _answered(self) -> bool:
@@ -99,7 +99,7 @@ def _length_s(clip: Path) -> float:
 
 
 def run(clips: Sequence[Path], others: Sequence[Path], model: str) -> Iterator[Trial]:
-    """Tries every kind on every clip; `others`: where foreign sound is taken from, one after the clip."""
+    """Tries every kind on every clip; `others`: where foreign audio is taken from: the next one."""
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         for clip in clips:
             plain = _checked(clip, model)
@@ -107,28 +107,28 @@ def run(clips: Sequence[Path], others: Sequence[Path], model: str) -> Iterator[T
                 foreign = _foreign(clip, others)
                 if kind == "swap" and foreign is None:
                     continue
-                flawed, mended = Path(folder, "flawed.mkv"), Path(folder, "mended.mkv")
+                defective, repaired = Path(folder, "defective.mkv"), Path(folder, "repaired.mkv")
                 try:
-                    write_flawed(clip, kind, flawed, foreign)
+                    write_defect(clip, kind, defective, foreign)
                 except MediaError as error:
                     yield Trial(clip, kind, plain, _failed(clip, error), 0.0)
                     continue
-                yield _try(clip, kind, plain, flawed, mended, model)
+                yield _try(clip, kind, plain, defective, repaired, model)
 
 
-def _try(clip: Path, kind: Kind, plain: Report, flawed: Path, mended: Path, model: str) -> Trial:
+def _try(clip: Path, kind: Kind, plain: Report, defective: Path, repaired: Path, model: str) -> Trial:
     began = time.perf_counter()
-    found = _checked(flawed, model)
+    found = _checked(defective, model)
     trial = Trial(clip, kind, plain, found, time.perf_counter() - began)
     if kind == "swap":
         return trial
     began = time.perf_counter()
     try:
-        done = api.fix_offset(flawed, mended, force=True, method=METHODS[kind], model=model)
+        done = api.fix_offset(defective, repaired, force=True, method=METHODS[kind], model=model)
         after, why = done.report_after, ""
     except AvsyncError as error:
         after, why = None, str(error)
-    why = why.replace(str(flawed), "the copy").replace(str(mended), "the result")
+    why = why.replace(str(defective), "the copy").replace(str(repaired), "the result")
     return Trial(clip, kind, plain, found, trial.check_s, after, time.perf_counter() - began, why)
 
 
@@ -150,15 +150,15 @@ def _foreign(clip: Path, others: Sequence[Path]) -> Path | None:
     return turned[0] if turned else None
 
 
-def write_flawed(clip: Path, kind: Kind, target: Path, foreign: Path | None = None) -> None:
-    """`clip` with the same pictures, packet by packet, and its sound spoilt; `target` is a Matroska file.
+def write_defect(clip: Path, kind: Kind, target: Path, foreign: Path | None = None) -> None:
+    """`clip` with the same video packets and defective audio; `target` is a Matroska file.
 
     Raises MediaError when ffmpeg cannot make it."""
     length_s = probe(clip).duration_s
-    sound = foreign if kind == "swap" and foreign else clip
+    audio = foreign if kind == "swap" and foreign else clip
     command = [
         *[ffmpeg_path(), "-nostdin", "-v", "error", "-y"],
-        *["-i", f"file:{clip.resolve()}", "-i", f"file:{sound.resolve()}"],
+        *["-i", f"file:{clip.resolve()}", "-i", f"file:{audio.resolve()}"],
         *["-filter_complex", _filters(kind, length_s), "-map", "0:v:0", "-map", "[out]", "-c:v", "copy"],
         *["-c:a", "aac", "-b:a", "128k", "-t", f"{length_s:.3f}", f"file:{target.resolve()}"],
     ]
@@ -169,7 +169,7 @@ def write_flawed(clip: Path, kind: Kind, target: Path, foreign: Path | None = No
 
 
 def _filters(kind: Kind, length_s: float) -> str:
-    """ffmpeg's filters from the sound of the second input to [out], which silence makes as long as it was."""
+    """ffmpeg's filters from the audio of the second input to [out], padded with silence to `length_s`."""
     amount_s, middle_s = AMOUNT_MS / 1000, length_s / 2
     begin = f"[1:a:0]aresample={RATE_HZ}:async=1:first_pts=0"
     if kind == "shift":
@@ -201,11 +201,11 @@ def found_words(report: Report) -> str:
 
 
 def after_words(trial: Trial) -> str:
-    """How the mended file measures, or that there is none."""
+    """The verdict on the repaired file, or that there is none."""
     if trial.kind == "swap":
         return "-"
     if trial.after is None:
-        return "not mended"
+        return "not repaired"
     return f"{trial.after.verdict}, at most {largest_error(trial.after):.0f} ms"
 
 

@@ -1,4 +1,4 @@
-"""Altered copies of videos that are in sync: the sound moved by a known amount, and what files go through."""
+"""Altered copies of videos that are in sync: shifted by a known amount, re-encoded, with noise or music."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ ENCODINGS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Condition:
-    """What a copy goes through besides the shift: its encoding, and noise or music so many dB under the
-    speech (None: none)."""
+    """What is done to a copy besides the shift: its encoding, and noise or music at this ratio of speech to
+    noise or music, in dB (None: none)."""
 
     encoding: str = "h264"
     noise_db: float | None = None
@@ -115,7 +115,7 @@ def parse_rates(text: str) -> tuple[Fraction | None, ...]:
             rate = None if word == OWN else Fraction(word)
         except (ValueError, ZeroDivisionError) as error:
             raise UsageError(
-                f"{word} is no frame rate; give numbers such as 25, 30000/1001, or own."
+                f"{word} is not a frame rate; give numbers such as 25, 30000/1001, or own."
             ) from error
         if rate is not None and not 1 <= rate <= 240:
             raise UsageError(f"A frame rate lies between 1 and 240, not {word}.")
@@ -166,17 +166,17 @@ def write_case(case: Case, target: Path) -> None:
     """The altered copy. Raises MediaError when ffmpeg cannot make it."""
     seconds = abs(case.shift_ms) / 1000
     moved = f"atrim=start={seconds}" if case.shift_ms > 0 else f"adelay={seconds * 1000:.3f}:all=1"
-    sound = f"[0:a:0]aresample=async=1:first_pts=0,{moved},asetpts=PTS-STARTPTS"
-    # The filter takes the nearest picture; the option -r would let them lag by up to a frame.
+    audio = f"[0:a:0]aresample=async=1:first_pts=0,{moved},asetpts=PTS-STARTPTS"
+    # The filter takes the nearest frame; the option -r would let the video lag by up to a frame.
     rate = "" if case.fps is None else f",fps={case.fps}:round=near"
-    picture = f"[0:v:0]scale=trunc(iw/2)*2:trunc(ih/2)*2{rate}[v]"
+    video = f"[0:v:0]scale=trunc(iw/2)*2:trunc(ih/2)*2{rate}[v]"
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         under = _interference(case, Path(folder) / "under.wav")
         mixed = "[s];[s][1:a:0]amix=inputs=2:duration=first:normalize=0,volume=0.5" if under else ""
         command = [
             *[ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-i", f"file:{case.clip.resolve()}"],
             *(["-i", f"file:{under}"] if under else []),
-            *["-filter_complex", f"{picture};{sound}{mixed}[a]", "-map", "[v]", "-map", "[a]"],
+            *["-filter_complex", f"{video};{audio}{mixed}[a]", "-map", "[v]", "-map", "[a]"],
             *[*ENCODINGS[case.condition.encoding][1], f"file:{target.resolve()}"],
         ]
         done = subprocess.run(command, capture_output=True, check=False)
@@ -186,8 +186,8 @@ def write_case(case: Case, target: Path) -> None:
 
 
 def _interference(case: Case, path: Path) -> Path | None:
-    """Writes what is mixed under the speech, at its level; None where nothing is. Made anew from the clip's
-    name and the shift, so that the same case always sounds the same."""
+    """Writes what is mixed under the speech, at its level; None where nothing is. Seeded by the clip's
+    name and the shift, so that the same case always has the same noise."""
     condition = case.condition
     level_db = condition.noise_db if condition.noise_db is not None else condition.music_db
     if level_db is None:
@@ -195,13 +195,13 @@ def _interference(case: Case, path: Path) -> Path | None:
     make = pink_noise if condition.noise_db is not None else music
     length_s, rms = _loudness(case.clip)
     seed = zlib.crc32(f"{case.clip.name} {case.shift_ms}".encode())
-    sound = make(length_s + MAX_SHIFT_MS / 1000 + 1, seed) * np.float32(rms * 10 ** (-level_db / 20))
-    soundfile.write(path, sound, RATE_HZ, subtype="FLOAT")
+    noise = make(length_s + MAX_SHIFT_MS / 1000 + 1, seed) * np.float32(rms * 10 ** (-level_db / 20))
+    soundfile.write(path, noise, RATE_HZ, subtype="FLOAT")
     return path
 
 
 @lru_cache(maxsize=8)
 def _loudness(clip: Path) -> tuple[float, float]:
-    """Seconds of a clip's sound and its RMS, of full scale."""
+    """Duration of a clip's audio in seconds and its RMS, relative to full scale."""
     samples = waveform.waveform(probe(clip)).samples
     return len(samples) / waveform.SAMPLE_RATE, float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))

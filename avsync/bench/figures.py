@@ -1,4 +1,4 @@
-"""Pictures of what `avsync bench` measured, drawn from its JSON document."""
+"""Figures of what `avsync bench` measured, drawn from its JSON documents."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 GREY = "0.6"
 NEARBY = 1.5
-"""Points whose x differ by a smaller factor have names that could cover each other."""
+"""Labels of points whose x differ by a smaller factor may overlap."""
 MS = 1000
 IN_PAPER_SIZE = "5"
 """Input length of the figure of accuracy against size."""
 
 
 def save_figures(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """A PNG in `folder` for each thing in `result` that can be drawn; raises MediaError."""
+    """A PNG in `folder` for each part of `result` that can be drawn; raises OutputError."""
     written = []
     for name, figure in figures_of(result).items():
         image = io.BytesIO()
@@ -45,8 +45,8 @@ def figures_of(result: Mapping[str, Any]) -> dict[str, Figure]:
     if (videos := result.get("videos")) and videos["reliability"]["table"]:
         found["reliability"] = reliability(videos["reliability"])
     runs = result.get("runs", ())
-    if judged := [run for run in runs if run["best"] is not None]:
-        found["layers"] = layer_selection(judged)
+    if validated := [run for run in runs if run["best"] is not None]:
+        found["layers"] = layer_selection(validated)
     for run in runs:
         found[f"loss-ratio-{run['run']}"] = loss_ratio(run)
     return found
@@ -133,9 +133,9 @@ def accuracy_by_size(accuracy: Mapping[str, Any]) -> Figure:
 
 
 def accuracy_by_cost(accuracy: Mapping[str, Any], cost_ms: Mapping[str, float]) -> Figure:
-    """Accuracy at an input of five frames against the ms that a model works on a second of one face."""
+    """Accuracy at an input of five frames against ms of work per second of one face."""
     title = f"{Path(accuracy['data']).name}, {accuracy['split']}: input of {IN_PAPER_SIZE} frames"
-    figure, axes = _axes(title, "ms of work for a second of one face", "windows within one frame, %")
+    figure, axes = _axes(title, "ms of work per second of one face", "windows within one frame, %")
     axes.set_xscale("log")
     for row in accuracy["models"]:
         mean, low, high = row["window_accuracy"][IN_PAPER_SIZE]
@@ -151,9 +151,9 @@ def accuracy_by_cost(accuracy: Mapping[str, Any], cost_ms: Mapping[str, float]) 
 
 
 def reliability(found: Mapping[str, Any]) -> Figure:
-    """How often the answer was right against what the probability said; numbers are copies."""
-    figure, axes = _axes("Does the probability hold?", "probability said", "share within 40 ms", (5.5, 5.5))
-    axes.plot([0, 1], [0, 1], "--", color=GREY, label="as it should be")
+    """Share of right answers against the probability; the numbers count copies."""
+    figure, axes = _axes("Is the probability calibrated?", "probability", "share within 40 ms", (5.5, 5.5))
+    axes.plot([0, 1], [0, 1], "--", color=GREY, label="perfect calibration")
     said, right, copies = zip(*found["table"], strict=True)
     axes.plot(said, right, marker="o", label="measured")
     for point in zip(said, right, copies, strict=True):

@@ -1,4 +1,4 @@
-"""What `--models` names: checkpoints, and the papers' networks without weights where only speed counts."""
+"""What `--models` names: checkpoints, and for timing the papers' networks with random weights."""
 
 from __future__ import annotations
 

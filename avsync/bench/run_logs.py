@@ -1,4 +1,4 @@
-"""What the log of a distillation run tells: the distilled layers, how good it got, which losses ruled."""
+"""Reads the log of a distillation run: distilled layers, best validation, shares of the losses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from avsync.distill.monitor import METRICS, read_metrics
 
 MAP_TASK = re.compile(r"(fusion|av|va)(\d)_(cad|vr)")
 MEASURES = ("f1", "within_1")
-"""What validation judges a run by: the first of these that its log has."""
+"""What validation measures: the first of these that the log has."""
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How big and how fast a model is on this machine, the plain way and ours side by side in one run."""
+"""Size and speed of a model on this machine: a naive forward pass per pair and our way, side by side."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ from avsync.networks.scoring import audio_windows, score_clip, to_input
 from avsync.networks.syncnet import FACE_PIXELS
 from avsync.pipeline import run
 
-PICTURES = {"mouth": (MOUTH_HEIGHT, FACE_SIZE), "face": (FACE_PIXELS, FACE_PIXELS)}
-SOUNDS = {"mel": (1, 1, MEL_BANDS, WINDOW_MELS), "mfcc": (1, 1, COEFFICIENTS, WINDOW_COLUMNS)}
+FRAME_SIZES = {"mouth": (MOUTH_HEIGHT, FACE_SIZE), "face": (FACE_PIXELS, FACE_PIXELS)}
+AUDIO_SHAPES = {"mel": (1, 1, MEL_BANDS, WINDOW_MELS), "mfcc": (1, 1, COEFFICIENTS, WINDOW_COLUMNS)}
 """Shapes of one window's inputs."""
 PAIRS = 2 * PROTOCOL_RADIUS + 1
 
@@ -61,11 +61,11 @@ class Spread(NamedTuple):
 class ModelSpeed:
     """One model on this machine, on windows with 31 offsets.
 
-    `plain_s` and `ours_s`: seconds a window; `speedup` their ratio; `largest_difference` of the scores of
-    both ways. `windows_per_s` our way; `real_time_factor`: seconds of our work for a second of one face when
-    every frame's window is scored. `gflop_plain` and `gflop_ours`: 10^9 operations a window, a
-    multiply-add being two. `megabytes`: of the checkpoint, None without one. `peak_mb`: the most memory that
-    scoring our way took, of the whole process with PyTorch on a CPU, of the card's memory on a GPU.
+    `plain_s` and `ours_s`: seconds per window; `speedup`: their ratio; `largest_difference`: between the
+    scores of both ways. `windows_per_s`: our way; `real_time_factor`: seconds of our work per second of one
+    face when every window is scored. `gflop_plain` and `gflop_ours`: 10^9 operations per window, a
+    multiply-add being two. `megabytes`: of the checkpoint, None without one. `peak_mb`: peak memory of
+    scoring our way: of the whole process on a CPU, of the card on a GPU.
     """
 
     name: str
@@ -88,8 +88,8 @@ class ModelSpeed:
 def model_speeds(
     models: Sequence[Named], *, device: str = "cpu", windows: int = 25, runs: int = 3
 ) -> list[ModelSpeed]:
-    """Each model timed in a process of its own, one after the other, so that none finds the memory or the
-    caches of another. Raises ModelError for a checkpoint that cannot be used, or too little memory."""
+    """Each model timed in a process of its own, one after the other, so that memory and caches are not
+    shared. Raises ModelError for a checkpoint that cannot be used, or too little memory."""
     found = []
     for model in models:
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -98,7 +98,7 @@ def model_speeds(
                 found.append(timed.result())
             except BrokenProcessPool as error:
                 raise ModelError(
-                    f"The process that timed {model.name} was ended from outside, most likely for want of "
+                    f"The process that timed {model.name} was killed, most likely because it ran out of "
                     "memory; use fewer --windows."
                 ) from error
     return found
@@ -108,17 +108,17 @@ def model_speed(
     named: Named, *, device: str = "cpu", windows: int = 25, plain_windows: int = 2, runs: int = 3
 ) -> ModelSpeed:
     """Times both ways in turn, after one warm-up of each. `windows` neighbouring windows go through ours, the
-    first `plain_windows` of them through the plain way, which is too slow for more."""
+    first `plain_windows` of them through the naive way, which is too slow for more."""
     loaded = load_for_timing(named, device)
     context = loaded.model.frame_context
-    clip, sound = _material(windows + 2 * context, PICTURES[loaded.model.crop])
+    clip, audio = _material(windows + 2 * context, FRAME_SIZES[loaded.model.crop])
     starts = np.arange(context, context + windows)
 
     def ours() -> np.ndarray:
-        return score_clip(loaded, clip, starts, sound, PROTOCOL_RADIUS)
+        return score_clip(loaded, clip, starts, audio, PROTOCOL_RADIUS)
 
     def plain() -> np.ndarray:
-        return plain_scores(loaded, clip, sound, plain_windows)
+        return plain_scores(loaded, clip, audio, plain_windows)
 
     scores = ours()
     peak = peak_mb(loaded.device)
@@ -148,7 +148,7 @@ def model_speed(
 
 
 def _material(windows: int, size: tuple[int, int]) -> tuple[Clip, Waveform]:
-    """Random pictures and sound of `windows` windows, with sound for every candidate offset."""
+    """Random frames and audio for `windows` windows, with audio for every candidate offset."""
     rng = np.random.default_rng(0)
     mouths = rng.integers(0, 256, (windows + WINDOW_FRAMES - 1, *size, 3), np.uint8)
     seconds = len(mouths) / FRAME_RATE + 2
@@ -157,31 +157,31 @@ def _material(windows: int, size: tuple[int, int]) -> tuple[Clip, Waveform]:
 
 
 @torch.inference_mode()
-def plain_scores(loaded: Loaded, clip: Clip, sound: Waveform, windows: int) -> np.ndarray:
+def plain_scores(loaded: Loaded, clip: Clip, audio: Waveform, windows: int) -> np.ndarray:
     """The whole network on every pair of the first `windows` windows that have their whole context,
     (windows, 31)."""
     model, context = loaded.model, loaded.model.frame_context
     length = WINDOW_FRAMES + 2 * context
-    sounds = audio_windows(clip, sound, PROTOCOL_RADIUS, model.audio_input, model.audio_context)
+    audio_input = audio_windows(clip, audio, PROTOCOL_RADIUS, model.audio_input, model.audio_context)
     pixels = to_input(clip.mouths[: windows + length - 1], loaded.preprocessing, loaded.device)
     rows = []
     for t in range(windows):
         frames = pixels[t : t + length].flatten(0, 1).expand(PAIRS, -1, -1, -1)
-        heard = np.ascontiguousarray(sounds[t + context : t + context + PAIRS])[:, None]
-        rows.append(model(frames, torch.from_numpy(heard).to(loaded.device)).cpu().numpy())
+        candidates = np.ascontiguousarray(audio_input[t + context : t + context + PAIRS])[:, None]
+        rows.append(model(frames, torch.from_numpy(candidates).to(loaded.device)).cpu().numpy())
     return np.stack(rows)
 
 
 def pair_gflop(model: Network) -> float:
-    """Arithmetic of one whole pass on one pair, in 10^9 operations."""
+    """10^9 operations of one forward pass on one pair."""
     device = next(model.parameters()).device
     frames = torch.zeros(
-        1, 3 * (WINDOW_FRAMES + 2 * model.frame_context), *PICTURES[model.crop], device=device
+        1, 3 * (WINDOW_FRAMES + 2 * model.frame_context), *FRAME_SIZES[model.crop], device=device
     )
-    *size, columns = SOUNDS[model.audio_input]
-    sounds = torch.zeros((*size, columns + 2 * model.audio_context), device=device)
+    *size, columns = AUDIO_SHAPES[model.audio_input]
+    audio_input = torch.zeros((*size, columns + 2 * model.audio_context), device=device)
     with torch.inference_mode():
-        return gflop(lambda: model(frames, sounds))
+        return gflop(lambda: model(frames, audio_input))
 
 
 def gflop(work: Callable[[], object]) -> float:
@@ -211,12 +211,12 @@ def spread(times: list[float]) -> Spread:
 
 
 def peak_mb(device: torch.device) -> float:
-    """The most memory that was taken: of the whole process on a CPU, of the card on a GPU."""
+    """Peak memory: of the whole process on a CPU, of the card on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     status = Path("/proc/self/status")
     if status.is_file():
-        # Linux lets a new process inherit what getrusage says of the one that started it.
+        # On Linux a new process inherits the peak that getrusage reports for its parent.
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1e6
     import resource  # absent on Windows
@@ -226,7 +226,7 @@ def peak_mb(device: torch.device) -> float:
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """What the figures were made on."""
+    """The machine that is measured."""
     on_gpu = device != "cpu" and torch.cuda.is_available()
     return {
         "processor": _processor(),
@@ -252,11 +252,11 @@ def as_dict(speed: ModelSpeed) -> dict[str, Any]:
 
 
 DEMO_PERIOD_S = 20.0
-"""The long video repeats a made clip of this length."""
+"""The long video repeats a synthetic clip of this length."""
 
 
 def write_long_video(target: Path, seconds: float, height: int = 720) -> None:
-    """A talking head of the given length, 16:9: the made demo face beside black, repeated."""
+    """A talking head of the given length, 16:9: the demo face on black, repeated."""
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         short = write_demo(Path(folder) / "short.mp4", duration_s=min(seconds, DEMO_PERIOD_S))
         width = height * 16 // 9
@@ -281,8 +281,8 @@ def write_long_video(target: Path, seconds: float, height: int = 720) -> None:
 
 
 def end_to_end(model: str, seconds: float) -> dict[str, Any]:
-    """`check` of a made talking head of that length in 720p, model loading included: seconds by stage. What a
-    stage waits for the one before is booked to that one, since they work at the same time."""
+    """`check` of a synthetic talking head of that length in 720p, loading the model included: seconds by
+    stage. The stages overlap; the time that a stage waits for another counts as the other's."""
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         video = Path(folder) / "long.mp4"
         write_long_video(video, seconds)

@@ -1,4 +1,4 @@
-"""How fast training goes on this machine: samples a second, and the share of the device's peak that is."""
+"""Speed of training on this machine: samples per second, and the share of the device's peak."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _warm_up(trainer: Trainer) -> int:
 
 
 def _seconds(trainer: Trainer, steps: int, *, load: bool) -> float:
-    """Seconds of so many steps, their inputs loaded ahead as in training, or the same ones every time."""
+    """Duration of `steps` steps, with inputs loaded ahead as in training, or the same inputs every time."""
     task, first = trainer.task, trainer.progress.step
     with (
         ThreadPoolExecutor(1, "inputs") as pool,

@@ -26,7 +26,7 @@ DEMO_CLIP_S = 6.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `check` said of one case. `error_ms` is measured minus known, None when it gave no offset."""
+    """What `check` reported for one case. `error_ms` is measured minus known, None if there was no offset."""
 
     case: Case
     verdict: str
@@ -38,7 +38,7 @@ class Outcome:
 
     @property
     def answered(self) -> bool:
-        """Whether the tool committed itself to an offset."""
+        """Whether the verdict rests on an offset."""
         return self.verdict in ("in-sync", "out-of-sync")
 
 
@@ -56,7 +56,7 @@ def run(cases: Sequence[Case], model: str) -> Iterator[Outcome]:
 
 
 def run_demo_set(model: str, count: int, seconds: float = DEMO_CLIP_S) -> Iterator[Outcome]:
-    """Checks `count` made talking faces, each with a known error; nothing is needed but the package."""
+    """Checks `count` synthetic talking faces, each with a known offset; needs nothing but the package."""
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         for seed, case in enumerate(plan_cases([Path("demo.mp4")], count)):
             video = write_demo(
@@ -93,8 +93,8 @@ def outcome(case: Case, report: Report) -> Outcome:
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
     """Share answered, and of the answered: median absolute error, bias, share within each limit, ms.
 
-    `agree_40ms` needs no trust in the clips: the share whose error lies within 40 ms of the median error of
-    the same clip's copies, which differ by nothing but what was done to them."""
+    `agree_40ms` does not assume that the clips are in sync: the share whose error lies within 40 ms of the
+    median error of the same clip's copies, which differ by nothing but the alterations."""
     answered = np.array([o.error_ms for o in outcomes if o.answered and o.error_ms is not None])
     every = np.array([o.error_ms for o in outcomes if o.error_ms is not None])
     row: dict[str, float | int | None] = {
@@ -123,15 +123,15 @@ def _apart_ms(outcomes: Sequence[Outcome]) -> npt.NDArray[np.float64]:
 
 
 def reliability(outcomes: Sequence[Outcome]) -> dict[str, object]:
-    """Whether the probability means what it says: of each tenth of it that occurs [mean probability, share
-    within a frame, copies], the mean distance between the two, and how often the interval held the truth."""
-    told = [o for o in outcomes if o.error_ms is not None]
-    if not told:
+    """Calibration of the probability: for each tenth of it that occurs [mean probability, share within a
+    frame, copies], the expected calibration error, and how often the interval contained the truth."""
+    measured = [o for o in outcomes if o.error_ms is not None]
+    if not measured:
         return {"table": [], "expected_calibration_error": None, "interval_holds": None}
-    probabilities = [o.probability for o in told]
-    right = [abs(o.error_ms or 0.0) <= FRAME_MS for o in told]
-    sure = [o for o in told if o.answered and o.uncertainty_ms is not None]
-    inside = [abs(o.error_ms or 0.0) <= (o.uncertainty_ms or 0.0) for o in sure]
+    probabilities = [o.probability for o in measured]
+    right = [abs(o.error_ms or 0.0) <= FRAME_MS for o in measured]
+    confident = [o for o in measured if o.answered and o.uncertainty_ms is not None]
+    inside = [abs(o.error_ms or 0.0) <= (o.uncertainty_ms or 0.0) for o in confident]
     return {
         "table": [
             [round(p, 3), round(share, 3), n] for p, share, n in reliability_table(probabilities, right)
@@ -142,7 +142,7 @@ def reliability(outcomes: Sequence[Outcome]) -> dict[str, object]:
 
 
 def grouped(outcomes: Sequence[Outcome], key: Callable[[Outcome], str]) -> dict[str, list[Outcome]]:
-    """The outcomes by what `key` says of them, in the order of first appearance."""
+    """The outcomes by their `key`, in the order of first appearance."""
     groups: dict[str, list[Outcome]] = {}
     for found in outcomes:
         groups.setdefault(key(found), []).append(found)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from avsync.audio import waveform
 from avsync.bench import defects
-from avsync.bench.defects import KINDS, Kind, Trial, found_words, long_clips, write_flawed
+from avsync.bench.defects import KINDS, Kind, Trial, found_words, long_clips, write_defect
 from avsync.cli.app import app
 from avsync.core.errors import CannotTell, MediaError, UsageError
 from avsync.core.records import Fault, Report, Segment
@@ -53,7 +53,7 @@ def test_the_sound_is_spoilt_as_told_and_the_picture_left_alone(
     once = ("-f", "lavfi", "-i", click(2.0))
     foreign = bar_clip(tmp_path / "foreign.mp4", "-c:a", "aac", inputs=once, seconds=4)
     target = tmp_path / "flawed.mkv"
-    write_flawed(clip, kind, target, foreign)
+    write_defect(clip, kind, target, foreign)
     assert clicks_s(target) == pytest.approx(expected, abs=0.008)
     assert probe(target).duration_s == pytest.approx(probe(clip).duration_s, abs=0.05)
     before, after = (packets.read_packets(packets.contents(path))[0] for path in (clip, target))
@@ -67,7 +67,7 @@ def test_only_long_videos_are_spoilt(clip: Path, tmp_path: Path, monkeypatch: py
     assert long_clips([clip]) == [clip]
     (tmp_path / "bad.mp4").write_text("no video")
     with pytest.raises(MediaError):
-        write_flawed(tmp_path / "bad.mp4", "shift", tmp_path / "x.mkv")
+        write_defect(tmp_path / "bad.mp4", "shift", tmp_path / "x.mkv")
 
 
 def part(start_s: float, end_s: float, offset_ms: float, fault: bool = False) -> Segment:
@@ -140,7 +140,7 @@ def test_every_clip_gets_every_defect_in_one_table_and_one_document(
     assert trials[2]["after"] is None and trials[2]["why"] == "the copy: no single shift mends it."
     assert trials[3]["repair_s"] is None
     table = CliRunner().invoke(app, ["bench", "--real", str(tmp_path), "--defects"])
-    assert "in-sync, at most 5 ms" in table.stdout and "not mended" in table.stdout
+    assert "in-sync, at most 5 ms" in table.stdout and "not repaired" in table.stdout
 
 
 def test_one_bad_clip_stops_nothing(tmp_path: Path) -> None:
