@@ -183,7 +183,7 @@ def realign(
     avsync distill realign avsync-3 cache/lrs2 --each ar --about delays.json
     """
     from avsync.cli.progress import progress_bars
-    from avsync.core.files import ready, write_whole
+    from avsync.core.files import Kind, ready, write_whole
     from avsync.data import realign as measuring
     from avsync.data.labels import read_delays, read_recordings
     from avsync.data.shards import Store
@@ -191,7 +191,7 @@ def realign(
 
     if about is not None and not each:
         raise UsageError("--about is used only with --each; give both.")
-    ready(out, b"{", "JSON", "--out")
+    ready(out, Kind("file of delays", lambda head: head.lstrip().startswith(b"{")), "--out")
     loaded, store = checkpoint.load(model), Store(cache, [split])
     if not len(store):
         raise UsageError(f"{cache} has no clip of the split {split}; name another with --split.")
