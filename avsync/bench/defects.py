@@ -196,7 +196,9 @@ def found_words(report: Report) -> str:
     parts = [f"{', '.join(defects(report))}: {report.offset_ms or 0.0:+.0f} ms"]
     if report.drift_ms_per_min:
         parts.append(f"{report.drift_ms_per_min:+.0f} ms/min")
-    parts += [f"{f.offset_ms:+.0f} ms at {f.start_s:.1f}-{f.end_s:.1f} s" for f in report.faults]
+    for f in report.faults:
+        what = "mismatch" if f.offset_ms is None else f"{f.offset_ms:+.0f} ms"
+        parts.append(f"{what} at {f.start_s:.1f}-{f.end_s:.1f} s")
     return "; ".join(parts)
 
 

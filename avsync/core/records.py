@@ -28,7 +28,7 @@ ReasonKind = Literal[
     "no-face", "no-face-with-audio", "no-face-judged", "too-brief", "flat", "rival", "at-edge",
     "thin-evidence", "mismatch", "silent", "no-speech", "partly-judged",
     # What differs along the video, and what is close to a limit
-    "fault", "hint", "against", "drift", "drift-near-limit", "near-limit",
+    "fault", "mismatch-fault", "hint", "against", "drift", "drift-near-limit", "near-limit",
     # What was looked at, and what is wrong with the file
     "stopped", "stopped-at-once", "sampled", "other-audio-track", "audio-breaks-off", "no-video-at-end",
     "damaged-video", "damaged-audio", "empty-audio", "silent-audio", "clipped-audio", "not-numbers",
@@ -225,14 +225,16 @@ class Segment:
 
 @dataclass(frozen=True)
 class Fault:
-    """A stretch [start_s, end_s) in seconds whose offset (ms) differs from that of the rest of the video."""
+    """A stretch [start_s, end_s) in seconds that differs from the rest of the video: by its offset (ms), or
+    because its lips do not say the speech, a mismatch, which has no offset."""
 
     start_s: float
     end_s: float
-    offset_ms: float
-    uncertainty_ms: float
+    offset_ms: float | None
+    uncertainty_ms: float | None
     probability: float
     severity: Severity
+    kind: Literal["offset", "mismatch"] = "offset"
 
 
 @dataclass(frozen=True)

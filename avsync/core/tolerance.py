@@ -28,13 +28,14 @@ def within(offset_ms: float, tolerance_ms: tuple[float, float]) -> bool:
 
 
 def defects(report: Report) -> tuple[str, ...]:
-    """Which of the three defects are out of tolerance: "offset", "drift", "local"."""
+    """Which defects are out of tolerance: "offset", "drift", "local", "mismatch"."""
     if report.verdict != "out-of-sync":
         return ()
     found = {
         "offset": report.offset_ms is not None and not within(report.offset_ms, report.tolerance_ms),
         "drift": exceeds(report.drift_ms_per_min, report.max_drift_ms_per_min),
-        "local": any(fault.severity != "slight" for fault in report.faults),
+        "local": any(fault.severity != "slight" for fault in report.faults if fault.kind == "offset"),
+        "mismatch": any(fault.kind == "mismatch" for fault in report.faults),
     }
     return tuple(name for name, there in found.items() if there)
 

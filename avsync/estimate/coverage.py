@@ -14,11 +14,10 @@ from avsync.core.records import Cause, FaceTrack, Offset, ScoreMap, Scores, Segm
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import combine
 from avsync.estimate.peak import block_sums, evidence
+from avsync.estimate.speakers import COUNTED
 
 Mask = npt.NDArray[np.bool_]
 
-COUNTED = 0.5
-"""A face whose windows weigh less than this, next to those of the face that counts most, was not judged."""
 MAX_SPANS = 160
 """Columns of a score map: about as many as are told apart on a page."""
 MIN_SPAN_S = 0.4
@@ -28,7 +27,7 @@ MIN_SPAN_S = 0.4
 def unjudged(
     tracks: Iterable[FaceTrack],
     scores: Sequence[Scores],
-    weights: Sequence[float],
+    weights: Sequence[npt.ArrayLike],
     segments: Sequence[Segment],
     duration_s: float,
     stride: int = 1,
@@ -37,10 +36,10 @@ def unjudged(
 ) -> tuple[Unjudged, ...]:
     """The stretches of a video that the answer does not speak of, in order of time.
 
-    `weights` (0..1) is how much each of `scores` counts, `segments` is the answer. A moment is judged when
-    the windows of a face that counts lie there, and the segment there has an offset. `looked_at` are the
-    stretches (start, end) that were looked at, in seconds (None: all of it), `missed` is why the rest was
-    not. What is shorter than a window goes with what is beside it.
+    `weights` (0..1) is how much each of `scores`, or each of its windows, counts, `segments` is the answer.
+    A moment is judged when the windows of a face that counts lie there, and the segment there has an
+    offset. `looked_at` are the stretches (start, end) that were looked at, in seconds (None: all of it),
+    `missed` is why the rest was not. What is shorter than a window goes with what is beside it.
     """
     size = max(1, math.ceil(duration_s * FRAME_RATE))
     reach = max(WINDOW_FRAMES, stride)
@@ -55,7 +54,7 @@ def unjudged(
         audible = np.isfinite(score.logits).any(axis=1)
         _mark(compared, starts, reach)
         _mark(heard, starts[audible], reach)
-        _mark(counted, starts[audible & (weight >= COUNTED)], reach)
+        _mark(counted, starts[audible & (np.asarray(weight) >= COUNTED)], reach)
     for segment in segments:
         if segment.offset_ms is not None:
             past = round(segment.end_s * FRAME_RATE) + reach - WINDOW_FRAMES
@@ -148,14 +147,17 @@ def why_not(offset: Offset | None, weight: float) -> Cause | None:
 
 
 def score_map(
-    scores: Sequence[Scores], weights: Sequence[float], calibration: Calibration
+    scores: Sequence[Scores], weights: Sequence[npt.ArrayLike], calibration: Calibration
 ) -> ScoreMap | None:
     """The mean log-likelihood ratio at each offset along the video; None when no window can be compared.
 
-    `weights` (0..1) is how much each of `scores` counts. There are at most MAX_SPANS spans of equal length.
+    `weights` (0..1) is how much each of `scores`, or each of its windows, counts. There are at most
+    MAX_SPANS spans of equal length.
     """
     times = np.concatenate([score.times_s for score in scores])
-    trust = np.repeat(np.asarray(weights, np.float64), [len(score.times_s) for score in scores])
+    trust = np.concatenate(
+        [np.broadcast_to(weight, score.times_s.shape) for score, weight in zip(scores, weights, strict=True)]
+    )
     found = evidence(combine(scores), calibration, trust[np.argsort(times, kind="stable")])
     if not len(found.rows):
         return None

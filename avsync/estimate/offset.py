@@ -20,21 +20,24 @@ from avsync.estimate.timeline import main_piece, timeline
 
 FLAT_EVIDENCE = 5.0
 """Noise alone reaches about this height over the rest, in units of itself."""
-MIN_TRACK_WEIGHT = 0.05
 
 
 def estimate(
-    scores: Scores, calibration: Calibration | None = None, weights: npt.ArrayLike | None = None
+    scores: Scores,
+    calibration: Calibration | None = None,
+    weights: npt.ArrayLike | None = None,
+    cuts: npt.ArrayLike = (),
 ) -> Offset:
     """The offset of one track, or of several that were combined.
 
-    weights: (n_windows,) trust in each window, 0..1; None: all equal. Where the offset drifts, `offset_ms`
-    is the one in the middle of the video; where it jumps, that of the piece with the most evidence.
+    weights: (n_windows,) trust in each window, 0..1; None: all equal. cuts: times at which shots begin.
+    Where the offset drifts, `offset_ms` is the one in the middle of the video; where it jumps, that of the
+    piece with the most evidence.
     """
     calibration = calibration or Calibration()
     order = np.argsort(scores.times_s, kind="stable")
     scores = replace(scores, times_s=scores.times_s[order], logits=scores.logits[order])
-    found = evidence(scores, calibration, None if weights is None else np.asarray(weights)[order])
+    found = evidence(scores, calibration, None if weights is None else np.asarray(weights)[order], cuts)
     if not len(found.rows):
         return _nothing(scores.shifts)
     line = timeline(found, calibration)
@@ -106,26 +109,13 @@ def choose_speaker(offsets: Sequence[Offset]) -> int | None:
     return int(np.argmax([o.evidence if o.offset_ms is not None else -np.inf for o in offsets]))
 
 
-def judge(
-    tracks: Sequence[Scores], calibration: Calibration | None = None
-) -> tuple[Offset, tuple[Offset, ...], int | None]:
-    """One answer from all faces: (pooled offset, each track's own, number of the track that speaks).
+def pooled(
+    tracks: Sequence[Scores], weights: Sequence[npt.ArrayLike], calibration: Calibration | None = None
+) -> Offset:
+    """One answer from all faces. weights: by track (n_windows,), how much each window counts; see `speakers`.
 
-    Every track counts by how far its own evidence exceeds what noise gives, wherever its peak lies, so
-    listeners hardly count, and many short shots that are each too weak still add up. Raises ValueError
-    when there is no track or the shifts differ.
+    Offsets jump rather where a track begins. Raises ValueError when there is no track or the shifts differ.
     """
-    offsets = tuple(estimate(track, calibration) for track in tracks)
-    if len(tracks) == 1:
-        return offsets[0], offsets, choose_speaker(offsets)
-    pooled = combine(tracks)
-    weights = np.repeat(track_weights(offsets), [len(t.times_s) for t in tracks])[_time_order(tracks)]
-    return estimate(pooled, calibration, weights), offsets, choose_speaker(offsets)
-
-
-def track_weights(offsets: Sequence[Offset]) -> npt.NDArray[np.float64]:
-    """How much each track counts, (n,): 1 for one that is sure by itself; the others by their evidence over
-    that of noise, next to the one with most."""
-    trust = [max(MIN_TRACK_WEIGHT, 1 - (FLAT_EVIDENCE / max(o.evidence, 1e-9)) ** 2) for o in offsets]
-    sure = np.array([o.probability >= MIN_PROBABILITY for o in offsets])
-    return np.where(sure, 1.0, np.array(trust) / max(trust))
+    trust = np.concatenate([np.asarray(weight, np.float64) for weight in weights])[_time_order(tracks)]
+    cuts = np.unique([float(track.times_s[0]) for track in tracks if len(track.times_s)])[1:]
+    return estimate(combine(tracks), calibration, trust, cuts)

@@ -30,59 +30,79 @@ MAX_CHANGE = 30
 MAX_BASES = 4
 """Offsets that are tried as the one that a video keeps returning to."""
 MIN_DRIFT_BLOCKS = 8
+EASE_AT_CUTS = 0.5
+"""Factor on the price of a jump where a shot begins."""
+AT_CUTS = 0.8
+"""Share of the jumps that lie where a shot begins."""
 
 
 @dataclass(frozen=True)
 class Blocks:
     """Log-likelihoods `values` (n_blocks, n_shifts) of blocks of windows around `times_s` (n_blocks,);
-    `block` (n_windows,): the block that each window is in."""
+    `block` (n_windows,): the block that each window is in; `cut` (n_blocks,): whether a shot begins with
+    it."""
 
     times_s: Floats
     values: Floats
     block: Ints
+    cut: npt.NDArray[np.bool_]
 
 
 def block_likelihoods(found: Evidence, calibration: Calibration) -> Blocks:
-    """Sum each block of time as if it held one observation for every `dependence_s` that has windows."""
+    """Sum each block of time as if it held one observation for every `dependence_s` that has windows. No
+    block reaches over a cut."""
     seconds = max(BLOCK_S, float(np.ptp(found.times_s)) / MAX_TIME_BLOCKS)
     since = found.times_s - found.times_s.min()
-    used, block = np.unique(np.floor(since / seconds + 1e-6).astype(np.int64), return_inverse=True)
+    shot = np.searchsorted(found.cuts, found.times_s + 1e-6, side="right")
+    place = np.column_stack([shot, np.floor(since / seconds + 1e-6).astype(np.int64)])
+    used, block = np.unique(place, axis=0, return_inverse=True)
+    block = block.reshape(-1)
     curves = averaged(*block_sums(found, block))
     curves = np.where(np.isfinite(curves), curves, np.nanmean(curves, axis=1, keepdims=True))
-    cell = np.floor((since - used[block] * seconds) / calibration.dependence_s + 1e-6).astype(np.int64)
+    cell = np.floor((since - used[block, 1] * seconds) / calibration.dependence_s + 1e-6).astype(np.int64)
     observations = np.bincount(np.unique(np.column_stack([block, cell]), axis=0)[:, 0])
     trust = np.zeros(len(used))
     np.maximum.at(trust, block, found.weights)
-    times = found.times_s.min() + (used + 0.5) * seconds
-    return Blocks(times, curves * (observations * trust)[:, None], block)
+    times = found.times_s.min() + (used[:, 1] + 0.5) * seconds
+    cut = np.concatenate([[False], np.diff(used[:, 0]) > 0])
+    return Blocks(times, curves * (observations * trust)[:, None], block, cut)
 
 
-def likeliest_path(values: Floats, change_cost: float) -> tuple[Ints, int, float]:
+def likeliest_path(
+    values: Floats, change_cost: float, cut: npt.NDArray[np.bool_] | None = None
+) -> tuple[Ints, int, float]:
     """Column of each block (n_blocks,) on the likeliest path of steps; the column that it keeps returning to;
     and its log-likelihood less the price of its steps."""
     constant = values.sum(axis=0)
-    steps = best_path(values, change_cost, None)[0]
+    steps = best_path(values, change_cost, None, cut)[0]
     tried = np.unique(np.concatenate([steps, [constant.argmax()]]))
     bases = tried[np.argsort(-constant[tried])][:MAX_BASES]
-    found = [(*best_path(values, change_cost, int(base)), int(base)) for base in bases]
+    found = [(*best_path(values, change_cost, int(base), cut), int(base)) for base in bases]
     path, value, base = max(found, key=lambda f: f[1])
     return path, base if base in path else int(np.bincount(path).argmax()), value
 
 
-def best_path(values: Floats, change_cost: float, base: int | None) -> tuple[Ints, float]:
+def best_path(
+    values: Floats, change_cost: float, base: int | None, cut: npt.NDArray[np.bool_] | None = None
+) -> tuple[Ints, float]:
     """The path that `likeliest_path` describes, for a known `base`.
 
-    A step may come at any block, which costs the log of their number; where it leads costs `change_cost` on
-    top, unless it leads back to the base.
+    A step may come at any block, but rather where a shot begins, `cut` (n_blocks,): which block costs the
+    log of how unlikely it is. Where it leads costs `change_cost` on top, unless it leads back to the base.
     """
-    place = float(np.log(len(values)))
-    cost = np.full(values.shape[1], change_cost + place)
+    place = np.full(len(values), np.log(len(values)))
+    cut = np.zeros(len(values), bool) if cut is None else cut
+    if cut.any():
+        place = np.where(cut, np.log(cut.sum() / AT_CUTS), np.log(len(values) / (1 - AT_CUTS)))
+    away = np.ones(values.shape[1])
     if base is not None:
-        cost[base] = place
+        away[base] = 0.0
+    price = np.where(cut, change_cost * EASE_AT_CUTS, change_cost)
     total = values[0].copy()
     came_from = np.tile(np.arange(values.shape[1]), (len(values), 1))
     for b in range(1, len(values)):
         best = int(total.argmax())
+        cost = away * price[b] + place[b]
         stepped = total[best] - cost > total
         came_from[b, stepped] = best
         total = np.where(stepped, total[best] - cost, total) + values[b]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +31,14 @@ uses pieces of about this length."""
 @dataclass(frozen=True)
 class Evidence:
     """What the windows say. `rows` (n_windows, n_shifts): log-likelihood ratios, NaN where missing;
-    `times_s` (n_windows,); `shifts` (n_shifts,); `weights` (n_windows,): 0..1."""
+    `times_s` (n_windows,); `shifts` (n_shifts,); `weights` (n_windows,): 0..1; `cuts`: times at which a shot
+    begins, where offsets change rather than elsewhere."""
 
     rows: Floats
     times_s: Floats
     shifts: npt.NDArray[np.int64]
     weights: Floats
+    cuts: Floats = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,17 @@ class Measure:
     observations: float
 
 
-def evidence(scores: Scores, calibration: Calibration, weights: npt.ArrayLike | None = None) -> Evidence:
+def evidence(
+    scores: Scores,
+    calibration: Calibration,
+    weights: npt.ArrayLike | None = None,
+    cuts: npt.ArrayLike = (),
+) -> Evidence:
     """Log-likelihood ratios of `scores`, without the windows that have fewer than two candidates."""
     rows = log_ratios(scores.logits, calibration.temperature, calibration.outlier)
     w = np.ones(len(rows)) if weights is None else np.asarray(weights, np.float64)
     kept = np.isfinite(rows).any(axis=1) & (w > 0)
-    return Evidence(rows[kept], scores.times_s[kept], scores.shifts, w[kept])
+    return Evidence(rows[kept], scores.times_s[kept], scores.shifts, w[kept], np.asarray(cuts, np.float64))
 
 
 def average(scores: Scores, calibration: Calibration | None = None) -> Floats:

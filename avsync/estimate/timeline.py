@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from avsync.core.constants import FRAME_MS, FRAME_S, MIN_PROBABILITY, WINDOW_FRAMES
 from avsync.core.records import Segment
 from avsync.estimate.calibration import Calibration
-from avsync.estimate.paths import Blocks, Ints, best_line, block_likelihoods, likeliest_path
+from avsync.estimate.paths import Blocks, Floats, Ints, best_line, block_likelihoods, likeliest_path
 from avsync.estimate.peak import Evidence, Measure, measure
 
 MAX_DRIFT_ERROR = 40.0
@@ -23,6 +24,8 @@ MAX_DRIFT_ERROR = 40.0
 STRETCH_S = 10.0
 """Evidence along the video is weighed in stretches of about this length; one with too little is a gap."""
 MAX_STRETCHES = 120
+MIN_STRETCH_S = 1.0
+"""No stretch of evidence ends at a cut nearer than this to its piece's end."""
 STRETCH_OBSERVATIONS = 20
 """Where windows are sparse, a stretch is longer, so as to hold about this many independent ones."""
 STRETCH_CERTAINTY = 0.5
@@ -30,7 +33,7 @@ STRETCH_CERTAINTY = 0.5
 UNFIT = -2.0
 """Sum of log-likelihood ratios at or below which a stretch is not said to have an offset. The best offset of
 noise comes to about -3 in three seconds and to -10 in ten; that of speech to 0 and more."""
-MIN_FAULT_OBSERVATIONS = 8
+MIN_FAULT_OBSERVATIONS = 6
 FACE_BIAS_MS = 100.0
 """Models may err by as much from one face to the next; a smaller difference must exceed the uncertainty."""
 CONTRADICTION = 0.02
@@ -73,14 +76,14 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
     middle = float(found.times_s[0] + found.times_s[-1]) / 2
     blocks = block_likelihoods(found, calibration)
     cost = calibration.change_cost
-    path, base, value = likeliest_path(blocks.values, cost)
+    path, base, value = likeliest_path(blocks.values, cost, blocks.cut)
     pieces = _pieces(found, blocks, path, base, calibration, 0.0, middle)
     drift = uncertainty = None
     slope, error, line_value, level_value = best_line(blocks, base)
     if np.isfinite(error):
         straight = straightened(found, slope, middle)
         line_blocks = block_likelihoods(straight, calibration)
-        line_path, line_base, stepped_value = likeliest_path(line_blocks.values, cost)
+        line_path, line_base, stepped_value = likeliest_path(line_blocks.values, cost, line_blocks.cut)
         sloping = _pieces(straight, line_blocks, line_path, line_base, calibration, slope, middle)
         # A drift must beat a blind guess, too: of so many lines, one suits noise better than any constant.
         likelier = max(line_value, stepped_value) - cost > max(value, level_value, np.log(len(blocks.values)))
@@ -109,7 +112,7 @@ def _steady(
     if main.probability < MIN_PROBABILITY:
         return None, None
     own = np.unique(blocks.block[np.concatenate([p.windows for p in pieces if p.measure is main])])
-    steady = Blocks(blocks.times_s[own], blocks.values[own], blocks.block)
+    steady = Blocks(blocks.times_s[own], blocks.values[own], blocks.block, blocks.cut[own])
     slope, error, *_ = best_line(steady, int(steady.values.sum(axis=0).argmax()))
     error *= calibration.spread
     return (0.0, 60 * error) if abs(slope) <= error <= MAX_DRIFT_ERROR / 60 else (None, None)
@@ -124,7 +127,7 @@ def straightened(found: Evidence, slope: float, middle_s: float) -> Evidence:
     moved = np.take_along_axis(found.rows, columns.clip(0, found.rows.shape[1] - 1), axis=1)
     rows = np.where(inside, moved, np.nan)
     kept = np.isfinite(rows).any(axis=1)
-    return Evidence(rows[kept], found.times_s[kept], found.shifts, found.weights[kept])
+    return Evidence(rows[kept], found.times_s[kept], found.shifts, found.weights[kept], found.cuts)
 
 
 def _pieces(
@@ -176,11 +179,14 @@ def _runs(found: Evidence, blocks: Blocks, path: Ints) -> list[tuple[int, Ints]]
     """(column, windows) of each step of the path, cut at the window where the evidence turns."""
     cuts, columns = [0], [int(path[0])]
     for b in np.flatnonzero(np.diff(path)):
+        columns.append(int(path[b + 1]))
+        if blocks.cut[b + 1]:
+            cuts.append(max(int(np.flatnonzero(blocks.block == b + 1)[0]), cuts[-1] + 1))
+            continue
         near = np.flatnonzero((blocks.block >= b - 1) & (blocks.block <= b + 2))
         gain = np.nan_to_num(found.rows[near, path[b]] - found.rows[near, path[b + 1]])
         cut = int(near[0] + np.argmax(np.concatenate([[0.0], np.cumsum(gain)])))
         cuts.append(max(cut, cuts[-1] + 1))
-        columns.append(int(path[b + 1]))
     runs = np.split(np.arange(len(found.rows)), cuts[1:])
     return [(column, run) for column, run in zip(columns, runs, strict=True) if len(run)]
 
@@ -192,8 +198,8 @@ def _segments(
     m = piece.measure
     times = found.times_s[piece.windows]
     observed = len(np.unique(np.floor((times - times[0]) / calibration.dependence_s + 1e-6)))
-    count = max(1, min(round((end_s - start_s) / STRETCH_S), observed // STRETCH_OBSERVATIONS, MAX_STRETCHES))
-    edges = np.linspace(start_s, end_s, count + 1)
+    edges = _edges(found, start_s, end_s, observed)
+    count = len(edges) - 1
     stretch = np.searchsorted(edges[1:-1], times, side="right")
     if m.probability < MIN_PROBABILITY:
         states = [_Weight(False)] * count
@@ -220,6 +226,23 @@ def _segments(
                 against=states[first].against,
             )
         first = past
+
+
+def _edges(found: Evidence, start_s: float, end_s: float, observed: int) -> Floats:
+    """Where the stretches of a piece with so many observations begin and end: at cuts, and in between so that
+    none is much longer than STRETCH_S."""
+    inside = found.cuts[(found.cuts > start_s + MIN_STRETCH_S) & (found.cuts < end_s - MIN_STRETCH_S)]
+    if len(inside) >= MAX_STRETCHES:
+        inside = inside[:: -(-len(inside) // MAX_STRETCHES)]
+    bounds = [start_s, *inside.tolist(), end_s]
+    edges = [start_s]
+    for first, past in pairwise(bounds):
+        part = observed * (past - first) / max(end_s - start_s, 1e-9)
+        count = max(
+            1, min(round((past - first) / STRETCH_S), int(part // STRETCH_OBSERVATIONS), MAX_STRETCHES)
+        )
+        edges += np.linspace(first, past, count + 1)[1:].tolist()
+    return np.array(edges)
 
 
 def _flat(piece: Piece, start_s: float, end_s: float) -> bool:

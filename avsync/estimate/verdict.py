@@ -7,7 +7,7 @@ differs from that of the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,12 @@ import numpy.typing as npt
 from avsync.core.constants import MAX_DRIFT_MS_PER_MIN, MIN_JUDGED, MIN_PROBABILITY
 from avsync.core.records import Fault, Offset, Reason, ReasonKind, Scores, Segment, Severity, Verdict
 from avsync.core.tolerance import exceeds, excess
-from avsync.estimate.calibration import Calibration
-from avsync.estimate.peak import average
+from avsync.estimate.speakers import Foreign
 
 MISMATCH_SPEECH_S = 10.0
-"""Seconds of speech over a moving mouth before lips are said not to match it."""
+"""Seconds of foreign speech over moving mouths before a video that fits nowhere is called a mismatch."""
+FOREIGN_PROBABILITY = 0.95
+"""Of speech that is called foreign, so much is: see `speakers`."""
 SEVERE = 2.0
 """A fault that exceeds its limit by this factor or more is severe."""
 HINTED_SHARE = 0.2
@@ -42,7 +43,8 @@ def judge(
     tolerance_ms: tuple[float, float],
     max_drift_ms_per_min: float = MAX_DRIFT_MS_PER_MIN,
     *,
-    mismatch: bool = False,
+    foreign: Sequence[Foreign] = (),
+    talk_s: float = 0.0,
     contested: float = 0.0,
     judged_share: float = 1.0,
     min_judged: float = MIN_JUDGED,
@@ -50,50 +52,74 @@ def judge(
 ) -> Judgement:
     """What to say of an offset, and why.
 
-    tolerance_ms: largest error in tolerance, (audio early, audio late); mismatch: what `mismatched`
-    says; contested: what `contested_share` says; judged_share: of the speech over visible talking faces, the
-    share that the offset speaks of. A stretch that is out of tolerance makes the whole video so.
+    tolerance_ms: largest error in tolerance, (audio early, audio late); foreign: speech that the lips
+    seen there do not say; talk_s: seconds of speech over moving mouths; contested: what `contested_share`
+    says; judged_share: of the speech over visible talking faces, the share that the offset speaks of. A
+    stretch that is out of tolerance makes the whole video so.
     """
     if offset.offset_ms is None or offset.uncertainty_ms is None:
         return Judgement("cannot-tell", offset.reasons)
+    others = tuple(
+        Fault(f.start_s, f.end_s, None, None, FOREIGN_PROBABILITY, "severe", "mismatch")
+        for f in foreign
+        if f.sure
+    )
+    foreign_s = sum(f.talk_s for f in foreign if f.sure)
     if offset.probability < min_probability:
-        if mismatch:
-            return Judgement("mismatch", (Reason("mismatch"),))
+        if foreign_s >= MISMATCH_SPEECH_S:
+            return Judgement("mismatch", (Reason("mismatch"),), others)
         return Judgement("cannot-tell", offset.reasons or (Reason("thin-evidence"),))
-    faults = local_faults(offset.segments, tolerance_ms, offset.offset_ms)
+    faults = _in_order([*local_faults(offset.segments, tolerance_ms, offset.offset_ms), *others])
     drifts = exceeds(offset.drift_ms_per_min, max_drift_ms_per_min)
-    reasons = [*offset.reasons, *_drift(offset, max_drift_ms_per_min)]
-    reasons += [_at("fault", fault, offset_ms=fault.offset_ms) for fault in faults]
+    reasons = [*offset.reasons, *_drift(offset, max_drift_ms_per_min), *map(_fault, faults)]
     if not offset.drift_ms_per_min:
         reasons += _close_calls(offset.offset_ms, offset.uncertainty_ms, tolerance_ms)
     outside = [s for s in offset.segments if excess(s.offset_ms, tolerance_ms) > 1]
     out = excess(offset.offset_ms, tolerance_ms) > 1 or drifts or bool(outside)
     doubts = _doubts(offset.segments, tolerance_ms, contested, out=out)
-    if out:
-        return Judgement("out-of-sync", (*reasons, *doubts), faults, contested=bool(doubts))
-    if doubts:
+    contradicted = bool(doubts)
+    if not contradicted:
+        doubts = [*_hints(offset.segments, tolerance_ms, out=out)]
+        doubts += [_at("against", stretch) for stretch in foreign if not stretch.sure]
+    if foreign_s > talk_s / 2:
+        return Judgement("mismatch", (Reason("mismatch"), *reasons, *doubts), faults, contested=contradicted)
+    if out or others:
+        return Judgement("out-of-sync", (*reasons, *doubts), faults, contested=contradicted)
+    if contradicted:
         return Judgement("cannot-tell", (*reasons, *doubts), faults, contested=True)
     if judged_share < min_judged:
         partly = Reason("partly-judged", {"judged_share": judged_share, "min_judged": min_judged})
-        return Judgement("partly-judged", (partly, *reasons), faults)
+        return Judgement("partly-judged", (partly, *reasons, *doubts), faults)
+    if doubts:
+        return Judgement("partly-judged", (*doubts, *reasons), faults)
     return Judgement("in-sync", tuple(reasons), faults)
+
+
+def _in_order(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    return tuple(sorted(faults, key=lambda fault: fault.start_s))
 
 
 def _doubts(
     segments: Sequence[Segment], tolerance_ms: tuple[float, float], contested: float, *, out: bool
 ) -> list[Reason]:
     """What speaks against the offset, where that is a good part of the video."""
-    # Where all else is in sync, a part that may be off by less than the limit is none to worry about.
-    hints = {
-        s: s.hint_ms
-        for s in segments
-        if s.hint_ms is not None and (out or excess(s.hint_ms, tolerance_ms) > 1)
-    }
-    if _seconds(list(hints)) >= HINTED_SHARE * _seconds(segments) > 0:
-        return [_at("hint", segment, offset_ms=hint) for segment, hint in hints.items()]
+    hints = _hints(segments, tolerance_ms, out=out)
+    hinted_s = sum(hint.values["end_s"] - hint.values["start_s"] for hint in hints)
+    if hinted_s >= HINTED_SHARE * _seconds(segments) > 0:
+        return hints
     if contested >= HINTED_SHARE:
         return [_at("against", segment) for segment in segments if segment.against]
     return []
+
+
+def _hints(segments: Sequence[Segment], tolerance_ms: tuple[float, float], *, out: bool) -> list[Reason]:
+    """The stretches that rather speak for another offset. Where all else is in sync, one that may be off by
+    less than the limit is none to worry about."""
+    return [
+        _at("hint", segment, offset_ms=segment.hint_ms)
+        for segment in segments
+        if segment.hint_ms is not None and (out or excess(segment.hint_ms, tolerance_ms) > 1)
+    ]
 
 
 def local_faults(
@@ -107,7 +133,7 @@ def local_faults(
             continue
         start_s, offset_ms = s.start_s, s.offset_ms
         last = faults[-1] if faults else None
-        if last and last.end_s == s.start_s and abs(last.offset_ms - s.offset_ms) <= s.uncertainty_ms:
+        if last and last.offset_ms is not None and _same(last, s, last.offset_ms - s.offset_ms):
             faults.pop()
             start_s = last.start_s
             # Each offset is that of its middle, so their mean by length is that of the middle of both.
@@ -116,6 +142,10 @@ def local_faults(
         grade = severity(offset_ms, tolerance_ms, rest_ms)
         faults.append(Fault(start_s, s.end_s, offset_ms, s.uncertainty_ms, s.probability, grade))
     return tuple(faults)
+
+
+def _same(last: Fault, after: Segment, apart_ms: float) -> bool:
+    return last.end_s == after.start_s and abs(apart_ms) <= (after.uncertainty_ms or 0.0)
 
 
 def severity(offset_ms: float, tolerance_ms: tuple[float, float], rest_ms: float = 0.0) -> Severity:
@@ -130,36 +160,12 @@ def _seconds(segments: Sequence[Segment]) -> float:
     return sum(s.end_s - s.start_s for s in segments)
 
 
-def mismatched(
-    tracks: Sequence[Scores],
-    speaking: Sequence[npt.NDArray[np.bool_]],
-    calibration: Calibration,
-    every_s: float,
-) -> bool:
-    """Whether the lips of every face that moves its mouth to the speech fit it at no offset at all.
-
-    speaking: per track (n_windows,), where the mouth moves while speech is heard; what lies outside, as a
-    voice-over above a silent face, says nothing. every_s: seconds from one window to the next.
-    """
-    level = calibration.mismatch_level
-    tops = [
-        float(
-            np.nanmax(
-                average(replace(s, times_s=s.times_s[w], logits=s.logits[w]), calibration), initial=-np.inf
-            )
-        )
-        for s, w in zip(tracks, speaking, strict=True)
-        if w.sum() * every_s >= MISMATCH_SPEECH_S
-    ]
-    return level is not None and bool(tops) and max(tops) < level
-
-
 def contested_share(
     tracks: Sequence[Scores], speaking: Sequence[npt.NDArray[np.bool_]], segments: Sequence[Segment]
 ) -> float:
     """Share (0..1) of the windows with speech over moving lips that lie where scores contradict the answer.
 
-    speaking: as in `mismatched`, for the tracks that count.
+    speaking: by track (n_windows,), where the mouth moves while speech is heard; of the tracks that count.
     """
     times = np.concatenate([np.zeros(0), *(s.times_s[w] for s, w in zip(tracks, speaking, strict=True))])
     inside = np.zeros(len(times), bool)
@@ -195,5 +201,11 @@ def _close_calls(offset_ms: float, uncertainty_ms: float, tolerance_ms: tuple[fl
     ]
 
 
-def _at(kind: ReasonKind, stretch: Segment | Fault, **values: float) -> Reason:
+def _fault(fault: Fault) -> Reason:
+    if fault.offset_ms is None:
+        return _at("mismatch-fault", fault)
+    return _at("fault", fault, offset_ms=fault.offset_ms)
+
+
+def _at(kind: ReasonKind, stretch: Segment | Fault | Foreign, **values: float) -> Reason:
     return Reason(kind, {"start_s": stretch.start_s, "end_s": stretch.end_s, **values})

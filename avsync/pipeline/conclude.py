@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
+import numpy as np
+
 from avsync.audio import vad, waveform
 from avsync.core.constants import FRAME_RATE, FRAME_S, MIN_SPEECH_S, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.core.options import CheckOptions
@@ -23,7 +25,7 @@ from avsync.core.records import (
     Verdict,
     Waveform,
 )
-from avsync.estimate import coverage, offset, verdict
+from avsync.estimate import coverage, offset, speakers, verdict
 from avsync.estimate.calibration import Calibration
 from avsync.faces import motion
 from avsync.pipeline import schedule, stretch
@@ -60,60 +62,81 @@ def conclude(
             tracks=tuple(_track(track, None) for track in looked.tracks),
             unjudged=(*coverage.unjudged(looked.tracks, (), (), (), whole_s, 1, spans, missed), *tail),
         )
-    calibration = Calibration.from_dict(job.loaded.calibration)
-    pooled, own, speaking = offset.judge(looked.scores, calibration)
-    weights = offset.track_weights(own).tolist()
-    # Ctrl-C does not wait for the rest of the sound.
+    # Ctrl-C does not wait for the rest of the audio.
     pieces = [] if stopped and not listening.done() else listening.result()
-    heard = vad.heard(pieces, job.sound.start_s, whole_s)
+    heard = vad.heard(pieces, job.sound.start_s, whole_s) if pieces else None
+    calibration = Calibration.from_dict(job.loaded.calibration)
+    report = judged(report, looked, heard, calibration, whole_s, missed)
+    return replace(report, reasons=(*report.reasons, *notes), unjudged=(*report.unjudged, *tail))
+
+
+def judged(
+    report: Report,
+    looked: stretch.Looked,
+    heard: Speech | None,
+    calibration: Calibration,
+    duration_s: float,
+    missed: Cause,
+) -> Report:
+    """The verdict on what was looked at, which has scores. `heard`: None where nobody listened; `missed`:
+    why the rest was not looked at."""
+    cells = speakers.cells(looked.scores, calibration)
+    weights = speakers.weigh(looked.scores, cells)
+    pooled = offset.pooled(looked.scores, weights, calibration)
+    own = [offset.estimate(scores, calibration) for scores in looked.scores]
+    speaking = offset.choose_speaker(own)
     moving = [motion.moves(looked.motion.get(s.track, ()), s.times_s) for s in looked.scores]
+    known = heard or Speech(0.0, FRAME_S, np.zeros(0, np.float32))
     speaking_windows = [
-        vad.spoken(heard, s.times_s, WINDOW_FRAMES * FRAME_S) & moves
+        vad.spoken(known, s.times_s, WINDOW_FRAMES * FRAME_S) & moves
         for s, moves in zip(looked.scores, moving, strict=True)
     ]
     stride = looked.stride or 1
-    counted = [i for i, weight in enumerate(weights) if weight >= coverage.COUNTED]
+    counted = [i for i, weight in enumerate(weights) if weight.max() >= speakers.COUNTED]
     contested = verdict.contested_share(
         [looked.scores[i] for i in counted], [speaking_windows[i] for i in counted], pooled.segments
     )
     unjudged = coverage.unjudged(
-        looked.tracks, looked.scores, weights, pooled.segments, whole_s, stride, spans, missed
+        *(looked.tracks, looked.scores, weights, pooled.segments),
+        *(duration_s, stride, schedule.merged(looked.spans), missed),
     )
-    seen_s, judged_s = coverage.talked(heard, looked.scores, moving, unjudged, whole_s, stride)
-    judged = verdict.judge(
+    seen_s, judged_s = coverage.talked(known, looked.scores, moving, unjudged, duration_s, stride)
+    answer = verdict.judge(
         pooled,
         report.tolerance_ms,
         report.max_drift_ms_per_min,
-        mismatch=verdict.mismatched(looked.scores, speaking_windows, calibration, stride * FRAME_S),
+        foreign=speakers.foreign(looked.scores, cells, speaking_windows, calibration, stride * FRAME_S),
+        talk_s=seen_s,
         contested=contested,
         judged_share=judged_s / seen_s if seen_s >= MIN_SPEECH_S else 1.0,
         min_judged=report.min_judged,
     )
     by_track = {
         s.track: TrackReport(
-            *(s.track, 0, 0, len(s.times_s), o, i == speaking, weights[i]), coverage.why_not(o, weights[i])
+            *(s.track, 0, 0, len(s.times_s), o, i == speaking, float(weights[i].max())),
+            coverage.why_not(o, float(weights[i].max())),
         )
         for i, (s, o) in enumerate(zip(looked.scores, own, strict=True))
     }
     return replace(
         report,
-        verdict=judged.verdict,
+        verdict=answer.verdict,
         # Lips that fit the speech nowhere have no offset, however the best of the bad ones is called.
-        offset_ms=None if judged.verdict == "mismatch" else pooled.offset_ms,
-        uncertainty_ms=None if judged.verdict == "mismatch" else pooled.uncertainty_ms,
+        offset_ms=None if answer.verdict == "mismatch" else pooled.offset_ms,
+        uncertainty_ms=None if answer.verdict == "mismatch" else pooled.uncertainty_ms,
         probability=pooled.probability,
         drift_ms_per_min=pooled.drift_ms_per_min,
         drift_uncertainty_ms_per_min=pooled.drift_uncertainty_ms_per_min,
-        faults=judged.faults,
-        contested=judged.contested,
-        reasons=(*_no_speech(judged.verdict, pieces, heard), *judged.reasons, *notes),
+        faults=answer.faults,
+        contested=answer.contested,
+        reasons=(*_no_speech(answer.verdict, heard), *answer.reasons),
         tracks=tuple(_track(t, by_track.get(t.track), looked.portraits.get(t.track)) for t in looked.tracks),
         segments=pooled.segments,
-        judged_s=whole_s - sum(stretch.end_s - stretch.start_s for stretch in unjudged),
-        speech_s=vad.seconds(heard) if pieces else None,
-        speech_seen_s=seen_s if pieces else None,
-        speech_judged_s=judged_s if pieces else None,
-        unjudged=(*unjudged, *tail),
+        judged_s=duration_s - sum(stretch.end_s - stretch.start_s for stretch in unjudged),
+        speech_s=vad.seconds(heard) if heard else None,
+        speech_seen_s=seen_s if heard else None,
+        speech_judged_s=judged_s if heard else None,
+        unjudged=unjudged,
         score_map=coverage.score_map(looked.scores, weights, calibration),
     )
 
@@ -177,9 +200,9 @@ def _undecoded(kind: ReasonKind, spans: Sequence[Span]) -> tuple[Reason, ...]:
     return (Reason(kind, {"lost_s": lost_s, "start_s": first, "end_s": past}),)
 
 
-def _no_speech(verdict: Verdict, pieces: Sequence[vad.Floats], heard: Speech) -> tuple[Reason, ...]:
+def _no_speech(verdict: Verdict, heard: Speech | None) -> tuple[Reason, ...]:
     """The plainest reason why nothing can be told, before those that the scores give."""
-    silent = bool(pieces) and vad.seconds(heard) < MIN_SPEECH_S
+    silent = heard is not None and vad.seconds(heard) < MIN_SPEECH_S
     return (Reason("no-speech"),) if silent and verdict == "cannot-tell" else ()
 
 

@@ -88,6 +88,8 @@ def stretches(report: Report) -> tuple[Stretch, ...]:
     found: list[Stretch] = []
     begun = -math.inf
     for fault in report.faults:
+        if fault.offset_ms is None:  # no offset mends lips that do not say the speech
+            continue
         start = -math.inf if first and fault.start_s <= first.start_s else fault.start_s
         end = math.inf if last and fault.end_s >= last.end_s else fault.end_s
         if start > begun:

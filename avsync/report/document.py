@@ -171,6 +171,7 @@ def _fault_dict(fault: Fault) -> dict[str, Any]:
         "uncertainty_ms": _number(fault.uncertainty_ms, 1),
         "probability": _number(fault.probability, 4),
         "severity": fault.severity,
+        "kind": fault.kind,
     }
 
 

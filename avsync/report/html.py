@@ -17,7 +17,7 @@ from avsync.core.records import Report, TrackReport, Unjudged, Verdict
 from avsync.core.text import printable
 from avsync.core.tolerance import defects, within
 from avsync.report.html_charts import data_address, judged_parts, map_chart, offset_chart
-from avsync.report.reasons import cause_words, face_words
+from avsync.report.reasons import cause_words, face_words, fault_words
 from avsync.report.summary import limits_words, notes, speech_words, summary
 from avsync.report.words import (
     VERDICT_WORDS,
@@ -164,6 +164,7 @@ def _environment() -> Environment:
         "settings": settings,
         "within": within,
         "cause": cause_words,
+        "fault_words": fault_words,
     }
     return environment
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from avsync.core.records import Cause, Reason, ReasonKind, TrackReport, Unjudged
+from avsync.core.records import Cause, Fault, Reason, ReasonKind, TrackReport, Unjudged
 from avsync.report.words import offset_words, percent, timecode
 
 # --- Reasons -----------------------------------------------------------------------------
@@ -99,10 +99,13 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
     "no-speech": lambda _: "no speech is heard",
     "partly-judged": _partly,
     "fault": lambda v: f"{_from_to(v)} the audio is {offset_words(v['offset_ms'])}",
+    "mismatch-fault": lambda v: f"{_from_to(v)} the lips do not say the speech that is heard",
     "hint": lambda v: (
         f"{_from_to(v)} it rather seems {offset_words(v['offset_ms'])}, which is too weak to be sure"
     ),
-    "against": lambda v: f"{_from_to(v)} the lips do not fit the offset of the rest",
+    "against": lambda v: (
+        f"{_from_to(v)} the lips fit the speech neither at the offset of the rest nor at another"
+    ),
     "drift": _drift,
     "drift-near-limit": _drift_near_limit,
     "near-limit": _near_limit,
@@ -125,6 +128,11 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
     "file-changed": lambda _: "the file changed while it was checked; check it again when it is complete",
     "error": lambda v: v["message"],
 }
+
+
+def fault_words(fault: Fault) -> str:
+    """ "274 ms late", or that the lips are not those of the speech."""
+    return "the lips do not say the speech" if fault.kind == "mismatch" else offset_words(fault.offset_ms)
 
 
 # --- Causes ------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from avsync.core.constants import MIN_SPEECH_S, STANDARD_NAMES
 from avsync.core.records import Reason, Report
 from avsync.core.tolerance import defects
-from avsync.report.reasons import reason_words
+from avsync.report.reasons import fault_words, reason_words
 from avsync.report.words import offset_words, percent, span_words
 
 MAX_FAULTS = 3
@@ -48,8 +48,8 @@ def _summary(report: Report) -> tuple[str, set[str]]:
         why = _joined([reason_words(reason) for reason in report.reasons if reason.kind == "partly-judged"])
         return f"{why}; as far as it goes, {_in_sync(report.offset_ms)}", {"partly-judged"}
     found = set(defects(report))
-    if found == {"local"} and not report.contested:
-        return f"in sync but for {_faults(report)}", {"fault"}
+    if found and found <= {"local", "mismatch"} and not report.contested:
+        return f"in sync but for {_faults(report)}", {"fault", "mismatch-fault"}
     several = report.drift_ms_per_min or report.faults or report.contested
     if several or found != {"offset"}:
         detail = reasons or "parts of it are out of tolerance"
@@ -64,8 +64,8 @@ def _in_sync(offset_ms: float) -> str:
 
 def _faults(report: Report) -> str:
     """The faults that are out of tolerance: "0:24.8-0:36.6: 274 ms late"."""
-    bad = [fault for fault in report.faults if fault.severity != "slight"]
-    said = [f"{span_words(f.start_s, f.end_s)}: {offset_words(f.offset_ms)}" for f in bad[:MAX_FAULTS]]
+    bad = [fault for fault in report.faults if fault.kind == "mismatch" or fault.severity != "slight"]
+    said = [f"{span_words(f.start_s, f.end_s)}: {fault_words(f)}" for f in bad[:MAX_FAULTS]]
     more = [f"{len(bad) - MAX_FAULTS} more"] if len(bad) > MAX_FAULTS else []
     return "; ".join([*said, *more])
 

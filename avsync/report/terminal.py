@@ -15,7 +15,7 @@ from avsync.core.constants import FRAME_MS
 from avsync.core.records import Fault, Report, TrackReport, Unjudged, Verdict
 from avsync.core.text import printable
 from avsync.core.tolerance import largest_error
-from avsync.report.reasons import cause_words, reason_words
+from avsync.report.reasons import cause_words, fault_words, reason_words
 from avsync.report.summary import limits_words, notes, speech_words, summary
 from avsync.report.words import (
     VERDICT_WORDS,
@@ -153,7 +153,7 @@ def _faults(faults: Sequence[Fault]) -> Table:
     table = _table("time", "audio is", "sure", "severity", title="different from the rest here:")
     for fault in faults[:_MAX_ROWS]:
         span = span_words(fault.start_s, fault.end_s)
-        table.add_row(span, offset_words(fault.offset_ms), percent(fault.probability), fault.severity)
+        table.add_row(span, fault_words(fault), percent(fault.probability), fault.severity)
     if len(faults) > _MAX_ROWS:
         table.caption = f"and {len(faults) - _MAX_ROWS} more: --json lists them all"
     return table

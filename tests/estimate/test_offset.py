@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from scores_factory import made
 
 from avsync.core.constants import MIN_PROBABILITY
-from avsync.core.records import Offset, Reason, Segment
+from avsync.core.records import Offset, Reason, Scores, Segment
 from avsync.estimate.calibration import Calibration
-from avsync.estimate.offset import choose_speaker, combine, estimate, judge
+from avsync.estimate.offset import choose_speaker, combine, estimate, pooled
 from avsync.estimate.peak import average, evidence, measure, peak
+from avsync.estimate.speakers import cells, weigh
 from avsync.report.reasons import reason_words
 
 seeds = st.integers(0, 10_000)
@@ -359,24 +360,40 @@ def test_a_wide_search_over_a_long_video_takes_a_moment_only():
 # --- Several faces ----------------------------------------------------------------------------
 
 
-def test_the_track_with_the_highest_evidence_speaks():
-    pooled, each, speaker = judge([made(300, height=0, seed=1), made(300, 2.0, seed=2)])
-    assert speaker == 1
-    assert only(pooled) == pytest.approx(-80, abs=8)
-    assert pooled.probability >= MIN_PROBABILITY > each[0].probability
+def together(tracks: list[Scores]) -> Offset:
+    calibration = Calibration()
+    return pooled(tracks, weigh(tracks, cells(tracks, calibration)), calibration)
+
+
+def test_a_listener_does_not_hide_the_speaker():
+    tracks = [made(300, height=0, seed=1), made(300, 2.0, seed=2)]
+    answer = together(tracks)
+    assert choose_speaker([estimate(track) for track in tracks]) == 1
+    assert only(answer) == pytest.approx(-80, abs=8)
+    assert answer.probability >= MIN_PROBABILITY
 
 
 def test_many_short_shots_add_up():
     shots = [made(30, 3.0, height=2.0, seed=s, start_s=4.0 * s) for s in range(25)]
-    pooled, each, _ = judge(shots)
-    assert only(pooled) == pytest.approx(-120, abs=12)
-    assert pooled.probability >= MIN_PROBABILITY
-    assert pooled.probability > np.median([o.probability for o in each])
+    answer = together(shots)
+    assert only(answer) == pytest.approx(-120, abs=12)
+    assert answer.probability >= MIN_PROBABILITY
+    assert answer.probability > np.median([estimate(shot).probability for shot in shots])
 
 
 def test_many_listeners_together_are_not_sure_of_anything():
-    answers = [judge([made(200, height=0, seed=9 * s + i) for i in range(6)])[0] for s in range(6)]
+    answers = [together([made(200, height=0, seed=9 * s + i) for i in range(6)]) for s in range(6)]
     assert sum(a.probability >= MIN_PROBABILITY for a in answers) <= 1
+
+
+def test_a_scene_that_is_sure_by_itself_is_a_fault_however_sure_the_others_are():
+    shots = [made(250, 0.0, height=6.0, seed=s, start_s=10.0 * s) for s in range(5)]
+    shots[2] = made(250, 6.0, height=3.0, seed=7, start_s=20.0)
+    answer = together(shots)
+    assert answer.offset_ms == pytest.approx(0, abs=10)
+    (fault,) = [segment for segment in answer.segments if segment.fault]
+    assert (fault.start_s, fault.end_s) == (20.0, 30.0)
+    assert fault.offset_ms == pytest.approx(-240, abs=15)
 
 
 def test_combining_keeps_the_windows_in_order_of_time():
@@ -393,7 +410,8 @@ def test_combining_keeps_the_windows_in_order_of_time():
 
 def test_no_speaker_where_nothing_was_judged():
     empty = replace(made(4), logits=np.full((4, 31), np.nan, np.float32))
-    assert judge([empty, empty])[2] is None
+    assert together([empty, empty]).offset_ms is None
+    assert choose_speaker([estimate(empty)]) is None
     assert choose_speaker([]) is None
 
 

@@ -29,7 +29,7 @@ def test_the_way_back_to_the_base_is_cheaper():
 
 def test_a_drift_is_a_line_with_its_slope():
     times = np.arange(60.0)
-    blocks = Blocks(times, along(np.linspace(15, 25, 60)), np.arange(60))
+    blocks = Blocks(times, along(np.linspace(15, 25, 60)), np.arange(60), np.zeros(60, bool))
     slope, error, value, level = best_line(blocks, 20)
     assert slope == pytest.approx(-10 * FRAME_MS / 59, rel=0.05)
     assert 0 < error < abs(slope)
@@ -37,5 +37,14 @@ def test_a_drift_is_a_line_with_its_slope():
 
 
 def test_too_short_a_video_has_no_line():
-    blocks = Blocks(np.arange(5.0), along(np.full(5, 20.0)), np.arange(5))
+    blocks = Blocks(np.arange(5.0), along(np.full(5, 20.0)), np.arange(5), np.zeros(5, bool))
     assert best_line(blocks, 20) == (0.0, np.inf, -np.inf, -np.inf)
+
+
+def test_a_jump_is_put_where_a_shot_begins_unless_the_evidence_is_clear():
+    values = along(np.repeat([20.0, 24.0], [30, 30]))
+    values[30] = 0  # which of the two offsets holds here is not known
+    cut = np.arange(60) == 31
+    assert np.flatnonzero(np.diff(best_path(values, 5.0, None, cut)[0])).tolist() == [30]
+    far = np.arange(60) == 50
+    assert np.flatnonzero(np.diff(best_path(values, 5.0, None, far)[0])).tolist()[0] in (29, 30)

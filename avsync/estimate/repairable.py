@@ -1,0 +1,51 @@
+"""Whether one shift of all audio mends a video, and what it leaves where. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from avsync.core.records import Segment
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left in [start_s, end_s) after the shift, in ms, where it is most."""
+
+    start_s: float
+    end_s: float
+    offset_ms: float
+
+
+@dataclass(frozen=True)
+class Shift:
+    """The error to remove from all of the audio, in ms, and what that leaves of each judged stretch."""
+
+    offset_ms: float
+    left: tuple[Left, ...]
+
+
+def single_shift(
+    segments: Sequence[Segment],
+    tolerance_ms: tuple[float, float],
+    wanted_ms: float,
+    drift_ms_per_min: float = 0.0,
+) -> Shift | None:
+    """The shift nearest to `wanted_ms` that brings every judged stretch within tolerance, (audio early, audio
+    late); None where none does. A stretch that drifts has to be within it from end to end."""
+    early, late = tolerance_ms
+    spans = [(s, *_ends(s, drift_ms_per_min)) for s in segments if s.offset_ms is not None]
+    lowest = max((high - early for _, _, high in spans), default=wanted_ms)
+    highest = min((low + late for _, low, _ in spans), default=wanted_ms)
+    if lowest > highest:
+        return None
+    shift = min(max(wanted_ms, lowest), highest)
+    left = (Left(s.start_s, s.end_s, max(low - shift, high - shift, key=abs)) for s, low, high in spans)
+    return Shift(shift, tuple(left))
+
+
+def _ends(segment: Segment, drift_ms_per_min: float) -> tuple[float, float]:
+    """The lowest and the highest offset within a judged stretch."""
+    half = abs(drift_ms_per_min) * (segment.end_s - segment.start_s) / 120
+    middle = segment.offset_ms or 0.0
+    return middle - half, middle + half

@@ -1,0 +1,44 @@
+"""One shift, whenever it brings every judged stretch within tolerance."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avsync.core.records import Segment
+from avsync.core.tolerance import within
+from avsync.estimate.repairable import single_shift
+
+EBU = (40.0, 60.0)
+
+
+def parts(*offsets_ms: float | None) -> list[Segment]:
+    return [Segment(10.0 * i, 10.0 * i + 10, o, 9.0, 0.9) for i, o in enumerate(offsets_ms)]
+
+
+def test_a_speaker_who_is_off_by_a_little_more_does_not_stand_in_the_way():
+    found = single_shift(parts(-156, -203, None, -150), EBU, -156.0)
+    assert found is not None
+    assert found.offset_ms == -156
+    assert [left.offset_ms for left in found.left] == [0, -47, 6]
+
+
+def test_the_shift_gives_way_where_the_wanted_one_would_leave_too_much():
+    found = single_shift(parts(0, 0, 70), EBU, 0.0)
+    assert found is not None
+    assert found.offset_ms == 30
+
+
+def test_where_no_shift_suits_all_there_is_none():
+    assert single_shift(parts(0, 250), EBU, 0.0) is None
+    assert single_shift(parts(0.0), EBU, 0.0, drift_ms_per_min=900.0) is None
+
+
+@given(st.lists(st.floats(-500, 500), max_size=6), st.floats(-500, 500))
+def test_what_is_left_is_within_tolerance(offsets: list[float], wanted: float):
+    found = single_shift(parts(*offsets), EBU, wanted)
+    if found is None:
+        assert max(offsets) - min(offsets) > sum(EBU)
+    else:
+        assert all(within(round(left.offset_ms, 6), EBU) for left in found.left)
+        assert not offsets or min(offsets) - 60 <= found.offset_ms + 1e-6
+    assert found is None or found.offset_ms == pytest.approx(wanted) or offsets
