@@ -83,6 +83,9 @@ def info(
 @guarded
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A public model: mtdvocalist.")],
+    sha256: Annotated[
+        str | None, typer.Option(metavar="HEX", help="Keep the file only if this is its SHA-256.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Download a public model to the user's cache, once.
@@ -95,7 +98,7 @@ def fetch(
     from avsync.networks.download import fetch as download
 
     with progress_bars(quiet=quiet) as bar:
-        path = download(name, lambda _stage, done, total: bar("", f"downloading {name}", done, total))
+        path = download(name, lambda _stage, done, total: bar("", f"downloading {name}", done, total), sha256)
     emit(f"{name} is at {path}\n")
 
 

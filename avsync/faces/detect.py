@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core.constants import DETECTORS
+from avsync.core.download import download
 from avsync.core.errors import ModelError, UsageError
 from avsync.media.images import Image, cv2
 
@@ -29,37 +31,56 @@ STRIDE = 32
 """CenterFace takes pictures whose sides are multiples of this."""
 
 _GITHUB = "https://github.com/"
+_BLAZE = "hollance/BlazeFace-PyTorch/raw/master/"
 _FAN = "https://www.adrianbulat.com/downloads/python-fan/"
-_FILES: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "sfd": (("path_to_detector", "s3fd-619a316812.pth", _FAN + "s3fd-619a316812.pth"),),
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of a detector: constructor argument, name in the cache, address, and its SHA-256. Where that is
+    not known the file is not downloaded: some are pickles, which may run code when they are loaded."""
+
+    argument: str
+    name: str
+    url: str
+    sha256: str | None = None
+
+
+_FILES: dict[str, tuple[_File, ...]] = {
+    "sfd": (
+        _File(
+            "path_to_detector",
+            "s3fd-619a316812.pth",
+            _FAN + "s3fd-619a316812.pth",
+            "619a31681264d3f7f7fc7a16a42cbbe8b23f31a256f75a366e5a1bcd59b33543",
+        ),
+    ),
     "yunet": (
-        (
+        _File(
             "path_to_detector",
             "face_detection_yunet_2023mar.onnx",
             _GITHUB + "opencv/opencv_zoo/raw/main/models/"
             "face_detection_yunet/face_detection_yunet_2023mar.onnx",
+            "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
         ),
     ),
     "retinaface": (
-        ("path_to_detector", "retinaface_mobilenet0.25.pth", _FAN + "retinaface_mobilenet0.25.pth"),
+        _File("path_to_detector", "retinaface_mobilenet0.25.pth", _FAN + "retinaface_mobilenet0.25.pth"),
     ),
     "scrfd": (
-        (
+        _File(
             "path_to_detector",
             "scrfd_2.5g_bnkps.onnx",
             _GITHUB + "yakhyo/facial-analysis/releases/download/v0.0.1/det_2.5g.onnx",
+            "041f73f47371333d1d17a6fee6c8ab4e6aecabefe398ff32cca4e2d5eaee0af9",
         ),
     ),
     "blazeface": (
-        (
-            "path_to_detector",
-            "blazeface.pth",
-            _GITHUB + "hollance/BlazeFace-PyTorch/raw/master/blazeface.pth",
-        ),
-        ("path_to_anchor", "anchors.npy", _GITHUB + "hollance/BlazeFace-PyTorch/raw/master/anchors.npy"),
+        _File("path_to_detector", "blazeface.pth", _GITHUB + _BLAZE + "blazeface.pth"),
+        _File("path_to_anchor", "anchors.npy", _GITHUB + _BLAZE + "anchors.npy"),
     ),
 }
-"""What the detectors of face_alignment 1.5 load: constructor argument, name in the cache, address."""
+"""What the detectors of face_alignment 1.5 load."""
 _PACKAGES = {"scrfd": ("onnxruntime",), "retinaface": ("torchvision",)}
 """Detectors that need more than face_alignment itself."""
 
@@ -104,7 +125,7 @@ def _face_alignment(name: str) -> Detect:
                 f"the face detector {name} needs the Python package {package}, which is not installed; "
                 f"run `pip install {package.replace('_', '-')}` or use --face-detector centerface"
             )
-    files = {argument: _fetch(name, *source) for argument, *source in _FILES[name]}
+    files = {file.argument: _fetch(name, file) for file in _FILES[name]}
     try:
         import torch
 
@@ -126,23 +147,22 @@ def _face_alignment(name: str) -> Detect:
     return detect
 
 
-def _fetch(name: str, file_name: str, address: str) -> Path:
-    """The file in torch's download cache (where face_alignment itself looks), fetched when absent."""
+def _fetch(name: str, file: _File) -> Path:
+    """The file in torch's download cache (where face_alignment itself looks), downloaded when absent."""
     home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
-    path = Path(home).expanduser() / "hub" / "checkpoints" / file_name
+    path = Path(home).expanduser() / "hub" / "checkpoints" / file.name
     if path.is_file():
         return path
-    try:
-        from torch.hub import download_url_to_file
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        download_url_to_file(address, str(path), progress=False)
-    except (OSError, RuntimeError) as error:
+    by_hand = f"put that file at {path} yourself, or use --face-detector centerface"
+    if file.sha256 is None:
         raise ModelError(
-            f"the face detector {name} could not be downloaded from {address} ({_line(error)}); "
-            f"put that file at {path} yourself, or use --face-detector centerface"
-        ) from error
-    return path
+            f"the face detector {name} is not downloaded from {file.url}, since no checksum of it is known; "
+            f"{by_hand}"
+        )
+    try:
+        return download(file.url, path, file.sha256)
+    except ModelError as error:
+        raise ModelError(f"the face detector {name} is not here: {error} Or {by_hand}") from error
 
 
 def _line(error: BaseException) -> str:

@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from https_server import https_server
 from public_factory import public_file
 
 from avsync.core.errors import ModelError, UsageError
+from avsync.networks import checkpoint
 from avsync.networks.download import fetch
 from avsync.networks.zoo import PUBLIC
 
@@ -16,21 +18,22 @@ pytestmark = pytest.mark.usefixtures("user_cache")
 def test_fetch_proves_the_download_and_leaves_nothing_of_a_bad_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user_cache: Path
 ) -> None:
-    served = tmp_path / "served.pth"
-    public = PUBLIC["mtdvocalist"]
-    monkeypatch.setitem(PUBLIC, "mtdvocalist", replace(public, url=served.as_uri()))
-    with pytest.raises(ModelError, match="could not be downloaded"):
-        fetch("mtdvocalist")
-    served.write_bytes(b"<html>not found</html>")
-    with pytest.raises(ModelError, match="plain weights"):
-        fetch("mtdvocalist")
-    assert list(user_cache.iterdir()) == []
-    public_file(served)
-    seen: list[float] = []
-    path = fetch("mtdvocalist", lambda _stage, done, _total: seen.append(done))
-    assert path == user_cache / "pure_MTDVocaLiST.pth"
-    assert seen[-1] == path.stat().st_size
-    served.unlink()
+    with https_server(tmp_path, monkeypatch) as served:
+        url = f"{served.url}/x.pth"
+        monkeypatch.setitem(PUBLIC, "mtdvocalist", replace(PUBLIC["mtdvocalist"], url=url))
+        with pytest.raises(ModelError, match="could not be downloaded"):
+            fetch("mtdvocalist")
+        served.files["/x.pth"] = b"<html>not found</html>"
+        with pytest.raises(ModelError, match="plain weights"):
+            fetch("mtdvocalist")
+        public_file(tmp_path / "x.pth")
+        served.files["/x.pth"] = (tmp_path / "x.pth").read_bytes()
+        with pytest.raises(ModelError, match="is not the file that avsync knows"):
+            fetch("mtdvocalist", sha256="0" * 64)
+        assert list(user_cache.iterdir()) == []
+        path = fetch("mtdvocalist", sha256=checkpoint.file_sha256(tmp_path / "x.pth"))
+        assert path == user_cache / "pure_MTDVocaLiST.pth"
+        assert [file.name for file in user_cache.iterdir()] == [path.name]
     assert fetch("mtdvocalist") == path
 
 

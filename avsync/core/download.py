@@ -1,0 +1,85 @@
+"""Files from the network: over HTTPS alone, checked against their SHA-256, gone on with after a break."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from http.client import PARTIAL_CONTENT, REQUESTED_RANGE_NOT_SATISFIABLE
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avsync.core.errors import ModelError
+
+if TYPE_CHECKING:
+    import requests
+
+Progress = Callable[[str, float, float | None], None]
+CHUNK_BYTES = 1 << 18
+TIMEOUT_S = 30
+
+
+def download(url: str, target: Path, sha256: str | None, progress: Progress | None = None) -> Path:
+    """Put the file at `url` into `target`, unless it is there; it appears whole and checked or not at all.
+
+    A download that breaks off leaves TARGET.part, from which the next one goes on. `sha256` None means that
+    nobody has published the checksum: then the caller must prove what it got.
+
+    Raises:
+        ModelError: it cannot be had, or is not the file that was expected.
+    """
+    import pooch
+
+    pooch.get_logger().setLevel(logging.WARNING)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _secure() as session:
+            part = target.with_name(f"{target.name}.part")
+
+            def fetch(url: str, output_file: Any, *_: Any) -> None:
+                _resume(session, url, part, progress)
+                part.replace(output_file)
+
+            keep: Any = fetch
+            pooch.retrieve(url, sha256, target.name, target.parent, downloader=keep)
+    except OSError as error:  # those of requests are, too
+        raise ModelError(f"{url} could not be downloaded ({_line(error)}); try again.") from error
+    except ValueError as error:  # pooch's word for another checksum
+        raise ModelError(
+            f"What {url} gave is not the file that avsync knows (SHA-256 {sha256}); it was not kept."
+        ) from error
+    return target
+
+
+@contextlib.contextmanager
+def _secure() -> Iterator[requests.Session]:
+    """A session that follows no redirection away from HTTPS."""
+    import requests
+
+    with requests.Session() as session:
+        session.adapters.pop("http://")
+        yield session
+
+
+def _resume(session: requests.Session, url: str, part: Path, progress: Progress | None) -> None:
+    """Bring `part` to the whole length of what is at `url`."""
+    done = part.stat().st_size if part.is_file() else 0
+    ranges = {"Range": f"bytes={done}-"} if done else {}
+    with session.get(url, stream=True, timeout=TIMEOUT_S, headers=ranges) as response:
+        if done and response.status_code == REQUESTED_RANGE_NOT_SATISFIABLE:  # nothing is left to get
+            return
+        response.raise_for_status()
+        done = done if response.status_code == PARTIAL_CONTENT else 0
+        length = response.headers.get("Content-Length")
+        total = done + int(length) if length else None
+        with part.open("ab" if done else "wb") as stream:
+            for block in response.iter_content(CHUNK_BYTES):
+                stream.write(block)
+                done += len(block)
+                if progress:
+                    progress("download", done, total)
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error's text: some libraries add pages of advice."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
