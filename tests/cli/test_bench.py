@@ -186,7 +186,6 @@ def test_labels_and_corrupted_clips_have_tables_of_their_own(ground: Path, tmp_p
     yaw = tmp_path / "yaw.json"
     yaw.write_text('{"test": "frontal", "test1": "turned"}')
     options = (
-        "accuracy",
         "--data",
         ground / "cache",
         "--models",
@@ -212,7 +211,6 @@ def test_labels_of_no_clip_are_refused(ground: Path, tmp_path: Path, labels: str
     groups = tmp_path / "yaw.json"
     groups.write_text(labels)
     options = (
-        "accuracy",
         "--data",
         ground / "cache",
         "--models",
@@ -229,7 +227,6 @@ def test_only_clips_with_a_known_delay_are_evaluated(ground: Path, tmp_path: Pat
     known = tmp_path / "delays.json"
     known.write_text('{"test1": 40.0}')
     options = (
-        "accuracy",
         "--data",
         ground / "cache",
         "--models",
