@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import ffmpeg
 import numpy as np
 import numpy.typing as npt
 import soundfile
@@ -106,10 +107,10 @@ def _shifted(
 def _encode(
     frames: Iterator[npt.NDArray[np.uint8]], size: int, fps: Fraction, audio: Path, made: Draft
 ) -> None:
-    arguments = [
-        "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size}x{size}", "-r", str(fps), "-i", "pipe:0",
-        "-i", source(audio), "-map", "0:v", "-map", "1:a",
-        "-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p",
-        "-c:a", "aac", "-b:a", "96k", "-movflags", "+faststart", "-f", "mp4", source(made.path),
-    ]  # fmt: skip
+    drawn = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="rgb24", s=f"{size}x{size}", r=str(fps))
+    spoken = ffmpeg.input(source(audio))
+    coding = {"vcodec": "libx264", "preset": "veryfast", "crf": 18, "pix_fmt": "yuv420p"}
+    coding |= {"acodec": "aac", "audio_bitrate": "96k", "movflags": "+faststart", "format": "mp4"}
+    written = ffmpeg.output(drawn.video, spoken.audio, source(made.path), **coding)
+    arguments = written.overwrite_output().get_args()
     run_ffmpeg(arguments, f"make the demo clip {made.target}", made, feed=(f.tobytes() for f in frames))

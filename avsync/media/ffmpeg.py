@@ -31,7 +31,7 @@ LIBC = ctypes.PyDLL(None) if sys.platform == "linux" else None
 """Loaded before any fork; a call through it keeps the interpreter's lock, which a forked child may lack."""
 DISK = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS))
 ADVICE = (
-    "install the Python package imageio-ffmpeg, or set AVSYNC_FFMPEG to an ffmpeg of version 5.1 or later"
+    "install the Python package imageio-ffmpeg, or set AVSYNC_FFMPEG to an ffmpeg of version 7.0 or later"
 )
 
 
