@@ -179,8 +179,8 @@ def realign(
     or --each is given. Recipes read the result as delays.
 
     [bold]Examples[/bold]
-    avsync distill realign avsync-3 cache/lrs2 --split unaligned
-    avsync distill realign avsync-3 cache/lrs2 --each ar --about delays.json
+    avsync distill realign avsync-4 cache/lrs2 --split unaligned
+    avsync distill realign avsync-4 cache/lrs2 --each ar --about delays.json
     """
     from avsync.cli.progress import progress_bars
     from avsync.core.files import Kind, ready, write_whole

@@ -65,7 +65,7 @@ def info(
     """Describe a model: size, what it was trained on, licence, how its input is prepared.
 
     [bold]Examples[/bold]
-    avsync models info avsync-3
+    avsync models info avsync-4
     avsync models info vocalist_5f_lrs2.pth --json
     """
     import yaml

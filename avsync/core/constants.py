@@ -40,7 +40,7 @@ DECODE_LONG_SIDE = 1280
 
 # --- Decisions ---------------------------------------------------------------------------
 MAX_OFFSET_MS = 600.0
-DEFAULT_MODEL = "avsync-3"
+DEFAULT_MODEL = "avsync-4"
 MIN_PROBABILITY = 0.75
 """Below this probability that the offset is within one frame, `check` answers "cannot tell"."""
 

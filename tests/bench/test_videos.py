@@ -14,6 +14,7 @@ from avsync.bench.videos import (
     stored_fps,
     summarise,
 )
+from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.records import Report
 
 
@@ -77,7 +78,7 @@ def test_outcomes_are_grouped_by_source_rate_and_condition() -> None:
 
 @pytest.mark.slow
 def test_the_bundled_model_finds_the_errors_of_made_clips() -> None:
-    found = list(run_demo_set("avsync-3", count=2, seconds=8.0))
+    found = list(run_demo_set(DEFAULT_MODEL, count=2, seconds=8.0))
     assert [o.case.shift_ms < 0 for o in found] == [True, False]
     assert all(o.answered and o.error_ms is not None and abs(o.error_ms) < 40 for o in found)
     assert any(

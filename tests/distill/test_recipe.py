@@ -164,5 +164,5 @@ def test_delays_lie_beside_the_recipe_that_names_them(tmp_path):
 
 
 def test_the_bundled_recipe_and_its_delays_can_be_read():
-    recipe = read_recipe(Path(__file__).parents[2] / "models/avsync-3.train.yaml")
+    recipe = read_recipe(Path(__file__).parents[2] / "models/avsync-4.train.yaml")
     assert len(read_delays(recipe.delays)) > 100
