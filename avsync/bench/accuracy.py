@@ -28,7 +28,6 @@ from avsync.data.loading import reader
 from avsync.data.pairs import validation_pairs
 from avsync.data.prepare import face_frames
 from avsync.data.shards import SAMPLES_PER_FRAME, Store
-from avsync.distill.distributed import World
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import estimate
 from avsync.evaluation.protocol import FRAMES_K, LONG_S, TOLERATED_FRAMES, existing_hits, protocol_hits
@@ -203,7 +202,7 @@ def validation_f1(loaded: Loaded, store: Store) -> list[float]:
     the 95 % interval is by bootstrap over clips."""
     pairs = validation_pairs(store.windows, PAIRS_A_CLIP)
     source = reader(store, loaded.device)
-    logits = pair_scores(loaded.model, loaded.preprocessing, source, pairs, PAIRS_AT_ONCE, World())
+    logits = pair_scores(loaded, source, pairs, PAIRS_AT_ONCE, loaded.model.audio_input)
     return _f1_interval(pairs.clips, logits > 0, pairs.labels == 1)
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,18 @@ import torch
 from avsync.bench.speed import Spread, gflop, peak_mb, spread
 from avsync.core.constants import FRAME_RATE
 from avsync.core.errors import MediaError
+from avsync.data.labels import read_delays
 from avsync.data.shards import REGION, SAMPLES_PER_FRAME, ShardWriter, Store, StoredClip
 from avsync.data.sources import TRAINING
 from avsync.distill.distributed import World
 from avsync.distill.loop import autocast, inputs_ahead, settle, train_step
-from avsync.distill.pairs import METHODS
-from avsync.distill.recipe import Recipe
+from avsync.distill.methods import METHODS
+from avsync.distill.recipe import Recipe, changed
 from avsync.distill.run import find_teacher, make_task
 from avsync.distill.tasks import usable
 from avsync.distill.trainer import Trainer
-from avsync.networks.base import Preprocessing, count_parameters
-from avsync.networks.checkpoint import Loaded, pick_device
+from avsync.networks.base import Preprocessing, Scorer, count_parameters
+from avsync.networks.checkpoint import pick_device
 from avsync.networks.registry import DUAL, AnyDims, build_network
 from avsync.networks.vocalist import TEACHER
 
@@ -91,14 +92,15 @@ def train_speed(
     teacher = _teacher(recipe, target)
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         store = _store(cache or made_clips(Path(folder)), recipe)
+        compiled = recipe.machine.compile
         # Operations are counted before anything is compiled, which would hide them.
-        recipe = replace(recipe, samples_per_epoch=10_000 * recipe.batch)
+        recipe = changed(recipe, samples_per_epoch=10_000 * recipe.batch, init=None, compile=False)
         few = store.select(lambda clip: clip.id == store.clips[0].id)
-        task = make_task(replace(recipe, init=None), (store, few), teacher, target, World())
-        trainer = Trainer(replace(recipe, compile=False), task, Path(folder), target, World(), {})
+        task = make_task(recipe, (store, few), teacher, target, World())
+        trainer = Trainer(recipe, task, Path(folder), target, World(), {})
         trainer.module.train()
         operations = gflop(lambda: train_step(trainer, task.load(0, 0))) / recipe.batch
-        if recipe.compile:
+        if compiled:
             trainer.module.compile()
         steps = _warm_up(trainer)
         loaded, again = [], []
@@ -113,7 +115,7 @@ def train_speed(
     peak = matrix_tflops(target, torch.bfloat16 if low else torch.float32)
     sheet = _datasheet(target) if low else None
     return TrainSpeed(
-        method=recipe.method,
+        method=recipe.losses.method,
         objective=recipe.objective,
         student_parameters=count_parameters(task.objective.get_submodule("student")),
         teacher_parameters=sum(p.numel() for p in teacher.model.parameters()) if teacher else None,
@@ -135,19 +137,22 @@ def train_speed(
     )
 
 
-def _teacher(recipe: Recipe, device: torch.device) -> Loaded | None:
+def _teacher(recipe: Recipe, device: torch.device) -> Scorer | None:
     """The recipe's teacher, or one with random weights, which costs as much."""
-    if not METHODS[recipe.method].teacher:
+    if not METHODS[recipe.losses.method].teacher:
         return None
-    if recipe.teacher:
-        return find_teacher(recipe, recipe.teacher, device)
+    if recipe.network.teacher:
+        return find_teacher(recipe, recipe.network.teacher, device)
     dims: AnyDims = DUAL if recipe.objective == "dense" else TEACHER
     network = build_network(dims).eval().to(device).requires_grad_(False)
-    return Loaded("untrained", Path(), network, Preprocessing("bgr", 1 / 255), {}, device)
+    return Scorer(network, Preprocessing("bgr", 1 / 255))
 
 
 def _store(cache: Path, recipe: Recipe) -> Store:
-    found = usable(Store(cache, recipe.train_splits or TRAINING, min_windows=2), recipe)
+    data = recipe.data
+    least = recipe.dense.min_clip_windows if recipe.objective == "dense" else 0
+    store = Store(cache, data.train_splits or TRAINING, min_windows=2)
+    found = usable(store, data, read_delays(data.delays), least)
     if not len(found):
         raise MediaError(
             f"{cache} holds no prepared clips to train on; fill it with: avsync train --prepare-only."
@@ -192,7 +197,7 @@ def _seconds(trainer: Trainer, steps: int, *, load: bool) -> float:
 
 
 def _is_bf16(recipe: Recipe, device: torch.device) -> bool:
-    with autocast(recipe, device):
+    with autocast(recipe.machine.precision, device):
         return torch.is_autocast_enabled(device.type)
 
 

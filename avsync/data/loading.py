@@ -6,12 +6,13 @@ a thread (`Streamed`); both give the same bytes, and everything after them runs 
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from avsync.audio.mel import mel_filters
 from avsync.audio.mfcc import WINDOW_SAMPLES, mfcc
@@ -19,9 +20,11 @@ from avsync.core.constants import FFT_SAMPLES, HOP_SAMPLES, MEL_RATE, WINDOW_FRA
 from avsync.core.constants import FRAME_RATE as FPS
 from avsync.data.augment import NONE, Augmentation, augment_frames, augment_mels, augment_waves
 from avsync.data.shards import MARGIN, REGION, SAMPLES_PER_FRAME, Store
-from avsync.networks.base import AudioInput, Preprocessing
+from avsync.networks.base import Preprocessing
 
 IntArray = npt.NDArray[np.int64]
+Features = Literal["mel", "mfcc", "mel-window"]
+"""What the audio encoder takes. "mel-window" is made of a window's own 3,200 samples (authors)."""
 
 RESIDENT_SHARE = 0.6
 """Of the device's free memory, how much a set may take to be kept there."""
@@ -128,25 +131,31 @@ def log_mels(waves: Tensor) -> Tensor:
     return (8 * (20 * mel.clamp_min(1e-5).log10() - 20 + 100) / 100 - 4).clamp(-4, 4)
 
 
-def window_samples(audio_input: AudioInput, frames: IntArray) -> IntArray:
+def window_samples(features: Features, frames: IntArray) -> IntArray:
     """Sample numbers (n, m) that the audio windows at `frames` (n,) are made of."""
-    if audio_input == "mel":
+    if features == "mel":
         return columns_samples(first_column(frames), WINDOW_MELS)
+    if features == "mel-window":
+        return frames[:, None] * SAMPLES_PER_FRAME + np.arange(WINDOW_FRAMES * SAMPLES_PER_FRAME)
     return frames[:, None] * SAMPLES_PER_FRAME - 1 + np.arange(WINDOW_SAMPLES)
 
 
-def audio_inputs(audio_input: AudioInput, waves: Tensor) -> Tensor:
+def audio_inputs(features: Features, waves: Tensor) -> Tensor:
     """Samples of `window_samples` (n, m) -> mels (n, 1, 80, 16) or MFCCs (n, 1, 13, 20)."""
-    return (log_mels(waves) if audio_input == "mel" else mfcc(waves))[:, None]
+    if features == "mfcc":
+        return mfcc(waves)[:, None]
+    if features == "mel-window":
+        waves = F.pad(waves[:, None], (HALF_FFT, HALF_FFT), mode="reflect")[:, 0]
+    return log_mels(waves)[:, None, :, :WINDOW_MELS]
 
 
 def pair_bytes(
-    source: Reader, clips: IntArray, video: IntArray, audio: IntArray, audio_input: AudioInput = "mel"
+    source: Reader, clips: IntArray, video: IntArray, audio: IntArray, features: Features = "mel"
 ) -> Bytes:
     """Bytes of video windows at frames `video` (n,) and audio windows at frames `audio`, (n,) or, several
     for each video window, (n, k); their samples lie one after the other."""
     frames = video[:, None] + np.arange(WINDOW_FRAMES)
-    samples = window_samples(audio_input, audio.reshape(-1))
+    samples = window_samples(features, audio.reshape(-1))
     return source.fetch(clips, frames, samples.reshape(len(clips), -1))
 
 
@@ -154,15 +163,15 @@ def pair_inputs(
     raw: Bytes,
     rng: np.random.Generator | None = None,
     amount: Augmentation = NONE,
-    audio_input: AudioInput = "mel",
+    features: Features = "mel",
 ) -> tuple[Tensor, Tensor]:
     """Bytes of pairs -> mouths float (n, 5, 3, 48, 96) RGB in 0..1 and audio, mels (n, 1, 80, 16) or MFCCs
     (n, 1, 13, 20). Without `rng` they are exactly what the model is given when it checks a video."""
     if rng is None or amount == NONE:
-        return cut(raw.frames), audio_inputs(audio_input, raw.waves)
+        return cut(raw.frames), audio_inputs(features, raw.waves)
     mouths = augment_frames(raw.frames, rng, amount)
-    audio = audio_inputs(audio_input, augment_waves(raw.waves, rng, amount))
-    return mouths, augment_mels(audio[:, 0], rng, amount)[:, None] if audio_input == "mel" else audio
+    audio = audio_inputs(features, augment_waves(raw.waves, rng, amount))
+    return mouths, augment_mels(audio[:, 0], rng, amount)[:, None] if features != "mfcc" else audio
 
 
 def cut(regions: Tensor) -> Tensor:

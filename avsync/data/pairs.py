@@ -3,17 +3,22 @@ goes on exactly where it was and every process of a distributed run knows the wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.constants import PROTOCOL_RADIUS
+from avsync.core.constants import PROTOCOL_RADIUS, WINDOW_FRAMES
+from avsync.data.shards import SAMPLES_PER_FRAME, Store
 
 Negatives = Literal["near", "anywhere"]
 IntArray = npt.NDArray[np.int64]
 
 VALIDATION_SEED = 977
+REDRAWS = 10
+QUIET = 0.01
+"""RMS of a window up to which the authors' code calls it quiet."""
 
 
 class Pairs(NamedTuple):
@@ -44,11 +49,13 @@ def draw_pairs(
     epoch: int,
     negatives: Negatives = "near",
     radius: int = PROTOCOL_RADIUS,
+    loud: Sequence[npt.NDArray[np.bool_]] | None = None,
 ) -> Pairs:
     """`count` pairs of one epoch, in sync and not in turn, so that any even batch holds half of each.
 
     windows: (n_clips,) windows of each clip, at least 2. "near" shifts a negative's audio by up to
-    `radius` frames either way, "anywhere" to any other window of the clip.
+    `radius` frames either way, "anywhere" to any other window of the clip. `loud`: which windows of each clip
+    are; a negative with two quiet windows is drawn again, up to `REDRAWS` times, and kept after that.
     """
     if windows.min(initial=2) < 2:
         raise ValueError("a clip with a single window has no negative")
@@ -58,10 +65,37 @@ def draw_pairs(
     video = rng.integers(0, last + 1)
     reach = radius if negatives == "near" else int(windows.max())
     low, high = np.maximum(-reach, -video), np.minimum(reach, last - video)
-    shift = low + rng.integers(0, high - low)
-    shift += shift >= 0  # zero is no negative
+    shift = _not_zero(rng, low, high)
     labels = (np.arange(count) + 1) % 2
+    if loud is not None:
+        for _ in range(REDRAWS):
+            again = np.flatnonzero((labels == 0) & _both_quiet(loud, clips, video, shift))
+            shift[again] = _not_zero(rng, low[again], high[again])
     return Pairs(clips, video, video + np.where(labels == 1, 0, shift), labels)
+
+
+def _not_zero(rng: np.random.Generator, low: IntArray, high: IntArray) -> IntArray:
+    """Shifts between low and high (n,), without zero, which would be no negative."""
+    shift = low + rng.integers(0, high - low)
+    return shift + (shift >= 0)
+
+
+def _both_quiet(
+    loud: Sequence[npt.NDArray[np.bool_]], clips: IntArray, video: IntArray, shift: IntArray
+) -> npt.NDArray[np.bool_]:
+    rows = zip(clips.tolist(), video.tolist(), (video + shift).tolist(), strict=True)
+    return np.array([not (loud[clip][own] or loud[clip][other]) for clip, own, other in rows])
+
+
+def loud_windows(store: Store) -> list[npt.NDArray[np.bool_]]:
+    """Which windows (n,) of each clip have an RMS above `QUIET`."""
+    found = []
+    for number, clip in enumerate(store.clips):
+        power = np.square(store.wave(number)[: clip.frames * SAMPLES_PER_FRAME] / 32768)
+        frames = len(power) // SAMPLES_PER_FRAME
+        sums = power[: frames * SAMPLES_PER_FRAME].reshape(frames, SAMPLES_PER_FRAME).mean(1)
+        found.append(np.convolve(sums, np.ones(WINDOW_FRAMES), "valid") / WINDOW_FRAMES > QUIET**2)
+    return found
 
 
 def validation_pairs(windows: IntArray, per_clip: int) -> Pairs:

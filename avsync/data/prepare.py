@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock
 
 from avsync.audio import waveform
 from avsync.core.constants import DECODE_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT, SAMPLE_RATE, WINDOW_FRAMES
@@ -44,6 +45,8 @@ CutFace = Callable[[Image, npt.NDArray[np.float32]], Image]
 CLIPS_PER_SHARD = 64
 MIN_FRAMES = 2 * WINDOW_FRAMES
 BROKEN = "broken.csv"
+SILENT = 1e-4
+"""Largest amplitude of audio without speech: -80 dB, a few steps of 16 bits."""
 NEEDED_BYTES = 1 << 28
 """Free bytes without which preparation does not begin."""
 
@@ -74,6 +77,13 @@ def prepare(
         MediaError: the cache cannot be written, or no clip is usable.
     """
     cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / ".lock"):  # another run that fills the same cache is waited for
+        return _brought_up_to_date(sources, cache, workers, retry, progress)
+
+
+def _brought_up_to_date(
+    sources: Sequence[Source], cache: Path, workers: int, retry: bool, progress: Progress | None
+) -> list[BrokenClip]:
     held = _held(cache)
     # Where not one clip was usable, something else than the clips was wrong.
     retry = retry or not any(isinstance(record, StoredClip) for record in held.values())
@@ -273,6 +283,8 @@ def _aligned(samples: npt.NDArray[np.float32], first: int, frames: int) -> npt.N
     wave = np.concatenate([np.zeros(lead, np.float32), part])
     if len(wave) < MIN_FRAMES * SAMPLES_PER_FRAME:
         raise MediaError("Its audio is too short.")
+    if np.abs(wave).max() < SILENT:
+        raise MediaError("Its audio is silent.")
     return np.round(np.clip(wave, -1, 1) * 32767).astype(np.int16)
 
 

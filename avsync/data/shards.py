@@ -113,9 +113,13 @@ def read_shards(folder: Path) -> list[tuple[Path, list[StoredClip], list[BrokenC
                 raise ValueError("another version")
             clips = [StoredClip(**c) for c in record["clips"]]
             broken = [BrokenClip(**b) for b in record["broken"]]
-            size = path.with_suffix(".frames").stat().st_size
-            if size != sum(c.frames for c in clips) * int(np.prod(REGION)):
-                raise ValueError("its frames are cut short")
+            sizes = {
+                "frames": sum(c.frames for c in clips) * int(np.prod(REGION)),
+                "wave": sum(c.samples for c in clips) * np.dtype(np.int16).itemsize,
+            }
+            for suffix, size in sizes.items():
+                if path.with_suffix(f".{suffix}").stat().st_size != size:
+                    raise ValueError(f"{path.stem}.{suffix} is cut short")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise MediaError(
                 f"The prepared data {path} is damaged ({error}); delete it and run again."
@@ -124,28 +128,32 @@ def read_shards(folder: Path) -> list[tuple[Path, list[StoredClip], list[BrokenC
     return shards
 
 
+Entry = tuple[StoredClip, npt.NDArray[np.uint8], npt.NDArray[np.int16]]
+
+
 class Store:
     """Prepared clips of some splits, memory-mapped. `clips[i]` is read by `frames` and `wave`."""
 
     def __init__(self, folder: Path, splits: Sequence[str] | None = None, min_windows: int = 1) -> None:
         """Clips of `splits` (None: all) with at least `min_windows` windows, in the order of their ids."""
-        found = []
-        for stem, clips, _ in read_shards(folder):
+        # A clip whose file has changed lies in two shards; the later one counts, also where it is broken now.
+        latest: dict[tuple[str, str], Entry] = {}
+        for stem, clips, broken in read_shards(folder):
             frames, samples = _map(stem, ".frames", np.uint8, REGION), _map(stem, ".wave", np.int16, ())
             frame = sample = 0
             for clip in clips:
                 wanted = splits is None or clip.split in splits
+                latest.pop((clip.split, clip.id), None)
                 if wanted and clip.windows >= min_windows:
-                    found.append(
-                        (clip, frames[frame : frame + clip.frames], samples[sample : sample + clip.samples])
-                    )
+                    arrays = frames[frame : frame + clip.frames], samples[sample : sample + clip.samples]
+                    latest[clip.split, clip.id] = (clip, *arrays)
                 frame, sample = frame + clip.frames, sample + clip.samples
-        found.sort(key=lambda entry: (entry[0].split, entry[0].id))
-        # A clip whose file has changed lies in two shards; the later one counts.
-        latest = {(clip.split, clip.id): (clip, *arrays) for clip, *arrays in found}
-        self.clips: tuple[StoredClip, ...] = tuple(entry[0] for entry in latest.values())
-        self._frames = [entry[1] for entry in latest.values()]
-        self._waves = [entry[2] for entry in latest.values()]
+            for gone in broken:
+                latest.pop((gone.split, gone.id), None)
+        found = [latest[key] for key in sorted(latest)]
+        self.clips: tuple[StoredClip, ...] = tuple(entry[0] for entry in found)
+        self._frames = [entry[1] for entry in found]
+        self._waves = [entry[2] for entry in found]
 
     def select(self, keep: Callable[[StoredClip], bool]) -> Store:
         """The same store with only the clips that `keep` accepts."""
@@ -155,6 +163,11 @@ class Store:
         part._frames = [self._frames[i] for i in chosen]
         part._waves = [self._waves[i] for i in chosen]
         return part
+
+    def part(self, share: slice) -> Store:
+        """The clips of a slice of this store."""
+        chosen = {(clip.split, clip.id) for clip in self.clips[share]}
+        return self.select(lambda clip: (clip.split, clip.id) in chosen)
 
     def __len__(self) -> int:
         return len(self.clips)

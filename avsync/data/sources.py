@@ -75,7 +75,7 @@ def _from_lists(root: Path) -> list[Source]:
     one of LRS2's own (`mvlrs_v1`, `main`, `pretrain`), above it."""
     above = {"mvlrs_v1": 1, "main": 2, "pretrain": 2}.get(root.name, 0)
     for folder in [root, *root.parents[:above]]:
-        lists = {path.stem: read_ids(path) for path in sorted(folder.glob("*.txt"))}
+        lists = {p.stem: read_ids(p) for p in sorted(folder.glob("*.txt")) if not p.name.startswith("._")}
         roots = {name: _clip_root(root, name, ids) for name, ids in lists.items()}
         if any(roots.values()):
             return [Source(i, name, locate(r, i)) for name, r in roots.items() if r for i in lists[name]]
@@ -121,7 +121,9 @@ def _clips_below(root: Path) -> Iterator[Path]:
         if "audio.wav" in files and "0.jpg" in files:
             yield folder
             continue
-        yield from (folder / f for f in sorted(files) if Path(f).suffix.lower() in VIDEO_SUFFIXES)
+        # macOS leaves ._NAME beside every file that it copies to another system.
+        shown = (f for f in sorted(files) if not f.startswith("._"))
+        yield from (folder / f for f in shown if Path(f).suffix.lower() in VIDEO_SUFFIXES)
 
 
 def _from_folder(root: Path) -> list[Source]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -13,6 +13,24 @@ from avsync.core.files import disk_errors
 
 FORMAT = 1
 LAST = "last.pt"
+
+
+class _Stream:
+    """A file that remembers why it could not be written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.failed: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.failed = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
@@ -25,7 +43,12 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     kept = f"the last good checkpoint is {target}" if target.exists() else "there is no checkpoint yet"
     then = f"training stopped; {kept}: make room and go on with --resume {folder}"
     with disk_errors(folder, then), draft(target) as made:
-        torch.save({"format": FORMAT, **state}, made.path)
+        with open(made.handle, "wb", closefd=False) as file:
+            stream = _Stream(file)
+            try:
+                torch.save({"format": FORMAT, **state}, cast("IO[bytes]", stream))
+            except RuntimeError as error:  # what torch makes of a failed write does not say so
+                raise stream.failed or error from error
         made.publish(replace=True)
 
 

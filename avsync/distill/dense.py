@@ -26,11 +26,9 @@ from avsync.data.dense_batch import DenseBatch, Runs, dense_inputs, fetch_runs
 from avsync.data.labels import delay_of
 from avsync.data.loading import Reader, first_column, scaled
 from avsync.data.shards import Store
-from avsync.distill.recipe import Dense, Recipe
+from avsync.distill.settings import Dense
 from avsync.distill.speech_teacher import SpeechHead, hint_loss
-from avsync.networks.base import Preprocessing
-from avsync.networks.checkpoint import Loaded
-from avsync.networks.scoring import pair_logits
+from avsync.networks.base import Preprocessing, Scorer
 from avsync.networks.vocalist import ContrastHead, VocaLiST
 
 IntArray = npt.NDArray[np.int64]
@@ -44,14 +42,16 @@ class DenseObjective(nn.Module):
     """The network with its contrast head, and the head of a speech recogniser that has `speech_features`
     numbers a window (0: there is no speech teacher); the forward pass gives the losses."""
 
-    def __init__(self, student: VocaLiST, recipe: Recipe, speech_features: int = 0) -> None:
+    def __init__(
+        self, student: VocaLiST, settings: Dense, preprocessing: Preprocessing, speech_features: int = 0
+    ) -> None:
         super().__init__()
-        self.student, self.recipe = student, recipe
-        shape = (student.dims.d_model, recipe.dense.embedding)
+        self.student, self.settings, self.preprocessing = student, settings, preprocessing
+        shape = (student.dims.d_model, settings.embedding)
         self.auxiliary = ContrastHead(*shape) if student.contrast is None else None
-        width = student.dims.contrast or recipe.dense.embedding
+        width = student.dims.contrast or settings.embedding
         self.speech_head = SpeechHead(speech_features, width) if speech_features else None
-        self._frozen = student.vid_prenet[: recipe.dense.frozen].requires_grad_(False)
+        self._frozen = student.vid_prenet[: settings.frozen].requires_grad_(False)
 
     def train(self, mode: bool = True) -> DenseObjective:
         """As usual, but frozen blocks keep their statistics, too."""
@@ -81,8 +81,8 @@ class DenseObjective(nn.Module):
         the encoders score; None where only the embeddings learn. `teacher_similarity` (windows, windows): the
         teacher's similarities of every video and audio window. `alone`: speech without video, with the
         recogniser's features of it."""
-        dense = self.recipe.dense
-        visual, audio = window_tokens(self.student, batch, self.recipe.preprocessing)
+        dense = self.settings
+        visual, audio = window_tokens(self.student, batch, self.preprocessing)
         near = neighbours(batch, dense)
         video_near = neighbours(batch, dense, of_audio=True)
         seen, heard = self.embeddings(visual, audio)
@@ -109,7 +109,8 @@ class DenseObjective(nn.Module):
                 similarity = near.at(anchors).gather(seen[anchors] @ heard.T)
             chosen = taught(near.at(anchors), similarity, dense)
             rows, columns = np.nonzero(chosen.index >= 0)
-            scores = pair_logits(self.student, visual[anchors], audio, rows, chosen.index[rows, columns])
+            pairs = (torch.from_numpy(i).to(audio.device) for i in (rows, chosen.index[rows, columns]))
+            scores = self.student.score_pairs(visual[anchors], audio, *pairs)
             losses["shifts"] = shift_loss(scores, rows, columns, chosen)
             total = total + losses["shifts"]
         return total, losses
@@ -118,7 +119,7 @@ class DenseObjective(nn.Module):
         """Losses of audio without video: what the recogniser's head says of a window must point
         to what the audio front-end says of it, and tell it from its neighbours."""
         assert self.speech_head is not None and alone.speech is not None  # noqa: S101 (checked with the recipe)
-        dense = self.recipe.dense
+        dense = self.settings
         spoken = self.contrast.scaled(self.speech_head.settled(alone.speech))
         heard = self.contrast.embed_audio(_audio_tokens(self.student, alone))
         views = neighbours(alone, dense), neighbours(alone, dense, of_audio=True)
@@ -171,7 +172,7 @@ def _windows_of(columns: Tensor, batch: DenseBatch) -> Tensor:
 
 
 @torch.no_grad()
-def teach_windows(teacher: Loaded, batch: DenseBatch) -> Tensor:
+def teach_windows(teacher: Scorer, batch: DenseBatch) -> Tensor:
     """Similarities (windows, windows) of every video and audio window by a teacher with a contrast head."""
     model = teacher.model
     assert isinstance(model, VocaLiST) and model.contrast is not None  # noqa: S101 (checked on loading)
@@ -315,9 +316,7 @@ def similarities(
         runs = Runs(np.array([number]), one, frames, one + 1, one + 1, delay_ms, one)
         context = objective.student.audio_context
         batch = dense_inputs(fetch_runs(source, runs, context), runs, np.random.default_rng(0), NONE, context)
-        seen, heard = objective.embeddings(
-            *window_tokens(objective.student, batch, objective.recipe.preprocessing)
-        )
-        index = neighbours(batch, objective.recipe.dense).index
+        seen, heard = objective.embeddings(*window_tokens(objective.student, batch, objective.preprocessing))
+        index = neighbours(batch, objective.settings).index
         similarity = (seen @ heard.T).float().cpu().numpy()
         yield np.where(index >= 0, np.take_along_axis(similarity, index.clip(0), 1), np.nan)

@@ -33,6 +33,38 @@ class World:
         """Whether this process is the one that prints and writes."""
         return self.rank == 0
 
+    @property
+    def deal(self) -> slice:
+        """This process's share of a sequence, dealt out in turn."""
+        return slice(self.rank, None, self.size)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Where a step's random numbers come from, and which part of its batch is this process's."""
+
+    seed: int
+    batch: int
+    world: World = World()
+
+    @property
+    def each(self) -> int:
+        """Samples of a step in this process."""
+        return self.batch // self.world.size
+
+    def steps(self, samples: int) -> int:
+        """Steps of an epoch of so many samples."""
+        return max(1, samples // self.batch)
+
+    def part(self, step: int) -> slice:
+        """This process's share of a step, of all samples of an epoch."""
+        first = step * self.batch + self.world.rank * self.each
+        return slice(first, first + self.each)
+
+    def rng(self, epoch: int, step: int) -> np.random.Generator:
+        """Of one step in this process: the same whenever it is done."""
+        return np.random.default_rng([self.seed, epoch, step, self.world.rank])
+
 
 @contextmanager
 def world(device: torch.device) -> Iterator[World]:
@@ -80,13 +112,27 @@ def mean_over_processes(values: Tensor) -> Tensor:
     return values
 
 
+def share_of_mean(count: int, device: torch.device) -> float:
+    """The factor that makes the plain average over processes of means of `count` samples each the mean over
+    all samples; 1 when alone."""
+    if not dist.is_initialized():
+        return 1.0
+    total = torch.tensor(float(count), device=device)
+    dist.all_reduce(total)
+    return count * dist.get_world_size() / max(1.0, float(total))
+
+
 def gather(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Columns (k, n) of every process side by side, (k, sum of n)."""
+    """Columns (k, n) of every process, dealt out in turn as `World.deal` does -> (k, sum of n) in the old
+    order."""
     if not dist.is_initialized():
         return values
     parts: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(parts, values)
-    return np.concatenate(parts, 1)
+    whole = np.empty((len(values), sum(part.shape[1] for part in parts)), values.dtype)
+    for rank, part in enumerate(parts):
+        whole[:, rank :: len(parts)] = part
+    return whole
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -122,7 +168,12 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def share_batch_norms(module: nn.Module) -> nn.Module:
-    """Replace every batch norm below `module` by one that all processes share, in place."""
+    """Replace every batch norm below `module` by one that all processes share, in place: PyTorch's own on
+    GPUs, ours elsewhere."""
+    if dist.is_initialized() and dist.get_backend() == "nccl":
+        for name, child in module.named_children():
+            setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
+        return module
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
             shared = SharedBatchNorm(child.num_features, child.eps, child.momentum)

@@ -6,6 +6,7 @@ resumed gives the same losses as one that was not.
 
 from __future__ import annotations
 
+import copy
 import math
 import signal
 import time
@@ -18,15 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from avsync.core.errors import AvsyncError
-from avsync.distill.distributed import anyone, mean_over_processes, wait
+from avsync.distill.distributed import anyone, mean_over_processes, share_first, share_of_mean, wait
 from avsync.distill.monitor import Monitor
 from avsync.distill.optim import learning_rate, set_rate, update_average
-from avsync.distill.recipe import Recipe
 from avsync.distill.tasks import Task
-from avsync.distill.trainer import Progress, Trainer, TrainingError, keep_best
+from avsync.distill.trainer import Trainer, TrainingError, keep_best
 
 AHEAD = 2
 """Steps whose inputs are loaded ahead."""
+TIMED_STEPS = (2, 8)
+"""Steps before the timing that turns minutes into steps, and up to its end."""
 
 
 class Interrupted(AvsyncError):  # noqa: N818 - an answer rather than a failure
@@ -58,9 +60,9 @@ def asked_to_stop() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
+def autocast(precision: str, device: torch.device) -> torch.autocast:
     """bf16 where asked for; "auto" means on a GPU."""
-    enabled = recipe.precision == "bf16" or (recipe.precision == "auto" and device.type == "cuda")
+    enabled = precision == "bf16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
@@ -70,23 +72,45 @@ def train(trainer: Trainer, monitor: Monitor | None) -> None:
     Raises:
         TrainingError: the loss is no number; nothing bad was saved.
         Interrupted: the user stopped the run; it is saved.
-        MediaError: the disk is full; the last checkpoint is kept.
+        OutputError: the disk is full; the last checkpoint is kept.
     """
-    recipe, progress = trainer.recipe, trainer.progress
+    progress, every = trainer.progress, trainer.recipe.validation.epochs
     with asked_to_stop() as stop, ThreadPoolExecutor(1, "inputs") as pool:
-        while not finished(recipe, progress):
+        while progress.done < progress.total:
             _epoch(trainer, monitor, pool, stop)
             progress.epoch, progress.step = progress.epoch + 1, 0
-            if progress.epoch % recipe.validation_epochs == 0 or finished(recipe, progress):
+            if progress.epoch % every == 0 or progress.done >= progress.total:
                 _validate(trainer, monitor)
             trainer.save()
 
 
-def finished(recipe: Recipe, progress: Progress) -> bool:
-    """Whether the epochs, or the minutes where they are set, are used up."""
-    if recipe.minutes:
-        return progress.seconds >= 60 * recipe.minutes
-    return progress.epoch >= recipe.epochs
+def plan(trainer: Trainer) -> int:
+    """The steps of a run that begins: those of its epochs, or as many as take the `minutes` that are set, by
+    some that are timed and undone. All processes get the first one's answer."""
+    schedule = trainer.recipe.schedule
+    if not schedule.minutes:
+        return schedule.epochs * trainer.task.steps
+    before = copy.deepcopy(trainer.state())
+    trainer.module.train()
+    begun, stop = 0.0, TIMED_STEPS[1]
+    with ThreadPoolExecutor(1, "inputs") as pool, closing(repeated(trainer.task, pool, stop)) as inputs:
+        for number, taken in enumerate(inputs):
+            if number == TIMED_STEPS[0]:
+                settle(trainer.device)
+                begun = time.perf_counter()
+            train_step(trainer, taken)
+    settle(trainer.device)
+    seconds = (time.perf_counter() - begun) / (TIMED_STEPS[1] - TIMED_STEPS[0])
+    trainer.restore(before)
+    return share_first(max(1, round(60 * schedule.minutes / seconds)))
+
+
+def repeated(task: Task, pool: ThreadPoolExecutor, count: int) -> Generator[Any]:
+    """Inputs of the first steps, over and over where an epoch is shorter."""
+    while count > 0:
+        part = min(count, task.steps)
+        yield from inputs_ahead(task, pool, 0, 0, part)
+        count -= part
 
 
 def inputs_ahead(task: Task, pool: ThreadPoolExecutor, epoch: int, first: int, stop: int) -> Generator[Any]:
@@ -104,11 +128,12 @@ def inputs_ahead(task: Task, pool: ThreadPoolExecutor, epoch: int, first: int, s
 
 
 def _epoch(trainer: Trainer, monitor: Monitor | None, pool: ThreadPoolExecutor, stop: list[int]) -> None:
-    recipe, task, progress = trainer.recipe, trainer.task, trainer.progress
+    machine, task, progress = trainer.recipe.machine, trainer.task, trainer.progress
     log = _Log(trainer, monitor)
+    last = progress.step + min(task.steps - progress.step, progress.total - progress.done)
     trainer.module.train()
-    with closing(inputs_ahead(task, pool, progress.epoch, progress.step, task.steps)) as inputs:
-        while progress.step < task.steps and not (recipe.minutes and finished(recipe, progress)):
+    with closing(inputs_ahead(task, pool, progress.epoch, progress.step, last)) as inputs:
+        while progress.step < last:
             begun = time.perf_counter()
             total, losses = train_step(trainer, next(inputs))
             progress.step, progress.done = progress.step + 1, progress.done + 1
@@ -118,16 +143,17 @@ def _epoch(trainer: Trainer, monitor: Monitor | None, pool: ThreadPoolExecutor, 
             progress.seconds += time.perf_counter() - begun
             if record:
                 log.flush()
-            due = progress.done % recipe.save_steps == 0
-            if trainer.world.size == 1 or progress.done % recipe.log_steps == 0:
-                halted = anyone(bool(stop), trainer.device)
-                if halted or due:
-                    log.flush()
-                    trainer.save()
-                if halted:
-                    raise Interrupted(
-                        f"Stopped after step {progress.done}; go on with --resume {trainer.folder}."
-                    )
+            due = progress.done % machine.save_steps == 0
+            # Processes ask each other now and then only, since they must wait for the answer.
+            asked = trainer.world.size == 1 or due or progress.done % machine.log_steps == 0
+            halted = asked and anyone(bool(stop), trainer.device)
+            if halted or due:
+                log.flush()
+                trainer.save()
+            if halted:
+                raise Interrupted(
+                    f"Stopped after step {progress.done}; go on with --resume {trainer.folder}."
+                )
     log.flush()
 
 
@@ -139,27 +165,26 @@ def settle(device: torch.device) -> None:
 
 def train_step(trainer: Trainer, inputs: Any) -> tuple[Tensor, dict[str, Tensor]]:
     """One update of the weights; returns the loss and its parts, on the device."""
-    recipe, progress = trainer.recipe, trainer.progress
+    recipe, progress, optimiser = trainer.recipe, trainer.progress, trainer.recipe.optimiser
     # Dropout, too, is a function of where the run is.
     torch.manual_seed(hash((recipe.seed, progress.epoch, progress.step, trainer.world.rank)) % 2**63)
-    share = progress.seconds / (60 * recipe.minutes) if recipe.minutes else progress.done / _total(trainer)
-    epoch = progress.epoch + progress.step / trainer.task.steps
-    set_rate(trainer.optimizer, learning_rate(recipe, epoch, share))
-    with autocast(recipe, trainer.device):
+    epoch_steps = trainer.task.steps
+    rate = learning_rate(optimiser.lr, recipe.schedule, progress.done, epoch_steps, progress.total)
+    set_rate(trainer.optimizer, rate)
+    with autocast(recipe.machine.precision, trainer.device):
         total, losses = trainer.task.loss(trainer.module, inputs)
+    # Processes may hold different numbers of samples; DistributedDataParallel averages them as equals.
+    share = share_of_mean(trainer.task.count(inputs), trainer.device)
+    total = total * share
     trainer.optimizer.zero_grad(set_to_none=True)
     total.backward()
-    if recipe.clip_norm:
-        nn.utils.clip_grad_norm_(trainer.task.objective.parameters(), recipe.clip_norm)
+    if optimiser.clip_norm:
+        nn.utils.clip_grad_norm_(trainer.task.objective.parameters(), optimiser.clip_norm)
     trainer.optimizer.step()
     if trainer.average is not None:
         states = trainer.average.state_dict().values(), trainer.task.objective.state_dict().values()
-        update_average(*states, recipe.ema, progress.done + 1)
-    return total.detach(), {name: loss.detach() for name, loss in losses.items()}
-
-
-def _total(trainer: Trainer) -> int:
-    return trainer.recipe.epochs * trainer.task.steps
+        update_average(*states, optimiser.ema, progress.done + 1)
+    return total.detach(), {name: loss.detach() * share for name, loss in losses.items()}
 
 
 class _Log:
@@ -177,7 +202,7 @@ class _Log:
         self.rows.append(torch.stack([total, *losses.values()]).float())
         alone = self.trainer.device.type == "cpu" and self.trainer.world.size == 1
         at_once = alone and not bool(torch.isfinite(self.rows[-1][0]))
-        return at_once or len(self.rows) >= self.trainer.recipe.log_steps
+        return at_once or len(self.rows) >= self.trainer.recipe.machine.log_steps
 
     def flush(self) -> None:
         """Check, then record the mean of the steps since the last record."""
@@ -187,14 +212,10 @@ class _Log:
         for number, value in enumerate(table[:, 0].tolist()):
             if not math.isfinite(value):
                 raise TrainingError(self._sentence(self.first_step + number))
-        progress, recipe = self.trainer.progress, self.trainer.recipe
+        progress, batch = self.trainer.progress, self.trainer.recipe.batch
         means = table.mean(0).tolist()
-        speed = len(self.rows) * recipe.batch / max(1e-9, progress.seconds - self.begun)
-        left = (
-            60 * recipe.minutes - progress.seconds
-            if recipe.minutes
-            else (_total(self.trainer) - progress.done) * recipe.batch / speed
-        )
+        speed = len(self.rows) * batch / max(1e-9, progress.seconds - self.begun)
+        left = (progress.total - progress.done) * batch / speed
         weighting = getattr(self.trainer.task.objective, "weighting", None)
         if self.monitor:
             self.monitor.record(
@@ -228,7 +249,7 @@ def _validate(trainer: Trainer, monitor: Monitor | None) -> None:
     """Measure, record, and keep the network if it is the best so far."""
     objective, progress = trainer.best_model, trainer.progress
     begun = time.perf_counter()
-    with autocast(trainer.recipe, trainer.device):
+    with autocast(trainer.recipe.machine.precision, trainer.device):
         figures = trainer.task.validate(objective)
     trainer.module.train()
     score = figures.pop("score")

@@ -7,7 +7,7 @@ Kullback-Leibler divergence between student and teacher.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -17,7 +17,10 @@ from torch.nn import functional as F
 from avsync.networks.vocalist import Attention
 
 Direction = Literal["student-teacher", "teacher-student"]
-Term = Literal["cad", "vr"]
+Reduction = Literal["sum", "mean"]
+KdTarget = Literal["sigmoid", "batch"]
+RkdMean = Literal["pairs", "matrix"]
+HintSide = Literal["student", "teacher"]
 
 TERMS: tuple[str, ...] = ("cad", "vr")
 LAYERS: tuple[str, ...] = tuple(f"{encoder}{i}" for encoder in ("fusion", "av", "va") for i in range(1, 5))
@@ -25,36 +28,55 @@ LAYERS: tuple[str, ...] = tuple(f"{encoder}{i}" for encoder in ("fusion", "av", 
 
 
 class Outputs(NamedTuple):
-    """What one forward pass leaves for the losses: `logits` (batch,), `fused` (batch, tokens, d)
-    the last layer's representation, `maps` one entry a layer (empty unless asked for)."""
+    """What one forward pass leaves for the losses: `logits` (batch,), `last` (batch, tokens, d) what each
+    encoder ends with (fusion, AV, VA; empty for networks without), `maps` one entry a layer (empty unless
+    asked for)."""
 
     logits: Tensor
-    fused: Tensor
+    last: tuple[Tensor, ...] = ()
     maps: tuple[Attention, ...] = ()
 
 
-def log_cad(layer: Attention) -> Tensor:
-    """Log of the cross-attention distribution, (batch, heads, queries, keys), -inf where masked."""
-    return layer.logits.float().log_softmax(-1)
+def log_cad(logits: Tensor) -> Tensor:
+    """Attention logits (..., queries, keys), -inf where masked -> log of the cross-attention distribution."""
+    return logits.float().log_softmax(-1)
 
 
-def log_vr(layer: Attention) -> Tensor:
-    """Log of the value relation, (batch, heads, keys, keys)."""
-    values = layer.values.float()
+def log_vr(values: Tensor) -> Tensor:
+    """Values (..., keys, d_head) -> log of the value relation (..., keys, keys)."""
+    values = values.float()
     return (values @ values.transpose(-2, -1) * values.shape[-1] ** -0.5).log_softmax(-1)
 
 
-LOG_MAPS = {"cad": log_cad, "vr": log_vr}
+def log_map(term: str, layer: Attention, va_clamp: float | None = None) -> Tensor:
+    """The log of a layer's map, (batch, heads, rows, keys)."""
+    if term == "vr":
+        return log_vr(layer.values)
+    if va_clamp is not None and layer.name.startswith("va"):
+        return log_cad(layer.logits.clamp_min(va_clamp))
+    return log_cad(layer.logits)
 
 
-def divergence(student: Tensor, teacher: Tensor, direction: Direction = "student-teacher") -> Tensor:
-    """KL between two maps of log-probabilities (..., rows, keys): summed over keys, averaged over
-    everything else. "student-teacher" is KL(student || teacher). Masked keys (-inf) count 0."""
+def row_divergence(student: Tensor, teacher: Tensor, direction: Direction = "student-teacher") -> Tensor:
+    """KL between two maps of log-probabilities (..., rows, keys), summed over keys: (..., rows).
+    "student-teacher" is KL(student || teacher). Masked keys (-inf) count 0."""
     p, q = (student, teacher) if direction == "student-teacher" else (teacher, student)
     # 0 * (-inf - -inf) is NaN, also in the gradient, so the masked entries are taken out first.
     visible = torch.isfinite(p) & torch.isfinite(q)
     p, q = p.masked_fill(~visible, 0.0), q.masked_fill(~visible, 0.0)
-    return (p.exp() * (p - q) * visible).sum(-1).mean()
+    return (p.exp() * (p - q) * visible).sum(-1)
+
+
+def divergence(
+    student: Tensor,
+    teacher: Tensor,
+    direction: Direction = "student-teacher",
+    reduction: Reduction = "sum",
+) -> Tensor:
+    """The loss of one map: `row_divergence` averaged over batch, heads and rows; with reduction "mean" also
+    over the keys."""
+    loss = row_divergence(student, teacher, direction).mean()
+    return loss / student.shape[-1] if reduction == "mean" else loss
 
 
 def map_losses(
@@ -63,15 +85,38 @@ def map_losses(
     layers: Iterable[str] = LAYERS,
     terms: Iterable[str] = TERMS,
     direction: Direction = "student-teacher",
+    reduction: Reduction = "sum",
+    va_clamp: float | None = None,
 ) -> dict[str, Tensor]:
-    """One divergence per layer and term, named "fusion1_cad", in the order of `layers`."""
+    """One divergence per layer and term, named "fusion1_cad", in the order of `layers`. Layers whose maps
+    have the same shape are computed together: one operator instead of up to eight."""
     ours, theirs = ({layer.name: layer for layer in maps} for maps in (student, teacher))
-    terms = tuple(terms)
-    return {
-        f"{name}_{term}": divergence(LOG_MAPS[term](ours[name]), LOG_MAPS[term](theirs[name]), direction)
-        for name in layers
-        for term in terms
-    }
+    names, terms = tuple(layers), tuple(terms)
+    found: dict[str, Tensor] = {}
+    for term in terms:
+        for group in _alike(names, ours, term):
+            p, q = (
+                log_map(term, _stacked([maps[name] for name in group]), va_clamp) for maps in (ours, theirs)
+            )
+            rows = row_divergence(p, q, direction).flatten(1).mean(1)
+            rows = rows / p.shape[-1] if reduction == "mean" else rows
+            found |= {f"{name}_{term}": loss for name, loss in zip(group, rows.unbind(), strict=True)}
+    return {f"{name}_{term}": found[f"{name}_{term}"] for name in names for term in terms}
+
+
+def _alike(names: Sequence[str], maps: Mapping[str, Attention], term: str) -> list[list[str]]:
+    """The layers in groups of one shape; VA's stay by themselves, since they may be clamped."""
+    groups: dict[object, list[str]] = {}
+    for name in names:
+        shape = (maps[name].logits if term == "cad" else maps[name].values).shape
+        groups.setdefault((shape, name.startswith("va")), []).append(name)
+    return list(groups.values())
+
+
+def _stacked(layers: Sequence[Attention]) -> Attention:
+    """Layers of one shape as one with a leading axis."""
+    logits = torch.stack([layer.logits for layer in layers])
+    return Attention(layers[0].name, logits, torch.stack([layer.values for layer in layers]))
 
 
 def bce(logits: Tensor, labels: Tensor) -> Tensor:
@@ -87,12 +132,17 @@ def contrastive(distances: Tensor, labels: Tensor, margin: float) -> Tensor:
     return torch.where(labels == 1, near, far).mean() / 2
 
 
-def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def kd(student: Tensor, teacher: Tensor, temperature: float, target: KdTarget = "sigmoid") -> Tensor:
     """Hinton's soft targets for a classifier with ONE logit: the two-class KL between sigmoids at
-    `temperature`, times its square so that the gradient keeps its size."""
-    target = torch.sigmoid(teacher.float() / temperature)
-    cross = F.binary_cross_entropy_with_logits(student.float() / temperature, target)
-    entropy = F.binary_cross_entropy(target, target)
+    `temperature`, times its square so that the gradient keeps its size. "batch": the KL between softmaxes
+    over the samples, divided by their number, as the authors' code computes it."""
+    ours, theirs = student.float() / temperature, teacher.float() / temperature
+    if target == "batch":
+        log_q = theirs.log_softmax(0)
+        return (log_q.exp() * (log_q - ours.log_softmax(0))).sum() / len(ours) * temperature**2
+    soft = torch.sigmoid(theirs)
+    cross = F.binary_cross_entropy_with_logits(ours, soft)
+    entropy = F.binary_cross_entropy(soft, soft)
     return (cross - entropy) * temperature**2
 
 
@@ -102,10 +152,12 @@ def _relative_distances(x: Tensor) -> Tensor:
     return distances / distances.mean().clamp_min(1e-12)
 
 
-def rkd_distance(student: Tensor, teacher: Tensor) -> Tensor:
+def rkd_distance(student: Tensor, teacher: Tensor, mean: RkdMean = "pairs") -> Tensor:
     """Relational KD, distances: Huber loss between the normalised pairwise distances of two sets
-    of representations (batch, d_student) and (batch, d_teacher)."""
-    return F.smooth_l1_loss(_relative_distances(student.float()), _relative_distances(teacher.float()))
+    of representations (batch, d_student) and (batch, d_teacher). "matrix" also averages over the zero
+    diagonal, which makes it (batch - 1) / batch of the mean over pairs."""
+    loss = F.smooth_l1_loss(_relative_distances(student.float()), _relative_distances(teacher.float()))
+    return loss * (len(student) - 1) / len(student) if mean == "matrix" else loss
 
 
 def _angles(x: Tensor) -> Tensor:

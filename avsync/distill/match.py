@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,13 +15,12 @@ from avsync.core.constants import WINDOW_FRAMES
 from avsync.data.augment import NONE, augment_frames, augment_waves
 from avsync.data.loading import as_frames, cut, reader
 from avsync.data.pairs import clip_order
-from avsync.data.shards import SAMPLES_PER_FRAME, Store
-from avsync.distill.distributed import World
+from avsync.data.shards import SAMPLES_PER_FRAME
+from avsync.distill.tasks import Ground, match_figures
 from avsync.evaluation import validation
-from avsync.networks.checkpoint import Loaded
+from avsync.networks.base import Scorer
 
 if TYPE_CHECKING:
-    from avsync.distill.recipe import Recipe
     from avsync.networks.syncnet import SyncNet
 
 IntArray = npt.NDArray[np.int64]
@@ -50,35 +48,26 @@ class MatchObjective(nn.Module):
 
 
 class MatchTask:
-    """Video windows, each with the audio of its own clip around it."""
+    """Video windows, each with the audio windows of its own clip around it."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        objective: MatchObjective,
-        train: Store,
-        val: Store,
-        device: torch.device,
-        at: World,
-    ) -> None:
-        self.recipe, self.objective, self.device, self.at, self._val = recipe, objective, device, at, val
-        self._train, self._clips, self._windows = reader(train, device), train.clips, train.windows
-        self.steps = max(1, (recipe.samples_per_epoch or len(train)) // recipe.batch)
+    def __init__(self, objective: MatchObjective, ground: Ground) -> None:
+        self.objective, self.ground = objective, ground
+        store = ground.train
+        self._train, self._windows = reader(store, ground.device), store.windows
+        self.steps = ground.draws.steps(ground.data.samples_per_epoch or len(store))
 
     def _draw(self, epoch: int, step: int) -> tuple[IntArray, IntArray]:
         """Clips and first frames (n,) of this process's share of a step."""
-        rng = np.random.default_rng([self.recipe.seed, epoch])
-        clips = clip_order(rng, len(self._windows), self.steps * self.recipe.batch)
-        video = rng.integers(0, self._windows[clips])
-        each = self.recipe.batch // self.at.size
-        first = step * self.recipe.batch + self.at.rank * each
-        return clips[first : first + each], video[first : first + each]
+        draws = self.ground.draws
+        rng, part = np.random.default_rng([draws.seed, epoch]), draws.part(step)
+        clips = clip_order(rng, len(self._windows), self.steps * draws.batch)
+        return clips[part], rng.integers(0, self._windows[clips])[part]
 
     def load(self, epoch: int, step: int) -> Inputs:
         """Mouths (n, 5, 3, 48, 96), audio (n, k, 13, 20), inside (n, k)."""
         clips, video = self._draw(epoch, step)
-        rng = np.random.default_rng([self.recipe.seed, epoch, step, self.at.rank])
-        radius, amount = self.recipe.radius, self.recipe.augment
+        rng = self.ground.draws.rng(epoch, step)
+        radius, amount = self.ground.data.radius, self.ground.augment
         samples = np.arange(2 * radius * SAMPLES_PER_FRAME + WINDOW_SAMPLES) - 1
         start = (video - radius) * SAMPLES_PER_FRAME
         raw = self._train.fetch(
@@ -93,15 +82,20 @@ class MatchTask:
 
     def loss(self, module: nn.Module, inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
         mouths, audio, inside = inputs
-        return module(as_frames(mouths, self.recipe.preprocessing), audio, inside)
+        return module(as_frames(mouths, self.ground.preprocessing), audio, inside)
+
+    def count(self, inputs: Inputs) -> int:
+        return len(inputs[0])
 
     def clips(self, epoch: int, step: int) -> list[str]:
-        return [self._clips[i].id for i in self._draw(epoch, step)[0]]
+        return [self.ground.train.clips[i].id for i in self._draw(epoch, step)[0]]
 
     def validate(self, objective: nn.Module) -> dict[str, float]:
         objective.eval()
         assert isinstance(objective, MatchObjective)  # noqa: S101
-        loaded = Loaded("student", Path(), objective.student, self.recipe.preprocessing, {}, self.device)
-        scores = list(validation.clip_scores(loaded, self._val, self.recipe.validation_stride))
-        within = validation.window_accuracy(scores)
-        return {"within_1": within, "whole_clip": validation.whole_clip_accuracy(scores), "score": within}
+        ground = self.ground
+        scorer = Scorer(objective.student, ground.preprocessing)
+        store = ground.val.part(ground.draws.world.deal)
+        scores = list(validation.clip_scores(scorer, store, ground.validation.stride))
+        figures = match_figures(scores)
+        return {**figures, "score": figures["within_1"]}

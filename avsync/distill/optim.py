@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from avsync.distill.recipe import Recipe
+from avsync.distill.settings import Optimiser, Schedule
 
 FINAL_SHARE = 0.03
 """Of the learning rate, what the cosine schedule ends at."""
@@ -16,16 +16,18 @@ FRONT_ENDS = ("vid_prenet", "aud_prenet", "vid_mixer", "contrast", "auxiliary")
 """Parts whose learning rate `dense.front_lr` scales."""
 
 
-def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam or AdamW over everything that learns, the weights of the tasks included."""
+def make_optimizer(module: nn.Module, settings: Optimiser, front_share: float = 1.0) -> torch.optim.Optimizer:
+    """Adam or AdamW over everything that learns, the weights of the tasks included; the front-ends learn at
+    `front_share` of the rate."""
     front, rest = [], []
     for name, parameter in module.named_parameters():
         (front if any(part in name for part in FRONT_ENDS) else rest).append(parameter)
-    # Embeddings alone train the front-ends at the full rate; with the encoders beside them, at a share.
-    share = recipe.dense.front_lr if recipe.objective == "dense" and recipe.dense.anchors else 1.0
-    groups = [{"params": p, "share": s} for p, s in ((front, share), (rest, 1.0)) if p]
-    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)
+    groups = [{"params": p, "share": s} for p, s in ((front, front_share), (rest, 1.0)) if p]
+    kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+    fused = all(p.device.type == "cuda" for p in (*front, *rest))  # one kernel for all tensors
+    return kind(
+        groups, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=fused or None
+    )
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -34,21 +36,23 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["share"]
 
 
-def learning_rate(recipe: Recipe, epoch: float, progress: float) -> float:
-    """The rate at a point of training: `epoch` counts from 0 and has a fraction, `progress` is the
-    share of the whole run that is done.
+def learning_rate(lr: float, schedule: Schedule, done: int, epoch_steps: int, total: int) -> float:
+    """The rate of the step after `done` steps, of `total` in all and `epoch_steps` an epoch.
 
-    "authors": a linear warm-up, then x `decay` every `decay_epochs`. "cosine": the same warm-up, then
-    half a cosine down to 3 %.
+    "authors": a linear warm-up, then x `decay` every `decay_epochs`; with `warmup: epochs` the rate changes
+    at the beginning of an epoch only. "cosine": the same warm-up, then half a cosine down to 3 %.
     """
-    warm = min(1.0, (epoch + 1e-9) / recipe.warmup_epochs) if recipe.warmup_epochs else 1.0
-    if recipe.schedule == "constant":
-        return recipe.lr * warm
-    if recipe.schedule == "cosine":
-        wave = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-        return recipe.lr * warm * (FINAL_SHARE + (1 - FINAL_SHARE) * wave)
-    steps = max(0.0, epoch - recipe.warmup_epochs) // recipe.decay_epochs
-    return recipe.lr * warm * recipe.decay**steps
+    epoch = done / epoch_steps
+    if schedule.warmup == "epochs":
+        epoch = done // epoch_steps + 1  # the authors' scheduler counts the epoch at hand as done
+    warm = min(1.0, (epoch + 1e-9) / schedule.warmup_epochs) if schedule.warmup_epochs else 1.0
+    if schedule.shape == "constant":
+        return lr * warm
+    if schedule.shape == "cosine":
+        wave = 0.5 * (1 + math.cos(math.pi * min(1.0, done / max(1, total))))
+        return lr * warm * (FINAL_SHARE + (1 - FINAL_SHARE) * wave)
+    falls = max(0.0, epoch - schedule.warmup_epochs) // schedule.decay_epochs
+    return lr * warm * schedule.decay**falls
 
 
 @torch.no_grad()

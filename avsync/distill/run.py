@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,22 +23,30 @@ from avsync.data.speech_corpus import SpeechCorpus
 from avsync.distill import curves
 from avsync.distill.checkpoint import load_state
 from avsync.distill.dense import DenseObjective
-from avsync.distill.distributed import World, share_first, wait, world
-from avsync.distill.loop import train
+from avsync.distill.distributed import Draws, World, share_first, wait, world
+from avsync.distill.loop import plan, train
 from avsync.distill.match import MatchObjective, MatchTask
+from avsync.distill.methods import METHODS
 from avsync.distill.monitor import Monitor, read_metrics
-from avsync.distill.pairs import METHODS, PairObjective, check_dense_teacher, check_teacher
+from avsync.distill.pairs import PairObjective, check_dense_teacher, check_teacher
 from avsync.distill.recipe import Recipe, read_recipe, recipe_from
 from avsync.distill.speech_teacher import SpeechEncoder
-from avsync.distill.tasks import DenseTask, PairTask, Task, usable
+from avsync.distill.tasks import DenseTask, Ground, PairTask, Task, usable
 from avsync.distill.trainer import BEST, Trainer
-from avsync.networks.base import count_parameters
+from avsync.networks.base import Scorer, count_parameters
 from avsync.networks.checkpoint import Loaded, available, file_sha256, load, pick_device, save
 from avsync.networks.registry import build_network
 from avsync.networks.syncnet import SyncNet
 from avsync.networks.vocalist import VocaLiST
 
 PAPERS_TEACHER = "vocalist"
+FIGURES = {
+    "balanced_f1": "balanced F1",
+    "f1": "F1",
+    "f1_authors": "F1 as the authors compute it",
+    "within_1": "windows within one frame",
+}
+"""The figures that a network is selected by, in words."""
 
 
 def start(
@@ -88,7 +97,8 @@ def start(
         if prepare_only:
             return f"{cache} is ready." if at.first else None
         stores = open_stores(recipe, cache, sources)
-        folder = share_first(run or Path("runs") / f"{time.strftime('%Y-%m-%d-%H%M%S')}-{recipe.method}")
+        now = time.strftime("%Y-%m-%d-%H%M%S")
+        folder = share_first(run or Path("runs") / f"{now}-{recipe.losses.method}")
         trainer = _trainer(recipe, stores, taught, folder, chosen, at)
         trainer.card |= {
             "data": data.name, "clips": len(stores[0]), "speakers": len(speakers(stores[0])),
@@ -125,25 +135,26 @@ def find_teacher(recipe: Recipe, name: str | None, device: torch.device) -> Load
         ModelError: it is the student itself, or of another shape. With dense supervision a network may
             learn from one of its own shape.
     """
-    if not METHODS[recipe.method].teacher:
+    method = recipe.losses.method
+    if not METHODS[method].teacher:
         return None
-    name = name or recipe.teacher or _papers_teacher(recipe)
+    name = name or recipe.network.teacher or _papers_teacher(recipe)
     if name is None:
         raise UsageError(
-            f"--method {recipe.method} needs a teacher: give --teacher with a checkpoint such as "
+            f"--method {method} needs a teacher: give --teacher with a checkpoint such as "
             "vocalist_5f_lrs2.pth, or train one with: avsync train --data ... --arch vocalist."
         )
     loaded = load(name, str(device))
     dims = loaded.model.dims
     if recipe.objective == "dense":
         check_dense_teacher(loaded)
-    elif dims == recipe.student:
+    elif dims == recipe.network.student:
         raise ModelError(
             f"{loaded.path} has exactly the student's shape ({count_parameters(loaded.model):,} parameters), "
             "so it is a student and no teacher; give the larger network, such as vocalist_5f_lrs2.pth."
         )
     else:
-        check_teacher(dims, recipe.student, recipe.method)
+        check_teacher(dims, recipe.network.student, method)
     loaded.model.requires_grad_(False)
     return loaded
 
@@ -177,16 +188,17 @@ def open_stores(recipe: Recipe, cache: Path, sources: list[Source]) -> tuple[Sto
     Raises MediaError when one of the two is empty.
     """
     present = {source.split for source in sources}
-    splits = recipe.train_splits or (("pretrain",) if "pretrain" in present else ("train",))
+    splits = recipe.data.train_splits or (("pretrain",) if "pretrain" in present else ("train",))
     named = {(source.split, source.id) for source in sources}
-    opened = []
-    kinds = (("training", "train_splits", splits), ("validation", "val_splits", recipe.val_splits))
+    opened, delays = [], read_delays(recipe.data.delays)
+    kinds = (("training", "train_splits", splits), ("validation", "val_splits", recipe.data.val_splits))
     for what, setting, chosen in kinds:
         store = Store(cache, chosen, min_windows=2).select(lambda clip: (clip.split, clip.id) in named)
         if what == "training":
-            store = usable(store, recipe)
+            least = recipe.dense.min_clip_windows if recipe.objective == "dense" else 0
+            store = usable(store, recipe.data, delays, least)
         else:
-            store = with_known_delays(store, recipe.delays_only, read_delays(recipe.delays))
+            store = with_known_delays(store, recipe.data.delays_only, delays)
         if not len(store):
             raise MediaError(
                 f"The {what} split ({', '.join(chosen)}) holds no usable clip; the data has: "
@@ -201,24 +213,28 @@ def _hours(store: Store) -> float:
 
 
 def make_task(
-    recipe: Recipe, stores: tuple[Store, Store], teacher: Loaded | None, device: torch.device, at: World
+    recipe: Recipe, stores: tuple[Store, Store], teacher: Scorer | None, device: torch.device, at: World
 ) -> Task:
     """Networks and data of a run, on the device."""
     torch.manual_seed(recipe.seed)
-    student = build_network(recipe.student)
+    student = build_network(recipe.network.student)
+    draws = Draws(recipe.seed, recipe.batch, at)
+    pixels, init = recipe.network.preprocessing, recipe.network.init
+    ground = Ground(*stores, device, draws, pixels, recipe.augment, recipe.data, recipe.validation)
     if isinstance(student, VocaLiST) and recipe.objective == "dense":
-        encoder = SpeechEncoder(Path(recipe.speech_encoder)) if recipe.speech_encoder else None
-        dense = DenseObjective(student, recipe, encoder.features if encoder else 0).to(device)
-        _initialise(dense, recipe)
-        corpus = SpeechCorpus(Path(recipe.speech_corpus), device) if recipe.speech_corpus else None
-        return DenseTask(recipe, dense, *stores, teacher, device, at, encoder, corpus)
+        speech = recipe.speech
+        encoder = SpeechEncoder(Path(speech.speech_encoder)) if speech.speech_encoder else None
+        dense = DenseObjective(student, recipe.dense, pixels, encoder.features if encoder else 0).to(device)
+        _initialise(dense, init)
+        corpus = SpeechCorpus(Path(speech.speech_corpus), device) if speech.speech_corpus else None
+        return DenseTask(dense, ground, read_delays(recipe.data.delays), teacher, encoder, corpus)
     if isinstance(student, SyncNet) and recipe.objective == "match":
         match = MatchObjective(student).to(device)
-        _initialise(match, recipe)
-        return MatchTask(recipe, match, *stores, device, at)
-    pairs = PairObjective(student, recipe, teacher.model.dims if teacher else None).to(device)
-    _initialise(pairs, recipe)
-    return PairTask(recipe, pairs, *stores, teacher, device, at)
+        _initialise(match, init)
+        return MatchTask(match, ground)
+    pairs = PairObjective(student, recipe.losses, teacher.model.dims if teacher else None).to(device)
+    _initialise(pairs, init)
+    return PairTask(pairs, ground, teacher)
 
 
 def _trainer(
@@ -231,48 +247,59 @@ def _trainer(
 ) -> Trainer:
     """What a run holds, with its folder made."""
     task = make_task(recipe, stores, teacher, device, at)
-    card: dict[str, Any] = {
-        "avsync": __version__,
-        "objective": recipe.objective,
-        "method": recipe.method,
-        "weighting": recipe.weighting,
-    }
+    card = described(recipe)
     if teacher is not None:
         card["teacher"] = {"file": teacher.path.name, "sha256": file_sha256(teacher.path)}
-    if recipe.speech_encoder:
-        path = Path(recipe.speech_encoder)
+    if recipe.speech.speech_encoder:
+        path = Path(recipe.speech.speech_encoder)
         card["speech_encoder"] = {"file": path.name, "sha256": file_sha256(path)}
-    with disk_errors(folder, "the run cannot begin: choose another place with --run"):
+    with disk_errors(folder, "the run cannot begin: choose another place with --run-dir"):
         folder.mkdir(parents=True, exist_ok=True)
     return Trainer(recipe, task, folder, device, at, card)
 
 
-def _initialise(objective: PairObjective | DenseObjective | MatchObjective, recipe: Recipe) -> None:
+def described(recipe: Recipe) -> dict[str, Any]:
+    """What a checkpoint's card says of its recipe: plain values."""
+    losses, optimiser, schedule = recipe.losses, recipe.optimiser, recipe.schedule
+    card: dict[str, Any] = {
+        "avsync": __version__,
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+        "objective": recipe.objective,
+        "method": losses.method,
+        "weighting": losses.weighting,
+    }
+    if METHODS[losses.method].maps:
+        card |= {"layers": list(losses.layers), "terms": list(losses.terms)}
+        card |= {"kl": losses.kl, "kl_reduction": losses.kl_reduction}
+    card |= {"optimizer": optimiser.name, "lr": optimiser.lr, "batch": recipe.batch}
+    card |= {"minutes": schedule.minutes} if schedule.minutes else {"epochs": schedule.epochs}
+    return {**card, "seed": recipe.seed}
+
+
+def _initialise(objective: PairObjective | DenseObjective | MatchObjective, init: str | None) -> None:
     """Start from another run (with its contrast head) or from a checkpoint of the same shape."""
-    if recipe.init is None:
+    if init is None:
         return
-    path = Path(recipe.init)
+    path = Path(init)
     if path.is_dir():
         state = load_state(path)
         weights = state["average"] or state["objective"]
     else:
-        weights = {f"student.{k}": v for k, v in load(recipe.init, "cpu").model.state_dict().items()}
+        weights = {f"student.{k}": v for k, v in load(init, "cpu").model.state_dict().items()}
     try:
         objective.load_state_dict(weights, strict=False)
     except RuntimeError as error:
-        raise ModelError(
-            f"{recipe.init} is of another shape than the network to train; give its dims."
-        ) from error
+        raise ModelError(f"{init} is of another shape than the network to train; give its dims.") from error
 
 
 def _train(trainer: Trainer, out: Path | None, quiet: bool) -> str | None:
     """Train, draw the figures, write the result."""
     at, recipe, folder = trainer.world, trainer.recipe, trainer.folder
-    total = 0 if recipe.minutes else recipe.epochs * trainer.task.steps
+    trainer.progress.total = trainer.progress.total or plan(trainer)
     if not at.first:
         train(trainer, None)
         return None
-    with Monitor(folder, total, after_step=trainer.progress.done, quiet=quiet) as monitor:
+    with Monitor(folder, trainer.progress.total, after_step=trainer.progress.done, quiet=quiet) as monitor:
         train(trainer, monitor)
     draw(folder)
     result = folder / BEST
@@ -280,9 +307,9 @@ def _train(trainer: Trainer, out: Path | None, quiet: bool) -> str | None:
         kept = load(result, "cpu")
         with disk_errors(out.parent, f"the result is only in {result}: make room and copy it"):
             result = save(out, kept.model, kept.preprocessing, kept.info)
-    measure = "F1" if recipe.objective == "pairs" else "windows within one frame"
+    select = recipe.validation.select or ("balanced_f1" if recipe.objective == "pairs" else "within_1")
     best, steps = trainer.progress.best, trainer.progress.done
-    return f"{result}: validation {measure} {best:.4f}, the best of {steps} steps."
+    return f"{result}: validation {FIGURES[select]} {best:.4f}, the best of {steps} steps."
 
 
 def draw(folder: Path) -> None:

@@ -1,11 +1,11 @@
-"""The two kinds of training, pairs and dense, behind one face for the loop: load a step's inputs, give
-its loss, name its clips, validate."""
+"""The kinds of training behind one interface for the loop: load a step's inputs, compute its loss, name its
+clips, validate. Pairs and dense supervision are here, multi-way matching in `match.py`."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,27 +14,31 @@ import torch
 from torch import Tensor, nn
 
 from avsync.core.constants import WINDOW_FRAMES
+from avsync.data.augment import Augmentation
 from avsync.data.dense_batch import DenseBatch, Runs, audio_batch, dense_inputs, draw_runs, fetch_runs
-from avsync.data.labels import delay_of, of_speakers, read_delays, shares, with_known_delays
-from avsync.data.loading import Bytes, Reader, as_frames, pair_bytes, pair_inputs, reader
-from avsync.data.pairs import Pairs, draw_pairs, validation_pairs
+from avsync.data.labels import delay_of, evenly, of_speakers, shares, with_known_delays
+from avsync.data.loading import Bytes, Features, as_frames, pair_bytes, pair_inputs, reader
+from avsync.data.pairs import Pairs, draw_pairs, loud_windows, validation_pairs
 from avsync.data.shards import Store
 from avsync.data.speech_corpus import SpeechCorpus
 from avsync.distill import dense
 from avsync.distill.dense import DenseObjective, draw_anchors, teach_windows
-from avsync.distill.distributed import World, gather
+from avsync.distill.distributed import Draws, gather
 from avsync.distill.pairs import PairObjective, teach
-from avsync.distill.recipe import Recipe
+from avsync.distill.settings import Data, Validation
 from avsync.distill.speech_teacher import SpeechEncoder
+from avsync.distill.teacher_losses import teacher_losses
 from avsync.evaluation import validation
-from avsync.networks.checkpoint import Loaded
+from avsync.networks.base import Preprocessing, Scorer
 
-Losses = tuple[Tensor, dict[str, Tensor]]
+Loss = tuple[Tensor, dict[str, Tensor]]
+Matrix = npt.NDArray[np.float32]
 
 
 class Task(Protocol):
     """`load` is a pure function of its arguments, so that a thread may run ahead and a resumed run
-    sees the same inputs; `validate` gives the figures of a network, "score" the one that counts."""
+    sees the same inputs; `count` says how many samples the loss of a step's inputs is the mean of;
+    `validate` gives the figures of a network, "score" the one that it is selected by."""
 
     steps: int
 
@@ -42,77 +46,113 @@ class Task(Protocol):
     def objective(self) -> nn.Module: ...
 
     def load(self, epoch: int, step: int) -> Any: ...
-    def loss(self, module: nn.Module, inputs: Any) -> Losses: ...
+    def loss(self, module: nn.Module, inputs: Any) -> Loss: ...
+    def count(self, inputs: Any) -> int: ...
     def clips(self, epoch: int, step: int) -> list[str]: ...
     def validate(self, objective: nn.Module) -> dict[str, float]: ...
 
 
-def usable(store: Store, recipe: Recipe) -> Store:
-    """The training clips that the recipe's objective can use, of the speakers that it asks for."""
-    chosen = store.select(lambda clip: clip.windows >= 2)
-    if recipe.objective == "dense":
-        delays = read_delays(recipe.delays)
-        least = recipe.dense.min_clip_windows
-        chosen = with_known_delays(store, recipe.delays_only, delays).select(lambda c: c.windows >= least)
-    return chosen if recipe.speakers == 1 else of_speakers(chosen, recipe.speakers)
+@dataclass(frozen=True)
+class Ground:
+    """What every task works on: training and validation clips, the device, the draws, and the changes made to
+    what is loaded."""
+
+    train: Store
+    val: Store
+    device: torch.device
+    draws: Draws
+    preprocessing: Preprocessing
+    augment: Augmentation
+    data: Data
+    validation: Validation
+
+
+def usable(store: Store, data: Data, delays: Mapping[str, float], dense_windows: int = 0) -> Store:
+    """The training clips that can be used, of the share of the speakers that is asked for. `dense_windows`:
+    the least windows of a clip of dense training, of which those with unknown delays are left out too; 0: the
+    training is another."""
+    chosen = store.select(lambda clip: clip.windows >= 2 and clip.frames >= data.min_frames)
+    if dense_windows:
+        known = with_known_delays(chosen, data.delays_only, delays)
+        chosen = known.select(lambda clip: clip.windows >= dense_windows)
+    return chosen if data.speakers == 1 else of_speakers(chosen, data.speakers)
+
+
+def match_figures(scores: list[Matrix]) -> dict[str, float]:
+    """Figures of the score matrices (windows, 31) of this process's clips, over the clips of all."""
+    rows = [[validation.window_accuracy([m]), float(validation.whole_clip_hit(m))] for m in scores]
+    table = gather(np.array(rows, np.float32).reshape(-1, 2).T)
+    within, whole = table.sum(1, dtype=np.float64) / max(1, table.shape[1])
+    return {"within_1": float(within), "whole_clip": float(whole)}
 
 
 class PairTask:
     """Pairs of a video and an audio window, in sync or not; optionally with a frozen teacher."""
 
-    def __init__(
-        self, recipe: Recipe, objective: PairObjective, train: Store, val: Store, teacher: Loaded | None,
-        device: torch.device, at: World,
-    ) -> None:  # fmt: skip
-        self.recipe, self.objective, self.teacher, self.at, self.device = (
-            recipe,
-            objective,
-            teacher,
-            at,
-            device,
-        )
-        self._train, self._clips = reader(train, device), train.clips
-        self._val = reader(val, device)
-        self._fixed = validation_pairs(val.windows, recipe.validation_draws)
-        windows, count = train.windows, recipe.samples_per_epoch or len(train)
-        self.steps = max(1, count // recipe.batch)
-        drawn = {"seed": recipe.seed, "negatives": recipe.negatives, "radius": recipe.radius}
-        count = self.steps * recipe.batch
-        self._plan = lru_cache(2)(lambda epoch: draw_pairs(windows, count, epoch=epoch, **drawn))
+    def __init__(self, objective: PairObjective, ground: Ground, teacher: Scorer | None) -> None:
+        self.objective, self.teacher, self.ground = objective, teacher, ground
+        data, store, draws = ground.data, ground.train, ground.draws
+        mel = objective.student.audio_input == "mel"
+        self.features: Features = "mfcc" if not mel else "mel-window" if data.mel == "window" else "mel"
+        self._train, self._val = reader(store, ground.device), reader(ground.val, ground.device)
+        self._fixed = validation_pairs(ground.val.windows, ground.validation.draws)
+        self._scored = set(evenly([c.id for c in ground.val.clips], ground.validation.clips))
+        self.steps = draws.steps(data.samples_per_epoch or len(store))
+        count, loud = self.steps * draws.batch, loud_windows(store) if data.redraw_quiet else None
+        self._plan = lru_cache(2)(
+            lambda epoch: draw_pairs(
+                store.windows, count, seed=draws.seed, epoch=epoch, negatives=data.negatives,
+                radius=data.radius, loud=loud,
+            )
+        )  # fmt: skip
 
     def _pairs(self, epoch: int, step: int) -> Pairs:
-        each = self.recipe.batch // self.at.size
-        first = step * self.recipe.batch + self.at.rank * each
-        return self._plan(epoch).part(first, first + each)
+        part = self.ground.draws.part(step)
+        return self._plan(epoch).part(part.start, part.stop)
 
     def load(self, epoch: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Mouths (n, 5, 3, 48, 96), audio, mels (n, 1, 80, 16) or MFCCs (n, 1, 13, 20), and labels (n,) of
         this process's share of a step."""
-        pairs = self._pairs(epoch, step)
-        rng = np.random.default_rng([self.recipe.seed, epoch, step, self.at.rank])
-        audio_input = self.objective.student.audio_input
-        raw = pair_bytes(self._train, pairs.clips, pairs.video, pairs.audio, audio_input)
-        mouths, audio = pair_inputs(raw, rng, self.recipe.augment, audio_input)
+        pairs, rng = self._pairs(epoch, step), self.ground.draws.rng(epoch, step)
+        raw = pair_bytes(self._train, pairs.clips, pairs.video, pairs.audio, self.features)
+        mouths, audio = pair_inputs(raw, rng, self.ground.augment, self.features)
         return mouths, audio, torch.from_numpy(pairs.labels).to(mouths.device)
 
-    def loss(self, module: nn.Module, inputs: tuple[Tensor, Tensor, Tensor]) -> Losses:
+    def loss(self, module: nn.Module, inputs: tuple[Tensor, Tensor, Tensor]) -> Loss:
         mouths, audio, labels = inputs
-        taught = None
+        outputs = None
         if self.teacher is not None:
             frames = as_frames(mouths, self.teacher.preprocessing)
-            taught = teach(self.teacher.model, frames, audio, self.recipe)
-        return module(as_frames(mouths, self.recipe.preprocessing), audio, labels, taught)
+            outputs = teach(self.teacher.model, frames, audio, self.objective.maps)
+        return module(as_frames(mouths, self.ground.preprocessing), audio, labels, outputs)
+
+    def count(self, inputs: tuple[Tensor, Tensor, Tensor]) -> int:
+        return len(inputs[2])
 
     def clips(self, epoch: int, step: int) -> list[str]:
-        return [self._clips[i].id for i in self._pairs(epoch, step).clips]
+        return [self.ground.train.clips[i].id for i in self._pairs(epoch, step).clips]
 
     def validate(self, objective: nn.Module) -> dict[str, float]:
-        model, r = objective.get_submodule("student"), self.recipe
-        logits = validation.pair_scores(model, r.preprocessing, self._val, self._fixed, r.batch, self.at)  # type: ignore[arg-type]
-        labels = self._fixed.labels[self.at.rank :: self.at.size]
-        both = gather(np.stack([logits, labels.astype(np.float32)]))
-        score = validation.f1_score(both[0], both[1])
-        return {"f1": score, "accuracy": float(((both[0] > 0) == (both[1] == 1)).mean()), "score": score}
+        assert isinstance(objective, PairObjective)  # noqa: S101
+        ground, settings = self.ground, self.ground.validation
+        batch, deal = ground.draws.batch, ground.draws.world.deal
+        scorer = Scorer(objective.student, ground.preprocessing)
+        mine = Pairs(*(column[deal] for column in self._fixed))
+        own = validation.pair_scores(scorer, self._val, mine, batch, self.features)
+        logits, labels = gather(np.stack([own, mine.labels.astype(np.float32)]))
+        figures = {
+            "f1": validation.f1_score(logits, labels),
+            "balanced_f1": validation.balanced_f1(logits, labels),
+            "f1_authors": validation.authors_f1(logits, labels, batch),
+            "accuracy": float(((logits > 0) == (labels == 1)).mean()),
+        }
+        if self._scored:
+            scored = ground.val.select(lambda clip: clip.id in self._scored).part(deal)
+            scores = list(validation.clip_scores(scorer, scored, settings.stride))
+            figures |= match_figures(scores)
+        if settings.losses and self.teacher is not None:
+            figures |= teacher_losses(scorer, self.teacher, self._val, self._fixed, self.features)
+        return {**figures, "score": figures[settings.select or "balanced_f1"]}
 
 
 class DenseInputs(NamedTuple):
@@ -125,77 +165,73 @@ class DenseInputs(NamedTuple):
 
 
 class DenseTask:
-    """Every window of a run of frames against its shifts."""
+    """Every window of a run of frames against its shifts. `delays`: as `labels.delay_of` reads them."""
 
     def __init__(
         self,
-        recipe: Recipe,
         objective: DenseObjective,
-        train: Store,
-        val: Store,
-        teacher: Loaded | None,
-        device: torch.device,
-        at: World,
+        ground: Ground,
+        delays: Mapping[str, float],
+        teacher: Scorer | None = None,
         speech_encoder: SpeechEncoder | None = None,
         corpus: SpeechCorpus | None = None,
     ) -> None:
-        self.recipe, self.objective, self.at, self.device, self._val = recipe, objective, at, device, val
-        self.teacher, self._speech_encoder, self._corpus = teacher, speech_encoder, corpus
-        self._train, self._clips = reader(train, device), train.clips
-        self._known = delays = read_delays(recipe.delays)
+        self.objective, self.ground, self.teacher = objective, ground, teacher
+        self._speech_encoder, self._corpus, self._known = speech_encoder, corpus, delays
+        train, data = ground.train, ground.data
+        self._train = reader(train, ground.device)
         self._delays = np.array([delay_of(clip, delays) or 0.0 for clip in train.clips])
         self._frames = train.windows + WINDOW_FRAMES - 1
-        self._share = shares(train, recipe.balance)
-        self.steps = max(1, (recipe.samples_per_epoch or len(train)) // recipe.batch)
+        self._share = shares(train, data.balance)
+        self.steps = ground.draws.steps(data.samples_per_epoch or len(train))
 
-    def _draw(self, epoch: int, step: int) -> tuple[np.random.Generator, Any]:
-        rng = np.random.default_rng([self.recipe.seed, epoch, step, self.at.rank])
-        count, length = self.recipe.batch // self.at.size, self.recipe.dense.frames
-        return rng, draw_runs(
-            rng, self._frames, self._share, self._delays, count, length, self.recipe.augment
-        )
+    def _draw(self, epoch: int, step: int) -> tuple[np.random.Generator, Runs]:
+        draws, rng = self.ground.draws, self.ground.draws.rng(epoch, step)
+        length, amount = self.objective.settings.frames, self.ground.augment
+        return rng, draw_runs(rng, self._frames, self._share, self._delays, draws.each, length, amount)
 
     def load(self, epoch: int, step: int) -> DenseInputs:
         rng, runs = self._draw(epoch, step)
-        amount, context = self.recipe.augment, self.objective.student.audio_context
+        amount, context = self.ground.augment, self.objective.student.audio_context
         raw = fetch_runs(self._train, runs, context)
-        batch = self._spoken(dense_inputs(raw, runs, rng, amount, context), raw, runs)
-        anchors = draw_anchors(rng, batch.windows, self.recipe.dense.anchors)
+        batch = self._with_speech(dense_inputs(raw, runs, rng, amount, context), raw, runs)
+        anchors = draw_anchors(rng, batch.windows, self.objective.settings.anchors)
         if self._corpus is None:
             return DenseInputs(batch, anchors)
-        corpus, count = self._corpus, len(runs.clips)
+        corpus, count, length = self._corpus, len(runs.clips), self.objective.settings.frames
         none = np.zeros(len(corpus.frames))
-        runs = draw_runs(rng, corpus.frames, corpus.share, none, count, self.recipe.dense.frames, amount)
+        runs = draw_runs(rng, corpus.frames, corpus.share, none, count, length, amount)
         raw = fetch_runs(corpus, runs, context)
-        alone = self._spoken(audio_batch(raw, runs, rng, amount, context), raw, runs)
-        return DenseInputs(batch, anchors, alone)
+        return DenseInputs(
+            batch, anchors, self._with_speech(audio_batch(raw, runs, rng, amount, context), raw, runs)
+        )
 
-    def _spoken(self, batch: DenseBatch, raw: Bytes, runs: Runs) -> DenseBatch:
+    def _with_speech(self, batch: DenseBatch, raw: Bytes, runs: Runs) -> DenseBatch:
         """With the speech recogniser's features, where there is one."""
         if self._speech_encoder is None:
             return batch
-        return replace(
-            batch,
-            speech=self._speech_encoder.window_features(raw.waves, batch.windows, runs.tempo, batch.context),
-        )
+        encode = self._speech_encoder.window_features
+        return replace(batch, speech=encode(raw.waves, batch.windows, runs.tempo, batch.context))
 
-    def loss(self, module: nn.Module, inputs: DenseInputs) -> Losses:
-        taught = None if self.teacher is None else teach_windows(self.teacher, inputs.batch)
-        return module(inputs.batch, inputs.anchors, taught, inputs.alone)
+    def loss(self, module: nn.Module, inputs: DenseInputs) -> Loss:
+        opinion = None if self.teacher is None else teach_windows(self.teacher, inputs.batch)
+        return module(inputs.batch, inputs.anchors, opinion, inputs.alone)
+
+    def count(self, inputs: DenseInputs) -> int:
+        return int(inputs.batch.windows.sum())
 
     def clips(self, epoch: int, step: int) -> list[str]:
-        return [self._clips[i].id for i in self._draw(epoch, step)[1].clips]
+        return [self.ground.train.clips[i].id for i in self._draw(epoch, step)[1].clips]
 
     def validate(self, objective: nn.Module) -> dict[str, float]:
         objective.eval()
         assert isinstance(objective, DenseObjective)  # noqa: S101
-        if self.recipe.dense.anchors:
-            loaded = Loaded("student", Path(), objective.student, self.recipe.preprocessing, {}, self.device)
-            scores = list(
-                validation.clip_scores(loaded, self._val, self.recipe.validation_stride, self._known)
-            )
+        ground = self.ground
+        store = ground.val.part(ground.draws.world.deal)
+        if objective.settings.anchors:
+            scorer = Scorer(objective.student, ground.preprocessing)
+            scores = list(validation.clip_scores(scorer, store, ground.validation.stride, self._known))
         else:
-            source: Reader = reader(self._val, self.device)
-            scores = list(dense.similarities(objective, source, self._val, self._known))
-        within = validation.window_accuracy(scores)
-        return {"within_1": within, "whole_clip": validation.whole_clip_accuracy(scores), "score": within}
+            scores = list(dense.similarities(objective, reader(store, ground.device), store, self._known))
+        figures = match_figures(scores)
+        return {**figures, "score": figures["within_1"]}

@@ -36,6 +36,8 @@ class Progress:
     done: int = 0
     best: float = -1.0
     seconds: float = 0.0
+    total: int = 0
+    """All steps of the run, fixed when it begins."""
 
 
 @dataclass
@@ -56,17 +58,17 @@ class Trainer:
 
     def __post_init__(self) -> None:
         objective = self.task.objective.to(self.device)
-        if self.recipe.channels_last:
+        if self.recipe.machine.channels_last:
             _channels_last(objective)
         if self.world.size > 1:
             share_batch_norms(objective)
-        self.optimizer = make_optimizer(objective, self.recipe)
-        self.average = copy.deepcopy(objective).eval() if self.recipe.ema else None
+        self.optimizer = make_optimizer(objective, self.recipe.optimiser, front_share(self.recipe))
+        self.average = copy.deepcopy(objective).eval() if self.recipe.optimiser.ema else None
         self.module: nn.Module = objective
         if self.world.size > 1:
-            partial = self.recipe.objective == "dense" and not self.recipe.dense.anchors
-            self.module = DistributedDataParallel(objective, find_unused_parameters=partial)
-        if self.recipe.compile:
+            # The graph never changes, and may leave parts out (the encoders of embeddings that learn alone).
+            self.module = DistributedDataParallel(objective, static_graph=True, gradient_as_bucket_view=True)
+        if self.recipe.machine.compile:
             self.module.compile()
 
     @property
@@ -107,6 +109,11 @@ class Trainer:
             save_state(self.folder, self.state())
 
 
+def front_share(recipe: Recipe) -> float:
+    """The front-ends' share of the learning rate: embeddings alone train them at the full rate."""
+    return recipe.dense.front_lr if recipe.objective == "dense" and recipe.dense.anchors else 1.0
+
+
 def _channels_last(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
@@ -122,4 +129,4 @@ def keep_best(trainer: Trainer, figures: dict[str, float]) -> None:
     card = {**trainer.card, "validation": {k: round(v, 5) for k, v in figures.items()}, **steps}
     then = f"training stopped: make room and go on with --resume {trainer.folder}"
     with disk_errors(trainer.folder, then):
-        save(trainer.folder / BEST, student, trainer.recipe.preprocessing, card)
+        save(trainer.folder / BEST, student, trainer.recipe.network.preprocessing, card)

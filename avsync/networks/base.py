@@ -6,10 +6,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 AudioInput = Literal["mel", "mfcc"]
 CropKind = Literal["mouth", "face"]
+
+
+PAIRS_AT_ONCE = 248
+"""Pairs that go through the encoders together; bounds memory and keeps the work in cache."""
+DOTS_AT_ONCE = 1 << 14
+"""Pairs whose embeddings are multiplied together."""
+EMBEDDED_AT_ONCE = 1 << 12
+"""The same for networks with embeddings of a thousand numbers."""
 
 
 class Network(nn.Module):
@@ -57,9 +66,37 @@ class Network(nn.Module):
         """(n, 1, bands, columns) -> (n, ...)."""
         raise NotImplementedError
 
+    @property
+    def shares_frames(self) -> bool:
+        """Whether each frame is encoded once for all windows that it is in."""
+        return False
+
+    def frame_tokens(self, mouths: Tensor) -> Tensor:
+        """(n, 3, 48, 96) single frames -> (n, d), where `shares_frames`."""
+        raise NotImplementedError
+
+    def in_context(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """(batch, frames, d) tokens of consecutive frames -> the same with their temporal context."""
+        return tokens
+
+    def mix_window(self, tokens: Tensor) -> Tensor:
+        """(n, 5, d) frame tokens of windows -> visual tokens, where `shares_frames`."""
+        raise NotImplementedError
+
+    def column_tokens(self, mels: Tensor) -> Tensor:
+        """(batch, 80, columns) mels of whole clips -> (batch, columns, d), where there is `audio_context`."""
+        raise NotImplementedError
+
     def pair_logits(self, visual: Tensor, audio: Tensor) -> Tensor:
         """n visual and n audio encodings -> logits (n,)."""
         raise NotImplementedError
+
+    def score_pairs(self, visual: Tensor, audio: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Logits (n,) of the pairs (visual window rows[i], audio window columns[i]), the same numbers as
+        `pair_logits(visual[rows], audio[columns])`; a network computes what pairs share only once."""
+        at_once = EMBEDDED_AT_ONCE if self.embeds else PAIRS_AT_ONCE
+        parts = zip(rows.split(at_once), columns.split(at_once), strict=True)
+        return torch.cat([self.pair_logits(visual[row], audio[column]) for row, column in parts])
 
     def forward(self, frames: Tensor, audio: Tensor) -> Tensor:
         """The whole network on n pairs -> logits (n,)."""
@@ -72,6 +109,19 @@ class Preprocessing:
 
     channels: Literal["rgb", "bgr"] = "rgb"
     scale: float = 1 / 255
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A network and how its frames are prepared: all that scoring needs."""
+
+    model: Network
+    preprocessing: Preprocessing
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.model.parameters()).device
 
 
 def count_parameters(model: nn.Module) -> int:

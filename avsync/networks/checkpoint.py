@@ -24,7 +24,7 @@ from torch import Tensor
 from avsync.core.errors import ModelError, UsageError
 from avsync.core.files import write_whole
 from avsync.networks import card
-from avsync.networks.base import Network, Preprocessing, count_parameters
+from avsync.networks.base import Network, Preprocessing, Scorer, count_parameters
 from avsync.networks.registry import AnyDims, build_network
 from avsync.networks.zoo import PUBLIC, read_public, recognise
 
@@ -32,16 +32,13 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A network ready to score. `calibration` are plain numbers for `offset.Calibration` (empty: none
-    was fitted for it); `info` is everything the YAML says."""
+class Loaded(Scorer):
+    """A checkpoint's network, ready to score. `calibration` are plain numbers for `offset.Calibration`
+    (empty: none was fitted for it); `info` is everything the YAML says."""
 
     name: str
     path: Path
-    model: Network
-    preprocessing: Preprocessing
-    calibration: Mapping[str, Any]
-    device: torch.device
+    calibration: Mapping[str, Any] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -112,7 +109,7 @@ def load(name: str | Path, device: str = "auto") -> Loaded:
         dims, preprocessing = public.dims, public.preprocessing
     model = build(dims, state, path).to(target)
     log.info("loaded %s on %s", path, target)
-    return Loaded(path.stem, path, model, preprocessing, info.get("calibration") or {}, target, info)
+    return Loaded(model, preprocessing, path.stem, path, info.get("calibration") or {}, info)
 
 
 def build(dims: AnyDims, state: Mapping[str, Tensor], path: Path) -> Network:

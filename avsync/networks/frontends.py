@@ -100,10 +100,10 @@ class FrameContext(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.reach = nn.ModuleList(nn.Conv1d(width, width, 3, padding=d, dilation=d) for d in FRAME_DILATIONS)
-        self.mix = nn.ModuleList(nn.Conv1d(width, width, 1) for _ in FRAME_DILATIONS)
-        for conv in self.mix:
-            nn.init.zeros_(conv.weight)
-            nn.init.zeros_(conv.bias)
+        mix = [nn.Conv1d(width, width, 1) for _ in FRAME_DILATIONS]
+        for parameter in (p for conv in mix for p in conv.parameters()):
+            nn.init.zeros_(parameter)
+        self.mix = nn.ModuleList(mix)
 
     def forward(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
         """(batch, frames, d) -> the same; `present` (batch, frames) is False where a row has no frame, which

@@ -19,19 +19,10 @@ from avsync.audio.mel import mel_span
 from avsync.core.constants import FRAME_RATE, FRAME_S, MEL_RATE, SAMPLE_RATE, WINDOW_FRAMES, WINDOW_MELS
 from avsync.core.errors import Interrupted
 from avsync.core.records import Clip, Scores, Waveform
-from avsync.networks.base import AudioInput, Network, Preprocessing
-from avsync.networks.checkpoint import Loaded
-from avsync.networks.vocalist import ContrastHead, VocaLiST
+from avsync.networks.base import AudioInput, Preprocessing, Scorer
 
 Progress = Callable[[str, float, float | None], None]
-KeysValues = list[tuple[Tensor, Tensor]]
 
-PAIRS_AT_ONCE = 248
-"""Pairs that go through the encoders together; bounds memory and keeps the work in cache."""
-DOTS_AT_ONCE = 1 << 14
-"""Pairs whose embeddings are multiplied together."""
-EMBEDDED_AT_ONCE = 1 << 12
-"""The same for networks with embeddings of a thousand numbers."""
 WINDOWS_AT_ONCE = 32
 """Windows or frames that go through a front-end together."""
 FRAMES_PER_MEL_CYCLE = 5
@@ -39,7 +30,7 @@ FRAMES_PER_MEL_CYCLE = 5
 
 
 def score_clips(
-    loaded: Loaded,
+    scorer: Scorer,
     clips: Iterable[Clip],
     waveform: Waveform,
     *,
@@ -63,7 +54,7 @@ def score_clips(
             starts = window_starts(clip, stride)
             if not len(starts):
                 continue
-            logits = score_clip(loaded, clip, starts, waveform, max_shift)
+            logits = score_clip(scorer, clip, starts, waveform, max_shift)
             rows.setdefault(clip.track, []).append((clip.start_s + starts * FRAME_S, logits))
             if progress:
                 progress("scores", clip.start_s + len(clip.mouths) * FRAME_S, None)
@@ -87,7 +78,7 @@ def _join(
 
 @torch.inference_mode()
 def score_clip(
-    loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], waveform: Waveform, max_shift: int
+    scorer: Scorer, clip: Clip, starts: npt.NDArray[np.int64], waveform: Waveform, max_shift: int
 ) -> npt.NDArray[np.float32]:
     """Logits (len(starts), 2 * max_shift + 1) of one clip, NaN where there is no audio for a pair."""
     exists = audio_exists(clip, waveform, max_shift)
@@ -96,11 +87,12 @@ def score_clip(
     logits = np.full(wanted.shape, np.nan, np.float32)
     if not len(needed):
         return logits
-    visual = visual_tokens(loaded, clip.mouths, starts)
-    audio = clip_audio_tokens(loaded, clip, waveform, max_shift, needed)
+    visual = visual_tokens(scorer, clip.mouths, starts)
+    audio = clip_audio_tokens(scorer, clip, waveform, max_shift, needed)
     rows, columns = np.nonzero(exists[wanted])
     position = np.searchsorted(needed, wanted[rows, columns])
-    logits[rows, columns] = pair_logits(loaded.model, visual, audio, rows, position).float().cpu().numpy()
+    pairs = (torch.from_numpy(index).to(scorer.device) for index in (rows, position))
+    logits[rows, columns] = scorer.model.score_pairs(visual, audio, *pairs).float().cpu().numpy()
     return logits
 
 
@@ -119,17 +111,17 @@ def audio_starts(clip: Clip, max_shift: int) -> npt.NDArray[np.int64]:
 
 
 def clip_audio_tokens(
-    loaded: Loaded, clip: Clip, waveform: Waveform, max_shift: int, needed: npt.NDArray[np.int64]
+    scorer: Scorer, clip: Clip, waveform: Waveform, max_shift: int, needed: npt.NDArray[np.int64]
 ) -> Tensor:
     """Audio tokens of the windows `needed` (n,), numbers into `audio_starts`: columns that windows share
     are encoded once where the network allows it."""
-    model = loaded.model
-    if isinstance(model, VocaLiST) and model.audio_context:
+    model = scorer.model
+    if model.audio_context:
         mel, first = _mel_of_frames(clip, waveform, audio_starts(clip, max_shift), model.audio_context)
-        tokens = model.column_tokens(torch.from_numpy(mel)[None].to(loaded.device))[0]
+        tokens = model.column_tokens(torch.from_numpy(mel)[None].to(scorer.device))[0]
         columns = first[needed][:, None] + model.audio_context + np.arange(WINDOW_MELS)
-        return tokens[torch.from_numpy(columns).to(loaded.device)]
-    return audio_tokens(loaded, audio_windows(clip, waveform, max_shift, model.audio_input)[needed])
+        return tokens[torch.from_numpy(columns).to(scorer.device)]
+    return audio_tokens(scorer, audio_windows(clip, waveform, max_shift, model.audio_input)[needed])
 
 
 def audio_windows(
@@ -182,102 +174,35 @@ def _batches(n: int) -> Iterator[slice]:
     return (slice(i, i + WINDOWS_AT_ONCE) for i in range(0, n, WINDOWS_AT_ONCE))
 
 
-def visual_tokens(loaded: Loaded, mouths: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> Tensor:
+def visual_tokens(scorer: Scorer, mouths: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> Tensor:
     """Visual tokens (len(starts), 5, d) of the windows that start at `starts`."""
-    model = loaded.model
+    model = scorer.model
     of_window = starts[:, None] + np.arange(WINDOW_FRAMES)[None]
-    if isinstance(model, VocaLiST) and model.vid_mixer is not None:
+    if model.shares_frames:
         reach = of_window[..., None] + np.arange(-model.frame_context, model.frame_context + 1)
         used = np.unique(reach[(reach >= 0) & (reach < len(mouths))])
         frames = [
-            to_input(mouths[used[part]], loaded.preprocessing, loaded.device) for part in _batches(len(used))
+            to_input(mouths[used[part]], scorer.preprocessing, scorer.device) for part in _batches(len(used))
         ]
         tokens = torch.cat(
             [model.frame_tokens(f.contiguous(memory_format=torch.channels_last)) for f in frames]
         )
         # Frames that no window needs stay zero; by `reach` they are too far from any window to matter.
         whole = tokens.new_zeros(len(mouths), tokens.shape[1])
-        whole[torch.from_numpy(used).to(loaded.device)] = tokens
+        whole[torch.from_numpy(used).to(scorer.device)] = tokens
         row = model.in_context(whole[None])[0]
-        return model.mix_window(row[torch.from_numpy(of_window).to(loaded.device)])
+        return model.mix_window(row[torch.from_numpy(of_window).to(scorer.device)])
     parts = []
     for part in _batches(len(starts)):
         window = mouths[of_window[part]]
-        pixels = to_input(window.reshape(-1, *window.shape[2:]), loaded.preprocessing, loaded.device)
+        pixels = to_input(window.reshape(-1, *window.shape[2:]), scorer.preprocessing, scorer.device)
         parts.append(model.visual_tokens(pixels.unflatten(0, (-1, WINDOW_FRAMES)).flatten(1, 2)))
     return torch.cat(parts)
 
 
-def audio_tokens(loaded: Loaded, audio: npt.NDArray[np.float32]) -> Tensor:
+def audio_tokens(scorer: Scorer, audio: npt.NDArray[np.float32]) -> Tensor:
     """Audio tokens (n, 16, d) of mel windows (n, 80, 16), or what another network makes of its audio."""
     parts = [
-        torch.from_numpy(np.ascontiguousarray(audio[part])).to(loaded.device) for part in _batches(len(audio))
+        torch.from_numpy(np.ascontiguousarray(audio[part])).to(scorer.device) for part in _batches(len(audio))
     ]
-    return torch.cat([loaded.model.audio_tokens(part[:, None]) for part in parts])
-
-
-def pair_logits(
-    model: Network,
-    visual: Tensor,
-    audio: Tensor,
-    rows: npt.NDArray[np.int64],
-    columns: npt.NDArray[np.int64],
-) -> Tensor:
-    """Logits of the pairs (visual window rows[i], audio window columns[i]).
-
-    The same numbers as `model.pair_logits(visual[rows], audio[columns])`, with embeddings, keys and values
-    computed once per window instead of once per pair."""
-    if not isinstance(model, VocaLiST):
-        return _other_logits(model, visual, audio, rows, columns)
-    similar = model.contrast and _similarities(model.contrast, visual, audio, rows, columns)
-    if not model.dims.layers:
-        assert similar is not None  # noqa: S101 (Dims: without encoders there is a contrast head)
-        return similar
-    av, va = model.av_transformer, model.va_transformer
-    visual_in_av, audio_in_va = av.embed(visual), va.embed(audio)
-    queries_av, queries_va = av.embed(audio), va.embed(visual)
-    from_visual: KeysValues = [layer.keys_values(visual_in_av) for layer in av.layers]  # type: ignore[operator]
-    from_audio: KeysValues = [layer.keys_values(audio_in_va) for layer in va.layers]  # type: ignore[operator]
-    logits = []
-    for begin in range(0, len(rows), PAIRS_AT_ONCE):
-        row = torch.from_numpy(rows[begin : begin + PAIRS_AT_ONCE]).to(visual.device)
-        column = torch.from_numpy(columns[begin : begin + PAIRS_AT_ONCE]).to(visual.device)
-        heard = av.run(queries_av[column], [(k[row], v[row]) for k, v in from_visual])
-        seen = va.run(queries_va[row], [(k[column], v[column]) for k, v in from_audio])
-        logits.append(model.head(model.fuse(heard, seen)))
-    corrections = torch.cat(logits)
-    return corrections if similar is None else similar + corrections
-
-
-def _other_logits(
-    model: Network,
-    visual: Tensor,
-    audio: Tensor,
-    rows: npt.NDArray[np.int64],
-    columns: npt.NDArray[np.int64],
-) -> Tensor:
-    """Logits of the pairs by a network of which nothing more than its encodings can be shared."""
-    at_once = EMBEDDED_AT_ONCE if model.embeds else PAIRS_AT_ONCE
-    row, column = (torch.from_numpy(index).to(visual.device) for index in (rows, columns))
-    parts = [
-        model.pair_logits(visual[row[begin : begin + at_once]], audio[column[begin : begin + at_once]])
-        for begin in range(0, len(rows), at_once)
-    ]
-    return torch.cat(parts)
-
-
-def _similarities(
-    head: ContrastHead,
-    visual: Tensor,
-    audio: Tensor,
-    rows: npt.NDArray[np.int64],
-    columns: npt.NDArray[np.int64],
-) -> Tensor:
-    """Scaled cosine of the pairs' embeddings, (len(rows),)."""
-    seen, heard = head.embed_visual(visual), head.embed_audio(audio)
-    row, column = (torch.from_numpy(index).to(visual.device) for index in (rows, columns))
-    parts = [
-        (seen[row[begin : begin + DOTS_AT_ONCE]] * heard[column[begin : begin + DOTS_AT_ONCE]]).sum(-1)
-        for begin in range(0, len(rows), DOTS_AT_ONCE)
-    ]
-    return torch.cat(parts)
+    return torch.cat([scorer.model.audio_tokens(part[:, None]) for part in parts])

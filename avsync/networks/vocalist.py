@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from avsync.core.constants import FACE_SIZE as MOUTH_WIDTH
 from avsync.core.constants import MOUTH_HEIGHT, WINDOW_FRAMES, WINDOW_MELS
-from avsync.networks.base import Network
+from avsync.networks.base import DOTS_AT_ONCE, PAIRS_AT_ONCE, Network
 from avsync.networks.frontends import (
     AUDIO_CONTEXT,
     FRAME_CONTEXT,
@@ -107,6 +107,27 @@ class Attention(NamedTuple):
 
 
 Maps = list[Attention]
+KeysValues = list[tuple[Tensor, Tensor]]
+
+
+class Shared(NamedTuple):
+    """Of all windows of two streams: embedded queries (n, tokens, d), and each layer's keys and values
+    (n, heads, tokens, d_head)."""
+
+    audio_queries: Tensor
+    from_visual: KeysValues
+    visual_queries: Tensor
+    from_audio: KeysValues
+
+
+class PairOutputs(NamedTuple):
+    """`logits` (batch,), and what the fusion (batch, 16, d), AV (batch, 16, d) and VA (batch, 5, d) encoders
+    end with."""
+
+    logits: Tensor
+    fused: Tensor
+    av: Tensor
+    va: Tensor
 
 
 def sinusoidal_positions(length: int, width: int, device: torch.device | None = None) -> Tensor:
@@ -290,6 +311,10 @@ class VocaLiST(Network):
         """Frames before and after a window that reach into its visual tokens."""
         return FRAME_CONTEXT if self.vid_context is not None else 0
 
+    @property
+    def shares_frames(self) -> bool:
+        return self.vid_mixer is not None
+
     def frame_tokens(self, mouths: Tensor) -> Tensor:
         """(n, 3, 48, 96) single frames -> (n, d), for the frame-shared front-end only."""
         return self.vid_prenet(mouths).flatten(1)
@@ -338,14 +363,60 @@ class VocaLiST(Network):
 
     def pair_logits(self, visual: Tensor, audio: Tensor, maps: Maps | None = None) -> Tensor:
         """Visual tokens (batch, 5, d) and audio tokens (batch, 16, d) -> logits (batch,)."""
-        logits = visual.new_zeros(len(visual))
-        if self.dims.layers:
-            av = self.av_transformer(audio, visual, maps)
-            va = self.va_transformer(visual, audio, maps)
-            logits = self.head(self.fuse(av, va, maps))
-        if self.contrast is not None:
-            logits = logits + (self.contrast.embed_visual(visual) * self.contrast.embed_audio(audio)).sum(-1)
-        return logits
+        if not self.dims.layers:
+            assert self.contrast is not None  # noqa: S101 (Dims: without encoders there is a contrast head)
+            return (self.contrast.embed_visual(visual) * self.contrast.embed_audio(audio)).sum(-1)
+        return self.pair_outputs(visual, audio, maps).logits
+
+    def pair_outputs(self, visual: Tensor, audio: Tensor, maps: Maps | None = None) -> PairOutputs:
+        """As `pair_logits`, with what each encoder ends with; needs encoders."""
+        every = slice(None)
+        outputs = self._encode_pairs(self._shared(visual, audio), every, every, maps)
+        if self.contrast is None:
+            return outputs
+        similarity = (self.contrast.embed_visual(visual) * self.contrast.embed_audio(audio)).sum(-1)
+        return outputs._replace(logits=outputs.logits + similarity)
+
+    def score_pairs(self, visual: Tensor, audio: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        similar = self._similarities(visual, audio, rows, columns)
+        if not self.dims.layers:
+            assert similar is not None  # noqa: S101 (Dims: without encoders there is a contrast head)
+            return similar
+        shared = self._shared(visual, audio)
+        parts = zip(rows.split(PAIRS_AT_ONCE), columns.split(PAIRS_AT_ONCE), strict=True)
+        logits = torch.cat([self._encode_pairs(shared, row, column).logits for row, column in parts])
+        return logits if similar is None else similar + logits
+
+    def _similarities(self, visual: Tensor, audio: Tensor, rows: Tensor, columns: Tensor) -> Tensor | None:
+        """Scaled cosines (n,) of the pairs' embeddings, where there is a contrast head."""
+        if self.contrast is None:
+            return None
+        seen, heard = self.contrast.embed_visual(visual), self.contrast.embed_audio(audio)
+        parts = zip(rows.split(DOTS_AT_ONCE), columns.split(DOTS_AT_ONCE), strict=True)
+        return torch.cat([(seen[row] * heard[column]).sum(-1) for row, column in parts])
+
+    def _shared(self, visual: Tensor, audio: Tensor) -> Shared:
+        """What the AV and VA encoders derive from one stream alone, once per window."""
+        av, va = self.av_transformer, self.va_transformer
+        visual_source, audio_queries = av.embed(visual), av.embed(audio)
+        audio_source, visual_queries = va.embed(audio), va.embed(visual)
+        return Shared(
+            audio_queries,
+            [layer.keys_values(visual_source) for layer in av.layers],  # type: ignore[operator]
+            visual_queries,
+            [layer.keys_values(audio_source) for layer in va.layers],  # type: ignore[operator]
+        )
+
+    def _encode_pairs(
+        self, shared: Shared, rows: Tensor | slice, columns: Tensor | slice, maps: Maps | None = None
+    ) -> PairOutputs:
+        """The cross-modal layers on the pairs (visual window rows[i], audio window columns[i])."""
+        from_visual = [(keys[rows], values[rows]) for keys, values in shared.from_visual]
+        from_audio = [(keys[columns], values[columns]) for keys, values in shared.from_audio]
+        av = self.av_transformer.run(shared.audio_queries[columns], from_visual, maps)
+        va = self.va_transformer.run(shared.visual_queries[rows], from_audio, maps)
+        fused = self.fuse(av, va, maps)
+        return PairOutputs(self.head(fused), fused, av, va)
 
     def forward(self, frames: Tensor, audio: Tensor, maps: Maps | None = None) -> Tensor:
         """frames (batch, 15, 48, 96) as the checkpoint's preprocessing gives them, audio

@@ -84,11 +84,12 @@ def test_a_clip_has_as_many_windows_as_both_streams_allow():
     assert clip("a", 3).windows == 0
 
 
-def test_a_damaged_cache_is_named(tmp_path):
+@pytest.mark.parametrize("suffix", ["frames", "wave"])
+def test_a_damaged_cache_is_named(tmp_path, suffix):
     write(tmp_path, 0, (clip("a", 7), 1))
-    with (tmp_path / "00000.frames").open("r+b") as file:
+    with (tmp_path / f"00000.{suffix}").open("r+b") as file:
         file.truncate(100)
-    with pytest.raises(MediaError, match=r"00000.json is damaged \(its frames are cut short\)"):
+    with pytest.raises(MediaError, match=rf"00000.json is damaged \(00000.{suffix} is cut short\)"):
         Store(tmp_path)
     (tmp_path / "00000.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(MediaError, match="another version"):

@@ -60,8 +60,11 @@ def test_they_move_the_ears_and_nothing_else(folder):
     torch.manual_seed(0)
     given = {"objective": "dense", "method": "bce", "student": SHARED | {"contrast": 8}}
     recipe = recipe_from({**given, "dense": {"anchors": 0, "radius": 4, "hint": 2.0}})
-    assert isinstance(recipe.student, Dims)
-    objective = DenseObjective(VocaLiST(recipe.student), recipe, speech_features=6).train()
+    dims = recipe.network.student
+    assert isinstance(dims, Dims)
+    objective = DenseObjective(
+        VocaLiST(dims), recipe.dense, recipe.network.preprocessing, speech_features=6
+    ).train()
     sounds = SpeechCorpus(folder, CPU)
     rng = np.random.default_rng(0)
     drawn = dense_batch.draw_runs(rng, sounds.frames, sounds.share, np.zeros(2), 4, 12, NONE)

@@ -9,14 +9,16 @@ from distill_factory import FAST, made_cache, wav2lip_set
 
 from avsync.core.errors import UsageError
 from avsync.core.records import Clip, Waveform
+from avsync.data.augment import NONE
 from avsync.data.loading import pair_bytes, pair_inputs, reader
 from avsync.data.shards import Store
 from avsync.distill import losses
-from avsync.distill.distributed import World
+from avsync.distill.distributed import Draws
 from avsync.distill.match import MatchObjective, MatchTask
 from avsync.distill.monitor import read_metrics
 from avsync.distill.recipe import recipe_from, to_plain
 from avsync.distill.run import start
+from avsync.distill.tasks import Ground
 from avsync.networks import checkpoint
 from avsync.networks.scoring import audio_windows
 from avsync.networks.syncnet import SyncNet, SyncNetDims
@@ -94,7 +96,7 @@ def test_training_hears_what_scoring_hears(tmp_path: Path) -> None:
     store = Store(made_cache(tmp_path, {"train": [40]}), ["train"])
     frames = np.array([3, 17])
     raw = pair_bytes(reader(store, torch.device("cpu")), np.zeros(2, np.int64), frames, frames, "mfcc")
-    _, sounds = pair_inputs(raw, audio_input="mfcc")
+    _, sounds = pair_inputs(raw, features="mfcc")
     wave = Waveform(store.wave(0).astype(np.float32) / np.float32(32768), 0.0)
     scored = audio_windows(Clip(0, 0.0, np.array(store.mouths(0))), wave, 0, "mfcc")
     np.testing.assert_allclose(sounds[:, 0].numpy(), scored[frames], atol=1e-3)
@@ -114,7 +116,11 @@ class TestMatch:
         torch.manual_seed(0)
         objective = MatchObjective(SyncNet(SyncNetDims("perfect-match")))
         stores = Store(cache, ["train"]), Store(cache, ["val"])
-        return MatchTask(recipe, objective, *stores, torch.device("cpu"), World())
+        ground = Ground(
+            *stores, torch.device("cpu"), Draws(0, recipe.batch), recipe.network.preprocessing, NONE,
+            recipe.data, recipe.validation,
+        )  # fmt: skip
+        return MatchTask(objective, ground)
 
     def test_the_middle_candidate_is_the_picture_s_own_sound(self, tmp_path: Path) -> None:
         task = self.task(tmp_path)
@@ -124,7 +130,7 @@ class TestMatch:
         assert not inside.all()
         clips, video = task._draw(0, 1)
         raw = pair_bytes(task._train, clips, video, video, "mfcc")
-        own = pair_inputs(raw, audio_input="mfcc")[1][:, 0]
+        own = pair_inputs(raw, features="mfcc")[1][:, 0]
         kept = torch.from_numpy(video > 0)  # the sample before a clip's first is nobody's
         torch.testing.assert_close(sounds[:, 15][kept], own[kept], rtol=1e-4, atol=1e-4)
 

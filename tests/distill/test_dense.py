@@ -1,7 +1,6 @@
 """Dense supervision: windows, candidates and targets lie where the sound really is."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +17,10 @@ from avsync.data.loading import Streamed
 from avsync.data.shards import SAMPLES_PER_FRAME, Store
 from avsync.distill import dense
 from avsync.distill.dense import DenseObjective, neighbours
-from avsync.distill.recipe import Dense, recipe_from
+from avsync.distill.recipe import recipe_from
+from avsync.distill.settings import Dense
 from avsync.evaluation.validation import clip_scores
-from avsync.networks.base import Preprocessing
-from avsync.networks.checkpoint import Loaded
+from avsync.networks.base import Preprocessing, Scorer
 from avsync.networks.scoring import clip_audio_tokens, visual_tokens
 from avsync.networks.vocalist import Dims, VocaLiST
 
@@ -30,8 +29,9 @@ NOTHING = torch.empty(0)
 
 
 def student(recipe):
-    assert isinstance(recipe.student, Dims)
-    return VocaLiST(recipe.student)
+    dims = recipe.network.student
+    assert isinstance(dims, Dims)
+    return VocaLiST(dims)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_training_and_scoring_see_the_same_with_context(store):
     runs = whole_runs([0, 1, 2], [0, 0, 0], lengths)
     raw = fetch_runs(Streamed(store, CPU), runs, model.audio_context)
     batch = dense_inputs(raw, runs, np.random.default_rng(0), NONE, model.audio_context)
-    loaded = Loaded("tiny", Path(), model, Preprocessing("rgb", 1 / 255), {}, CPU)
+    loaded = Scorer(model, Preprocessing("rgb", 1 / 255))
     with torch.no_grad():
         visual, _ = dense.window_tokens(model, batch, loaded.preprocessing)
         alone = [
@@ -71,7 +71,7 @@ def test_training_and_scoring_hear_the_same(store):
     batch = dense_inputs(raw, runs, np.random.default_rng(0), NONE, model.audio_context)
     samples = (np.array(store.wave(longest)) / 32768).astype(np.float32)
     clip = Clip(0, 0.0, np.zeros((33, 48, 96, 3), np.uint8))
-    loaded = Loaded("tiny", Path(), model, Preprocessing("rgb", 1 / 255), {}, CPU)
+    loaded = Scorer(model, Preprocessing("rgb", 1 / 255))
     with torch.no_grad():
         _, audio = dense.window_tokens(model, batch, loaded.preprocessing)
         scored = clip_audio_tokens(loaded, clip, Waveform(samples, 0.0), 0, np.arange(29))
@@ -85,7 +85,7 @@ def test_a_speech_recogniser_teaches_the_audio_front_end_and_learns_from_the_lab
     dims |= {"contrast": 8, "audio_front_end": "column1d", "audio_channels": [16, 16]}
     given = {"objective": "dense", "method": "bce", "student": dims}
     recipe = recipe_from({**given, "dense": {"anchors": 0, "radius": 4, "hint": 2.0}})
-    objective = DenseObjective(student(recipe), recipe, speech_features=6)
+    objective = DenseObjective(student(recipe), recipe.dense, recipe.network.preprocessing, speech_features=6)
     runs = whole_runs([0, 1], [0, 3], [9, 14])
     batch = replace(batch_of(store, runs), speech=torch.randn(5 + 10, 6))
     total, losses = objective(batch, None)
@@ -140,8 +140,8 @@ def test_validation_puts_clips_right_by_their_delays(tmp_path, encoders):
     given = {"objective": "dense", "method": "bce", "dense": {"anchors": 0}}
     recipe = recipe_from({**given, "student": {**SHARED, "layers": 0, "contrast": 8}})
     torch.manual_seed(0)
-    objective = DenseObjective(student(recipe), recipe).eval()
-    loaded = Loaded("tiny", Path(), objective.student, recipe.preprocessing, {}, CPU)
+    objective = DenseObjective(student(recipe), recipe.dense, recipe.network.preprocessing).eval()
+    loaded = Scorer(objective.student, recipe.network.preprocessing)
 
     def scores(store, delays):
         if encoders:
@@ -158,7 +158,7 @@ def test_frozen_blocks_stay_as_they_were(store):
     given = {"objective": "dense", "method": "bce", "dense": {"anchors": 0, "radius": 4, "frozen": 2}}
     dims = {"front_end": "frame2d", "channels": [2, 2, 4, 4, 16], "d_model": 16, "heads": 2, "layers": 0}
     recipe = recipe_from({**given, "student": {**dims, "contrast": 8}})
-    objective = DenseObjective(student(recipe), recipe).train()
+    objective = DenseObjective(student(recipe), recipe.dense, recipe.network.preprocessing).train()
     before = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
     optimizer = torch.optim.AdamW(objective.parameters(), lr=0.1)
     objective(batch_of(store, whole_runs([0, 1], [0, 3], [9, 14])), None)[0].backward()
@@ -203,7 +203,7 @@ def test_both_front_ends_learn_from_both_losses(store, dims, anchors):
             "dense": {"anchors": anchors, "embedding": 8, "radius": 4},
         }
     )
-    objective = DenseObjective(student(recipe), recipe)
+    objective = DenseObjective(student(recipe), recipe.dense, recipe.network.preprocessing)
     runs = whole_runs([0, 1], [0, 3], [9, 14])
     batch = batch_of(store, runs, Augmentation())
     total, losses = objective(batch, dense.draw_anchors(np.random.default_rng(0), batch.windows, anchors))
@@ -242,7 +242,7 @@ def test_the_networks_own_contrast_head_is_the_one_that_learns(store):
         }
     )
     own = student(recipe)
-    objective = DenseObjective(own, recipe)
+    objective = DenseObjective(own, recipe.dense, recipe.network.preprocessing)
     assert objective.auxiliary is None
     batch = batch_of(store, whole_runs([0], [0], [12]))
     objective(batch, None)[0].backward()
@@ -287,8 +287,8 @@ def test_a_student_that_agrees_with_its_teacher_has_nothing_to_learn(store):
     dims = {**SHARED, "layers": 0, "contrast": 8}
     told = {"dense": {"anchors": 0, "radius": 4, "teaching": 1.0, "front_lr": 1.0}}
     recipe = recipe_from({"objective": "dense", "method": "kd", "student": dims, **told})
-    objective = DenseObjective(student(recipe), recipe).eval()
-    loaded = Loaded("teacher", Path(), objective.student, recipe.preprocessing, {}, CPU)
+    objective = DenseObjective(student(recipe), recipe.dense, recipe.network.preprocessing).eval()
+    loaded = Scorer(objective.student, recipe.network.preprocessing)
     batch = batch_of(store, whole_runs([0, 1], [0, 3], [9, 14]))
     alone, _ = objective(batch, None)
     norms = []

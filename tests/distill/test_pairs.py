@@ -7,16 +7,8 @@ from distill_factory import TINY, TINY_TEACHER
 
 from avsync.core.errors import ModelError, UsageError
 from avsync.distill.losses import LAYERS
-from avsync.distill.pairs import (
-    METHODS,
-    PairObjective,
-    check_teacher,
-    parse_layers,
-    parse_terms,
-    run,
-    task_names,
-    teach,
-)
+from avsync.distill.methods import METHODS, parse_layers, parse_terms, task_names
+from avsync.distill.pairs import PairObjective, check_teacher, run, teach
 from avsync.distill.recipe import recipe_from
 from avsync.evaluation.validation import f1_score, whole_clip_accuracy
 from avsync.networks.vocalist import Dims, VocaLiST
@@ -53,15 +45,17 @@ EXPECTED = {
 def test_every_method_learns_from_its_own_tasks(method, teacher):
     torch.manual_seed(0)
     recipe = recipe_from({"method": method, "student": TINY})
-    objective = PairObjective(VocaLiST(STUDENT), recipe, TEACHER).eval()  # no dropout: the loss must fall
+    objective = PairObjective(
+        VocaLiST(STUDENT), recipe.losses, TEACHER
+    ).eval()  # no dropout: the loss must fall
     optimizer = torch.optim.Adam(objective.parameters(), 3e-3)
     frames, mels = inputs()
     labels = torch.tensor([1, 0, 1, 0])
-    taught = teach(teacher, frames, mels, recipe) if METHODS[method].teacher else None
+    taught = teach(teacher, frames, mels, METHODS[method].maps) if METHODS[method].teacher else None
     totals = []
     for _ in range(6):
         total, losses = objective(frames, mels, labels, taught)
-        assert list(losses) == task_names(recipe)
+        assert list(losses) == task_names(method)
         assert len(losses) == EXPECTED[method]
         optimizer.zero_grad()
         total.backward()
@@ -72,13 +66,13 @@ def test_every_method_learns_from_its_own_tasks(method, teacher):
 
 def test_the_teacher_is_the_same_before_and_after_and_gets_no_gradient(teacher):
     recipe = recipe_from({"student": TINY})
-    objective = PairObjective(VocaLiST(STUDENT), recipe, TEACHER)
+    objective = PairObjective(VocaLiST(STUDENT), recipe.losses, TEACHER)
     frames, mels = inputs()
     before = {k: v.clone() for k, v in teacher.state_dict().items()}
-    first = teach(teacher, frames, mels, recipe)
+    first = teach(teacher, frames, mels, True)
     total, _ = objective(frames, mels, torch.tensor([1, 0, 1, 0]), first)
     total.backward()
-    again = teach(teacher, frames, mels, recipe)
+    again = teach(teacher, frames, mels, True)
     assert torch.equal(first.logits, again.logits)
     assert not teacher.training
     assert not first.logits.requires_grad
@@ -88,8 +82,8 @@ def test_the_teacher_is_the_same_before_and_after_and_gets_no_gradient(teacher):
 
 @pytest.mark.parametrize("method", ["bce", "kd", "rkd", "fitnets"])
 def test_maps_that_nobody_asked_for_are_not_kept(method, teacher):
-    recipe = recipe_from({"method": method, "student": TINY})
-    assert teach(teacher, *inputs(), recipe).maps == ()
+    assert not METHODS[method].maps
+    assert teach(teacher, *inputs(), METHODS[method].maps).maps == ()
     assert len(run(teacher, *inputs(), maps=True).maps) == 12
 
 
@@ -102,8 +96,8 @@ def test_the_logits_are_the_networks_own(contrast):
 
 
 def test_layers_and_terms_choose_the_tasks():
-    recipe = recipe_from({"layers": "fusion", "terms": "cad"})
-    assert task_names(recipe) == ["bce", *(f"fusion{i}_cad" for i in range(1, 5))]
+    chosen = recipe_from({"layers": "fusion", "terms": "cad"}).losses
+    assert task_names("mtd", chosen.layers, chosen.terms) == ["bce", *(f"fusion{i}_cad" for i in range(1, 5))]
     assert parse_layers("all") == LAYERS
     assert parse_layers("va2, fusion1") == ("fusion1", "va2")
     assert parse_terms("VR,cad") == ("cad", "vr")
@@ -115,13 +109,13 @@ def test_the_direction_of_the_divergence_reaches_the_losses(direction, teacher):
     recipe = recipe_from({"kl": direction, "student": TINY})
     student = VocaLiST(STUDENT).eval()
     frames, mels = inputs()
-    _, losses = PairObjective(student, recipe, TEACHER).eval()(
-        frames, mels, torch.tensor([1, 0, 1, 0]), teach(teacher, frames, mels, recipe)
+    _, losses = PairObjective(student, recipe.losses, TEACHER).eval()(
+        frames, mels, torch.tensor([1, 0, 1, 0]), teach(teacher, frames, mels, True)
     )
     from avsync.distill.losses import divergence, log_cad
 
     ours, theirs = (run(model, frames, mels, maps=True).maps[-1] for model in (student, teacher))
-    expected = divergence(log_cad(ours), log_cad(theirs), direction)
+    expected = divergence(log_cad(ours.logits), log_cad(theirs.logits), direction)
     assert losses[f"{ours.name}_cad"].item() == pytest.approx(expected.item(), rel=1e-4)
 
 

@@ -1,6 +1,5 @@
 """Recipes: the paper's by default, strict about names, the same after a round trip."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,27 +11,36 @@ from avsync.data.augment import NONE, Augmentation
 from avsync.data.labels import read_delays
 from avsync.distill.losses import LAYERS
 from avsync.distill.optim import learning_rate, make_optimizer, update_average
+from avsync.distill.presets import shipped
 from avsync.distill.recipe import Recipe, read_recipe, recipe_from, to_plain
+from avsync.distill.settings import Schedule
+from avsync.distill.trainer import front_share
 from avsync.networks.vocalist import STUDENT, TEACHER, Dims, VocaLiST
 
-CONFIGS = sorted((Path(__file__).parents[2] / "docs" / "configs").glob("*.yaml"))
+CONFIGS = sorted(shipped().values())
 
 
 def student(recipe):
-    assert isinstance(recipe.student, Dims)
-    return VocaLiST(recipe.student)
+    dims = recipe.network.student
+    assert isinstance(dims, Dims)
+    return VocaLiST(dims)
 
 
 def test_the_defaults_are_the_papers():
     recipe = read_recipe(None)
-    assert (recipe.method, recipe.weighting, recipe.layers, recipe.terms) == (
+    assert (recipe.losses.method, recipe.losses.weighting, recipe.losses.layers, recipe.losses.terms) == (
         "mtd",
         "uw25",
         LAYERS,
         ("cad", "vr"),
     )
-    assert recipe.student == STUDENT
-    assert (recipe.optimizer, recipe.lr, recipe.batch, recipe.epochs) == ("adam", 5e-5, 128, 80)
+    assert recipe.network.student == STUDENT
+    assert (recipe.optimiser.name, recipe.optimiser.lr, recipe.batch, recipe.schedule.epochs) == (
+        "adam",
+        5e-5,
+        128,
+        80,
+    )
     assert recipe.augment == NONE
 
 
@@ -42,8 +50,9 @@ def test_a_file_and_the_command_line_go_together(tmp_path):
         "method: nmtd\nweighting: manual\nweights: {fusion4_cad: 2}\nlr: 1e-3\nstudent: vocalist\n"
     )
     recipe = read_recipe(path, lr=2e-3, epochs=None, layers="fusion,av1")
-    assert (recipe.method, recipe.lr, recipe.epochs, recipe.student) == ("nmtd", 2e-3, 80, TEACHER)
-    assert recipe.layers == ("fusion1", "fusion2", "fusion3", "fusion4", "av1")
+    assert (recipe.losses.method, recipe.optimiser.lr) == ("nmtd", 2e-3)
+    assert (recipe.schedule.epochs, recipe.network.student) == (80, TEACHER)
+    assert recipe.losses.layers == ("fusion1", "fusion2", "fusion3", "fusion4", "av1")
 
 
 def test_a_recipe_survives_a_round_trip():
@@ -53,7 +62,7 @@ def test_a_recipe_survives_a_round_trip():
          "train_splits": ["a", "b"], "betas": [0.9, 0.98]}
     )  # fmt: skip
     assert recipe_from(yaml.safe_load(yaml.safe_dump(to_plain(recipe)))) == recipe
-    assert recipe.student == Dims.from_dict(TINY)
+    assert recipe.network.student == Dims.from_dict(TINY)
 
 
 def test_named_augmentations():
@@ -66,32 +75,32 @@ def test_named_augmentations():
     [
         ({"methd": "mtd"}, "no setting 'methd'"),
         ({"method": "best"}, "no method 'best'"),
-        ({"weighting": "uw24"}, "weighting cannot be 'uw24'"),
+        ({"weighting": "uw24"}, "weighting cannot be 'uw24'; choose one of uniform, manual, aw13"),
         ({"method": "bce", "weighting": "uw25"}, "bce cannot be weighted by uw25"),
         ({"method": "mtd", "weighting": "uniform"}, "choose one of aw13, aw25, uw13, uw25"),
         ({"layers": "fusion5"}, "no layer 'fusion5'"),
         ({"terms": "cad,kad"}, "no term 'kad'"),
         ({"student": "giant"}, "no architecture 'giant'"),
         ({"student": {"d_model": 7}}, "make no network"),
-        ({"augment": {"flop": 1}}, "The augment has no setting 'flop'"),
+        ({"augment": {"flop": 1}}, "augment has no setting 'flop'; there are flip_p,"),
         ({"batch": 7}, "batch must be even"),
         ({"epochs": 0}, "epochs cannot be 0"),
-        ({"epochs": "many"}, "epochs of the configuration cannot be 'many'"),
-        ({"lr": "fast"}, "lr of the configuration cannot be 'fast'"),
+        ({"epochs": "many"}, "epochs cannot be 'many'; it is a whole number"),
+        ({"lr": "fast"}, "lr cannot be 'fast'; it is a number"),
         ({"method": "nmtd", "weighting": "manual", "weights": {"fusion9_cad": 1}}, "name 'fusion9_cad'"),
         ({"seed": -1}, "seed cannot be -1"),
         ({"seed": 1.5}, "it is a whole number"),
-        ({"lr": float("nan")}, "lr of the configuration cannot be nan; it is a number"),
-        ({"epochs": True}, "epochs of the configuration cannot be True; it is a whole number"),
-        ({"compile": "yes"}, "compile of the configuration cannot be 'yes'; it is true or false"),
-        ({"val_splits": 5}, "val_splits of the configuration cannot be 5; it is a list"),
-        ({"weights": 5}, "weights of the configuration cannot be 5"),
-        ({"dense": 5}, "`dense` must be a list of"),
+        ({"lr": float("nan")}, "lr cannot be nan; it is a number"),
+        ({"epochs": True}, "epochs cannot be True; it is a whole number"),
+        ({"compile": "yes"}, "compile cannot be 'yes'; it is true or false"),
+        ({"val_splits": 5}, "val_splits cannot be 5; it is a list"),
+        ({"weights": 5}, "weights cannot be 5; it is a list of `name: value` lines"),
+        ({"dense": 5}, "dense cannot be 5; it is a list of `name: value` lines"),
         ({"layers": [1]}, "no layer '1'"),
-        ({"decay_epochs": 0}, "decay_epochs cannot be 0"),
+        ({"decay_epochs": 0}, "decay_epochs cannot be 0; it is a number 0.001 or more"),
         ({"teacher": 5}, "teacher cannot be 5; it is a name or a path"),
         ({"objective": "dense"}, "cannot learn by method: mtd"),
-        ({"speakers": 0}, "speakers cannot be 0.0; it is a share"),
+        ({"speakers": 0}, "speakers cannot be 0; it is a number above 0"),
     ],
 )
 def test_what_is_wrong_is_named(values, said):
@@ -122,15 +131,23 @@ def test_the_shipped_configurations_are_valid(path):
 
 
 def test_the_authors_schedule_warms_up_then_falls_by_a_fifth_every_twenty_epochs():
-    recipe = recipe_from({"lr": 1.0})
-    rates = [learning_rate(recipe, epoch, 0) for epoch in (0, 5, 10, 29.9, 30, 50, 70)]
+    rates = [
+        learning_rate(1.0, Schedule(), round(10 * epoch), 10, 800) for epoch in (0, 5, 10, 29.9, 30, 50, 70)
+    ]
     assert rates == pytest.approx([0, 0.5, 1, 1, 0.8, 0.64, 0.512], abs=1e-6)
 
 
+def test_the_authors_warm_up_by_epochs():
+    schedule = Schedule(warmup="epochs")
+    rates = [learning_rate(1.0, schedule, done, 10, 800) for done in (0, 9, 10, 95, 100)]
+    assert rates == pytest.approx([0.1, 0.1, 0.2, 1.0, 1.0], abs=1e-6)
+
+
 def test_the_cosine_ends_low_and_the_constant_stays():
-    cosine = recipe_from({"lr": 1.0, "schedule": "cosine", "warmup_epochs": 1})
-    assert [learning_rate(cosine, 5, p) for p in (0, 0.5, 1)] == pytest.approx([1, 0.515, 0.03])
-    assert learning_rate(dataclasses.replace(cosine, schedule="constant"), 50, 1) == 1
+    cosine, constant = (Schedule(shape=shape, warmup_epochs=0) for shape in ("cosine", "constant"))
+    rates = [learning_rate(1.0, cosine, done, 10, 100) for done in (0, 50, 100)]
+    assert rates == pytest.approx([1, 0.515, 0.03])
+    assert learning_rate(1.0, constant, 100, 10, 100) == 1
 
 
 def test_the_average_follows_the_weights():
@@ -154,15 +171,16 @@ def test_front_ends_learn_slower_beside_the_encoders():
                 "dense": {"anchors": anchors, "embedding": 8},
             }
         )
-        optimizer = make_optimizer(DenseObjective(student(recipe), recipe), recipe)
+        objective = DenseObjective(student(recipe), recipe.dense, recipe.network.preprocessing)
+        optimizer = make_optimizer(objective, recipe.optimiser, front_share(recipe))
         assert {group["share"] for group in optimizer.param_groups} == expected
 
 
 def test_delays_lie_beside_the_recipe_that_names_them(tmp_path):
     (tmp_path / "mine.yaml").write_text("delays: mine.json\n")
-    assert read_recipe(tmp_path / "mine.yaml").delays == str(tmp_path / "mine.json")
+    assert read_recipe(tmp_path / "mine.yaml").data.delays == str(tmp_path / "mine.json")
 
 
 def test_the_bundled_recipe_and_its_delays_can_be_read():
-    recipe = read_recipe(Path(__file__).parents[2] / "models/avsync-4.train.yaml")
-    assert len(read_delays(recipe.delays)) > 100
+    recipe = read_recipe(Path("avsync-4"))
+    assert len(read_delays(recipe.data.delays)) > 100

@@ -6,8 +6,7 @@ import torch
 
 from avsync.audio.mel import log_mel
 from avsync.core.records import Clip, Waveform
-from avsync.networks.base import Preprocessing
-from avsync.networks.checkpoint import Loaded
+from avsync.networks.base import Preprocessing, Scorer
 from avsync.networks.scoring import score_clip, score_clips, window_starts
 from avsync.networks.vocalist import Dims, VocaLiST
 
@@ -25,10 +24,10 @@ SHAPES = {
 }
 
 
-def loaded(front_end: str, preprocessing: Preprocessing = Preprocessing()) -> Loaded:
+def loaded(front_end: str, preprocessing: Preprocessing = Preprocessing()) -> Scorer:
     torch.manual_seed(3)
     model = VocaLiST(SHAPES[front_end]).eval()
-    return Loaded("tiny", model.dims, model, preprocessing, {}, torch.device("cpu"))  # type: ignore[arg-type]
+    return Scorer(model, preprocessing)
 
 
 def material(frames: int, seconds: float | None = None) -> tuple[Clip, Waveform]:

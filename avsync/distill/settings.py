@@ -1,0 +1,228 @@
+"""The parts of a recipe, each a frozen record that is handed to whoever needs it. Defaults are the paper's.
+
+In YAML they are written side by side (`lr: 1e-3`, `epochs: 10`), only `dense`, `augment`, `student` and
+`preprocessing` have settings of their own; `recipe.py` sorts them into these parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from avsync.core.constants import PROTOCOL_RADIUS
+from avsync.data.pairs import Negatives
+from avsync.distill.losses import LAYERS, TERMS, Direction, HintSide, KdTarget, Reduction, RkdMean
+from avsync.distill.methods import parse_layers, parse_terms
+from avsync.distill.weighting import Kind
+from avsync.networks.base import Preprocessing
+from avsync.networks.registry import AnyDims, parse_dims
+from avsync.networks.vocalist import STUDENT
+
+AUTHORS_PIXELS = Preprocessing("rgb", 1.0)
+"""RGB bytes as they are, as the public student takes them."""
+Select = Literal["balanced_f1", "within_1", "f1", "f1_authors"]
+"""Validation figures by which the best network can be kept."""
+
+
+def _number(kind: str) -> BeforeValidator:
+    def refuse_flags(value: Any) -> Any:
+        if isinstance(value, bool):  # pydantic would read true as 1
+            raise PydanticCustomError(kind, "a truth value is no number")  # type: ignore[arg-type]
+        return value
+
+    return BeforeValidator(refuse_flags)
+
+
+def _listed(value: Any) -> Any:
+    """Texts such as "a,b" as lists."""
+    return value.split(",") if isinstance(value, str) else value
+
+
+def _words(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+Whole = Annotated[int, _number("int_type")]
+Real = Annotated[float, _number("float_type")]
+Flag = Annotated[bool, Field(strict=True)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Layers = Annotated[tuple[str, ...], BeforeValidator(lambda value: parse_layers(_words(value)))]
+Terms = Annotated[tuple[str, ...], BeforeValidator(lambda value: parse_terms(_words(value)))]
+Student = Annotated[AnyDims, PlainValidator(parse_dims), PlainSerializer(lambda dims: dims.to_dict())]
+
+
+class Part(BaseModel):
+    """Frozen, strict about names, and without infinities."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True, arbitrary_types_allowed=True
+    )
+
+
+class Network(Part):
+    """What is trained, what it takes, and where it starts."""
+
+    student: Student = STUDENT
+    preprocessing: Preprocessing = AUTHORS_PIXELS
+    teacher: str | None = None
+    """Name or path of the frozen teacher; --teacher wins."""
+    init: str | None = None
+    """Checkpoint to start from instead of random weights."""
+
+
+class SpeechTeacher(Part):
+    """A speech recogniser as a teacher of the audio front-end (dense only)."""
+
+    speech_encoder: str | None = None
+    """ONNX file of the recogniser's encoder (Moonshine)."""
+    speech_corpus: str | None = None
+    """Folder of recorded speech without video in which it teaches too."""
+
+
+class Losses(Part):
+    """What a pair is learned by: method, weights of the tasks, and the variants of the losses."""
+
+    method: str = "mtd"
+    weighting: Kind = "uw25"
+    """Of the tasks; where none is given, uw25 for mtd and uniform for the rest."""
+    layers: Layers = LAYERS
+    terms: Terms = TERMS
+    kl: Direction = "student-teacher"
+    kl_reduction: Reduction = "sum"
+    """Over the keys of a map: "sum" (the paper), or "mean" as the authors' code, a fifth or a sixteenth."""
+    va_clamp: Real | None = None
+    """Smallest attention logit of VA's CAD before its softmax; the authors' code has 1e-5, which also lifts
+    masked keys. Null: none."""
+    weights: Mapping[str, Real] = Field(default_factory=dict)
+    """Weights by task for `weighting: manual`; 1 for tasks not named."""
+    kd_temperature: Real = Field(default=5.0, gt=0)
+    kd_target: KdTarget = "sigmoid"
+    """The sigmoid of the one logit, or a softmax over the samples of the batch (authors' code)."""
+    rkd_distance: Real = 25.0
+    rkd_angle: Real = 50.0
+    rkd_mean: RkdMean = "pairs"
+    """Distances averaged over "pairs", or over the whole "matrix" with its zero diagonal (authors' code)."""
+    hint_weight: Real = 100.0
+    hint_side: HintSide = "student"
+    """Whose representation FitNets' map projects: the "student"'s, or the "teacher"'s (authors' code)."""
+    hint_encoders: Literal["fusion", "all"] = "fusion"
+    """FitNets compares the last fusion layer, or the sum over all three encoders (authors' code)."""
+
+
+class Data(Part):
+    """Which clips are trained on, and how pairs are drawn from them."""
+
+    train_splits: Names = ()
+    """Empty: pretrain if there is such a list, as in the paper, else train."""
+    val_splits: Names = ("val",)
+    speakers: Real = Field(default=1.0, gt=0, le=1)
+    """Share of the training speakers (folders) whose clips are used, for a learning curve."""
+    samples_per_epoch: Whole = Field(default=0, ge=0)
+    """Pairs (dense: clips) an epoch; 0: as many as there are clips."""
+    negatives: Negatives = "near"
+    radius: Whole = Field(default=PROTOCOL_RADIUS, ge=1)
+    """Frames by which near negatives, and the candidates of `objective: match`, are shifted at most."""
+    redraw_quiet: Flag = False
+    """Draw a negative again where both its windows are quiet (RMS up to 0.01), as the authors' code does."""
+    min_frames: Whole = Field(default=0, ge=0)
+    """Shorter clips are not trained on; the authors' code skips those up to 25 frames."""
+    mel: Literal["clip", "window"] = "clip"
+    """The mel of the whole clip, or of each window's 3,200 samples by themselves (authors' training code)."""
+    delays: str | None = None
+    """JSON or YAML file, beside the YAML that names it, of clip id, or the start of one, to the ms by which
+    its stored audio must be delayed to be in sync (dense only), of training and validation clips alike."""
+    delays_only: Names = ()
+    """Splits of which only the clips named in `delays` are used."""
+    balance: Real = Field(default=0.0, ge=0)
+    """0: every second of speech counts alike; 0.5: a speaker's share grows with the root of the minutes."""
+
+
+class Dense(Part):
+    """Dense supervision: cross-entropy over the shifts inside a clip, every window encoded once.
+
+    A clip gives up to `frames` frames. `anchors` windows of it are scored by the encoders against every
+    audio window within `radius` (0: only the embeddings learn, at a fraction of the cost);
+    `contrast` is the weight of the cosine similarity of `embedding` numbers between all windows, which
+    trains the front-ends (the network's own, where it has one). `candidates`: how many of an anchor's audio
+    windows are scored, hard ones first (0: all). `self_teaching` (0..1) is the embeddings' share in what
+    the encoders are taught, `teaching` (0..1) the teacher's share in what the embeddings are taught
+    (method kd, or a speech encoder), `hint` the weight with which the audio embeddings are drawn to
+    those of the speech encoder. The target is a bell of `sigma` frames round the true shift.
+    `wide` is the weight of a contrast in which the windows of all other clips of the batch are candidates
+    too. `frozen`: how many of the first blocks of the visual front-end keep the weights they start with, for
+    two thirds of the cost. `front_lr` is the front-ends' share of the learning rate. `min_clip_windows`:
+    shorter clips are left out.
+    """
+
+    frames: Whole = Field(default=45, ge=6)
+    anchors: Whole = Field(default=2, ge=0)
+    radius: Whole = Field(default=PROTOCOL_RADIUS, ge=1)
+    sigma: Real = Field(default=0.6, gt=0)
+    contrast: Real = 0.5
+    embedding: Whole = Field(default=256, ge=1)
+    candidates: Whole = Field(default=0, ge=0)
+    self_teaching: Real = Field(default=0.0, ge=0, le=1)
+    teaching: Real = Field(default=0.5, ge=0, le=1)
+    hint: Real = 1.0
+    wide: Real = 0.0
+    frozen: Whole = Field(default=0, ge=0)
+    front_lr: Real = 0.1
+    min_clip_windows: Whole = Field(default=8, ge=1)
+
+
+class Validation(Part):
+    """How the network is measured while it trains, and by which figure the best one is kept."""
+
+    draws: Whole = Field(default=8, ge=2, alias="validation_draws")
+    """Fixed pairs of each validation clip."""
+    clips: Whole = Field(default=40, ge=0, alias="validation_clips")
+    """Pairs only: clips whose windows are scored against their 31 candidates, evenly taken; 0: none."""
+    epochs: Whole = Field(default=1, ge=1, alias="validation_epochs")
+    """Epochs from one validation to the next."""
+    stride: Whole = Field(default=4, ge=1, alias="validation_stride")
+    """Every how many windows of such a clip are scored."""
+    select: Select | None = None
+    """The figure that decides which network is kept; null: balanced_f1 on pairs, else within_1."""
+    losses: Flag = Field(default=False, alias="validation_losses")
+    """Also log the validation losses of MTD, Last-MTD and FitNets (Fig. 4 of the paper)."""
+
+
+class Optimiser(Part):
+    """How a gradient becomes a step."""
+
+    name: Literal["adam", "adamw"] = Field(default="adam", alias="optimizer")
+    lr: Real = Field(default=5e-5, ge=0)
+    weight_decay: Real = Field(default=0.0, ge=0)
+    betas: tuple[Real, Real] = (0.9, 0.999)
+    clip_norm: Real = Field(default=0.0, ge=0)
+    """Largest norm of the gradient; 0: not clipped."""
+    ema: Real = Field(default=0.0, ge=0, lt=1)
+    """Decay of the average of the weights that is validated and kept; 0: none."""
+
+
+class Schedule(Part):
+    """How long training lasts and how the learning rate runs over it."""
+
+    epochs: Whole = Field(default=80, ge=1)
+    minutes: Real = Field(default=0.0, ge=0)
+    """Train for as many steps as take this long here, by a few that are timed at the start; 0: by epochs."""
+    shape: Literal["authors", "cosine", "constant"] = Field(default="authors", alias="schedule")
+    warmup_epochs: Real = Field(default=10.0, ge=0)
+    warmup: Literal["steps", "epochs"] = "steps"
+    """Whether the rate rises with every step, or with every epoch as in the authors' code."""
+    decay: Real = Field(default=0.8, gt=0)
+    decay_epochs: Real = Field(default=20.0, ge=0.001)
+
+
+class Machine(Part):
+    """What changes the speed and the log, and hardly the result."""
+
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: Flag = False
+    channels_last: Flag = True
+    save_steps: Whole = Field(default=500, ge=1)
+    """Steps from one checkpoint to the next, besides one at each epoch's end."""
+    log_steps: Whole = Field(default=20, ge=1)
