@@ -16,8 +16,7 @@ ROOMS = (
 )
 """A folder may import those before it in this list, and itself."""
 
-OWED = {
-}
+OWED = {}
 """Arrows upwards that are still to be cut."""
 
 RANK = {name: rank for rank, name in enumerate(ROOMS)}

@@ -12,7 +12,7 @@ from avsync.core.files import write_whole
 from avsync.data.labels import evenly
 from avsync.data.shards import Store
 from avsync.distill.checkpoint import LAST
-from avsync.distill.pairs import METHODS
+from avsync.distill.methods import METHODS
 from avsync.distill.run import default_cache, start
 from avsync.evaluation.protocol import FRAMES_K, protocol_accuracy
 from avsync.evaluation.validation import clip_scores
@@ -52,7 +52,7 @@ def compare(
     options: dict[str, Any] = {"data": data, "cache": cache, "workers": workers, "device": device}
     options["quiet"] = quiet
     start({}, prepare_only=True, **options)
-    store = _clips(cache, split, limit)
+    store = clips_of(cache, split, limit)
     rows = [evaluate("teacher", teacher, store, run / "teacher", device)]
     for seed in seeds:
         for method in methods:
@@ -65,7 +65,8 @@ def compare(
     return rows
 
 
-def _clips(cache: Path, split: str, limit: int) -> Store:
+def clips_of(cache: Path, split: str, limit: int) -> Store:
+    """At most `limit` prepared clips (0: all) of a split, evenly taken. Raises MediaError: there are none."""
     store = Store(cache, [split], min_windows=2)
     chosen = set(evenly([clip.id for clip in store.clips], limit))
     store = store.select(lambda clip: clip.id in chosen)

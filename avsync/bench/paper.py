@@ -1,5 +1,5 @@
-"""MTDVocaLiST's experiments: trains what each table and figure of the paper needs, once, and draws it up beside
-the published numbers.
+"""MTDVocaLiST's experiments: trains what each table and figure of the paper needs, once, and tabulates it
+beside the published numbers.
 
 Every network is a run of its own in `runs/`, shared by all parts that show it, so an experiment that was
 stopped goes on where it was, and another part adds only what is missing.
@@ -215,13 +215,18 @@ def _accuracy_table(rows: Mapping[str, Row], shown: Mapping[str, str]) -> str:
     table = []
     for name, label in shown.items():
         own, theirs = rows[name], printed[label].accuracy
-        table.append([label, f"{own['parameters'] / 1e6:.1f} M", *(f"{own['accuracy'][str(k)]:.2f}" for k in FRAMES_K)])
+        table.append(
+            [label, f"{own['parameters'] / 1e6:.1f} M", *(f"{own['accuracy'][str(k)]:.2f}" for k in FRAMES_K)]
+        )
         table.append(["published", f"{printed[label].parameters_m} M", *(f"{value:.2f}" for value in theirs)])
     return _markdown(["network", "parameters", *(f"K={k}" for k in FRAMES_K)], table)
 
 
 def _f1_table(rows: Mapping[str, Row]) -> str:
-    table = [[label, _percent(rows[name]["f1_authors"]), _percent(rows[name]["f1"])] for name, label in TABLE2.items()]
+    table = [
+        [label, _percent(rows[name]["f1_authors"]), _percent(rows[name]["f1"])]
+        for name, label in TABLE2.items()
+    ]
     return _markdown(["NMTD", "validation F1 as the authors compute it, %", "validation F1, %"], table)
 
 
@@ -230,7 +235,9 @@ def _bars_table(rows: Mapping[str, Row]) -> str:
         [label, f"{rows[name]['accuracy'][str(FRAMES_K[0])]:.2f}", _percent(rows[name]["f1_authors"])]
         for name, label in FIG3.items()
     ]
-    return _markdown(["layers or weighting", f"accuracy at K={FRAMES_K[0]}, %", "validation F1 (authors'), %"], table)
+    return _markdown(
+        ["layers or weighting", f"accuracy at K={FRAMES_K[0]}, %", "validation F1 (authors'), %"], table
+    )
 
 
 def _losses_table(records: Sequence[Mapping[str, Any]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ from avsync.cli.training_options import (
 from avsync.core.errors import UsageError
 
 app = typer.Typer()
+log = logging.getLogger(__name__)
 
 Method = Annotated[
     str | None, typer.Option(metavar="NAME", help="mtd, nmtd, kd, rkd, minilm, fitnets or bce (no teacher).")
@@ -66,7 +68,7 @@ def distill(
 
     [bold]Examples[/bold]
     avsync distill --data lrs2/ --teacher vocalist_5f_lrs2.pth
-    avsync distill --data lrs2/ --config mtd.yaml --weighting uw25 --layers all
+    avsync distill --data lrs2/ --config mtd --weighting uw25 --layers all
     avsync distill --data lrs2/ --resume runs/2026-01-31-120000-mtd
     torchrun --nproc-per-node 8 -m avsync distill --data lrs2/
     """
@@ -102,18 +104,18 @@ def compare(
 ) -> None:
     """Train a student by each method and tabulate F1 and accuracy.
 
-    Each student is a run of its own in the folder --run, so a comparison that was
+    Each student is a run of its own in the folder --run-dir, so a comparison that was
     stopped continues where it was.
 
     [bold]Example[/bold]
     avsync distill compare --data lrs2/ --teacher teacher.safetensors \\\\
-        --config compare.yaml --run runs/compare
+        --config compare --run-dir runs/compare
     """
     from avsync.bench.compare import compare as run_comparison
     from avsync.bench.compare import markdown
 
     if data is None or run is None or teacher is None:
-        raise UsageError("A comparison needs --data, --teacher and --run.")
+        raise UsageError("A comparison needs --data, --teacher and --run-dir.")
     rows = run_comparison(
         data,
         teacher,
@@ -140,6 +142,53 @@ def _seeds(text: str) -> list[int]:
         return [int(word) for word in _words(text)]
     except ValueError as error:
         raise UsageError(f"--seeds cannot be {text!r}; it is a list of whole numbers such as 0,1.") from error
+
+
+# --- The paper's experiments --------------------------------------------------------------
+
+
+@app.command()
+@guarded
+def paper(
+    data: Data = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Runs, tables and figures.")] = Path("paper"),
+    only: Annotated[
+        str, typer.Option(metavar="LIST", help="Some of table1, table2, fig2, fig3, fig4; empty: all.")
+    ] = "",
+    scale: Annotated[
+        str, typer.Option(metavar="NAME", help="paper, or tiny: small networks and two short epochs.")
+    ] = "paper",
+    preset: Annotated[
+        str, typer.Option(metavar="NAME", help="paper, or authors: the variants of their code.")
+    ] = "paper",
+    teacher: Teacher = None,
+    seed: Annotated[int, typer.Option(help="Seed of every run.")] = 0,
+    split: Split = "test",
+    cache: Cache = None,
+    workers: Workers = 0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Train and tabulate the experiments of the MTDVocaLiST paper.
+
+    Each network is a run of its own in DIR/runs. A stopped experiment goes on
+    where it was, and --only adds what is missing.
+
+    [bold]Examples[/bold]
+    avsync distill paper --data lrs2/ --out paper/
+    avsync distill paper --data lrs2/ --only table2 --preset authors
+    avsync distill paper --data lrs2-mini/ --scale tiny
+    """
+    from avsync.bench.paper import reproduce
+
+    if data is None:
+        raise UsageError("Say where the data is: --data FOLDER.")
+    options: dict[str, Any] = {"cache": cache, "workers": workers, "device": device, "quiet": quiet}
+    tables = reproduce(
+        data, out, only=_words(only), scale=scale, preset=preset, teacher=teacher, seed=seed, split=split,
+        tell=lambda name: log.info("training %s", name), **options,
+    )  # fmt: skip
+    emit("\n".join(f"{part}\n\n{table}" for part, table in tables.items()))
 
 
 # --- Data whose synchrony is unknown --------------------------------------------------------

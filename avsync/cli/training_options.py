@@ -26,19 +26,29 @@ Teacher = Annotated[
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Recipe in YAML; options override its settings."),
+    typer.Option(metavar="NAME", help="Recipe: a YAML file or a shipped name such as mtd; options win."),
 ]
 Cache = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where prepared clips are kept. Default: cache/NAME here.")
 ]
 Run = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder of the run. Default: runs/DATE-METHOD here.")
+    Path | None,
+    typer.Option("--run-dir", metavar="DIR", help="Folder of the run. Default: runs/DATE-METHOD."),
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that prepare clips; 0: one per core.")]
 Device = Annotated[constants.Device, typer.Option(help="Where to train.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 RECIPE_OPTIONS: Shared = {
+    "preset": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="NAME", help="paper (the default), authors (as their code has it) or vocalist."
+            ),
+        ],
+        None,
+    ),
     "init": (
         Annotated[
             str | None,

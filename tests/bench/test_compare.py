@@ -30,7 +30,17 @@ def done(tmp_path_factory):
         "--config",
         root / "recipe.yaml",
     ]
-    options += ["--run", root / "run", "--methods", "bce,mtd", "--split", "val", "--limit", "2", "--quiet"]
+    options += [
+        "--run-dir",
+        root / "run",
+        "--methods",
+        "bce,mtd",
+        "--split",
+        "val",
+        "--limit",
+        "2",
+        "--quiet",
+    ]
     return root, run(options), options
 
 

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avsync.core.errors import MediaError
-from avsync.data.pairs import draw_pairs, validation_pairs
+from avsync.data.pairs import draw_pairs, loud_windows, validation_pairs
 from avsync.data.shards import (
     MARGIN,
     REGION,
     SAMPLES_PER_FRAME,
+    BrokenClip,
     ShardWriter,
     Store,
     StoredClip,
@@ -96,6 +97,16 @@ def test_a_damaged_cache_is_named(tmp_path, suffix):
         read_shards(tmp_path)
 
 
+def test_a_clip_that_a_newer_shard_marks_broken_does_not_come_back(tmp_path):
+    write(tmp_path, 0, (clip("a", 7), 1), (clip("b", 7), 1))
+    writer = ShardWriter(tmp_path, 1)
+    writer.add_broken(BrokenClip("a", "train", "made", "1", "It shows no face."))
+    writer.close()
+    assert [c.id for c in Store(tmp_path).clips] == ["b"]
+    write(tmp_path, 2, (clip("a", 8, fingerprint="2"), 3))
+    assert [(c.id, c.frames) for c in Store(tmp_path).clips] == [("a", 8), ("b", 7)]
+
+
 # --- Draws -------------------------------------------------------------------------------
 
 WINDOWS = st.lists(st.integers(2, 60), min_size=1, max_size=8).map(np.array)
@@ -136,3 +147,21 @@ def test_draws_depend_on_seed_and_epoch_alone():
     fixed = [validation_pairs(windows, 4) for _ in range(2)]
     assert all((a == b).all() for a, b in zip(*fixed, strict=True))
     assert np.bincount(fixed[0].clips).tolist() == [4, 4, 4]
+
+
+def test_a_negative_of_two_quiet_windows_is_drawn_again():
+    loud = [np.array([False] * 20 + [True] * 5)]
+    drawn = draw_pairs(np.array([25]), 400, seed=0, epoch=0, negatives="anywhere", loud=loud)
+    negative = drawn.labels == 0
+    quiet = ~(loud[0][drawn.video] | loud[0][drawn.audio])
+    assert quiet[~negative].mean() > 0.6
+    assert quiet[negative].mean() < 0.2
+    assert (drawn.video != drawn.audio)[negative].all()
+
+
+def test_windows_are_loud_by_their_rms(tmp_path):
+    wave = np.concatenate([np.full(6 * SAMPLES_PER_FRAME, 100), np.full(6 * SAMPLES_PER_FRAME, 3000)])
+    writer = ShardWriter(tmp_path, 0)
+    writer.add(clip("a", 12), [np.zeros((12, *REGION), np.uint8)], wave.astype(np.int16))
+    writer.close()
+    assert loud_windows(Store(tmp_path))[0].tolist() == [False, False, *[True] * 6]

@@ -45,8 +45,9 @@ def test_training_and_scoring_see_the_same_with_context(store):
     model = VocaLiST(
         Dims("frame2d", (2, 2, 4, 4, 16), 16, 2, 0, None, 8, "column2d", frame_context=True)
     ).eval()
-    for mix in model.vid_context.mix:
-        torch.nn.init.normal_(mix.weight)
+    assert model.vid_context is not None
+    for parameter in model.vid_context.mix.parameters():
+        torch.nn.init.normal_(parameter)
     lengths = [clip.frames for clip in store.clips]
     runs = whole_runs([0, 1, 2], [0, 0, 0], lengths)
     raw = fetch_runs(Streamed(store, CPU), runs, model.audio_context)

@@ -166,3 +166,62 @@ def test_manual_weights_multiply_the_named_tasks():
 
 def test_automatic_weights_sum_to_one():
     assert sum(Weighting("aw13", TASKS).factors().values()) == pytest.approx(1.0)
+
+
+# --- Variants of the authors' code -------------------------------------------------------
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("clamp", [None, 1e-5])
+def test_maps_of_one_shape_computed_together_give_what_each_gives_alone(direction, clamp):
+    names = ("fusion1", "av2", "va1", "va3")
+    ours, theirs = ([attention(seed + i, i > 1, name) for i, name in enumerate(names)] for seed in (0, 9))
+    together = losses.map_losses(ours, theirs, names, direction=direction, va_clamp=clamp)
+    alone = {
+        f"{p.name}_{term}": losses.divergence(
+            losses.log_map(term, p, clamp), losses.log_map(term, q, clamp), direction
+        )
+        for p, q in zip(ours, theirs, strict=True)
+        for term in losses.TERMS
+    }
+    assert list(together) == list(alone)
+    for name, loss in alone.items():
+        torch.testing.assert_close(together[name], loss, rtol=1e-5, atol=1e-7)
+    tensors = [tensor for layer in ours for tensor in (layer.logits, layer.values)]
+    first, second = (torch.autograd.grad(sum(found.values()), tensors) for found in (together, alone))
+    for one, other in zip(first, second, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_the_mean_over_keys_is_a_share_of_the_sum():
+    ours, theirs = attention(1), attention(2)
+    for term, keys in (("cad", 4), ("vr", 4)):
+        maps = losses.log_map(term, ours), losses.log_map(term, theirs)
+        whole = torch.nn.functional.kl_div(*maps, reduction="mean", log_target=True)
+        found = losses.divergence(*maps, "teacher-student", "mean")
+        torch.testing.assert_close(found, whole)
+        torch.testing.assert_close(found * keys, losses.divergence(*maps, "teacher-student"))
+
+
+def test_the_clamp_also_lifts_masked_keys_and_leaves_the_other_encoders_alone():
+    assert torch.isinf(losses.log_map("cad", attention(1, masked=True), None)).any()
+    assert torch.isfinite(losses.log_map("cad", attention(1, masked=True), 1e-5)).all()
+    assert torch.isinf(losses.log_map("cad", attention(1, masked=True, name="av1"), 1e-5)).any()
+
+
+def test_kd_over_the_batch_is_the_divergence_of_two_softmaxes_over_the_samples():
+    ours, theirs = torch.tensor([0.3, -1.0, 2.0]), torch.tensor([1.0, 0.5, -0.5])
+    p, q = (torch.softmax(x / 5, 0) for x in (theirs, ours))
+    expected = 25 * (p * (p / q).log()).sum() / 3
+    torch.testing.assert_close(losses.kd(ours, theirs, 5.0, "batch"), expected)
+
+
+def test_rkd_over_the_whole_matrix_counts_its_zero_diagonal():
+    ours, theirs = (torch.randn(5, 4, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+
+    def relative(x):
+        distances = torch.cdist(x, x)
+        return distances / distances[distances > 0].mean()
+
+    expected = torch.nn.functional.smooth_l1_loss(relative(ours), relative(theirs))
+    torch.testing.assert_close(losses.rkd_distance(ours, theirs, "matrix"), expected, rtol=1e-4, atol=1e-6)

@@ -10,7 +10,7 @@ from avsync.distill.losses import LAYERS
 from avsync.distill.methods import METHODS, parse_layers, parse_terms, task_names
 from avsync.distill.pairs import PairObjective, check_teacher, run, teach
 from avsync.distill.recipe import recipe_from
-from avsync.evaluation.validation import f1_score, whole_clip_accuracy
+from avsync.evaluation.validation import authors_f1, balanced_f1, f1_score, whole_clip_accuracy
 from avsync.networks.vocalist import Dims, VocaLiST
 
 STUDENT, TEACHER = Dims.from_dict(TINY), Dims.from_dict(TINY_TEACHER)
@@ -154,3 +154,20 @@ def test_whole_clips_are_judged_by_shifts_that_enough_windows_have():
     lucky[window[:18] + shift >= 33] = np.nan
     lucky[:3, 30] = 12  # only three windows reach +15, and all of them say so
     assert whole_clip_accuracy([lucky]) == 1.0
+
+
+def test_one_answer_to_everything_does_not_win_by_balanced_f1():
+    labels = np.array([1, 0] * 20)
+    always, useful = np.ones(40), np.where(np.arange(40) % 10 < 7, 2.0 * labels - 1, 1 - 2.0 * labels)
+    assert f1_score(always, labels) == pytest.approx(2 / 3)
+    assert balanced_f1(always, labels) == balanced_f1(-always, labels) == pytest.approx(1 / 3)
+    assert balanced_f1(useful, labels) == pytest.approx(0.7, abs=0.02)
+
+
+def test_the_authors_f1_is_weighted_by_class_and_averaged_over_batches():
+    labels = np.array([1, 1, 1, 0, 0, 1, 0, 0])
+    logits = np.array([0.6, 0.4, 2.0, -1.0, 0.9, 0.7, -2.0, 0.1])  # above 0.5 is "in sync"
+    # First batch: 2 of 3 found, none falsely: F1 0.8 and 2/3, weights 3/4 and 1/4. Second: F1 2/3 and 0.8.
+    assert authors_f1(logits, labels, 4) == pytest.approx(
+        (0.75 * 0.8 + 0.25 * 2 / 3 + 0.25 * 2 / 3 + 0.75 * 0.8) / 2
+    )

@@ -10,6 +10,7 @@ from avsync.core.errors import UsageError
 from avsync.data.augment import NONE, Augmentation
 from avsync.data.labels import read_delays
 from avsync.distill.losses import LAYERS
+from avsync.distill.methods import METHODS
 from avsync.distill.optim import learning_rate, make_optimizer, update_average
 from avsync.distill.presets import shipped
 from avsync.distill.recipe import Recipe, read_recipe, recipe_from, to_plain
@@ -144,7 +145,7 @@ def test_the_authors_warm_up_by_epochs():
 
 
 def test_the_cosine_ends_low_and_the_constant_stays():
-    cosine, constant = (Schedule(shape=shape, warmup_epochs=0) for shape in ("cosine", "constant"))
+    cosine, constant = (Schedule(schedule=kind, warmup_epochs=0) for kind in ("cosine", "constant"))
     rates = [learning_rate(1.0, cosine, done, 10, 100) for done in (0, 50, 100)]
     assert rates == pytest.approx([1, 0.515, 0.03])
     assert learning_rate(1.0, constant, 100, 10, 100) == 1
@@ -184,3 +185,57 @@ def test_delays_lie_beside_the_recipe_that_names_them(tmp_path):
 def test_the_bundled_recipe_and_its_delays_can_be_read():
     recipe = read_recipe(Path("avsync-4"))
     assert len(read_delays(recipe.data.delays)) > 100
+
+
+# --- Presets and files by name -----------------------------------------------------------
+
+
+def test_the_authors_preset_is_named_options_and_serves_every_method():
+    authors = recipe_from({"preset": "authors"})
+    assert (authors.losses.kl, authors.losses.kl_reduction, authors.losses.va_clamp) == (
+        "teacher-student",
+        "mean",
+        1e-5,
+    )
+    assert (authors.losses.weighting, authors.data.mel, authors.validation.select) == (
+        "aw13",
+        "window",
+        "f1_authors",
+    )
+    assert recipe_from({"preset": "authors", "lr": 1e-3}).optimiser.lr == 1e-3
+    assert recipe_from({"preset": "paper"}) == recipe_from({})
+    for method in METHODS:
+        assert recipe_from({"preset": "authors", "method": method}).losses.method == method
+    with pytest.raises(UsageError, match=r"no preset 'ours'; choose one of paper, authors"):
+        recipe_from({"preset": "ours"})
+
+
+def test_a_recipe_is_found_by_name_and_the_papers_serves_every_method():
+    for method in METHODS:
+        assert read_recipe(Path("mtd"), method=method).losses.method == method
+    with pytest.raises(UsageError, match=r"no configuration mdt: give a YAML file, or one of .*mtd"):
+        read_recipe(Path("mdt"))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"method": "kd", "layers": "fusion"}, "--layers means nothing to --method kd"),
+        ({"method": "bce", "terms": "vr"}, "--terms means nothing to --method bce"),
+        ({"method": "nmtd", "weights": {"bce": 2}}, "weights are for weighting: manual"),
+        (
+            {"objective": "dense", "method": "bce", "student": "dual", "select": "f1"},
+            "select: f1 is for objective: pairs",
+        ),
+    ],
+)
+def test_what_means_nothing_is_refused(values, said):
+    with pytest.raises(UsageError, match=said):
+        recipe_from(values)
+
+
+def test_a_student_and_an_arch_that_disagree_are_named(tmp_path):
+    (tmp_path / "mine.yaml").write_text("method: bce\nstudent: mtdvocalist\n")
+    with pytest.raises(UsageError, match=r"--arch vocalist and the student of .*mine.yaml are different"):
+        read_recipe(tmp_path / "mine.yaml", student="vocalist")
+    assert read_recipe(tmp_path / "mine.yaml", student="student").network.student == STUDENT

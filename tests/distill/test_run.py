@@ -239,7 +239,7 @@ def test_ctrl_c_saves_and_ends_with_130(ground, tmp_path, monkeypatch):
         config,
         "--cache",
         "cache",
-        "--run",
+        "--run-dir",
         tmp_path / "run",
         "--workers",
         1,

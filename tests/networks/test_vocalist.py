@@ -81,8 +81,9 @@ def test_context_reaches_160_ms_beyond_a_window_in_frames_and_audio_alike() -> N
     model = VocaLiST(
         Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d", frame_context=True)
     ).eval()
-    for mix in model.vid_context.mix:
-        torch.nn.init.normal_(mix.weight)
+    assert model.vid_context is not None
+    for parameter in model.vid_context.mix.parameters():
+        torch.nn.init.normal_(parameter)
     mels, frames = torch.rand(1, 80, 100), torch.rand(1, 40, 16)
     with torch.no_grad():
         heard, seen = model.column_tokens(mels)[:, 40:56], model.in_context(frames)[:, 20:25]
