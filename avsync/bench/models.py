@@ -10,7 +10,7 @@ import torch
 
 from avsync.core.errors import ModelError, UsageError
 from avsync.networks import checkpoint
-from avsync.networks.base import Preprocessing, Scorer
+from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import Loaded
 from avsync.networks.registry import ARCHITECTURES, build_network
 from avsync.networks.zoo import PUBLIC
@@ -71,11 +71,11 @@ def load(model: Named, device: str = "cpu") -> Loaded:
     return replace(checkpoint.load(find(model), device), name=model.name)
 
 
-def load_for_timing(model: Named, device: str = "cpu") -> Scorer:
+def load_for_timing(model: Named, device: str = "cpu") -> Loaded:
     """As `load`; names of UNTRAINED that are no checkpoint give those networks with random weights."""
     target = checkpoint.pick_device(device)
     if model.checkpoint not in UNTRAINED or model.checkpoint in checkpoint.available():
         return load(model, device)
     torch.manual_seed(0)
     network = build_network(ARCHITECTURES[model.checkpoint]).eval().to(target)
-    return Scorer(network, Preprocessing())
+    return Loaded(network, Preprocessing(), model.name, Path())
