@@ -90,6 +90,7 @@ def train_speed(
     Raises MediaError where the cache has no clips to train on, and what a recipe's teacher gives rise to."""
     target = pick_device(device)
     teacher = _teacher(recipe, target)
+    teacher_size = sum(p.numel() for p in teacher.model.parameters()) if teacher else None
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         store = _store(cache or made_clips(Path(folder)), recipe)
         compiled = recipe.machine.compile
@@ -118,7 +119,7 @@ def train_speed(
         method=recipe.losses.method,
         objective=recipe.objective,
         student_parameters=count_parameters(task.objective.get_submodule("student")),
-        teacher_parameters=sum(p.numel() for p in teacher.model.parameters()) if teacher else None,
+        teacher_parameters=teacher_size,
         batch=recipe.batch,
         precision="bf16" if low else "fp32",
         data=str(cache) if cache else "made",

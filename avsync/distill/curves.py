@@ -9,31 +9,53 @@ from typing import Any
 from matplotlib.figure import Figure
 
 Records = Sequence[dict[str, Any]]
+STYLES = ("-", "--", ":", "-.")
+SHOWN = {
+    "balanced_f1": "balanced F1",
+    "f1": "F1 of in sync",
+    "f1_authors": "F1 as the authors compute it",
+    "within_1": "windows within one frame",
+}
+"""Validation figures that are drawn."""
 
 
 def draw_curves(records: Records, path: Path) -> None:
-    """PNG of the loss, the learning rate and the validation figures over the steps."""
-    figure = Figure(figsize=(8, 7), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True)
+    """PNG of the loss of every task, the regulariser of learned weights, the learning rate and the validation
+    figures over the steps."""
+    figure = Figure(figsize=(9, 9), layout="constrained")
+    upper, middle, lower = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 2))
     train, validation = (_of_kind(records, kind) for kind in ("train", "validation"))
     steps = [r["step"] for r in train]
-    for name in train[-1]["losses"] if train else ():
-        upper.plot(steps, [r["losses"].get(name) for r in train], lw=0.7, alpha=0.5)
-    upper.plot(steps, [r["loss"] for r in train], "k", lw=1.5, label="total")
-    upper.set_ylabel("loss")
-    rate = upper.twinx()
-    rate.plot(steps, [r["lr"] for r in train], ":", color="tab:gray", label="learning rate")
-    rate.set_ylabel("learning rate")
-    upper.legend(loc="upper right")
-    for name in ("f1", "within_1"):
+    for number, name in enumerate(train[-1]["losses"] if train else ()):
+        values = [r["losses"].get(name) for r in train]
+        style = {"lw": 0.9, "ls": STYLES[number // 10 % 4], "color": f"C{number % 10}"}
+        upper.plot(steps, values, label=name, **style)
+    upper.set(ylabel="loss of each task")
+    if train:
+        figure.legend(*upper.get_legend_handles_labels(), loc="outside right upper", fontsize=7)
+    middle.plot(steps, [r["loss"] for r in train], "k", lw=1.2, label="total")
+    middle.plot(
+        steps, [_regulariser(r) for r in train], "tab:red", lw=1.2, label="regulariser of the weights"
+    )
+    middle.set_ylabel("total")
+    middle.legend(loc="upper right", fontsize=7)
+    rate = middle.twinx()
+    rate.plot(steps, [r["lr"] for r in train], ":", color="tab:gray")
+    rate.set_ylabel("learning rate (dotted)")
+    for name, label in SHOWN.items():
         points = [(r["step"], r[name]) for r in validation if name in r]
         if points:
-            label = {"f1": "validation F1", "within_1": "windows within one frame"}[name]
             lower.plot(*zip(*points, strict=True), marker=".", label=label)
     lower.set(xlabel="step", ylabel="validation", ylim=(0, 1))
     if validation:
-        lower.legend(loc="lower right")
+        lower.legend(loc="lower right", fontsize=7)
     _save(figure, path)
+
+
+def _regulariser(record: dict[str, Any]) -> float:
+    """What the total holds beside the weighted losses: the sum of ln(1 + w^2) of learned weights, else 0."""
+    weighted = (f * _grouped(record["losses"], name) for name, f in record["factors"].items())
+    return record["loss"] - sum(weighted)
 
 
 def draw_weights(records: Records, path: Path) -> None:
@@ -43,11 +65,10 @@ def draw_weights(records: Records, path: Path) -> None:
     upper, lower = figure.subplots(2, 1, sharex=True)
     steps = [r["step"] for r in train]
     names = list(train[-1]["factors"]) if train else []
-    styles = ("-", "--", ":", "-.")
     parts = {name: [r["factors"][name] * _grouped(r["losses"], name) for r in train] for name in names}
     totals = [max(1e-12, sum(abs(p[i]) for p in parts.values())) for i in range(len(train))]
     for number, name in enumerate(names):
-        style = {"lw": 1.2, "ls": styles[number // 10 % 4], "color": f"C{number % 10}", "label": name}
+        style = {"lw": 1.2, "ls": STYLES[number // 10 % 4], "color": f"C{number % 10}", "label": name}
         upper.plot(steps, [r["factors"][name] for r in train], **style)
         lower.plot(steps, [v / total for v, total in zip(parts[name], totals, strict=True)], **style)
     upper.set_ylabel("factor of the loss")

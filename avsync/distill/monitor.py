@@ -92,7 +92,7 @@ class Monitor:
         head += [
             f"{name} {value:.3f}"
             for name, value in _scalars(validation)
-            if name in ("f1", "within_1", "best")
+            if name in ("balanced_f1", "within_1", "best")
         ]
         table = Table("task", "loss", "factor", box=None, pad_edge=False)
         for name, value in step.get("losses", {}).items():

@@ -35,6 +35,7 @@ from avsync.distill.tasks import DenseTask, Ground, PairTask, Task, usable
 from avsync.distill.trainer import BEST, Trainer
 from avsync.networks.base import Scorer, count_parameters
 from avsync.networks.checkpoint import Loaded, available, file_sha256, load, pick_device, save
+from avsync.networks.frozen import freeze
 from avsync.networks.registry import build_network
 from avsync.networks.syncnet import SyncNet
 from avsync.networks.vocalist import VocaLiST
@@ -155,7 +156,6 @@ def find_teacher(recipe: Recipe, name: str | None, device: torch.device) -> Load
         )
     else:
         check_teacher(dims, recipe.network.student, method)
-    loaded.model.requires_grad_(False)
     return loaded
 
 
@@ -217,6 +217,8 @@ def make_task(
 ) -> Task:
     """Networks and data of a run, on the device."""
     torch.manual_seed(recipe.seed)
+    if teacher is not None:
+        freeze(teacher.model)
     student = build_network(recipe.network.student)
     draws = Draws(recipe.seed, recipe.batch, at)
     pixels, init = recipe.network.preprocessing, recipe.network.init

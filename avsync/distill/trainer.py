@@ -19,6 +19,7 @@ from avsync.distill.optim import make_optimizer
 from avsync.distill.recipe import Recipe, to_plain
 from avsync.distill.tasks import Task
 from avsync.networks.checkpoint import save
+from avsync.networks.frozen import channels_last
 
 BEST = "best.safetensors"
 
@@ -59,7 +60,7 @@ class Trainer:
     def __post_init__(self) -> None:
         objective = self.task.objective.to(self.device)
         if self.recipe.machine.channels_last:
-            _channels_last(objective)
+            channels_last(objective)
         if self.world.size > 1:
             share_batch_norms(objective)
         self.optimizer = make_optimizer(objective, self.recipe.optimiser, front_share(self.recipe))
@@ -112,14 +113,6 @@ class Trainer:
 def front_share(recipe: Recipe) -> float:
     """The front-ends' share of the learning rate: embeddings alone train them at the full rate."""
     return recipe.dense.front_lr if recipe.objective == "dense" and recipe.dense.anchors else 1.0
-
-
-def _channels_last(module: nn.Module) -> None:
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d):
-            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
-        elif isinstance(part, nn.Conv3d):
-            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last_3d)
 
 
 def keep_best(trainer: Trainer, figures: dict[str, float]) -> None:

@@ -188,9 +188,8 @@ def test_maps_of_one_shape_computed_together_give_what_each_gives_alone(directio
     for name, loss in alone.items():
         torch.testing.assert_close(together[name], loss, rtol=1e-5, atol=1e-7)
     tensors = [tensor for layer in ours for tensor in (layer.logits, layer.values)]
-    first, second = (
-        torch.autograd.grad(torch.stack(list(found.values())).sum(), tensors) for found in (together, alone)
-    )
+    totals = (torch.stack(list(found.values())).sum() for found in (together, alone))
+    first, second = (torch.autograd.grad(total, tensors) for total in totals)
     for one, other in zip(first, second, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
