@@ -34,9 +34,8 @@ def draw_curves(records: Records, path: Path) -> None:
     if train:
         figure.legend(*upper.get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     middle.plot(steps, [r["loss"] for r in train], "k", lw=1.2, label="total")
-    middle.plot(
-        steps, [_regulariser(r) for r in train], "tab:red", lw=1.2, label="regulariser of the weights"
-    )
+    if train and train[-1].get("factors"):
+        middle.plot(steps, [_regulariser(r) for r in train], "tab:red", lw=1.2, label="regulariser")
     middle.set_ylabel("total")
     middle.legend(loc="upper right", fontsize=7)
     rate = middle.twinx()
