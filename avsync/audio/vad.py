@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from avsync.audio import waveform
 from avsync.core.constants import MIN_SPEECH_S, SAMPLE_RATE, SPEECH_PROBABILITY
-from avsync.core.records import Media, Speech, Waveform
+from avsync.core.records import Media, Span, Speech, Waveform
 
 CHUNK = 512
 """Samples that the detector takes at a time."""
@@ -85,6 +85,20 @@ def seconds(speech: Speech, without: Iterable[tuple[float, float]] = ()) -> floa
     for start_s, end_s in without:
         counted &= (times < start_s) | (times >= end_s)
     return float(counted.sum() * speech.step_s * len(known) / max(1, known.sum()))
+
+
+def spans(speech: Speech, pause_s: float = 0.5) -> list[Span]:
+    """The stretches [start, end) of speech, in seconds; shorter pauses are part of them."""
+    heard = np.nan_to_num(speech.probability) >= SPEECH_PROBABILITY
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], heard, [0]]).astype(int)))
+    found: list[Span] = []
+    for first, past in zip(edges[::2], edges[1::2], strict=True):
+        start, end = (speech.start_s + float(edge) * speech.step_s for edge in (first, past))
+        if found and start - found[-1][1] < pause_s:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
+    return found
 
 
 def spoken(speech: Speech, times_s: npt.NDArray[np.float64], length_s: float) -> npt.NDArray[np.bool_]:

@@ -209,9 +209,10 @@ class Reason:
 @dataclass(frozen=True)
 class Segment:
     """Offset of one stretch: [start_s, end_s) in seconds, ms, probability 0..1.
-    `offset_ms` is None where the evidence is too thin (a gap); a gap that rather speaks for another offset
-    than the rest of the video has it in `hint_ms`; `against`: it speaks against the offset of the rest.
-    `fault`: the offset differs from that of the rest."""
+    `offset_ms` is that of all stretches which agree; None where the evidence is too thin (a gap); a gap that
+    rather speaks for another offset than the rest of the video has it in `hint_ms`; `against`: it speaks
+    against the offset of the rest. `fault`: the offset differs from that of the rest. `own_offset_ms`:
+    measured in this stretch alone, None where that is not sure."""
 
     start_s: float
     end_s: float
@@ -221,6 +222,7 @@ class Segment:
     fault: bool = False
     hint_ms: float | None = None
     against: bool = False
+    own_offset_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -260,6 +262,7 @@ class Offset:
     segments: tuple[Segment, ...] = ()
     drift_ms_per_min: float | None = None
     drift_uncertainty_ms_per_min: float | None = None
+    drift_possible_ms_per_min: float | None = None
     reasons: tuple[Reason, ...] = ()
 
 
@@ -278,6 +281,8 @@ class TrackReport:
     weight: float = 0.0
     cause: Cause | None = None
     portrait: bytes | None = None
+    boxes: tuple[tuple[float, float, float, float, float], ...] = ()
+    """Once a second: the time, and x1, y1, x2, y2 as fractions of the displayed frame."""
 
 
 @dataclass(frozen=True)
@@ -289,6 +294,18 @@ class Unjudged:
     end_s: float
     cause: Cause
     hint_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Speech in [start_s, end_s) and the number of the track whose face says it, with the offset (ms) that
+    this face has there and the probability (0..1) that it speaks; None, 0 where no visible face does."""
+
+    start_s: float
+    end_s: float
+    track: int | None
+    offset_ms: float | None
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -320,6 +337,8 @@ class Report:
     """Audio early, audio late."""
     drift_ms_per_min: float | None = None
     drift_uncertainty_ms_per_min: float | None = None
+    drift_possible_ms_per_min: float | None = None
+    """A drift up to this size could be hidden; None where it was not looked for or one was found."""
     max_drift_ms_per_min: float = MAX_DRIFT_MS_PER_MIN
     faults: tuple[Fault, ...] = ()
     contested: bool = False
@@ -327,6 +346,9 @@ class Report:
     reasons: tuple[Reason, ...] = ()
     tracks: tuple[TrackReport, ...] = ()
     segments: tuple[Segment, ...] = ()
+    """The judged stretches, in order of time; `unjudged` has the rest."""
+    turns: tuple[Turn, ...] = ()
+    """Who speaks when."""
     duration_s: float | None = None
     judged_s: float = 0.0
     """Seconds of picture with a face that the answer speaks of."""

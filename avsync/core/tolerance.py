@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from avsync.core.records import (
     Report,
+    Segment,
 )
 
 
@@ -25,6 +26,12 @@ def within(offset_ms: float, tolerance_ms: tuple[float, float]) -> bool:
     """Whether an error is inside (audio early, audio late) limits, in ms."""
     early, late = tolerance_ms
     return -late <= offset_ms <= early
+
+
+def own_offset(segment: Segment) -> float:
+    """The offset to show of a judged stretch, in ms: its own where that is sure, else that of all which
+    agree."""
+    return segment.offset_ms or 0.0 if segment.own_offset_ms is None else segment.own_offset_ms
 
 
 def defects(report: Report) -> tuple[str, ...]:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.constants import FRAME_MS, FRAME_RATE, FRAME_S, SPEECH_PROBABILITY, WINDOW_FRAMES
+from avsync.core.constants import (
+    FRAME_MS,
+    FRAME_RATE,
+    FRAME_S,
+    MIN_PROBABILITY,
+    SPEECH_PROBABILITY,
+    WINDOW_FRAMES,
+)
 from avsync.core.records import Cause, FaceTrack, Offset, ScoreMap, Scores, Segment, Span, Speech, Unjudged
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import combine
-from avsync.estimate.peak import block_sums, evidence
+from avsync.estimate.peak import Evidence, block_sums, evidence, measure
 from avsync.estimate.speakers import COUNTED
 
 Mask = npt.NDArray[np.bool_]
@@ -105,6 +113,52 @@ def _runs(values: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
     return runs
 
 
+def judged_parts(segments: Iterable[Segment], unjudged: Sequence[Unjudged]) -> list[Segment]:
+    """The segments that have an offset, without the stretches inside them that were not judged."""
+    parts = []
+    for segment in segments:
+        if segment.offset_ms is None:
+            continue
+        start = segment.start_s
+        for stretch in unjudged:
+            if start < stretch.end_s and stretch.start_s < segment.end_s:
+                if stretch.start_s > start:
+                    parts.append(replace(segment, start_s=start, end_s=stretch.start_s))
+                start = stretch.end_s
+        if start < segment.end_s:
+            parts.append(replace(segment, start_s=start))
+    return parts
+
+
+def with_own_offsets(
+    parts: Sequence[Segment],
+    scores: Sequence[Scores],
+    weights: Sequence[npt.ArrayLike],
+    calibration: Calibration,
+) -> tuple[Segment, ...]:
+    """Each judged stretch with the offset that it has by itself, where its own windows make one sure."""
+    found = evidence(combine(scores), calibration, _in_order(scores, weights))
+    return tuple(replace(part, own_offset_ms=_own_offset(part, found, calibration)) for part in parts)
+
+
+def _own_offset(part: Segment, found: Evidence, calibration: Calibration) -> float | None:
+    inside = (found.times_s >= part.start_s) & (found.times_s < part.end_s)
+    if not inside.any():
+        return None
+    own = Evidence(found.rows[inside], found.times_s[inside], found.shifts, found.weights[inside])
+    measured = measure(own, calibration)
+    return measured.offset_ms if measured.probability >= MIN_PROBABILITY else None
+
+
+def _in_order(scores: Sequence[Scores], weights: Sequence[npt.ArrayLike]) -> npt.NDArray[np.float64]:
+    """The weights of all windows as `combine` orders them."""
+    times = np.concatenate([score.times_s for score in scores])
+    trust = [
+        np.broadcast_to(weight, score.times_s.shape) for score, weight in zip(scores, weights, strict=True)
+    ]
+    return np.concatenate(trust)[np.argsort(times, kind="stable")].astype(np.float64)
+
+
 def talked(
     speech: Speech,
     scores: Sequence[Scores],
@@ -154,11 +208,7 @@ def score_map(
     `weights` (0..1) is how much each of `scores`, or each of its windows, counts. There are at most
     MAX_SPANS spans of equal length.
     """
-    times = np.concatenate([score.times_s for score in scores])
-    trust = np.concatenate(
-        [np.broadcast_to(weight, score.times_s.shape) for score, weight in zip(scores, weights, strict=True)]
-    )
-    found = evidence(combine(scores), calibration, trust[np.argsort(times, kind="stable")])
+    found = evidence(combine(scores), calibration, _in_order(scores, weights))
     if not len(found.rows):
         return None
     start, end = float(found.times_s[0]), float(found.times_s[-1]) + WINDOW_FRAMES * FRAME_S

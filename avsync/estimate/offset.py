@@ -53,6 +53,7 @@ def estimate(
         segments=line.segments,
         drift_ms_per_min=line.drift_ms_per_min,
         drift_uncertainty_ms_per_min=line.drift_uncertainty,
+        drift_possible_ms_per_min=line.drift_possible,
         reasons=_doubts(m, scores.shifts, calibration),
     )
 

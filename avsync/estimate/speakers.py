@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.constants import FRAME_S, WINDOW_FRAMES
-from avsync.core.records import Scores
-from avsync.estimate.calibration import Calibration
+from avsync.core.constants import FRAME_MS, FRAME_S, WINDOW_FRAMES
+from avsync.core.records import Scores, Span, Turn
+from avsync.estimate.calibration import CEILING, Calibration
 from avsync.estimate.peak import averaged, block_sums, evidence
 
 Floats = npt.NDArray[np.float64]
@@ -26,6 +26,8 @@ CELL_S = 4.0
 """Length of a cell: long enough for a speaker to be told from a listener, short enough for people to take
 turns."""
 MIN_WEIGHT = 0.05
+MIN_TURN_S = 0.3
+"""Shorter speech that no visible face says is not worth a turn."""
 COUNTED = 0.5
 """A window with a lower weight was not judged."""
 MIN_TALK_S = 3.0
@@ -123,6 +125,59 @@ def _together(found: Sequence[Cell]) -> Mask:
     )
     common = np.minimum(end[:, None], end) - np.maximum(start[:, None], start)
     return (index[:, None] != index) & (common > 0.5 * np.minimum((end - start)[:, None], end - start))
+
+
+def turns(
+    tracks: Sequence[Scores], found: Sequence[Cell], spoken: Sequence[Span], bias_ms: float = 0.0
+) -> tuple[Turn, ...]:
+    """Who speaks in each stretch of speech [start, end) of `spoken`, in order of time; neighbouring cells
+    of one face as one. Of faces seen at once the likelier one, where it is likely at all."""
+    shares = speaking(found)
+    likely = [i for i in np.argsort(-shares, kind="stable") if shares[i] >= COUNTED]
+    said: list[Turn] = []
+    for span in spoken:
+        left = [span]
+        for i in likely:
+            cell = found[i]
+            offset = -FRAME_MS * float(tracks[cell.index].shifts[int(cell.total.argmax())]) - bias_ms
+            said += [
+                Turn(start, end, tracks[cell.index].track, offset, float(min(shares[i], CEILING)))
+                for start, end in _common(left, cell)
+            ]
+            left = _without(left, cell)
+        said += [Turn(start, end, None, None, 0.0) for start, end in left if end - start >= MIN_TURN_S]
+    return _merged(sorted(said, key=lambda turn: turn.start_s))
+
+
+def _common(spans: Sequence[Span], cell: Cell) -> list[Span]:
+    cut = [(max(start, cell.start_s), min(end, cell.end_s)) for start, end in spans]
+    return [(start, end) for start, end in cut if end - start > FRAME_S / 2]
+
+
+def _without(spans: Sequence[Span], cell: Cell) -> list[Span]:
+    parts = [
+        part
+        for start, end in spans
+        for part in ((start, min(end, cell.start_s)), (max(start, cell.end_s), end))
+    ]
+    return [(start, end) for start, end in parts if end - start > FRAME_S / 2]
+
+
+def _merged(said: Sequence[Turn]) -> tuple[Turn, ...]:
+    """Neighbouring turns of one face as one, with the offset and the probability by length."""
+    joined: list[Turn] = []
+    for turn in said:
+        last = joined[-1] if joined else None
+        if last is None or last.track != turn.track or turn.start_s - last.end_s > FRAME_S:
+            joined.append(turn)
+            continue
+        share = (turn.end_s - turn.start_s) / (turn.end_s - last.start_s)
+        offset = None
+        if last.offset_ms is not None and turn.offset_ms is not None:
+            offset = share * turn.offset_ms + (1 - share) * last.offset_ms
+        sure = share * turn.probability + (1 - share) * last.probability
+        joined[-1] = Turn(last.start_s, turn.end_s, turn.track, offset, sure)
+    return tuple(joined)
 
 
 def foreign(

@@ -65,6 +65,8 @@ class Timeline:
     segments: tuple[Segment, ...]
     drift_ms_per_min: float | None
     drift_uncertainty: float | None
+    drift_possible: float | None = None
+    """Size of the largest drift that the evidence cannot exclude, where none is found."""
 
 
 def timeline(found: Evidence, calibration: Calibration) -> Timeline:
@@ -90,13 +92,14 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
         if likelier and main_piece(sloping).measure.probability >= MIN_PROBABILITY:
             found, blocks, pieces = straight, line_blocks, sloping
             drift, uncertainty = 60 * slope, 60 * error * calibration.spread
+    possible = None
     if drift is None:
-        drift, uncertainty = _steady(blocks, pieces, calibration)
+        drift, uncertainty, possible = _steady(blocks, pieces, calibration)
     starts = [float(found.times_s[piece.windows[0]]) for piece in pieces]
     ends = [*starts[1:], float(found.times_s[-1]) + WINDOW_FRAMES * FRAME_S]
     spans = zip(pieces, starts, ends, strict=True)
     segments = tuple(s for span in spans for s in _segments(found, blocks, *span, calibration))
-    return Timeline(pieces, segments, drift, uncertainty)
+    return Timeline(pieces, segments, drift, uncertainty, possible)
 
 
 def main_piece(pieces: Sequence[Piece]) -> Piece:
@@ -106,16 +109,20 @@ def main_piece(pieces: Sequence[Piece]) -> Piece:
 
 def _steady(
     blocks: Blocks, pieces: Sequence[Piece], calibration: Calibration
-) -> tuple[float | None, float | None]:
-    """(0, half the 95 % interval of the drift) where the video is known not to drift, else None."""
+) -> tuple[float | None, float | None, float | None]:
+    """(0, half the 95 % interval of the drift) where the video is known not to drift, else None; and the
+    largest drift that cannot be excluded, None where that cannot be told."""
     main = main_piece(pieces).measure
     if main.probability < MIN_PROBABILITY:
-        return None, None
+        return None, None, None
     own = np.unique(blocks.block[np.concatenate([p.windows for p in pieces if p.measure is main])])
     steady = Blocks(blocks.times_s[own], blocks.values[own], blocks.block, blocks.cut[own])
     slope, error, *_ = best_line(steady, int(steady.values.sum(axis=0).argmax()))
     error *= calibration.spread
-    return (0.0, 60 * error) if abs(slope) <= error <= MAX_DRIFT_ERROR / 60 else (None, None)
+    possible = 60 * (abs(slope) + error) if np.isfinite(error) else None
+    if abs(slope) <= error <= MAX_DRIFT_ERROR / 60:
+        return 0.0, 60 * error, possible
+    return None, None, possible
 
 
 def straightened(found: Evidence, slope: float, middle_s: float) -> Evidence:

@@ -131,7 +131,11 @@ def judged(
         contested=answer.contested,
         reasons=(*_no_speech(answer.verdict, heard), *answer.reasons),
         tracks=tuple(_track(t, by_track.get(t.track), looked.portraits.get(t.track)) for t in looked.tracks),
-        segments=pooled.segments,
+        drift_possible_ms_per_min=None if pooled.drift_ms_per_min else pooled.drift_possible_ms_per_min,
+        segments=coverage.with_own_offsets(
+            coverage.judged_parts(pooled.segments, unjudged), looked.scores, weights, calibration
+        ),
+        turns=speakers.turns(looked.scores, cells, vad.spans(known), calibration.bias_ms),
         judged_s=duration_s - sum(stretch.end_s - stretch.start_s for stretch in unjudged),
         speech_s=vad.seconds(heard) if heard else None,
         speech_seen_s=seen_s if heard else None,
@@ -144,7 +148,11 @@ def judged(
 def _track(track: FaceTrack, judged: TrackReport | None, portrait: bytes | None = None) -> TrackReport:
     end_s = track.start_s + len(track.boxes) / FRAME_RATE
     report = judged or TrackReport(track.track, 0, 0, 0, None, cause=coverage.why_not(None, 0.0))
-    return replace(report, start_s=track.start_s, end_s=end_s, portrait=portrait)
+    boxes = tuple(
+        (track.start_s + first / FRAME_RATE, *(float(edge) for edge in track.boxes[first]))
+        for first in range(0, len(track.boxes), FRAME_RATE)
+    )
+    return replace(report, start_s=track.start_s, end_s=end_s, portrait=portrait, boxes=boxes)
 
 
 # --- Notes -------------------------------------------------------------------------------

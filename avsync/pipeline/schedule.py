@@ -53,7 +53,7 @@ def certain(report: Report) -> bool:
         return False
     if report.offset_ms is None or report.uncertainty_ms is None:
         return False
-    if any(segment.hint_ms is not None for segment in report.segments):
+    if any(stretch.hint_ms is not None for stretch in report.unjudged):
         return False
     early, late = report.tolerance_ms
     return min(abs(report.offset_ms - early), abs(report.offset_ms + late)) > report.uncertainty_ms

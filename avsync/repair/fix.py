@@ -19,8 +19,9 @@ from avsync.core.errors import (
     UsageError,
 )
 from avsync.core.options import FixOptions
-from avsync.core.records import Media, Report
+from avsync.core.records import Media, Report, Segment
 from avsync.core.tolerance import defects, largest_error
+from avsync.estimate.repairable import Shift, single_shift
 from avsync.media.ffmpeg import program
 from avsync.media.probe import probe
 from avsync.repair import packets, retime
@@ -30,7 +31,7 @@ from avsync.repair.remux import Plan, command, plan
 from avsync.repair.verify import Progress, UnfitTargetError
 from avsync.repair.write import written
 from avsync.report.summary import summary
-from avsync.report.words import offset_words
+from avsync.report.words import offset_words, span_words
 
 NO_FITTING_TARGET = (
     "no other format holds them unchanged either, so convert the file first, as with "
@@ -167,7 +168,7 @@ def _rest_ms(after: Report) -> float:
         after.verdict != "out-of-sync"
         or after.offset_ms is None
         or after.contested
-        or _no_single_shift(after)
+        or _single_shift(after) is None
     ):
         return 0.0
     return after.offset_ms
@@ -257,22 +258,26 @@ def _measured(report: Report, src: Path, *, force: bool, single_shift: bool) -> 
             f"{src}: {summary(report)}, so a repair could spoil that part; nothing is written, unless "
             "--offset-ms gives the error."
         )
-    if single_shift and (reason := _no_single_shift(report)):
+    if not single_shift:
+        return report.offset_ms
+    shift = _single_shift(report)
+    if shift is None:
         raise CannotTell(
-            f"{src}: {reason}, so no single shift mends it; nothing is written (use --method retime)."
+            f"{src}: {summary(report)}, so no single shift mends it; nothing is written "
+            "(use --method retime)."
         )
-    return report.offset_ms
+    return shift.offset_ms
 
 
-def _no_single_shift(report: Report) -> str | None:
-    """Why the best single shift would leave a part of the file out of tolerance; None where it would not."""
-    found = defects(report)
-    if found == () or "local" in found or found == ("drift",) or report.faults:
-        return summary(report)
-    drift = abs(report.drift_ms_per_min or 0.0)
-    if drift * (report.duration_s or 0.0) / 60 / 2 > min(report.tolerance_ms):
-        return f"the audio drifts by {report.drift_ms_per_min:+.0f} ms per minute"
-    return None
+def _single_shift(report: Report) -> Shift | None:
+    """The shift that brings every judged stretch within tolerance; None where none does, or where it would
+    leave the file out of sync for another reason."""
+    if report.offset_ms is None or not {"offset", "local"} & set(defects(report)):
+        return None
+    whole = Segment(0.0, report.duration_s or 0.0, report.offset_ms, None, report.probability)
+    faults = [Segment(f.start_s, f.end_s, f.offset_ms, None, f.probability) for f in report.faults]
+    judged = [*(report.segments or (whole,)), *faults]
+    return single_shift(judged, report.tolerance_ms, report.offset_ms, report.drift_ms_per_min or 0.0)
 
 
 def _compare(before: Report, after: Report, dst: Path) -> None:
@@ -303,7 +308,16 @@ def _before_after(before: Report | None, after: Report | None) -> str:
     if before is None or after is None:
         return ""
     still = ", so it is better, but not in sync" if after.verdict == "out-of-sync" else ""
-    return f" Before: {summary(before)}. After: {summary(after)}{still}."
+    return f" Before: {summary(before)}. After: {summary(after)}{still}{_left(after)}."
+
+
+def _left(after: Report) -> str:
+    """What is left where, in a file that is in tolerance but not the same all along."""
+    parts = [fault for fault in after.faults if fault.offset_ms is not None]
+    if after.verdict != "in-sync" or not parts:
+        return ""
+    most = max(parts, key=lambda fault: abs(fault.offset_ms or 0.0))
+    return f"; {offset_words(most.offset_ms)} are left at {span_words(most.start_s, most.end_s)}"
 
 
 def _losses(dst: Path, lost: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from avsync.core.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_IN_SYNC, EXIT_OUT_OF_SYNC
-from avsync.core.records import Fault, Offset, Reason, Report, Segment, TrackReport, Unjudged, Verdict
+from avsync.core.records import Fault, Offset, Reason, Report, Segment, TrackReport, Turn, Unjudged, Verdict
 from avsync.core.tolerance import defects
 from avsync.report.reasons import cause_words, face_words, reason_words
 from avsync.report.summary import summary
@@ -54,6 +54,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "probability": _number(report.probability, 4),
         "drift_ms_per_min": _number(report.drift_ms_per_min, 2),
         "drift_uncertainty_ms_per_min": _number(report.drift_uncertainty_ms_per_min, 2),
+        "drift_possible_ms_per_min": _number(report.drift_possible_ms_per_min, 1),
         "max_drift_ms_per_min": _number(report.max_drift_ms_per_min, 2),
         "defects": list(defects(report)),
         "faults": [_fault_dict(fault) for fault in report.faults],
@@ -64,6 +65,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "reasons": [_reason_dict(reason) for reason in report.reasons],
         "tracks": [_track_dict(track) for track in report.tracks],
         "segments": [_segment_dict(segment) for segment in report.segments],
+        "turns": [_turn_dict(turn) for turn in report.turns],
         "complete": report.complete,
         "looked_at_s": [[_number(start, 3), _number(end, 3)] for start, end in report.looked_at],
         "unjudged": [_unjudged_dict(stretch) for stretch in report.unjudged],
@@ -99,6 +101,7 @@ def from_dict(document: Mapping[str, Any]) -> Report:
         "tolerance_ms": (document["tolerance_early_ms"], document["tolerance_late_ms"]),
         "tracks": tuple(_track_from(track) for track in document["tracks"]),
         "segments": tuple(_made(Segment, segment) for segment in document["segments"]),
+        "turns": tuple(_made(Turn, turn) for turn in document.get("turns", ())),
         "faults": tuple(_made(Fault, fault) for fault in document.get("faults", ())),
         "looked_at": tuple((start, end) for start, end in document.get("looked_at_s", ())),
         "unjudged": tuple(_made(Unjudged, stretch) for stretch in document.get("unjudged", ())),
@@ -112,7 +115,8 @@ def _track_from(document: Mapping[str, Any]) -> TrackReport:
     curve = {"shifts": np.zeros(0, np.int64), "curve": np.zeros(0, np.float32)}
     known = {**document, **curve, "reasons": _reasons_from(document)}
     offset = None if document["evidence"] is None else _made(Offset, known)
-    return _made(TrackReport, {**document, "offset": offset})
+    boxes = tuple(tuple(box) for box in document.get("boxes", ()))
+    return _made(TrackReport, {**document, "offset": offset, "boxes": boxes})
 
 
 def _reasons_from(document: Mapping[str, Any]) -> tuple[Reason, ...]:
@@ -139,6 +143,7 @@ def _track_dict(track: TrackReport) -> dict[str, Any]:
         "probability": _number(offset.probability, 4) if offset else None,
         "evidence": _number(offset.evidence, 3) if offset else None,
         "at_edge": bool(offset.at_edge) if offset else False,
+        "boxes": [[_number(value, 4) for value in box] for box in track.boxes],
         "cause": track.cause,
         "cause_text": face_words(track),
         "reasons": [_reason_dict(reason) for reason in offset.reasons] if offset else [],
@@ -158,8 +163,17 @@ def _segment_dict(segment: Segment) -> dict[str, Any]:
         "uncertainty_ms": _number(segment.uncertainty_ms, 1),
         "probability": _number(segment.probability, 4),
         "fault": segment.fault,
-        "hint_ms": _number(segment.hint_ms, 1),
-        "against": segment.against,
+        "own_offset_ms": _number(segment.own_offset_ms, 1),
+    }
+
+
+def _turn_dict(turn: Turn) -> dict[str, Any]:
+    return {
+        "start_s": _number(turn.start_s, 3),
+        "end_s": _number(turn.end_s, 3),
+        "track": turn.track,
+        "offset_ms": _number(turn.offset_ms, 1),
+        "probability": _number(turn.probability, 4),
     }
 
 

@@ -15,10 +15,10 @@ from avsync.core.constants import FRAME_MS
 from avsync.core.files import Kind, protect, write_whole
 from avsync.core.records import Report, TrackReport, Unjudged, Verdict
 from avsync.core.text import printable
-from avsync.core.tolerance import defects, within
-from avsync.report.html_charts import data_address, judged_parts, map_chart, offset_chart
+from avsync.core.tolerance import defects, own_offset, within
+from avsync.report.html_charts import data_address, map_chart, offset_chart
 from avsync.report.reasons import cause_words, face_words, fault_words
-from avsync.report.summary import limits_words, notes, speech_words, summary
+from avsync.report.summary import limits_words, no_drift_words, notes, speech_words, summary
 from avsync.report.words import (
     VERDICT_WORDS,
     certainty_words,
@@ -163,6 +163,7 @@ def _environment() -> Environment:
         "spared": spared,
         "settings": settings,
         "within": within,
+        "own_offset": own_offset,
         "cause": cause_words,
         "fault_words": fault_words,
     }
@@ -229,9 +230,11 @@ def measured(report: Report) -> str:
 def drift(report: Report) -> str:
     """The drift with its uncertainty; "" where it is not known."""
     known, spread = report.drift_ms_per_min, report.drift_uncertainty_ms_per_min
-    if known is None:
+    if known is None and report.drift_possible_ms_per_min is None:
         return ""
-    return (drift_words(known) if known else "none seen") + ("" if spread is None else f" ± {spread:.0f} ms")
+    if known:
+        return drift_words(known) + ("" if spread is None else f" ± {spread:.0f} ms")
+    return no_drift_words(report)
 
 
 def coverage_words(report: Report) -> str:
@@ -250,8 +253,8 @@ def coverage_words(report: Report) -> str:
 def parts(report: Report) -> list[dict[str, Any]]:
     """Rows of the table beside the chart: every judged stretch, those out of tolerance first where there
     are more than MAX_ROWS."""
-    judged = judged_parts(report.segments, report.unjudged)
-    bad = [s for s in judged if not within(s.offset_ms or 0.0, report.tolerance_ms)]
+    judged = [segment for segment in report.segments if segment.offset_ms is not None]
+    bad = [s for s in judged if not within(own_offset(s), report.tolerance_ms)]
     chosen = judged if len(judged) <= MAX_ROWS else (bad or judged)[:MAX_ROWS]
     return [{"segment": s, "bad": s in bad} for s in chosen]
 

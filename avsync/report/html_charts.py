@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from avsync.core.records import Report, ScoreMap, Segment, Unjudged
-from avsync.core.tolerance import within
+from avsync.core.tolerance import own_offset, within
 from avsync.report.words import offset_words, timecode
 
 HEIGHT = 220
@@ -96,18 +95,17 @@ class Chart:
 def offset_chart(report: Report) -> Chart:
     """The offset along the video, with what was not judged."""
     early, late = report.tolerance_ms
-    values = [s.offset_ms for s in report.segments if s.offset_ms is not None]
+    values = [own_offset(s) for s in report.segments if s.offset_ms is not None]
     axes = Axes(
         0.0,
         report.duration_s or max((s.end_s for s in report.segments), default=1.0),
         min([-late, *values]) - ROOM_MS,
         max([early, *values]) + ROOM_MS,
     )
-    parts = judged_parts(report.segments, report.unjudged)
     return _chart(
         axes,
         report,
-        bars=tuple(_bar(axes, part, report) for part in parts),
+        bars=tuple(_bar(axes, part, report) for part in report.segments if part.offset_ms is not None),
         gaps=tuple(_gap(axes, stretch) for stretch in report.unjudged),
     )
 
@@ -142,7 +140,7 @@ def _chart(axes: Axes, report: Report, **shown: object) -> Chart:
 
 
 def _bar(axes: Axes, segment: Segment, report: Report) -> Bar:
-    offset, spread = segment.offset_ms or 0.0, segment.uncertainty_ms or 0.0
+    offset, spread = own_offset(segment), segment.uncertainty_ms or 0.0
     left, right = axes.x(segment.start_s), axes.x(segment.end_s)
     top, bottom = axes.y(offset + spread), axes.y(offset - spread)
     words = offset_words(offset)
@@ -160,23 +158,6 @@ def _bar(axes: Axes, segment: Segment, report: Report) -> Bar:
 def _gap(axes: Axes, stretch: Unjudged) -> Bar:
     left, right = axes.x(stretch.start_s), axes.x(stretch.end_s)
     return Bar(left, round(right - left, 3), "not judged" if right - left >= WIDE else "")
-
-
-def judged_parts(segments: Iterable[Segment], unjudged: Sequence[Unjudged]) -> list[Segment]:
-    """The segments that have an offset, without the stretches inside them that were not judged."""
-    parts = []
-    for segment in segments:
-        if segment.offset_ms is None:
-            continue
-        start = segment.start_s
-        for stretch in unjudged:
-            if start < stretch.end_s and stretch.start_s < segment.end_s:
-                if stretch.start_s > start:
-                    parts.append(replace(segment, start_s=start, end_s=stretch.start_s))
-                start = stretch.end_s
-        if start < segment.end_s:
-            parts.append(replace(segment, start_s=start))
-    return parts
 
 
 def time_ticks(axes: Axes) -> tuple[Tick, ...]:

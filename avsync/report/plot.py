@@ -14,7 +14,7 @@ from avsync.core.constants import FRAME_MS, STANDARD_NAMES
 from avsync.core.files import Kind, write_whole
 from avsync.core.records import Offset, Report, Segment
 from avsync.core.text import printable
-from avsync.core.tolerance import within
+from avsync.core.tolerance import own_offset, within
 from avsync.report.words import VERDICT_WORDS, offset_words, percent, timecode
 
 if TYPE_CHECKING:
@@ -124,6 +124,9 @@ def _draw_segments(axes: Axes, report: Report) -> None:
         return
     for segment in report.segments:
         _draw_segment(axes, segment, report)
+    for stretch in report.unjudged:
+        span = (stretch.start_s, stretch.end_s)
+        axes.axvspan(*span, facecolor="none", edgecolor=_GAP, hatch="//", linewidth=0, label="not judged")
     _limits(axes, report)
     axes.xaxis.set_major_formatter(lambda value, _position: timecode(value))
     axes.grid(alpha=0.3)
@@ -133,24 +136,22 @@ def _draw_segments(axes: Axes, report: Report) -> None:
 def _draw_segment(axes: Axes, segment: Segment, report: Report) -> None:
     span = (segment.start_s, segment.end_s)
     if segment.offset_ms is None:
-        axes.axvspan(
-            *span, facecolor="none", edgecolor=_GAP, hatch="//", linewidth=0, label="too little evidence"
-        )
         return
-    good = within(segment.offset_ms, report.tolerance_ms)
+    offset = own_offset(segment)
+    good = within(offset, report.tolerance_ms)
     colour, width, marker = (_LINE, 2.0, "|") if good else (_BAD, 4.0, "x")
     spread = segment.uncertainty_ms or 0.0
-    low, high = segment.offset_ms - spread, segment.offset_ms + spread
+    low, high = offset - spread, offset + spread
     axes.fill_between(span, low, high, color=colour, alpha=0.2, linewidth=0)
     label = "measured" if good else "measured, out of tolerance"
-    axes.plot(span, [segment.offset_ms] * 2, color=colour, linewidth=width, marker=marker, label=label)
+    axes.plot(span, [offset] * 2, color=colour, linewidth=width, marker=marker, label=label)
 
 
 def _limits(axes: Axes, report: Report) -> None:
     start = min(segment.start_s for segment in report.segments)
     end = max(segment.end_s for segment in report.segments)
     axes.set_xlim(min(0.0, start), max(end, report.duration_s or 0.0))
-    values = [s.offset_ms for s in report.segments if s.offset_ms is not None]
+    values = [own_offset(s) for s in report.segments if s.offset_ms is not None]
     early, late = report.tolerance_ms
     axes.set_ylim(min([-late, *values]) - 60, max([early, *values]) + 60)
 

@@ -17,6 +17,14 @@ MIN_UNSEEN_S = 1.0
 """Less speech without a visible speaker is not worth a word."""
 
 
+def no_drift_words(report: Report) -> str:
+    """That no drift is seen, and how large a one could be hidden."""
+    possible = report.drift_possible_ms_per_min
+    if possible is None:
+        return "none seen"
+    return f"none seen; one of up to {possible:.0f} ms a minute cannot be excluded"
+
+
 def _joined(reasons: Sequence[str]) -> str:
     return "; ".join(reason.rstrip(".") for reason in reasons)
 

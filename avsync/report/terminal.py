@@ -16,7 +16,7 @@ from avsync.core.records import Fault, Report, TrackReport, Unjudged, Verdict
 from avsync.core.text import printable
 from avsync.core.tolerance import largest_error
 from avsync.report.reasons import cause_words, fault_words, reason_words
-from avsync.report.summary import limits_words, notes, speech_words, summary
+from avsync.report.summary import limits_words, no_drift_words, notes, speech_words, summary
 from avsync.report.words import (
     VERDICT_WORDS,
     certainty_words,
@@ -65,7 +65,7 @@ def _single(report: Report, console: Console) -> Iterator[RenderableType]:
         return
     if report.offset_ms is not None:
         yield Text(f"  measured: {_measured(report)}")
-    if report.drift_ms_per_min is not None:
+    if report.drift_ms_per_min is not None or report.drift_possible_ms_per_min is not None:
         yield Text(f"  drift: {_drift(report)}")
     if spoken := speech_words(report):
         yield Text(f"  speech: {spoken}")
@@ -146,7 +146,7 @@ def _evidence(track: TrackReport) -> float:
 def _drift(report: Report) -> str:
     drift, uncertainty = report.drift_ms_per_min, report.drift_uncertainty_ms_per_min
     within_ms = "" if uncertainty is None else f" (+/- {uncertainty:.0f} ms)"
-    return (drift_words(drift) if drift else "none seen") + within_ms
+    return drift_words(drift) + within_ms if drift else no_drift_words(report)
 
 
 def _faults(faults: Sequence[Fault]) -> Table:

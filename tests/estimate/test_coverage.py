@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+from scores_factory import made
 
 from avsync.core.records import FaceTrack, Offset, Scores, Segment, Speech, Unjudged
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.coverage import (
     MAX_SPANS,
+    judged_parts,
     score_map,
     talked,
     unjudged,
     why_not,
+    with_own_offsets,
 )
 
 SHIFTS = np.arange(-3, 4)
@@ -103,6 +106,24 @@ def test_a_sliver_at_the_start_goes_with_what_follows():
 
 def test_no_scores_at_all():
     assert found([a_track(0, 1)], [], [], [], 2.0) == told((0, 1, "seen-too-briefly"), (1, 2, "no-face"))
+
+
+def test_no_segment_lies_where_nothing_was_judged():
+    segments = (Segment(0.0, 10.0, 5.0, 1.0, 0.9), Segment(10.0, 20.0, None, None, 0.0))
+    holes = (Unjudged(0.0, 1.0, "no-face"), Unjudged(4.0, 5.0, "no-audio"), Unjudged(9.0, 20.0, "stopped"))
+    assert [(p.start_s, p.end_s) for p in judged_parts(segments, holes)] == [(1.0, 4.0), (5.0, 9.0)]
+
+
+def test_a_stretch_has_the_offset_that_its_own_windows_make_sure():
+    scores = made(500, 0.0, height=6.0)
+    scores.logits[250:] = made(250, 1.0, height=6.0, seed=1).logits
+    parts = [Segment(0.0, 10.0, -20.0, 9.0, 0.9), Segment(10.0, 20.0, -20.0, 9.0, 0.9)]
+    own = with_own_offsets([*parts, Segment(30.0, 40.0, -20.0, 9.0, 0.9)], [scores], [1.0], Calibration())
+    assert [part.own_offset_ms for part in own] == [
+        pytest.approx(0, abs=6),
+        pytest.approx(-40, abs=6),
+        None,
+    ]
 
 
 # --- faces --------------------------------------------------------------------------------

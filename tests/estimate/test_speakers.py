@@ -1,12 +1,14 @@
 """Who speaks when: every face is weighed by what it says of its own time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scores_factory import made
 
 from avsync.core.records import Scores
 from avsync.estimate.calibration import Calibration
-from avsync.estimate.speakers import COUNTED, Foreign, cells, foreign, weigh
+from avsync.estimate.speakers import COUNTED, Foreign, cells, foreign, turns, weigh
 
 SHARP = Calibration(temperature=0.6, mismatch_level=0.0)
 
@@ -65,3 +67,20 @@ def test_a_few_seconds_are_a_doubt_and_less_says_nothing():
 
 def test_without_a_calibrated_level_nothing_is_foreign():
     assert found(made(750, height=0), calibration=Calibration(temperature=0.6)) == ()
+
+
+# --- Turns ------------------------------------------------------------------------------------
+
+
+def test_every_stretch_of_speech_has_the_face_that_says_it():
+    first = made(250, height=6.0)
+    second = replace(made(250, 2.0, height=6.0, seed=1, start_s=10.0), track=1)
+    tracks = [first, second]
+    said = turns(tracks, cells(tracks, SHARP), [(2.0, 18.0), (25.0, 27.0)])
+    assert [(turn.track, turn.start_s, turn.end_s) for turn in said] == [
+        (0, 2.0, pytest.approx(10.2, abs=0.3)),
+        (1, pytest.approx(10.2, abs=0.3), 18.0),
+        (None, 25.0, 27.0),
+    ]
+    assert [turn.offset_ms for turn in said[:2]] == pytest.approx([0, -80], abs=20)
+    assert said[0].probability > 0.5 > said[2].probability

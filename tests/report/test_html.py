@@ -37,7 +37,7 @@ LATE = Report(
         TrackReport(0, 0.0, 0.7, 13, an_offset(300.0, 0.0), False, 0.07, "too-little-evidence", PICTURE),
         TrackReport(1, 0.7, 8.0, 170, an_offset(), speaking=True, weight=1.0, portrait=PICTURE),
     ),
-    segments=(Segment(0.0, 8.0, -120.0, 9.0, 0.93),),
+    segments=(Segment(0.7, 8.0, -120.0, 9.0, 0.93),),
     unjudged=(Unjudged(0.0, 0.7, "seen-too-briefly"),),
     score_map=ScoreMap(0.0, 0.4, (-40.0 * SHIFTS).astype(np.float64), np.zeros((20, 31), np.float32)),
     duration_s=8.0,

@@ -11,7 +11,6 @@ from avsync.report.html_charts import (
     TIME_LABELS,
     Axes,
     data_address,
-    judged_parts,
     map_chart,
     map_picture,
     offset_chart,
@@ -23,7 +22,7 @@ LATE = Report(
     "late.mp4",
     "out-of-sync",
     -120.0,
-    segments=(Segment(0.0, 40.0, -120.0, 10.0, 0.9), Segment(40.0, 100.0, 20.0, 10.0, 0.9)),
+    segments=(Segment(10.0, 40.0, -120.0, 10.0, 0.9), Segment(40.0, 100.0, 20.0, 10.0, 0.9)),
     unjudged=(Unjudged(0.0, 10.0, "no-face"),),
     duration_s=100.0,
 )
@@ -43,12 +42,6 @@ def test_what_is_outside_is_marked_and_named_where_there_is_room():
     assert (late.bad, late.label) == (True, "120 ms late")
     assert (good.bad, good.label) == (False, "20 ms early")
     assert offset_chart(LATE).gaps[0].label == ""
-
-
-def test_no_bar_lies_where_nothing_was_judged():
-    segments = (Segment(0.0, 10.0, 5.0, 1.0, 0.9), Segment(10.0, 20.0, None, None, 0.0))
-    holes = (Unjudged(0.0, 1.0, "no-face"), Unjudged(4.0, 5.0, "no-audio"), Unjudged(9.0, 20.0, "stopped"))
-    assert [(p.start_s, p.end_s) for p in judged_parts(segments, holes)] == [(1.0, 4.0), (5.0, 9.0)]
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 6.0, 61.0, 900.0, 7200.0, 40_000.0])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_factory import FAULT, a_report, an_offset, said
 
-from avsync.core.records import Fault, Report, TrackReport, Unjudged, Verdict
+from avsync.core.records import Fault, Report, TrackReport, Turn, Unjudged, Verdict
 from avsync.core.tolerance import defects
 from avsync.report.document import EXIT_CODES, exit_code, from_dict, to_dict, to_json, to_line
 from avsync.report.summary import summary
@@ -104,8 +104,7 @@ def test_the_document_has_the_promised_fields():
         "uncertainty_ms": None,
         "probability": 0.0,
         "fault": False,
-        "hint_ms": None,
-        "against": False,
+        "own_offset_ms": None,
     }
     assert (document["defects"], document["faults"]) == (["offset"], [])
     assert document["max_drift_ms_per_min"] == 20.0
@@ -155,11 +154,12 @@ def test_the_reference_of_the_json_documents_names_every_field():
         a_report(),
         faults=(Fault(3.0, 9.0, 200.0, 12.0, 0.9, "severe"),),
         unjudged=(Unjudged(30.0, 61.0, "no-face"),),
+        turns=(Turn(3.0, 9.0, 1, -40.0, 0.97),),
     )
     document = to_dict(report)
     names = set(document)
     document["reasons"] = [{"code": "error", "text": "", "values": {}}]
-    for rows in (document[name] for name in ("tracks", "segments", "faults", "unjudged", "reasons")):
+    for rows in (document[name] for name in ("tracks", "segments", "faults", "unjudged", "reasons", "turns")):
         names |= set(rows[0])
     reference = (Path(__file__).parents[2] / "docs/json.md").read_text(encoding="utf-8")
     assert {name for name in names if f"`{name}`" not in reference} == set()
