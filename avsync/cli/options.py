@@ -75,6 +75,13 @@ CHECK_OPTIONS: dict[str, Any] = {
             "(exhaustive), or adaptive on a CPU only (auto).",
         ),
     ],
+    "precision": Annotated[
+        constants.Precision,
+        typer.Option(
+            metavar="NAME",
+            help="How exactly the model computes on a CPU: as fast as it can (auto), or in float32.",
+        ),
+    ],
 }
 """Every field of `CheckOptions` as an option of the command line."""
 

@@ -35,8 +35,12 @@ DETECT_LONG_SIDE = 320
 """Pixels on the long side of the picture that the face detector sees."""
 DETECT_EVERY = 5
 """Frames (of 25 a second) from one face detection to the next."""
+STORED_LONG_SIDE = 1920
+"""Pixels on the long side of the frames that a check cuts crops from; larger video is scaled down."""
+STORED_LONG_SIDE = 1920
+"""Pixels on the long side of the frames that a check cuts crops from; larger video is scaled down."""
 DECODE_LONG_SIDE = 1280
-"""Pixels on the long side of the picture that crops are cut from; larger video is scaled down."""
+"""The same where training data are prepared."""
 
 # --- Decisions ---------------------------------------------------------------------------
 MAX_OFFSET_MS = 600.0
@@ -63,6 +67,8 @@ Method = Literal["copy", "retime"]
 Sample = Literal["auto", "adaptive", "exhaustive"]
 """How much of a long video is scored: until the answer is certain, or all of it; "auto" is adaptive where the
 model runs on a CPU."""
+Precision = Literal["auto", "float32"]
+"""How exactly the network computes: "auto" is bfloat16 in the front-ends where the CPU multiplies that."""
 Engine = Literal["local", "ray"]
 """Where the files of a batch are checked: in processes of this machine, or on a Ray cluster."""
 

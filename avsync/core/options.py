@@ -22,6 +22,7 @@ from avsync.core.constants import (
     Detector,
     Device,
     Method,
+    Precision,
     Sample,
     Standard,
 )
@@ -61,6 +62,8 @@ class CheckOptions:
     """Frames between scored windows; None: every frame of a short file, fewer of a long one."""
     sample: Sample = "auto"
     """How much of a long file is scored."""
+    precision: Precision = "auto"
+    """How exactly the network computes on a CPU; "float32" is slower and changes no decision."""
 
 
 class CheckKeywords(TypedDict, total=False):
@@ -77,6 +80,7 @@ class CheckKeywords(TypedDict, total=False):
     device: Device
     stride: int | None
     sample: Sample
+    precision: Precision
 
 
 @dataclass(frozen=True, config=STRICT)

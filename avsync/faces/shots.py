@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.records import Frame
 from avsync.media.images import Image, resize
 
 Structure = npt.NDArray[np.float32]
+F = TypeVar("F", bound=Any)
 
 LOOK_AHEAD = 6
 """Frames compared on either side of a possible cut; what returns within them (a flash) is no cut."""
@@ -24,13 +25,16 @@ NOISE_POWER = 16.0
 """Squared brightness (0..255) per value below which a picture counts as flat."""
 
 
-def shots(pictures: Iterable[Frame]) -> Iterator[tuple[Frame, bool, bool]]:
-    """Each frame with whether it is the first and whether it is the last of its shot.
+def shots(
+    pictures: Iterable[F], structure_of: Callable[[F], Structure] | None = None
+) -> Iterator[tuple[F, bool, bool]]:
+    """Each frame with whether it is the first and whether it is the last of its shot. `structure_of` makes of
+    a frame what `structure` makes of its image.
 
     Holds back LOOK_AHEAD + 1 frames, however long the video.
     """
-    held: tuple[Frame, bool] | None = None
-    for frame, first in _beginnings(pictures):
+    held: tuple[F, bool] | None = None
+    for frame, first in _beginnings(pictures, structure_of or (lambda frame: structure(frame.image))):
         if held is not None:
             yield *held, first
         held = frame, first
@@ -38,9 +42,13 @@ def shots(pictures: Iterable[Frame]) -> Iterator[tuple[Frame, bool, bool]]:
         yield *held, True
 
 
-def structure(image: Image) -> Structure:
+SMALL_SIZE = 32, 24
+"""Width and height of the copy that a structure is made of."""
+
+
+def structure(image: Image | npt.NDArray[np.float32]) -> Structure:
     """The picture (h, w, 3) as a vector of 32x24x3 values without the mean of each colour."""
-    small = resize(image, 32, 24).astype(np.float32)
+    small = resize(image, *SMALL_SIZE).astype(np.float32)
     return (small - small.mean((0, 1))).ravel()
 
 
@@ -72,14 +80,14 @@ def is_cut(before: Sequence[Structure], after: Sequence[Structure], steps: Seque
     return min(change(old, new) for old in before for new in after) >= here / 2
 
 
-def _beginnings(pictures: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
+def _beginnings(pictures: Iterable[F], structure_of: Callable[[F], Structure]) -> Iterator[tuple[F, bool]]:
     """Each frame with whether a shot begins there, LOOK_AHEAD frames late."""
-    frames: deque[tuple[Frame, Structure]] = deque()
+    frames: deque[tuple[F, Structure]] = deque()
     past: deque[Structure] = deque(maxlen=LOOK_AHEAD)
     steps: deque[float] = deque(maxlen=2 * LOOK_AHEAD)
     latest: Structure | None = None
     for frame in pictures:
-        now = structure(frame.image)
+        now = structure_of(frame)
         if latest is not None:
             steps.append(change(latest, now))
         latest = now
@@ -91,8 +99,8 @@ def _beginnings(pictures: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
 
 
 def _judged(
-    frames: deque[tuple[Frame, Structure]], past: deque[Structure], steps: deque[float]
-) -> tuple[Frame, bool]:
+    frames: deque[tuple[F, Structure]], past: deque[Structure], steps: deque[float]
+) -> tuple[F, bool]:
     """Takes the oldest of `frames`, and tells whether a shot begins there."""
     known = len(past) + len(frames) - 1
     first = not past or is_cut(past, [s for _, s in frames], list(steps)[-known:])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +16,18 @@ from avsync.core.constants import DETECT_EVERY, DETECT_LONG_SIDE, FRAME_RATE
 from avsync.core.records import FaceTrack, Frame, Media, Span
 from avsync.faces import detect as detectors
 from avsync.faces.detect import Detect
-from avsync.faces.shots import shots
+from avsync.faces.shots import Structure, shots, structure
+from avsync.faces.template import Template, find, template
 from avsync.media.frames import frames
 from avsync.media.images import Image, resize
+
+
+class Timed(Protocol):
+    """Whatever is shown at a time."""
+
+    @property
+    def time_s(self) -> float: ...
+
 
 Boxes = npt.NDArray[np.float32]
 """(n, 5): x1, y1, x2, y2 in pixels of the picture that the detector is given frames of, score 0..1."""
@@ -26,6 +37,8 @@ START_SCORE = 0.5
 """A face must score this to begin a track; detect.MIN_SCORE is enough to continue one."""
 SEARCH_EVERY = FRAME_RATE
 """Frames between searches of the whole picture while the faces already known are being followed."""
+TRACKED = 3 * DETECT_EVERY
+"""Frames from one detection of a face to the next while a template finds it in between."""
 CLOSER_SIDE = 160
 """Pixels of the square picture around one known face, in which it is measured again."""
 CLOSER_ROOM = 1.8
@@ -49,6 +62,10 @@ MIN_FACE_PIXELS = 16
 """Least height of a face in pixels of the original picture."""
 SMOOTH_FRAMES = 3.0
 """Standard deviation of the smoothing of boxes over time, in frames."""
+SMOOTH_REACH = round(4 * SMOOTH_FRAMES)
+"""Frames on either side that a smoothed box depends on."""
+
+F = TypeVar("F", bound=Timed)
 
 
 def find_tracks(
@@ -80,39 +97,57 @@ def find_tracks(
 
 
 def track_faces(pictures: Iterable[Frame], detect: Detect, *, least: float = 0.0) -> tuple[FaceTrack, ...]:
-    """`find_tracks` on frames at 25 a second. `least`: lowest face kept, as a fraction of the picture."""
-    tracks: list[FaceTrack] = []
+    """`find_tracks` on frames at 25 a second. `least`: lowest face kept, as a fraction of the frame."""
+    seen = followed(pictures, detect, lambda frame: frame.image, lambda frame: structure(frame.image))
+    tracks = [
+        trail.track() for _, _, closed in seen for trail in closed if trail.lasts and trail.height >= least
+    ]
+    tracks.sort(key=lambda t: (t.start_s, -float(t.boxes[0, 3] - t.boxes[0, 1])))
+    return tuple(_numbered(tracks))
+
+
+def followed(
+    coming: Iterable[F],
+    detect: Detect,
+    image_of: Callable[[F], Image],
+    structure_of: Callable[[F], Structure],
+) -> Iterator[tuple[F, list[Trail], list[Trail]]]:
+    """Each frame with the trails of faces that are open after it, and those that ended with it.
+
+    `image_of` makes the small copy that faces are looked for in, only of the frames where that is done.
+    """
     trails: list[Trail] = []
     shot, begin, searched = -1, 0, 0
-
-    def close(trail: Trail, size: tuple[int, int]) -> None:
-        if trail.lasts and np.median(trail.heights) >= least * size[0]:
-            tracks.append(trail.track(shot, size))
-
-    for now, (frame, first, last) in enumerate(shots(pictures)):
-        image, size = frame.image, frame.image.shape[:2]
+    for now, (frame, first, last) in enumerate(shots(coming, structure_of)):
         if first:
             shot, begin, searched = shot + 1, now, now - SEARCH_EVERY
         if (now - begin) % DETECT_EVERY and not last:
+            yield frame, trails, []
             continue
+        image = image_of(frame)
         due = now - searched >= SEARCH_EVERY
-        found = look(image, detect, [trail.expect(now) for trail in trails], everywhere=due)
+        known = [trail.moved(image, now) for trail in trails]
+        places = [trail.expect(now) if box is None else box for trail, box in zip(trails, known, strict=True)]
+        found = look(image, detect, places, everywhere=due)
         searched = now if due else searched
-        trails = _extend(trails, found, now, frame.time_s)
-        for trail in [t for t in trails if last or now - t.keys[-1] >= MAX_GAP]:
-            close(trail, size)
-            trails.remove(trail)
-    tracks.sort(key=lambda t: (t.start_s, -float(t.boxes[0, 3] - t.boxes[0, 1])))
-    return tuple(_numbered(tracks))
+        trails = _extend(trails, found, now, Trail(frame.time_s, shot, image.shape[:2]))
+        for trail, box in zip(trails, [*known, *[None] * len(trails)], strict=False):
+            if box is None and trail.keys[-1] == now:
+                trail.template, trail.detected = template(image, trail.boxes[-1]), now
+        closed = [t for t in trails if last or now - t.keys[-1] >= MAX_GAP]
+        trails = [t for t in trails if t not in closed]
+        yield frame, trails, closed
 
 
 # --- Detection ---------------------------------------------------------------------------
 
 
 def look(image: Image, detect: Detect, known: Sequence[Boxes], *, everywhere: bool) -> Boxes:
-    """The faces in a picture: those `known` (each (4,)) are looked for where they are expected; the whole
-    picture is searched when that is due, when nothing is known, or when a known face is not found."""
-    found = [box for box in (_closer(image, detect, place) for place in known) if box is not None]
+    """The faces in a frame: those `known` are looked for where they are expected (each (4,)), or were found
+    already (each (5,)); the whole frame is searched when that is due, when nothing is known, or when a known
+    face is not found."""
+    closer = (place if len(place) == 5 else _closer(image, detect, place) for place in known)
+    found = [box for box in closer if box is not None]
     if everywhere or not found or len(found) < len(known):
         for place in _search(image, detect, wide=everywhere):
             if all(overlap(place, box) < SAME_FACE for box in found):
@@ -185,13 +220,26 @@ def distinct(found: Boxes) -> Boxes:
 # --- Tracks ------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(eq=False)
 class Trail:
-    """The detections of one face in one shot so far: frame numbers, boxes (5,), and the first's time."""
+    """The detections of one face in one shot so far: frame numbers, boxes (5,) in pixels of frames of `size`
+    (height, width), and the first's time."""
 
     start_s: float
+    shot: int
+    size: tuple[int, ...]
     keys: list[int] = field(default_factory=list)
     boxes: list[Boxes] = field(default_factory=list)
+    template: Template | None = None
+    """The face as it was last detected, in frame number `detected`."""
+    detected: int = 0
+
+    def moved(self, image: Image, now: int) -> Boxes | None:
+        """The box (5,) of the face at frame `now`, as far as the template tells; None where it is time for
+        the detector, or the face has changed too much."""
+        if self.template is None or now - self.detected >= TRACKED:
+            return None
+        return find(image, self.template, self.expect(now))
 
     def expect(self, now: int) -> Boxes:
         """Where the face should be at frame `now`: it goes on as it moved last, for TRUSTED_GAP frames."""
@@ -203,23 +251,33 @@ class Trail:
         return (box + np.tile((moved[:2] + moved[2:]) / 2, 2) * ahead).astype(np.float32)
 
     @property
-    def heights(self) -> npt.NDArray[np.float32]:
-        return np.array([box[3] - box[1] for box in self.boxes], np.float32)
+    def height(self) -> float:
+        """The median height of the face as a fraction of the frame."""
+        return float(np.median([box[3] - box[1] for box in self.boxes])) / self.size[0]
 
     @property
     def lasts(self) -> bool:
         return self.keys[-1] - self.keys[0] + 1 >= MIN_FRAMES and len(self.keys) >= 3
 
-    def track(self, shot: int, size: tuple[int, ...]) -> FaceTrack:
-        """The record, numbered later; `size` (height, width) of the picture that the boxes are in."""
-        boxes, seen = between(self.keys, np.stack(self.boxes)[:, :4])
-        boxes = boxes / np.array([size[1], size[0], size[1], size[0]], np.float32)
+    def between(self, first: int, past: int) -> tuple[Boxes, npt.NDArray[np.bool_]]:
+        """Boxes as fractions of the frame, and which are seen, of the frames numbered `first` to before
+        `past` from the trail's first on; those less than SMOOTH_REACH before its last may still change."""
+        low = max(0, first - SMOOTH_REACH)
+        at = max(0, bisect_right(self.keys, low + self.keys[0]) - 1)
+        boxes, seen = between(self.keys[at:], np.stack(self.boxes[at:])[:, :4])
+        skipped = self.keys[at] - self.keys[0]
+        boxes = boxes / np.array([self.size[1], self.size[0]] * 2, np.float32)
+        return boxes[first - skipped : past - skipped], seen[first - skipped : past - skipped]
+
+    def track(self, number: int = 0) -> FaceTrack:
+        """The record of the whole trail."""
+        boxes, seen = self.between(0, self.keys[-1] - self.keys[0] + 1)
         score = float(np.mean([box[4] for box in self.boxes]))
-        return FaceTrack(0, shot, self.start_s, boxes.astype(np.float32), seen, score)
+        return FaceTrack(number, self.shot, self.start_s, boxes.astype(np.float32), seen, score)
 
 
-def _extend(trails: list[Trail], found: Boxes, now: int, time_s: float) -> list[Trail]:
-    """Gives each face found to the trail that it continues; the others begin new ones."""
+def _extend(trails: list[Trail], found: Boxes, now: int, new: Trail) -> list[Trail]:
+    """Gives each face found to the trail that it continues; the others begin ones like `new`."""
     expected = np.array([trail.expect(now) for trail in trails], np.float32).reshape(-1, 4)
     pairs = {face: trail for trail, face in associate(expected, found[:, :4])}
     fresh = []
@@ -227,7 +285,7 @@ def _extend(trails: list[Trail], found: Boxes, now: int, time_s: float) -> list[
         if face in pairs:
             trail = trails[pairs[face]]
         elif box[4] >= START_SCORE:
-            trail = Trail(time_s)
+            trail = replace(new, keys=[], boxes=[], template=None)
             fresh.append(trail)
         else:
             continue

@@ -141,21 +141,22 @@ def _adaptive(job: stretch.Job) -> bool:
 
 
 @lru_cache(maxsize=2)
-def load_model(name: str, device: str) -> Loaded:
-    """The model, loaded once per process and name. Raises ModelError."""
-    from avsync.networks import checkpoint
+def load_model(name: str, device: str, precision: str = "auto") -> Loaded:
+    """The model, loaded once per process and name; in its fastest form unless `precision` is "float32".
+    Raises ModelError."""
+    from avsync.networks import checkpoint, fast
 
     loaded = checkpoint.load(name, device)
     try:
         Calibration.from_dict(loaded.calibration)
     except ValueError as error:
         raise ModelError(f"The card of {loaded.path} cannot be used: {error}.") from error
-    return loaded
+    return loaded if precision == "float32" else fast.fast(loaded)
 
 
 def model_of_mouths(options: CheckOptions) -> Loaded:
     """The model of `options`. Raises ModelError where a check cannot use it."""
-    loaded = load_model(options.model, options.device)
+    loaded = load_model(options.model, options.device, options.precision)
     if loaded.model.crop == "face":
         raise ModelError(
             f"{loaded.path} looks at whole faces, but a check cuts out mouths; "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +18,7 @@ from avsync.core.errors import Interrupted
 from avsync.core.options import CheckOptions
 from avsync.core.prefetch import ahead
 from avsync.core.records import FaceTrack, Media, Scores, Span, Waveform
-from avsync.faces import crop, motion, track
+from avsync.faces import follow, motion
 from avsync.media.images import Image, encoded
 from avsync.pipeline.schedule import total
 
@@ -77,104 +77,85 @@ class Looked:
 def look(job: Job, before: Looked, span: Span) -> Looked:
     """`before` and what the stretch `span` holds.
 
-    Ctrl-C raises Interrupted with the same, as far as it has come. Raises MediaError when the picture cannot
+    Ctrl-C raises Interrupted with the same, as far as it has come. Raises MediaError when the video cannot
     be decoded, ModelError when the face detector cannot be loaded.
     """
+    tracks: list[FaceTrack] = []
     undecoded: list[Span] = []
+    stride = before.stride or job.options.stride or auto_stride(job.planned_s, job.loaded)
+    looked = replace(before, portraits=dict(before.portraits), motion=dict(before.motion), stride=stride)
+
+    def found(track: FaceTrack, face: Image) -> None:
+        tracks.append(track)
+        looked.portraits[track.track] = encoded(face, ".jpg")
+
+    def with_all(end_s: float, scores: Sequence[Scores]) -> Looked:
+        known = {track.track for track in tracks}
+        return replace(
+            looked,
+            spans=(*before.spans, (span[0], end_s)),
+            tracks=(*before.tracks, *tracks),
+            scores=(*before.scores, *(s for s in scores if s.track in known)),
+            undecoded=(*before.undecoded, *undecoded),
+            stride=stride if before.tracks or tracks else before.stride,
+        )
+
     try:
-        with timed(job.timings, "faces"):
-            tracks = _find(job, before, span, undecoded.append)
+        scores = _score(job, looked, span, found, undecoded.append)
     except KeyboardInterrupt as stop:
-        raise Interrupted(before) from stop
-    before = replace(before, undecoded=(*before.undecoded, *undecoded))
-    if not tracks:
-        return replace(before, spans=(*before.spans, span))
-    share = (before.seconds + span[1] - span[0]) / job.planned_s
-    found = replace(
-        before,
-        tracks=(*before.tracks, *tracks),
-        portraits=dict(before.portraits),
-        motion=dict(before.motion),
-    )
-    stride = before.stride or job.options.stride or auto_stride(found.tracks, job.loaded, share)
-    found = replace(found, stride=stride)
-    try:
-        scores = _score(job, found, span, tracks)
-    except Interrupted as stop:
-        scores = stop.so_far
+        scores = stop.so_far if isinstance(stop, Interrupted) else []
         if not scores:
             raise Interrupted(before) from stop
-        end = max(float(s.times_s[-1]) + WINDOW_FRAMES * FRAME_S for s in scores)
-        reached = [track for track in tracks if track.start_s < end]
-        found = replace(found, tracks=(*before.tracks, *reached))
-        raise Interrupted(_with(found, (span[0], end), scores)) from stop
-    return _with(found, span, scores)
+        end_s = max(float(s.times_s[-1]) + WINDOW_FRAMES * FRAME_S for s in scores)
+        raise Interrupted(with_all(end_s, scores)) from stop
+    return with_all(span[1], scores)
 
 
-def _with(found: Looked, span: Span, scores: Sequence[Scores]) -> Looked:
-    return replace(found, spans=(*found.spans, span), scores=(*found.scores, *scores))
+def auto_stride(planned_s: float, model: Loaded) -> int:
+    """Every frame of a short video, then every second, third ... tenth: as much as is affordable of the
+    `planned_s` seconds that will be looked at, with one face in them."""
+    affordable = MAX_EMBEDDED if model.model.embeds else MAX_WINDOWS
+    return min(MAX_STRIDE, max(1, math.ceil(planned_s * FRAME_RATE / affordable)))
 
 
-def _find(job: Job, before: Looked, span: Span, on_gap: Callable[[Span], None]) -> list[FaceTrack]:
-    """The faces of the stretch, numbered on from those before; `on_gap` as in `media.frames`."""
+def _score(
+    job: Job, looked: Looked, span: Span, found: follow.Found, on_gap: Callable[[Span], None]
+) -> list[Scores]:
+    """Scores of the faces of the stretch, which `found` is told. Crops stream into the model while the next
+    are cut; what it waits for them is booked to the faces."""
+    from avsync.networks.scoring import score_clips
+
     length = span[1] - span[0]
-    found = track.find_tracks(
+    whole = length >= job.media.duration_s
+    clips = follow.face_clips(
         job.media,
+        found,
         detector=job.options.face_detector,
+        first_number=1 + max((track.track for track in looked.tracks), default=-1),
+        piece_frames=PIECE_FRAMES,
         # Open ends at the ends of the video, whose length is only what the file says.
         start_s=None if span[0] <= 0 else span[0],
         end_s=None if span[1] >= job.media.duration_s else span[1],
         progress=lambda share: (
             job.tell("faces", share, 1)
-            if length >= job.media.duration_s
-            else job.tell("survey", before.seconds + share * length / 2, job.planned_s)
+            if whole
+            else job.tell("survey", looked.seconds + share * length, job.planned_s)
         ),
         on_gap=on_gap,
     )
-    return [replace(track, track=len(before.tracks) + track.track) for track in found]
-
-
-def auto_stride(tracks: Iterable[FaceTrack], model: Loaded, share: float = 1.0) -> int:
-    """Every frame while the faces are few and short, then every second, third ... tenth. `share` (0..1) of
-    what will be looked at is what these tracks come from."""
-    frames = sum(int(track.seen.sum()) for track in tracks) / share
-    affordable = MAX_EMBEDDED if model.model.embeds else MAX_WINDOWS
-    return min(MAX_STRIDE, max(1, math.ceil(frames / affordable)))
-
-
-def _score(job: Job, found: Looked, span: Span, tracks: Sequence[FaceTrack]) -> list[Scores]:
-    """Crops stream into the model while the next are cut; what it waits for them is booked to their stage.
-    Faces and motion are added to those in `found`."""
-    from avsync.networks.scoring import score_clips
-
-    length = span[1] - span[0]
-    end_s = max(track.start_s + len(track.boxes) / FRAME_RATE for track in tracks)
-
-    def keep(track: int, face: Image) -> None:
-        found.portraits[track] = encoded(face, ".jpg")
-
-    def progress(stage: str, done: float, _total: float | None) -> None:
-        if length >= job.media.duration_s:
-            job.tell(stage, min(done, end_s), end_s)
-        else:
-            part = (length + min(done, span[1]) - span[0]) / 2
-            job.tell("survey", found.seconds + part, job.planned_s)
-
-    clips = crop.mouth_clips(job.media, tracks, piece_frames=PIECE_FRAMES, on_face=keep)
-    clips = ahead(motion.watched(clips, found.motion), 1)
-    waited = job.timings.get("crops", 0.0)
+    waited = job.timings.get("faces", 0.0)
     started = time.perf_counter()
     try:
-        return score_clips(
-            job.loaded,
-            timed_each(clips, job.timings, "crops"),
-            job.sound,
-            max_shift=math.ceil(job.options.max_offset_ms / FRAME_MS),
-            stride=found.stride or 1,
-            progress=progress,
-        )
+        with closing(clips), closing(ahead(motion.watched(clips, looked.motion), 1)) as coming:
+            return score_clips(
+                job.loaded,
+                timed_each(coming, job.timings, "faces"),
+                job.sound,
+                max_shift=math.ceil(job.options.max_offset_ms / FRAME_MS),
+                stride=looked.stride or 1,
+            )
     finally:
-        waited = job.timings.get("crops", 0.0) - waited
+        waited = job.timings.get("faces", 0.0) - waited
         spent = time.perf_counter() - started - waited
         job.timings["scores"] = job.timings.get("scores", 0.0) + spent
 

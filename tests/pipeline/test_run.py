@@ -29,9 +29,8 @@ from avsync.core.records import (
     VideoStream,
     Waveform,
 )
-from avsync.faces import crop, motion
-from avsync.faces import track as tracking
-from avsync.pipeline import run
+from avsync.faces import follow, motion
+from avsync.pipeline import run, stretch
 
 SECONDS = 20
 
@@ -90,50 +89,55 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         cpu = SimpleNamespace(type="cpu")
         return SimpleNamespace(name=name, calibration=world.calibration, model=model, device=cpu)
 
-    def clips(_media: Media, tracks: tuple[FaceTrack, ...], **_options: Any):
-        for track in tracks:
-            mouths = np.zeros((len(track.boxes), 48, 96, 3), np.uint8)
-            yield Clip(track.track, track.start_s, mouths)
-
-    def score(_loaded: Any, clips: Any, _sound: Waveform, *, max_shift: int, stride: int, progress: Any):
+    def score(_loaded: Any, clips: Any, _sound: Waveform, *, max_shift: int, stride: int):
         world.asked |= {"max_shift": max_shift, "stride": stride}
         scores = []
         for clip in clips:
             times = clip.start_s + np.arange(0, len(clip.mouths) - 4, stride) / 25
             height = 0.0 if clip.track in world.listeners else 6.0
             scores.append(made_scores(clip.track, times, world.offset_ms, height, max_shift))
-            progress("scores", clip.start_s + len(clip.mouths) / 25, None)
         return scores
 
-    def find(
+    def face_clips(
         _media: Media,
+        found: Any,
         *,
         detector: str,
+        first_number: int,
+        piece_frames: int,
         progress: Any,
         start_s: float | None,
         end_s: float | None,
         on_gap: Any,
-    ) -> tuple[FaceTrack, ...]:
+    ) -> Iterator[Clip]:
         world.asked["detector"] = detector
         for span in world.lost:
             on_gap(span)
         world.looked.append((start_s, end_s))
         progress(0.5)
-        if world.tracks and (start_s is not None or end_s is not None):
+        tracks = world.tracks
+        if tracks and (start_s is not None or end_s is not None):
             first = start_s or 0.0
-            return (a_track(0, (end_s or world.media.duration_s) - first, first),)
-        return world.tracks
+            tracks = (a_track(0, (end_s or world.media.duration_s) - first, first),)
+        try:
+            for track in tracks:
+                number = first_number + track.track
+                yield Clip(number, track.start_s, np.zeros((len(track.boxes), 48, 96, 3), np.uint8))
+        finally:
+            for track in tracks:
+                number = first_number + track.track
+                found(replace(track, track=number), np.zeros((96, 96, 3), np.uint8))
 
     monkeypatch.setattr("avsync.media.probe.probe", lambda path: replace(world.media, path=Path(path)))
     monkeypatch.setattr(waveform, "waveform", lambda *_track: world.sound)
     monkeypatch.setattr(
         waveform, "load_audio", lambda path, _until_s: world.asked.update(audio=path) or world.sound
     )
-    monkeypatch.setattr(tracking, "find_tracks", find)
-    monkeypatch.setattr(crop, "mouth_clips", clips)
+    monkeypatch.setattr(follow, "face_clips", face_clips)
     monkeypatch.setattr(vad, "listen", lambda _sound: iter([world.speech]))
     monkeypatch.setattr(motion, "mouth_motion", lambda mouths: np.full(len(mouths) // 2, world.motion))
     monkeypatch.setattr("avsync.networks.checkpoint.load", load)
+    monkeypatch.setattr("avsync.networks.fast.fast", lambda loaded: loaded)
     monkeypatch.setattr("avsync.networks.scoring.score_clips", score)
     run.load_model.cache_clear()
     yield world
@@ -194,38 +198,36 @@ def test_a_wider_search_asks_for_more_offsets(world: World):
     assert world.asked["max_shift"] == 50
 
 
-@pytest.mark.parametrize(("seconds", "stride"), [(16, 1), (32, 2), (3600, 10)])
+@pytest.mark.parametrize(("seconds", "stride"), [(16, 1), (32, 2), (1000, 10)])
 def test_short_files_are_judged_at_every_frame_and_long_ones_thinner(seconds: int, stride: int, world: World):
-    world.tracks = (a_track(0, seconds=seconds),)
-    avsync.check("talk.mp4")
+    long(world, seconds)
+    avsync.check("talk.mp4", sample="exhaustive")
     assert world.asked["stride"] == stride
     avsync.check("talk.mp4", stride=7)
     assert world.asked["stride"] == 7
 
 
 @pytest.mark.parametrize(("seconds", "stride"), [(400, 1), (800, 2), (36_000, 10)])
-def test_a_model_whose_windows_cost_little_judges_minutes_at_every_frame(
-    seconds: int, stride: int, world: World
-):
-    world.tracks = (a_track(0, seconds=seconds),)
-    avsync.check("talk.mp4", model="embeddings")
-    assert world.asked["stride"] == stride
+def test_a_model_whose_windows_cost_little_judges_minutes_at_every_frame(seconds: int, stride: int):
+    embeddings = SimpleNamespace(model=SimpleNamespace(embeds=True))
+    assert stretch.auto_stride(seconds, embeddings) == stride  # pyright: ignore[reportArgumentType]
 
 
 def test_crops_are_cut_while_others_are_scored(world: World, monkeypatch: pytest.MonkeyPatch):
     cutting = Event()
 
-    def clips(_media: Media, tracks: tuple[FaceTrack, ...], **_options: Any):
+    def clips(_media: Media, found: Any, **_options: Any):
         yield Clip(0, 0.0, np.zeros((50, 48, 96, 3), np.uint8))
         cutting.set()
         yield Clip(0, 2.0, np.zeros((50, 48, 96, 3), np.uint8))
+        found(a_track(0, seconds=4.0), np.zeros((96, 96, 3), np.uint8))
 
     def score(_loaded: Any, clips: Any, *_sound: Any, **_options: Any):
         waited = [cutting.wait(10) for _ in clips]
         assert waited == [True, True], "the second piece is cut before the first is done with"
         return [made_scores(0, np.arange(96) / 25, 0.0, 6.0, 15)]
 
-    monkeypatch.setattr(crop, "mouth_clips", clips)
+    monkeypatch.setattr(follow, "face_clips", clips)
     monkeypatch.setattr("avsync.networks.scoring.score_clips", score)
     assert avsync.check("talk.mp4").judged_s > 0
 
@@ -410,7 +412,8 @@ def test_no_face_anywhere_is_known_only_when_all_was_looked_at(world: World):
 
 
 def test_ctrl_c_leaves_what_was_judged_by_then(world: World, monkeypatch: pytest.MonkeyPatch):
-    def score(_loaded: Any, clips: Any, _sound: Waveform, *, max_shift: int, stride: int, progress: Any):
+    def score(_loaded: Any, clips: Any, _sound: Waveform, *, max_shift: int, stride: int):
+        next(iter(clips))
         times = np.arange(0, 8, stride / 25)
         raise Interrupted([made_scores(0, times, world.offset_ms, 6.0, max_shift)])
 
@@ -429,14 +432,14 @@ def test_ctrl_c_leaves_what_was_judged_by_then(world: World, monkeypatch: pytest
 
 def test_ctrl_c_in_a_long_file_leaves_the_stretches_before(world: World, monkeypatch: pytest.MonkeyPatch):
     long(world, 7200)
-    find = tracking.find_tracks
+    looked = follow.face_clips
 
-    def stop_at_the_fifth(*arguments: Any, **options: Any) -> tuple[FaceTrack, ...]:
+    def stop_at_the_fifth(*arguments: Any, **options: Any) -> Iterator[Clip]:
         if len(world.looked) == 4:
             raise KeyboardInterrupt
-        return find(*arguments, **options)
+        return looked(*arguments, **options)
 
-    monkeypatch.setattr(tracking, "find_tracks", stop_at_the_fifth)
+    monkeypatch.setattr(follow, "face_clips", stop_at_the_fifth)
     with pytest.raises(Interrupted) as stopped:
         avsync.check("film.mp4", sample="exhaustive")
     report = stopped.value.so_far
@@ -528,13 +531,13 @@ def test_progress_names_the_stages_in_order_and_never_exceeds_its_total(world: W
     steps: list[tuple[str, float, float | None]] = []
     avsync.check("talk.mp4", progress=lambda *step: steps.append(step))
     names = list(dict.fromkeys(stage for stage, _, _ in steps))
-    assert names == ["probe", "model", "audio", "faces", "scores"]
+    assert names == ["probe", "model", "audio", "faces"]
     assert all(total is None or done <= total for _, done, total in steps)
 
 
 def test_time_is_booked_to_stages_that_add_up(world: World):
     timings = avsync.check("talk.mp4").timings_s
-    assert set(timings) == {"probe", "model", "audio", "faces", "crops", "scores", "offset", "total"}
+    assert set(timings) == {"probe", "model", "audio", "faces", "scores", "offset", "total"}
     assert sum(timings.values()) - timings["total"] <= timings["total"]
     assert min(timings.values()) >= 0
 

@@ -1,0 +1,140 @@
+"""Find faces and cut their mouths in one pass: each frame is decoded once, and held back until it is known
+where the faces in it are."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from avsync.core.constants import DETECT_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT
+from avsync.core.records import Clip, FaceTrack, Media, Span
+from avsync.faces import detect as detectors
+from avsync.faces.crop import Roll, crop, rest
+from avsync.faces.detect import Detect
+from avsync.faces.shots import SMALL_SIZE, structure
+from avsync.faces.track import MIN_FACE_PIXELS, SMOOTH_REACH, Boxes, Trail, followed
+from avsync.media.frames import shown
+from avsync.media.images import Image
+from avsync.media.planes import Planes, planes
+
+Found = Callable[[FaceTrack, Image], None]
+"""found(track, face): a face that lasted, when it is over, and its 96x96 RGB portrait."""
+
+
+def face_clips(
+    media: Media,
+    found: Found,
+    *,
+    detector: str = "centerface",
+    first_number: int = 0,
+    piece_frames: int = 500,
+    progress: Callable[[float], None] | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    on_gap: Callable[[Span], None] | None = None,
+) -> Generator[Clip, None, None]:
+    """The mouth crops of every face that lasts 0.4 s or more, as they stream by; clips of several faces may
+    alternate.
+
+    Faces are numbered from `first_number` as they appear, and told to `found` when they are over; when the
+    generator is closed early, those that are not over as far as they came. Stretches where a face is not seen
+    are left out, as are those shorter than one model window. A longer one comes in pieces of at most
+    `piece_frames` that overlap by 4 frames. `progress` and `on_gap` are told what `media.frames` tells.
+    Raises MediaError when the video cannot be decoded, ModelError when the detector cannot be loaded.
+    """
+    video = media.video
+    coming = shown(media, start_s=start_s, end_s=end_s, progress=progress, on_gap=on_gap)
+    least = MIN_FACE_PIXELS / max(1, video.height) if video else 0.0
+    frames = planes(coming, video) if video else iter(())
+    yield from clips(frames, detectors.load(detector), found, first_number, piece_frames, least)
+
+
+@dataclass(eq=False)
+class _Face:
+    """A face whose crops are being cut: `done` of its frames have been, and its best look so far."""
+
+    trail: Trail
+    roll: Roll
+    done: int = 0
+    score: float = -1.0
+    portrait: Image | None = None
+
+
+def clips(
+    frames: Iterable[Planes], detect: Detect, found: Found, first_number: int, piece_frames: int, least: float
+) -> Iterator[Clip]:
+    """`face_clips` on frames at 25 a second; `least`: lowest face kept, as a fraction of the frame."""
+    held: deque[Planes] = deque()
+    faces: dict[Trail, _Face] = {}
+    number, now = first_number, -1
+
+    def told(face: _Face) -> None:
+        if face.portrait is not None:
+            found(face.trail.track(face.roll.number), face.portrait)
+
+    try:
+        for frame, open_trails, closed in followed(frames, detect, _small, _structure):
+            now += 1
+            held.append(frame)
+            for trail in (*open_trails, *closed):
+                if trail not in faces and trail.lasts and trail.height >= least:
+                    faces[trail] = _Face(trail, Roll(number, trail.start_s))
+                    number += 1
+                if face := faces.get(trail):
+                    until = trail.keys[-1] - trail.keys[0] + (1 if trail in closed else -SMOOTH_REACH)
+                    yield from _cut(face, until, held, now, piece_frames)
+            for trail in closed:
+                if face := faces.pop(trail, None):
+                    yield from rest(face.roll)
+                    told(face)
+            needed = min((_next(trail, faces) for trail in open_trails), default=now)
+            while held and now - len(held) + 1 < needed:
+                held.popleft()
+    finally:
+        for face in faces.values():
+            told(face)
+
+
+def _next(trail: Trail, faces: dict[Trail, _Face]) -> int:
+    """Number of the first frame that the trail still needs."""
+    return trail.keys[0] + (faces[trail].done if trail in faces else 0)
+
+
+def _cut(face: _Face, until: int, held: deque[Planes], now: int, piece_frames: int) -> Iterator[Clip]:
+    """Cuts the face's crops up to its frame `until`; `held` ends with frame number `now`."""
+    if until <= face.done:
+        return
+    trail, roll = face.trail, face.roll
+    first_held = now - len(held) + 1
+    boxes, seen = trail.between(face.done, until)
+    for number, box, here in zip(range(face.done, until), boxes, seen, strict=True):
+        frame = held[trail.keys[0] + number - first_held]
+        if here:
+            roll.take(number, _crop(frame, box, FACE_SIZE - MOUTH_HEIGHT))
+        elif roll.mouths:
+            yield from rest(roll)
+        if len(roll.mouths) == piece_frames:
+            yield roll.handed_on()
+        key = trail.keys[0] + number
+        if key in trail.keys[-8:] and here:
+            score = float(trail.boxes[trail.keys.index(key)][4])
+            if score > face.score + 0.02:
+                face.score, face.portrait = score, _crop(frame, box, 0)
+    face.done = until
+
+
+def _crop(frame: Planes, box: Boxes, top: int) -> Image:
+    parts = (crop(plane, box, top=top) for plane in (frame.y, frame.u, frame.v))
+    return np.rint(frame.rgb(*parts)).astype(np.uint8)
+
+
+def _small(frame: Planes) -> Image:
+    """What faces are looked for in: twice what is searched; the extra detail is for looking closer."""
+    return frame.small(2 * DETECT_LONG_SIDE)
+
+
+def _structure(frame: Planes) -> np.ndarray:
+    return structure(frame.thumbnail(*SMALL_SIZE))
