@@ -17,7 +17,6 @@ from avsync.core.records import FaceTrack, Frame, Media, Span
 from avsync.faces import detect as detectors
 from avsync.faces.detect import Detect
 from avsync.faces.shots import Structure, shots, structure
-from avsync.faces.template import Template, find, template
 from avsync.media.frames import frames
 from avsync.media.images import Image, resize
 
@@ -37,8 +36,6 @@ START_SCORE = 0.5
 """A face must score this to begin a track; detect.MIN_SCORE is enough to continue one."""
 SEARCH_EVERY = FRAME_RATE
 """Frames between searches of the whole picture while the faces already known are being followed."""
-TRACKED = 3 * DETECT_EVERY
-"""Frames from one detection of a face to the next while a template finds it in between."""
 CLOSER_SIDE = 160
 """Pixels of the square picture around one known face, in which it is measured again."""
 CLOSER_ROOM = 1.8
@@ -126,14 +123,9 @@ def followed(
             continue
         image = image_of(frame)
         due = now - searched >= SEARCH_EVERY
-        known = [trail.moved(image, now) for trail in trails]
-        places = [trail.expect(now) if box is None else box for trail, box in zip(trails, known, strict=True)]
-        found = look(image, detect, places, everywhere=due)
+        found = look(image, detect, [trail.expect(now) for trail in trails], everywhere=due)
         searched = now if due else searched
         trails = _extend(trails, found, now, Trail(frame.time_s, shot, image.shape[:2]))
-        for trail, box in zip(trails, [*known, *[None] * len(trails)], strict=False):
-            if box is None and trail.keys[-1] == now:
-                trail.template, trail.detected = template(image, trail.boxes[-1]), now
         closed = [t for t in trails if last or now - t.keys[-1] >= MAX_GAP]
         trails = [t for t in trails if t not in closed]
         yield frame, trails, closed
@@ -143,11 +135,9 @@ def followed(
 
 
 def look(image: Image, detect: Detect, known: Sequence[Boxes], *, everywhere: bool) -> Boxes:
-    """The faces in a frame: those `known` are looked for where they are expected (each (4,)), or were found
-    already (each (5,)); the whole frame is searched when that is due, when nothing is known, or when a known
-    face is not found."""
-    closer = (place if len(place) == 5 else _closer(image, detect, place) for place in known)
-    found = [box for box in closer if box is not None]
+    """The faces in a picture: those `known` (each (4,)) are looked for where they are expected; the whole
+    picture is searched when that is due, when nothing is known, or when a known face is not found."""
+    found = [box for box in (_closer(image, detect, place) for place in known) if box is not None]
     if everywhere or not found or len(found) < len(known):
         for place in _search(image, detect, wide=everywhere):
             if all(overlap(place, box) < SAME_FACE for box in found):
@@ -230,16 +220,6 @@ class Trail:
     size: tuple[int, ...]
     keys: list[int] = field(default_factory=list)
     boxes: list[Boxes] = field(default_factory=list)
-    template: Template | None = None
-    """The face as it was last detected, in frame number `detected`."""
-    detected: int = 0
-
-    def moved(self, image: Image, now: int) -> Boxes | None:
-        """The box (5,) of the face at frame `now`, as far as the template tells; None where it is time for
-        the detector, or the face has changed too much."""
-        if self.template is None or now - self.detected >= TRACKED:
-            return None
-        return find(image, self.template, self.expect(now))
 
     def expect(self, now: int) -> Boxes:
         """Where the face should be at frame `now`: it goes on as it moved last, for TRUSTED_GAP frames."""
@@ -285,7 +265,7 @@ def _extend(trails: list[Trail], found: Boxes, now: int, new: Trail) -> list[Tra
         if face in pairs:
             trail = trails[pairs[face]]
         elif box[4] >= START_SCORE:
-            trail = replace(new, keys=[], boxes=[], template=None)
+            trail = replace(new, keys=[], boxes=[])
             fresh.append(trail)
         else:
             continue
