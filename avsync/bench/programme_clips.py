@@ -3,6 +3,7 @@ speech."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
+MIN_FRAMES = 40
+"""Shorter clips make no scene."""
 PHASES = (0.0, FRAME_S / 2)
 """Audio windows are embedded twice a frame, so that offsets are known to a quarter of a frame."""
 
@@ -131,3 +134,24 @@ def load(path: Path) -> Material:
     with np.load(path) as kept:
         values = {f.name: kept[f.name] for f in fields(Material)}
     return Material(**{**values, "name": str(values["name"]), "delay_ms": float(values["delay_ms"])})
+
+
+def collect(folder: Path, delays: Mapping[str, float], cache: Path, loaded: Loaded) -> list[Material]:
+    """The clips below `folder` whose delay is known, by "speaker/clip"; each is computed once and kept in
+    `cache`."""
+    cache.mkdir(parents=True, exist_ok=True)
+    found = []
+    for path in sorted(folder.rglob("*.mp4")):
+        name = f"{path.parent.name}/{path.stem}"
+        if name not in delays:
+            continue
+        kept = cache / f"{loaded.name}-{name.replace('/', '_')}.npz"
+        if not kept.is_file():
+            made = material(path, name, loaded, delays[name])
+            if made is None:
+                continue
+            save(made, kept)
+        clip = load(kept)
+        if len(clip.frames) >= MIN_FRAMES:
+            found.append(clip)
+    return found

@@ -8,7 +8,7 @@ scenes, from fixed seeds. Only networks that compare embeddings can be tried so.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from avsync.bench.programme_clips import Floats, Material
 from avsync.core.constants import FRAME_RATE, FRAME_S, SPEECH_PROBABILITY
 from avsync.core.records import FaceTrack, Report, Scores, Speech
+from avsync.core.tolerance import excess
 from avsync.estimate.calibration import Calibration
 from avsync.pipeline import conclude
 from avsync.pipeline.stretch import Looked
@@ -218,7 +219,9 @@ def _silences(clips: Sequence[Material]) -> Floats:
     for clip in clips:
         quiet = np.interp(clip.audio_s + 0.1, clip.speech_s, clip.speech) < 0.05
         found.append(clip.audio[quiet][:20])
-    return np.concatenate(found)
+    return np.concatenate(
+        [*found, np.zeros((0 if any(map(len, found)) else 1, clips[0].audio.shape[1]), np.float32)]
+    )
 
 
 def _faces(scenes: Sequence[Scene], audio: Floats) -> Looked:
@@ -275,3 +278,84 @@ def judged(programme: Programme, calibration: Calibration) -> Report:
     return conclude.judged(
         report, programme.looked, programme.speech, calibration, programme.duration_s, "stopped"
     )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a programme was judged. `found` and `error_s`: of each defect that has to be located, whether a
+    fault says so, and how far off its start or end lies."""
+
+    programme: Programme
+    report: Report
+    found: tuple[bool, ...]
+    error_s: tuple[float, ...]
+
+    @property
+    def defective(self) -> bool:
+        """Whether it holds a defect that has to be noticed."""
+        return any(_counts(defect, self.programme.kind) for defect in self.programme.defects)
+
+
+def outcome(programme: Programme, report: Report) -> Outcome:
+    """Compare a report with what is wrong with its programme."""
+    located = [
+        _located(defect, report)
+        for defect in programme.defects
+        if programme.kind in ("scene", "dubbed") and defect.speech_s >= LOCATED_S
+    ]
+    found = tuple(error is not None for error in located)
+    return Outcome(programme, report, found, tuple(error for error in located if error is not None))
+
+
+def _counts(defect: Defect, kind: Kind) -> bool:
+    if defect.speech_s < LEAST_S:
+        return False
+    return defect.offset_ms is None or kind == "drift" or excess(defect.offset_ms, (40.0, 60.0)) > CLEAR
+
+
+def _located(defect: Defect, report: Report) -> float | None:
+    """How far the fault that says a defect lies off, in seconds; None where there is no such fault."""
+    for fault in report.faults:
+        common = min(fault.end_s, defect.end_s) - max(fault.start_s, defect.start_s)
+        if common < 0.3 * (defect.end_s - defect.start_s):
+            continue
+        if defect.offset_ms is None or fault.offset_ms is None:
+            same = defect.offset_ms is None and fault.offset_ms is None
+        else:
+            same = abs(fault.offset_ms - defect.offset_ms) <= 60
+        if same:
+            return max(abs(fault.start_s - defect.start_s), abs(fault.end_s - defect.end_s))
+    return None
+
+
+def summarise(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
+    """The figures of issue and page: rates are shares 0..1, None where there is nothing to count."""
+    bad = [o for o in outcomes if o.defective]
+    clean = [o for o in outcomes if o.programme.kind == "clean"]
+    found = [each for o in outcomes for each in o.found]
+    errors = [each for o in outcomes for each in o.error_s]
+    judged = [
+        (o.report.speech_judged_s or 0.0) / o.report.speech_seen_s for o in clean if o.report.speech_seen_s
+    ]
+    return {
+        "programmes": len(outcomes),
+        "defective": len(bad),
+        "false_in_sync": _share([o.report.verdict == "in-sync" for o in bad]),
+        "clean": len(clean),
+        "false_alarms": _share([o.report.verdict in ("out-of-sync", "mismatch") for o in clean]),
+        "clean_undecided": _share([o.report.verdict in ("partly-judged", "cannot-tell") for o in clean]),
+        "scenes_found": _share(found),
+        "located_within_300_ms": _share([error <= 0.3 for error in errors]),
+        "clean_judged_share": float(np.median(judged)) if judged else None,
+    }
+
+
+def _share(flags: Sequence[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
+
+
+def run(clips: Sequence[Material], calibration: Calibration, count: int, seed: int = 0) -> Iterator[Outcome]:
+    """Compose and judge programmes of consecutive seeds."""
+    for number in range(seed, seed + count):
+        programme = compose(clips, number)
+        yield outcome(programme, judged(programme, calibration))

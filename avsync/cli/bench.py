@@ -21,6 +21,7 @@ from avsync.cli.bench_options import (
     print_json,
     print_tables,
 )
+from avsync.cli.bench_programmes import programmes
 from avsync.cli.console import guarded, guarded_alone
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import UsageError
@@ -81,6 +82,7 @@ def bench(
 app.command()(accuracy)
 app.command()(videos)
 app.command()(defects)
+app.command()(programmes)
 
 
 @app.command()
