@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import of_session
 
 from avsync.batch import inputs, one, run
 from avsync.core.constants import DEFAULT_MODEL
@@ -210,22 +211,9 @@ def test_the_processes_die_with_the_command_and_say_nothing(clip: Path, tmp_path
         command.kill()
         command.wait()
         limit = time.monotonic() + 10
-        while (left := _of_session(session)) and time.monotonic() < limit:
+        while (left := of_session(session)) and time.monotonic() < limit:
             time.sleep(0.1)
         assert not left
         stderr.seek(0)
         assert stderr.read() == b""
     assert all(json.loads(line)["verdict"] == "out-of-sync" for line in ledger.read_text().splitlines())
-
-
-def _of_session(session: int) -> list[str]:
-    """Command lines of the processes of a session that are alive."""
-    alive = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, _, of = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:4]
-            if int(of) == session and state != "Z":
-                alive.append((folder / "cmdline").read_text())
-        except OSError:
-            continue
-    return alive
