@@ -36,7 +36,7 @@ def listed(path: Path) -> list[Path]:
     entries = _column(path, text) if path.suffix.lower() == ".csv" else text.split("\n")
     named = [line.strip() for line in entries]
     found = [_placed(line, path.parent) for line in named if line and not line.startswith("#")]
-    if not any(file.exists() for file in found):
+    if not any(map(_exists, found)):
         raise MediaError(f"{path} names no file that exists; a list has the path of a video on each line.")
     return found
 
@@ -58,7 +58,12 @@ def _column(path: Path, text: str) -> list[str]:
 
 def _placed(line: str, folder: Path) -> Path:
     beside = folder / line
-    return beside if beside.exists() or not Path(line).exists() else Path(line)
+    return beside if _exists(beside) or not _exists(Path(line)) else Path(line)
+
+
+def _exists(path: Path) -> bool:
+    # Path.exists raises OSError for what is too long to be a name.
+    return os.path.exists(path)  # noqa: PTH110
 
 
 MEDIA_SUFFIXES = (
@@ -77,10 +82,10 @@ def find_media(paths: Sequence[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in chain.from_iterable(listed(path) if is_manifest(path) else [path] for path in paths):
-        inside = sorted(_videos(path)) if path.is_dir() else []
+        inside = sorted(_videos(path)) if _exists(path) and path.is_dir() else []
         found |= dict.fromkeys(inside or [path])
     files = list(found)
-    if files and all(file.is_dir() for file in files):
+    if files and all(_exists(file) and file.is_dir() for file in files):
         raise MediaError(" ".join(map(_no_video, files)))
     return files
 

@@ -70,7 +70,7 @@ def _begun(
     path: Path, stamps: Mapping[str, Stamp], resumed: bool
 ) -> Iterator[tuple[dict[str, Report], IO[str]]]:
     if takes_bytes(path):
-        with path.open("a", encoding="utf-8") as stream:
+        with _closing(path.open("a", encoding="utf-8")) as stream:
             yield {}, stream
         return
     with _locked(path) as old:
@@ -82,7 +82,7 @@ def _begun(
         # The new file is locked before it takes the name, so that no other run comes in between.
         with (
             replacement(path.resolve()) as made,
-            open(made.handle, "w", encoding="utf-8", closefd=False) as stream,
+            _closing(open(made.handle, "w", encoding="utf-8", closefd=False)) as stream,
         ):
             stream.writelines(json.dumps(document) + "\n" for document in kept)
             stream.flush()
@@ -110,6 +110,12 @@ def _locked(path: Path) -> Iterator[IO[str]]:
             if os.path.samestat(os.fstat(stream.fileno()), target.stat()):
                 break
         stream.close()  # a run that has ended meanwhile has replaced it
+    with _closing(stream):
+        yield stream
+
+
+@contextmanager
+def _closing(stream: IO[str]) -> Iterator[IO[str]]:
     try:
         yield stream
     finally:

@@ -98,9 +98,10 @@ def test_a_batch_takes_lists_beside_files_and_folders(tmp_path: Path):
 
 def test_a_line_that_is_no_name_is_a_row_like_any_other(tmp_path: Path):
     (tmp_path / "x.mp4").touch()
-    (tmp_path / "list.txt").write_bytes(b"a\0b.mp4\nx.mp4\n")
-    odd, video = inputs.listed(tmp_path / "list.txt")
+    (tmp_path / "list.txt").write_bytes(b"a\0b.mp4\nx.mp4\n" + b"a" * 5000 + b"\n")
+    odd, video, long = inputs.find_media([tmp_path / "list.txt"])
     assert video == tmp_path / "x.mp4"
+    assert check_safely(long, CheckOptions()).verdict == "error"
     report = check_safely(odd, CheckOptions())
     assert report.verdict == "error"
     assert "holds a zero byte" in report.reasons[0].values["message"]

@@ -16,6 +16,7 @@ from command import run
 from report_factory import said
 
 from avsync import __version__
+from avsync.batch.one import check_safely
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import Interrupted, MediaError, ModelError, UsageError
 from avsync.core.options import CheckOptions
@@ -64,7 +65,12 @@ def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], 
             raise answer
         return answer
 
+    def check_many(files: list[Path], options: CheckOptions, **_: object) -> Iterator[tuple[int, Report]]:
+        # Processes share no patches; tests/batch has batches as they are.
+        return ((number, check_safely(file, options)) for number, file in enumerate(files))
+
     monkeypatch.setattr(pipeline, "measure", measure)
+    monkeypatch.setattr("avsync.batch.run.check_many", check_many)
 
     def file(stem: str) -> Path:
         path = tmp_path / f"{stem}.mp4"
