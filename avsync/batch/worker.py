@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import re
 import signal
 import sys
 import time
@@ -22,6 +23,11 @@ from pathlib import Path
 
 from avsync.core.options import CheckOptions, Limits
 from avsync.core.records import Report
+
+try:
+    import resource
+except ImportError:  # Windows has no limits of this kind
+    resource = None
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 REPORT_EVERY_S = 0.1
@@ -102,20 +108,31 @@ def _ctrl_c_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def limit_memory(limit_bytes: int, device: str) -> None:
+@contextmanager
+def limited_memory(limit_bytes: int, device: str) -> Iterator[None]:
     """Let allocations fail that would take this process, or one that it starts, over `limit_bytes`: a hostile
     file then ends in an error and not in a machine that swaps. Address space that is only reserved does not
-    count. Where a GPU may do the work there is no limit: its driver maps memory by rules of its own."""
-    if device != "cpu" and any(Path(driver).exists() for driver in GPU_DRIVERS):
-        return
-    try:
-        import resource
+    count. Half of the limit is left in any case to a process that has more than that before.
 
-        _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        limit = limit_bytes if most == resource.RLIM_INFINITY else min(limit_bytes, most)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
-    except (ImportError, ValueError, OSError):  # not on this system
+    Where a GPU may do the work there is no limit: its driver maps memory by rules of its own."""
+    if resource is None or (device != "cpu" and any(Path(driver).exists() for driver in GPU_DRIVERS)):
+        yield
         return
+    before, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = max(limit_bytes, _allocated_bytes() + limit_bytes // 2)
+    lower = [value for value in (limit, before, most) if value != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(lower), most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, most))
+
+
+def _allocated_bytes() -> int:
+    """What counts against the limit now; 0 where the system does not say."""
+    status = Path("/proc/self/status")
+    found = re.search(r"VmData:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) * 1024 if found else 0
 
 
 def _die_with_parent() -> None:
@@ -138,7 +155,6 @@ def _answer(connection: Connection, options: CheckOptions, limits: Limits, threa
     from avsync.batch.one import check_safely, limit_threads
 
     limit_threads(threads)
-    limit_memory(limits.memory_bytes, options.device)
     spoken = 0.0
 
     def progress(stage: str, done: float, total: float | None) -> None:
@@ -147,7 +163,8 @@ def _answer(connection: Connection, options: CheckOptions, limits: Limits, threa
             spoken = time.monotonic()
             connection.send((stage, done, total))
 
-    connection.send(READY)
-    while True:
-        file: Path = connection.recv()
-        connection.send(check_safely(file, options, progress))
+    with limited_memory(limits.memory_bytes, options.device):
+        connection.send(READY)
+        while True:
+            file: Path = connection.recv()
+            connection.send(check_safely(file, options, progress))

@@ -110,7 +110,7 @@ def _checked(
     """(number, report) of each file; one file alone also raises its error."""
     from avsync.batch.one import failed
     from avsync.batch.run import check_many
-    from avsync.batch.worker import limit_memory
+    from avsync.batch.worker import limited_memory
     from avsync.cli.progress import STAGES, progress_bars, staged
     from avsync.pipeline.run import measure
 
@@ -118,9 +118,9 @@ def _checked(
         return
     with progress_bars(quiet=quiet) as bar:
         if not batch and limits.seconds is None:
-            limit_memory(limits.memory_bytes, options.device)
             try:
-                report = measure(files[0], options, staged(bar))
+                with limited_memory(limits.memory_bytes, options.device):
+                    report = measure(files[0], options, staged(bar))
             except AvsyncError as error:
                 yield 0, failed(files[0], str(error), options)
                 raise
