@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from avsync.core.constants import FRAME_RATE, FRAME_S, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.core.errors import UsageError
-from avsync.core.records import Clip, Waveform
+from avsync.core.records import Clip, FaceTrack, Waveform
 
 if TYPE_CHECKING:
     from avsync.networks.checkpoint import Loaded
@@ -53,23 +53,24 @@ def material(path: Path, name: str, loaded: Loaded, delay_ms: float) -> Material
     """The longest face of a clip, with its audio; None where no face is found."""
     from avsync.audio import vad
     from avsync.audio.waveform import waveform
-    from avsync.faces import crop, motion, track
+    from avsync.faces import follow, motion
     from avsync.media.probe import probe
 
     media = probe(path)
     sound = waveform(media)
-    tracks = track.find_tracks(media)
+    tracks: list[FaceTrack] = []
+    looks: dict[int, motion.Pieces] = {}
+    clips = list(motion.watched(follow.face_clips(media, lambda found, _: tracks.append(found)), looks))
     if not tracks:
         return None
-    longest = max(tracks, key=lambda t: int(t.seen.sum()))
-    looks: dict[int, motion.Pieces] = {}
-    clips = list(motion.watched(crop.mouth_clips(media, [longest]), looks))
-    seen = [_embedded(loaded, clip) for clip in clips if len(clip.mouths) >= WINDOW_FRAMES]
+    longest = max(tracks, key=lambda found: int(found.seen.sum())).track
+    own = [clip for clip in clips if clip.track == longest and len(clip.mouths) >= WINDOW_FRAMES]
+    seen = [_embedded(loaded, clip) for clip in own]
     if not seen:
         return None
     audio, audio_s = _heard(loaded, sound)
     chunks = np.concatenate([np.zeros(0, np.float32), *vad.listen(sound)])
-    times, moved = (np.concatenate(part) for part in zip(*looks[longest.track], strict=True))
+    times, moved = (np.concatenate(part) for part in zip(*looks[longest], strict=True))
     return Material(
         name,
         np.concatenate([visual for visual, _ in seen]),
