@@ -30,7 +30,8 @@ ReasonKind = Literal[
     # What differs along the video, and what is close to a limit
     "fault", "mismatch-fault", "hint", "against", "drift", "drift-near-limit", "near-limit",
     # What was looked at, and what is wrong with the file
-    "stopped", "stopped-at-once", "sampled", "other-audio-track", "audio-breaks-off", "no-video-at-end",
+    "stopped", "stopped-at-once", "sampled", "other-audio-track", "audio-breaks-off", "breaks-off",
+    "clock-jumps", "no-video-at-end",
     "damaged-video", "damaged-audio", "empty-audio", "silent-audio", "clipped-audio", "not-numbers",
     "file-changed", "error",
 ]  # fmt: skip
@@ -120,6 +121,8 @@ class Media:
     """The runs of timestamps, in the order of the file; one unless the clock starts over or jumps."""
     holes: tuple[Span, ...] = ()
     """Stretches for which no stream has a packet, as where a file is corrupt."""
+    header_s: float | None = None
+    """The length that the header claims, where the packets do not bear it out."""
 
 
 @dataclass(frozen=True)

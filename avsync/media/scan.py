@@ -42,7 +42,7 @@ def scanned(media: Media) -> Media:
         if video.duration_s is None or abs(video.duration_s - length_s) > WRONG_S:
             video = replace(video, duration_s=length_s)
     if media.duration_s <= 0 or abs(media.duration_s - end_s) > WRONG_S:
-        media = replace(media, duration_s=max(0.0, end_s))
+        media = replace(media, duration_s=max(0.0, end_s), header_s=media.duration_s or None)
     return replace(media, video=video, pieces=laid, holes=_holes(shown, laid) if len(laid) == 1 else ())
 
 

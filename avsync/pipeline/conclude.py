@@ -165,7 +165,8 @@ def of_the_sound(
     with it. `found` is `whole` as far as there is video."""
     return (
         *_which_track(found, track, options),
-        *_broken_off(found, sound, track),
+        *_jumps(whole),
+        *_broken_off(found, whole, sound, track),
         *_undecoded("damaged-audio", sound.undecoded),
         *_tail(found, whole),
         *waveform.audio_condition(sound),
@@ -180,8 +181,21 @@ def _which_track(found: Media, track: int | None, options: CheckOptions) -> tupl
     return () if track == usual else (Reason("other-audio-track", {"judged": track, "default": usual}),)
 
 
-def _broken_off(found: Media, sound: Waveform, track: int | None) -> tuple[Reason, ...]:
-    """A note where the audio ends long before the file says so, as after a broken download."""
+def _jumps(whole: Media) -> tuple[Reason, ...]:
+    """A note where the timestamps start over or jump, as in recordings that were joined."""
+    runs = [piece for piece in whole.pieces if not piece.stray]
+    stray = len(whole.pieces) - len(runs)
+    if len(runs) < 2 and not stray:
+        return ()
+    at_s = [piece.start_s for piece in runs[1:]]
+    return (Reason("clock-jumps", {"jumps": len(at_s), "at_s": at_s, "stray": stray}),)
+
+
+def _broken_off(found: Media, whole: Media, sound: Waveform, track: int | None) -> tuple[Reason, ...]:
+    """A note where the file, or its audio, ends long before its header says so, as after a broken copy."""
+    said_s = whole.header_s
+    if said_s is not None and said_s - whole.duration_s > max(BROKEN_OFF_S, 0.02 * said_s):
+        return (Reason("breaks-off", {"end_s": whole.duration_s, "stored_end_s": said_s}),)
     if track is None:
         return ()
     stream = waveform.audio_track(found, track)

@@ -73,6 +73,18 @@ def _breaks_off(v: Mapping[str, Any]) -> str:
     return f"the file breaks off: its audio ends at {end} instead of {stored}"
 
 
+def _ends_early(v: Mapping[str, Any]) -> str:
+    end, stored = timecode(v["end_s"]), timecode(v["stored_end_s"])
+    return f"the file breaks off: it ends at {end}, where its header says {stored}"
+
+
+def _jumps(v: Mapping[str, Any]) -> str:
+    if not v["jumps"]:
+        return "some packets have wild timestamps, and were left out"
+    where = ", ".join(timecode(at_s) for at_s in v["at_s"][:3]) + (" and later" if v["jumps"] > 3 else "")
+    return f"the timestamps start over or jump at {where}; the parts were judged one after the other"
+
+
 def _no_video(v: Mapping[str, Any]) -> str:
     end, lasts = timecode(v["end_s"]), timecode(v["duration_s"])
     return f"the video ends at {end}, though the file lasts {lasts}; what is heard after it was not judged"
@@ -116,6 +128,8 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
         f"audio track {v['judged']} was judged: no speech is heard in track {v['default']}"
     ),
     "audio-breaks-off": _breaks_off,
+    "breaks-off": _ends_early,
+    "clock-jumps": _jumps,
     "no-video-at-end": _no_video,
     "damaged-video": _damaged("video"),
     "damaged-audio": _damaged("audio"),

@@ -1,0 +1,35 @@
+"""Notes that a report owes its reader about the file itself."""
+
+from pathlib import Path
+
+import numpy as np
+
+from avsync.core.records import Media, Piece, Waveform
+from avsync.pipeline.conclude import _broken_off, _jumps
+
+
+def media(*pieces: Piece, seconds: float = 10.0, header_s: float | None = None) -> Media:
+    return Media(Path("x.ts"), "mpegts", seconds, None, (), (), pieces=pieces, header_s=header_s)
+
+
+def test_joined_recordings_are_named_with_the_place_of_each_seam():
+    (note,) = _jumps(media(Piece(100.0, 104.0, -100.0), Piece(2.0, 8.0, 2.0)))
+    assert (note.kind, note.values) == ("clock-jumps", {"jumps": 1, "at_s": [4.0], "stray": 0})
+
+
+def test_packets_with_wild_timestamps_are_named_too():
+    (note,) = _jumps(media(Piece(0.0, 10.0, 0.0), Piece(36000.0, 36000.1, 0.0, stray=True)))
+    assert note.values == {"jumps": 0, "at_s": [], "stray": 1}
+
+
+def test_one_run_of_timestamps_is_not_worth_a_word():
+    assert _jumps(media(Piece(5.0, 15.0, -5.0))) == ()
+
+
+def test_a_header_that_claims_more_than_there_is_is_contradicted():
+    silence = Waveform(np.zeros(16_000 * 3, np.float32), 0.0)
+    claimed = media(seconds=3.0, header_s=91_019.0)
+    (note,) = _broken_off(claimed, claimed, silence, None)
+    assert (note.kind, note.values) == ("breaks-off", {"end_s": 3.0, "stored_end_s": 91_019.0})
+    nearly = media(seconds=3.0, header_s=3.6)
+    assert _broken_off(nearly, nearly, silence, None) == ()
