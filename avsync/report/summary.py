@@ -53,8 +53,9 @@ def _summary(report: Report) -> tuple[str, set[str]]:
     if report.verdict == "in-sync":
         return _in_sync(report.offset_ms), set()
     if report.verdict == "partly-judged":
-        why = _joined([reason_words(reason) for reason in report.reasons if reason.kind == "partly-judged"])
-        return f"{why}; as far as it goes, {_in_sync(report.offset_ms)}", {"partly-judged"}
+        told: set[str] = {"partly-judged"} if "partly-judged" in kinds else {"hint", "against"}
+        why = _joined([reason_words(reason) for reason in report.reasons if reason.kind in told])
+        return f"{why}; as far as it goes, {_in_sync(report.offset_ms)}", told
     found = set(defects(report))
     if found and found <= {"local", "mismatch"} and not report.contested:
         return f"in sync but for {_faults(report)}", {"fault", "mismatch-fault"}

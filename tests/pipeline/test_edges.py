@@ -164,3 +164,14 @@ def test_claps_are_no_speech_and_give_no_answer(plain: Path, tmp_path: Path):
     report = avsync.check(tmp_path / "clip.mp4", stride=2)
     assert report.verdict == "cannot-tell"
     assert report.speech_s is not None and report.speech_s < 0.5
+
+
+def test_recordings_joined_byte_by_byte_are_both_judged_and_the_jump_is_noted(plain: Path, tmp_path: Path):
+    part, joined = tmp_path / "part.ts", tmp_path / "joined.ts"
+    ffmpeg("-i", plain, *X264, "-c:a", "aac", part)
+    joined.write_bytes(2 * part.read_bytes())
+    report, once_s = avsync.check(joined, stride=3), avsync.check(part, stride=3).duration_s
+    assert once_s is not None and report.duration_s == pytest.approx(2 * once_s, abs=0.1)
+    assert report.offset_ms == pytest.approx(OFFSET_MS, abs=FRAME_MS)
+    (note,) = [reason for reason in report.reasons if reason.kind == "clock-jumps"]
+    assert note.values == {"jumps": 1, "at_s": [pytest.approx(once_s, abs=0.1)], "stray": 0}

@@ -4,13 +4,14 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_factory import FAULT, a_report, an_offset, said
 
-from avsync.core.records import Fault, Report, TrackReport, Turn, Unjudged, Verdict
+from avsync.core.records import Fault, Reason, Report, TrackReport, Turn, Unjudged, Verdict
 from avsync.core.tolerance import defects
 from avsync.report.document import EXIT_CODES, exit_code, from_dict, to_dict, to_json, to_line
 from avsync.report.summary import summary
@@ -38,6 +39,14 @@ def test_a_fault_in_a_part_is_not_described_as_one_offset():
 def test_cannot_tell_gives_its_reasons():
     report = replace(a_report("cannot-tell", None), reasons=said("no face was found", "the audio is silent"))
     assert summary(report) == "no face was found; the audio is silent"
+
+
+@pytest.mark.parametrize("kind", ["hint", "against"])
+def test_partly_judged_says_why_when_a_stretch_is_in_doubt(kind: Literal["hint", "against"]):
+    doubt = Reason(kind, {"start_s": 4.0, "end_s": 9.0, "offset_ms": 150.0})
+    words = summary(replace(a_report("partly-judged", 0.2), reasons=(doubt,)))
+    assert words.startswith("from 0:04.0 to 0:09.0 ")
+    assert words.endswith("; as far as it goes, audio and lips agree")
 
 
 @given(st.floats(-1e6, 1e6))
