@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +76,7 @@ def material(path: Path, name: str, loaded: Loaded, delay_ms: float) -> Material
         np.concatenate([visual for visual, _ in seen]),
         np.concatenate([frames for _, frames in seen]),
         *(audio, audio_s, times, moved),
-        sound.start_s + (np.arange(len(chunks)) + 0.5) * vad.CHUNK_S,
+        np.asarray(sound.start_s + (np.arange(len(chunks)) + 0.5) * vad.CHUNK_S, np.float64),
         chunks,
         delay_ms,
     )
@@ -127,7 +127,8 @@ def _head(loaded: Loaded) -> ContrastHead:
 
 def save(found: Material, path: Path) -> None:
     """Keep what was made of a clip, for the next run."""
-    np.savez(path, **{f.name: np.asarray(getattr(found, f.name)) for f in fields(Material)})
+    arrays: dict[str, Any] = {f.name: np.asarray(getattr(found, f.name)) for f in fields(Material)}
+    np.savez(path, **arrays)
 
 
 def load(path: Path) -> Material:

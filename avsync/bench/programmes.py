@@ -236,7 +236,7 @@ def _faces(scenes: Sequence[Scene], audio: Floats) -> Looked:
             frames = scene.begin + np.arange(len(visual))
             heard = padded[frames[:, None] + 15 + SHIFTS]
             logits = np.einsum("td,tkd->tk", visual, heard, dtype=np.float32)
-            scores.append(Scores(number, frames * FRAME_S, SHIFTS, logits))
+            scores.append(Scores(number, np.asarray(frames * FRAME_S, np.float64), SHIFTS, logits))
             start_s = scene.begin * FRAME_S
             moved_s = start_s + clip.motion_s - clip.frames[first] * FRAME_S
             inside = (moved_s >= start_s) & (moved_s < scene.end * FRAME_S)

@@ -236,7 +236,7 @@ def _joined(stretches: Sequence[Foreign]) -> list[Foreign]:
 def _loose_runs(found: Sequence[Cell], talking: Sequence[Mask]) -> list[list[Cell]]:
     """Runs of cells of one track that may hold foreign speech: nobody in view explains the speech there."""
     shares = speaking(found)
-    explained = (_together(found) & (shares >= COUNTED)).any(axis=1)
+    explained = np.asarray((_together(found) & (shares >= COUNTED)).any(axis=1))
     runs: list[list[Cell]] = []
     last = -2
     for i, cell in enumerate(found):

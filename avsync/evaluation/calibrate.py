@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -293,7 +294,7 @@ def calibrate(
 
 def by_language(
     cases: Sequence[Case], calibration: Calibration, recorded: Mapping[str, Recorded]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """{"by_language": ...}: the main figures of the cases of each language that has enough of them. A clip
     that is not in `recorded` counts to the first letters of its id. Nothing where no language is known."""
     if not recorded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,7 @@ SMALL_SIZE = 32, 24
 
 def structure(image: Image | npt.NDArray[np.float32]) -> Structure:
     """The picture (h, w, 3) as a vector of 32x24x3 values without the mean of each colour."""
-    small = resize(image, *SMALL_SIZE).astype(np.float32)
+    small = resize(cast(Image, image), *SMALL_SIZE).astype(np.float32)
     return (small - small.mean((0, 1))).ravel()
 
 

@@ -12,6 +12,7 @@ import av
 import numpy as np
 from av.codec.context import Flags
 from av.container import InputContainer
+from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
 
 from avsync.core.records import Media, Piece, Span
@@ -122,7 +123,7 @@ def _frames(packet: Any, number: int, damage: Damage) -> list[Any]:
     try:
         return packet.decode()
     except FFmpegError as error:
-        if not isinstance(error, av.error.EOFError):
+        if not isinstance(error, EndOfFile):
             damage.errors.append(error.strerror or str(error))
         return []
 

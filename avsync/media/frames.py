@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -230,7 +230,7 @@ def rgb(
     """A PyAV frame as RGB (height, width, 3) of the `size` (width, height) it is displayed in."""
     width, height = size[::-1] if abs(rotation_deg) % 180 == 90 else size
     scaled = reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA)
-    image = scaled.to_ndarray()
+    image = cast(npt.NDArray[np.uint8], scaled.to_ndarray())
     turns = round(rotation_deg / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 

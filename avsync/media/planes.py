@@ -52,7 +52,7 @@ class Planes:
     def rgb(self, y: Plane, u: Plane, v: Plane) -> npt.NDArray[np.float32]:
         """Values (h, w) of the three planes as RGB (h, w, 3), 0..255."""
         values = np.stack([y, u, v], axis=-1).astype(np.float32) - self.black
-        return np.clip(values @ self.matrix.T, 0, 255)
+        return np.asarray(np.clip(values @ self.matrix.T, 0, 255), np.float32)
 
     def thumbnail(self, width: int, height: int) -> npt.NDArray[np.float32]:
         """A very small copy: RGB (height, width, 3), 0..255."""

@@ -197,7 +197,7 @@ def _late_s(path: Path, index: int) -> float:
     with opened(path, advanced_editlist="0") as container:
         packets = islice(container.demux(container.streams[index]), PROBE_PACKETS)
         same = next((p for p in packets if p.pos == shown.pos and p.pts is not None), None)
-    if same is None:
+    if same is None or same.pts is None or shown.pts is None:
         return 0.0
     late_s = float((same.pts - shown.pts) * shown.time_base)
     # More than a frame is a list of several edits, which this does not understand.

@@ -193,7 +193,7 @@ def _jumps(whole: Media) -> tuple[Reason, ...]:
 
 def _broken_off(found: Media, whole: Media, sound: Waveform, track: int | None) -> tuple[Reason, ...]:
     """A note where the file, or its audio, ends long before its header says so, as after a broken copy."""
-    said_s = whole.header_s
+    said_s = None if _jumps(whole) else whole.header_s  # a header that believes wild timestamps says nothing
     if said_s is not None and said_s - whole.duration_s > max(BROKEN_OFF_S, 0.02 * said_s):
         return (Reason("breaks-off", {"end_s": whole.duration_s, "stored_end_s": said_s}),)
     if track is None:

@@ -234,7 +234,7 @@ def _blocks(media: Media, stream: AudioStream, damage: Damage) -> Iterator[tuple
         frame.pts = None
         parts = [out.to_ndarray().reshape(-1, stream.channels) for out in converter.resample(frame)]
         if parts:
-            yield time_s, np.concatenate(parts)
+            yield time_s, np.concatenate(parts).astype(np.float32, copy=False)
 
 
 def _layout(media: Media, stream: AudioStream) -> str:

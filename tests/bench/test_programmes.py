@@ -15,7 +15,7 @@ def a_clip(number: int, seconds: float = 8.0) -> Material:
     said = rng.normal(size=(2 * len(frames) + 2, 16)).astype(np.float32)
     said = said / np.linalg.norm(said, axis=1, keepdims=True) * 3.5
     motion = np.where(np.arange(len(frames)) < 2 * len(frames) // 3, 3.0, 0.3)
-    audio_s = np.arange(len(said)) * 0.02
+    audio_s = np.asarray(np.arange(len(said)) * 0.02, np.float64)
     return Material(
         f"s{number}/1", said[::2][: len(frames)], frames, said, audio_s, frames / 25.0, motion,
         np.arange(0.02, seconds, 0.032), np.ones(len(np.arange(0.02, seconds, 0.032)), np.float32), 0.0,

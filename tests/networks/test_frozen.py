@@ -22,6 +22,7 @@ def test_the_numbers_stay_and_the_norms_of_the_convolutions_go(dims: AnyDims) ->
     model = build_network(dims)
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            assert part.running_mean is not None and part.running_var is not None
             nn.init.uniform_(part.running_mean, -1, 1)
             nn.init.uniform_(part.running_var, 0.5, 2)
     inputs = torch.rand(3, 15, 48, 96), torch.randn(3, 1, 80, 16)
