@@ -8,6 +8,7 @@ import pytest
 from media_factory import bar_clip, click
 from typer.testing import CliRunner
 
+from avsync import api
 from avsync.audio import waveform
 from avsync.bench import defects
 from avsync.bench.defects import KINDS, Kind, Trial, found_words, long_clips, write_defect
@@ -15,7 +16,6 @@ from avsync.cli.app import app
 from avsync.core.errors import CannotTell, MediaError, UsageError
 from avsync.core.records import Fault, Report, Segment
 from avsync.media.probe import probe
-from avsync.pipeline import run
 from avsync.repair import packets
 from avsync.repair.fix import FixResult
 
@@ -129,9 +129,9 @@ def test_every_clip_gets_every_defect_in_one_table_and_one_document(
         return FixResult(None, Report(str(dst), "in-sync", 5.0), 240.0, "", True, "")
 
     monkeypatch.setattr(defects, "MIN_CLIP_S", 5.0)
-    monkeypatch.setattr(run, "check", lambda path, **_: Report(str(path), "out-of-sync", 100.0))
-    monkeypatch.setattr(run, "fix_offset", fix)
-    done = CliRunner().invoke(app, ["bench", "--real", str(tmp_path), "--defects", "--json"])
+    monkeypatch.setattr(api, "check", lambda path, **_: Report(str(path), "out-of-sync", 100.0))
+    monkeypatch.setattr(api, "fix_offset", fix)
+    done = CliRunner().invoke(app, ["bench", "defects", str(tmp_path), "--json"])
     assert done.exit_code == 0, done.output
     trials = json.loads(done.stdout)["defects"]["trials"]
     assert [(t["clip"], t["defect"]) for t in trials] == [(c, k) for c in ("a.mp4", "b.mp4") for k in KINDS]
@@ -139,19 +139,19 @@ def test_every_clip_gets_every_defect_in_one_table_and_one_document(
     assert trials[0]["error"] == -240.0 and trials[0]["after"]["verdict"] == "in-sync"
     assert trials[2]["after"] is None and trials[2]["why"] == "the copy: no single shift mends it."
     assert trials[3]["repair_s"] is None
-    table = CliRunner().invoke(app, ["bench", "--real", str(tmp_path), "--defects"])
+    table = CliRunner().invoke(app, ["bench", "defects", str(tmp_path)])
     assert "in-sync, at most 5 ms" in table.stdout and "not repaired" in table.stdout
 
 
 def test_one_bad_clip_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_text("no video")
-    done = CliRunner().invoke(app, ["bench", "--real", str(tmp_path), "--defects", "--json"])
+    done = CliRunner().invoke(app, ["bench", "defects", str(tmp_path), "--json"])
     assert done.exit_code == 0, done.output
     trials = json.loads(done.stdout)["defects"]["trials"]
     assert [t["found"]["verdict"] for t in trials] == 3 * ["error"]
     assert "bad.mp4" in trials[0]["found"]["summary"]
 
 
-@pytest.mark.parametrize("options", [[], ["--real", ".", "--shifts", "2"], ["--real", "nowhere"]])
+@pytest.mark.parametrize("options", [[], [".", "--shifts", "2"]])
 def test_defects_need_a_folder_and_take_no_other_alterations(options: list[str]) -> None:
-    assert CliRunner().invoke(app, ["bench", "--defects", *options]).exit_code == 2
+    assert CliRunner().invoke(app, ["bench", "defects", *options]).exit_code == 2

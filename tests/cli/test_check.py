@@ -16,6 +16,7 @@ from command import run
 from report_factory import said
 
 from avsync import __version__
+from avsync.batch import run as run_batch
 from avsync.batch.one import check_safely
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import Interrupted, MediaError, ModelError, UsageError
@@ -65,12 +66,18 @@ def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], 
             raise answer
         return answer
 
-    def check_many(files: list[Path], options: CheckOptions, **_: object) -> Iterator[tuple[int, Report]]:
+    real = run_batch.check_many
+
+    def check_many(
+        files: list[Path], options: CheckOptions, engine: str = "local", **more: Any
+    ) -> Iterator[tuple[int, Report]]:
+        if engine != "local":
+            return real(files, options, engine=engine, **more)
         # Processes share no patches; tests/batch has batches as they are.
         return ((number, check_safely(file, options)) for number, file in enumerate(files))
 
     monkeypatch.setattr(pipeline, "measure", measure)
-    monkeypatch.setattr("avsync.batch.run.check_many", check_many)
+    monkeypatch.setattr(run_batch, "check_many", check_many)
 
     def file(stem: str) -> Path:
         path = tmp_path / f"{stem}.mp4"
@@ -529,7 +536,8 @@ def test_a_terminal_that_lacks_a_letter_shows_it_escaped(tmp_path: Path):
 def test_a_signal_ends_the_real_command_quietly(number: signal.Signals, code: int, tmp_path: Path):
     program = """
 import sys, time
-from avsync import cli, pipeline
+from avsync import cli
+from avsync.pipeline import run as pipeline
 
 def measure(*_):
     print("working", flush=True)
@@ -559,7 +567,9 @@ cli.main()
 def test_ctrl_c_in_the_middle_of_a_file_leaves_what_was_judged(early_clip: Path, tmp_path: Path):
     program = """
 import sys, time
-from avsync import cli, scores, survey
+from avsync import cli
+from avsync.networks import scoring as scores
+from avsync.pipeline import stretch as survey
 
 done = 0
 score_clip = scores.score_clip

@@ -69,9 +69,9 @@ def a_media(path: str = "talk.mp4", fps: int = 25, sound: bool = True, picture: 
 
 
 def made_scores(track: int, times_s: np.ndarray, offset_ms: float, height: float, max_shift: int) -> Scores:
-    """Windows whose logits peak at the offset, with noise."""
+    """Windows whose logits peak at the offset, with noise, which is larger where lips say something else."""
     shifts = np.arange(-max_shift, max_shift + 1)
-    noise = np.random.default_rng(track).normal(size=(len(times_s), len(shifts)))
+    noise = np.random.default_rng(track).normal(0, 1 if height else 3, (len(times_s), len(shifts)))
     peak = height * np.exp(-0.5 * (shifts + offset_ms / 40) ** 2)
     return Scores(track, times_s, shifts, (peak + noise).astype(np.float32))
 
@@ -498,7 +498,7 @@ def test_a_model_that_is_missing_is_known_before_the_work(world: World):
         ({"max_offset_ms": 1e9}, "max_offset_ms"),
         ({"max_drift_ms_per_min": -1}, "max_drift_ms_per_min"),
         ({"audio_track": -1}, "audio_track"),
-        ({"audio_track": 1.5}, "whole number"),
+        ({"audio_track": 1.5}, "valid integer"),
         ({"audio_track": True}, "audio_track"),
         ({"stride": 0}, "stride"),
         ({"sample": "some"}, "sample cannot be 'some'"),
