@@ -17,7 +17,7 @@ from avsync.demo.clip import write_demo
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "models/*.md", "labels/*.md", "research/**/*.md")
+    for pattern in ("*.md", "docs/*.md", "models/*.md", "research/**/*.md")
     for path in ROOT.glob(pattern)
     if path.name != "CHANGELOG.md"  # which names what was there once
 )

@@ -1,6 +1,6 @@
 """How far the heads of lrs2-mini's clips are turned, as labels for `avsync bench accuracy --groups`.
 
-    python research/limits/yaw.py WORK labels/lrs2-mini/yaw.json
+    python research/limits/yaw.py WORK research/labels/lrs2-mini/yaw.json
 
 WORK holds the landmarks that research/closures/second_opinion.py leaves there (it says what to install). The
 label is by the median over a clip's frames of the turn to either side, in degrees; a clip in which MediaPipe

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from avsync.core.records import Report, Segment
+from avsync.core.records import Report, Unjudged
 from avsync.pipeline.schedule import CHUNK_S, SHORT_S, certain, cut, longest_gap, merged, rounds, total
 
 SURE = Report("x.mp4", "in-sync", 5.0, 10.0, 0.95, tolerance_ms=(40.0, 60.0))
@@ -55,7 +55,7 @@ def test_a_long_video_looked_at_in_full_comes_in_order():
         (replace(SURE, offset_ms=-52.0), False),
         (replace(SURE, verdict="cannot-tell"), False),
         (replace(SURE, verdict="mismatch", offset_ms=None), False),
-        (replace(SURE, segments=(Segment(0, 9, None, None, 0.1, hint_ms=200.0),)), False),
+        (replace(SURE, unjudged=(Unjudged(0, 9, "too-little-evidence", 200.0),)), False),
     ],
 )
 def test_more_is_looked_at_until_more_would_change_nothing(report: Report, enough: bool):
