@@ -1,4 +1,4 @@
-"""Mel-frequency cepstral coefficients as python_speech_features computes them, of many pieces of sound."""
+"""Mel-frequency cepstral coefficients as python_speech_features computes them, of many pieces of audio."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ CHUNK_S = CHUNK / SAMPLE_RATE
 PIECE = 312
 """Chunks of a piece, ten seconds: what is listened to, or left out, as a whole."""
 LISTENED_S = 600.0
-"""Seconds of a sound that are listened to at most, in pieces spread over it evenly: a second of sound takes
-some 35 ms, and more would hardly change the share."""
+"""Seconds of an audio track that are listened to at most, in pieces spread over it evenly: a second of audio
+takes some 35 ms, and more would hardly change the share."""
 TASTED_S = 60.0
 """The same, to find the track with speech among several."""
 
@@ -71,7 +71,7 @@ def listen(sound: Waveform, limit_s: float = LISTENED_S) -> Iterator[Floats]:
 
 
 def heard(pieces: Iterable[Floats], start_s: float, until_s: float = math.inf) -> Speech:
-    """The pieces of `listen` as one record, for a sound that starts at `start_s`; nothing after `until_s`."""
+    """The pieces of `listen` as one record, for audio that starts at `start_s`; nothing after `until_s`."""
     probability = np.concatenate([np.zeros(0, np.float32), *pieces])
     count = min(len(probability), max(0.0, (until_s - start_s) / CHUNK_S))
     return Speech(start_s, CHUNK_S, probability[: math.ceil(count)])

@@ -85,11 +85,11 @@ def audio_track(media: Media, track: int | None) -> AudioStream:
 
 
 def load_audio(path: Path | str, until_s: float = math.inf) -> Waveform:
-    """A separate audio file (or the sound of a video file) as 16 kHz mono; it starts at its own first moment.
+    """A separate audio file (or the audio of a video file) as 16 kHz mono; it starts at its own first moment.
     What lies more than `until_s` seconds after that is not read.
 
     Raises:
-        MediaError: the file is missing or holds no sound that can be read.
+        MediaError: the file is missing or holds no audio that can be read.
     """
     found = probe(path)
     result = waveform(found, until_s=until_s)

@@ -202,7 +202,7 @@ def _soundtrack(
     for scene in scenes:
         clip = scene.voice
         frame = np.arange(scene.frames)
-        # What fits the picture at t is heard at t less the error.
+        # What fits the video at t is heard at t less the error.
         at = scene.voice_s + frame * FRAME_S + (error_ms[scene.begin : scene.end] - clip.delay_ms) / 1000
         nearest = np.abs(clip.audio_s[:, None] - at[None]).argmin(axis=0)
         missing = np.abs(clip.audio_s[nearest] - at) > FRAME_S

@@ -32,7 +32,7 @@ FACE_SIZE = 96
 """A face box is resized to FACE_SIZE x FACE_SIZE; its lower half is the model input."""
 MOUTH_HEIGHT = 48
 DETECT_LONG_SIDE = 320
-"""Pixels on the long side of the picture that the face detector sees."""
+"""Pixels on the long side of the frame that the face detector sees."""
 DETECT_EVERY = 5
 """Frames (of 25 a second) from one face detection to the next."""
 STORED_LONG_SIDE = 1920

@@ -45,7 +45,7 @@ Cause = Literal[
 
 @dataclass(frozen=True)
 class VideoStream:
-    """The picture. Sizes in pixels as displayed (after rotation), times in seconds."""
+    """The video. Sizes in pixels as displayed (after rotation), times in seconds."""
 
     index: int
     """Stream number in the container."""
@@ -188,9 +188,9 @@ class Clip:
 class Scores:
     """Synchrony logits of one track.
 
-    `logits` float32 (n_windows, n_shifts): higher is better; NaN where the audio or the picture of that
+    `logits` float32 (n_windows, n_shifts): higher is better; NaN where the audio or the video of that
     pair does not exist. `times_s` float64 (n_windows,): presentation time of each window's
-    first frame. `shifts` int64 (n_shifts,): ascending; shift k pairs the picture at t with the
+    first frame. `shifts` int64 (n_shifts,): ascending; shift k pairs the video at t with the
     audio at t + k/25 s, so the synchrony error that it stands for is -40 * k ms.
     """
 
@@ -313,7 +313,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class ScoreMap:
-    """How well lips and sound fit along the video, for people to look at.
+    """How well lips and audio fit along the video, for people to look at.
 
     `values` float32 (n_spans, n_offsets): mean log-likelihood ratio of the windows in each span, NaN where
     there is none; span i begins at start_s + i * step_s. `offsets_ms` float64 (n_offsets,), descending;
@@ -356,7 +356,7 @@ class Report:
     judged_s: float = 0.0
     """Seconds of picture with a face that the answer speaks of."""
     speech_s: float | None = None
-    """Seconds of speech in the sound, as far as the picture lasts."""
+    """Seconds of speech in the audio, as far as the video lasts."""
     speech_seen_s: float | None = None
     """Seconds of it over a visible face whose mouth moves or whose lips fit it."""
     speech_judged_s: float | None = None

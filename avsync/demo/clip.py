@@ -1,6 +1,6 @@
 """A short talking-face clip with a known synchrony error, made by code: no footage, no download.
 
-What is said and how the face moves: `demo_speech`; the picture: `demo_face`; the sound: `demo_voice`.
+What is said and how the face moves: `demo_speech`; the video: `demo_face`; the audio: `demo_voice`.
 Frames are drawn from continuous time, so the clip is exact at any frame rate.
 """
 
@@ -22,7 +22,7 @@ from avsync.demo import face, speech, voice
 from avsync.media.ffmpeg import run_ffmpeg, source
 
 SIZE = 400
-"""Width and height of the picture, pixels."""
+"""Width and height of the video, pixels."""
 DURATION_S = 8.0
 
 
@@ -94,7 +94,7 @@ def _frames(
 def _shifted(
     samples: npt.NDArray[np.float32], offset_ms: float, duration_s: float
 ) -> npt.NDArray[np.float32]:
-    """`duration_s` of the samples, heard `offset_ms` early; silence where there is no sound yet."""
+    """`duration_s` of the samples, heard `offset_ms` early; silence where there is no audio yet."""
     shift = round(offset_ms / 1000 * voice.RATE_HZ)
     out = np.zeros(round(duration_s * voice.RATE_HZ), np.float32)
     source = samples[max(0, shift) :]

@@ -169,7 +169,7 @@ def _draw_mouth(face: npt.NDArray[np.uint8], canvas: Canvas, pose: Pose, i: int)
 @dataclass(frozen=True)
 class Lips:
     """Where the lips' inner edges go, one value per column (m,): `squeeze` is how far to look outwards
-    for the picture of a column, `n` the column in half mouth widths, `line` where the lips would
+    for the frame of a column, `n` the column in half mouth widths, `line` where the lips would
     meet, `upper` and `lower` the edges and `upper_from`, `lower_from` their places in the portrait."""
 
     squeeze: Array

@@ -59,7 +59,7 @@ def crop(image: Image, box: npt.NDArray[np.float32], *, top: int = 0, margin: in
     """Rows `top`..95 of the face box resized to 96x96: uint8 (96 - top, 96, 3), or with `margin` more pixels
     on every side.
 
-    `image` (height, width, 3); `box` x1, y1, x2, y2 as fractions of it. Beyond the picture its edge goes on.
+    `image` (height, width, 3); `box` x1, y1, x2, y2 as fractions of it. Beyond the image its edge goes on.
     """
     height, width = image.shape[:2]
     x1, y1, x2, y2 = box.astype(np.float64) * [width, height, width, height]
@@ -79,7 +79,7 @@ def crop(image: Image, box: npt.NDArray[np.float32], *, top: int = 0, margin: in
         by_x, by_y = wide / part.shape[1], high / part.shape[0]
         part = resize(part, wide, high)
         x1, y1_part, scale_x, scale_y = x1 * by_x, y1_part * by_y, scale_x / by_x, scale_y / by_y
-    # Pixel centres lie at .5, so that the crop does not move with the size of the picture.
+    # Pixel centres lie at .5, so that the crop does not move with the size of the image.
     matrix = np.array(
         [[scale_x, 0, (0.5 - x1) * scale_x - 0.5], [0, scale_y, (0.5 - y1_part) * scale_y - 0.5]]
     )

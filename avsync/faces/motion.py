@@ -17,14 +17,14 @@ MOUTH_PART = slice(6, 33), slice(25, 71)
 MAX_JITTER = 6.0
 """Pixels between two frames beyond which the motion of the face as a whole is not believed."""
 BLUR = (4, 4)
-"""Pixels that are averaged, so that the noise of the picture is no motion."""
+"""Pixels that are averaged, so that the noise of the image is no motion."""
 STEP = 2
 """Frames from one look to the next."""
 AROUND_S = 1.0
 """Motion is averaged over this long: nobody moves the mouth all the time while speaking."""
 MOVES = 1.2
 """Mean change in grey levels of 255. Of 2.5 s of talking faces of the training lists, nine in ten have 0.9 or
-more; of their still pictures, shaken and made noisy, one in ten has 1.1 or more (30 clips, 2026-11-25)."""
+more; of their still images, shaken and made noisy, one in ten has 1.1 or more (30 clips, 2026-11-25)."""
 
 Floats = npt.NDArray[np.float64]
 Pieces = list[tuple[Floats, Floats]]

@@ -1,4 +1,4 @@
-"""Where a new shot begins, told while the frames stream by, from how the structure of the picture changes."""
+"""Where a new shot begins, told while the frames stream by, from how the structure of the video changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CUT_RATIO = 3.5
 """By how much of the motion around it a change must exceed that. Cuts in real footage measured 0.15 to
 1.1 with motion up to 0.05; a head that turns in a close-up 0.15 to 0.3 with motion from 0.03 to 0.07."""
 NOISE_POWER = 16.0
-"""Squared brightness (0..255) per value below which a picture counts as flat."""
+"""Squared brightness (0..255) per value below which an image counts as flat."""
 
 
 def shots(
@@ -47,7 +47,7 @@ SMALL_SIZE = 32, 24
 
 
 def structure(image: Image | npt.NDArray[np.float32]) -> Structure:
-    """The picture (h, w, 3) as a vector of 32x24x3 values without the mean of each colour."""
+    """The image (h, w, 3) as a vector of 32x24x3 values without the mean of each colour."""
     small = resize(cast(Image, image), *SMALL_SIZE).astype(np.float32)
     return (small - small.mean((0, 1))).ravel()
 
@@ -55,7 +55,7 @@ def structure(image: Image | npt.NDArray[np.float32]) -> Structure:
 def change(a: Structure, b: Structure) -> float:
     """How unlike two structures are: 0 alike, 1 unrelated, 2 opposite.
 
-    Brightness and contrast do not count (flashes, fades), and flat pictures are alike.
+    Brightness and contrast do not count (flashes, fades), and flat frames are alike.
     """
     noise = NOISE_POWER * len(a)
     return float(1 - (a @ b + noise) / (np.sqrt((a @ a) * (b @ b)) + noise))

@@ -29,7 +29,7 @@ class Timed(Protocol):
 
 
 Boxes = npt.NDArray[np.float32]
-"""(n, 5): x1, y1, x2, y2 in pixels of the picture that the detector is given frames of, score 0..1."""
+"""(n, 5): x1, y1, x2, y2 in pixels of the video that the detector is given frames of, score 0..1."""
 
 # --- Detection ---------------------------------------------------------------------------
 START_SCORE = 0.5
@@ -42,7 +42,7 @@ CLOSER_ROOM = 1.8
 """Side of that square in units of the face's height, which makes the face about 90 pixels high, the
 size of the faces that the models were trained on."""
 SMALL_FACE = 0.12
-"""Of the picture's long side: where the largest face is lower, the whole picture is searched enlarged."""
+"""Of the video's long side: where the largest face is lower, the whole frame is searched enlarged."""
 MAX_FACES = 8
 SAME_FACE = 0.4
 """Overlap (intersection over union) from which two boxes are one face."""
@@ -76,7 +76,7 @@ def find_tracks(
 ) -> tuple[FaceTrack, ...]:
     """Every face that lasts 0.4 s or more, each shot on its own; () when there is none.
 
-    `progress` and `on_gap` are told what `media.frames` tells. Raises MediaError when the picture cannot be
+    `progress` and `on_gap` are told what `media.frames` tells. Raises MediaError when the video cannot be
     decoded, ModelError when the detector cannot be loaded.
     """
     detect = detectors.load(detector)
@@ -135,7 +135,7 @@ def followed(
 
 
 def look(image: Image, detect: Detect, known: Sequence[Boxes], *, everywhere: bool) -> Boxes:
-    """The faces in a picture: those `known` (each (4,)) are looked for where they are expected; the whole
+    """The faces in an image: those `known` (each (4,)) are looked for where they are expected; the whole
     picture is searched when that is due, when nothing is known, or when a known face is not found."""
     found = [box for box in (_closer(image, detect, place) for place in known) if box is not None]
     if everywhere or not found or len(found) < len(known):

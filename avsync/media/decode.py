@@ -37,7 +37,7 @@ class Damage:
     def spans(self, start_s: float | None = None, end_s: float | None = None) -> list[Span]:
         """The stretches in [start_s, end_s) in which no frame came out whole, in order; without an error
         only those in which the file has nothing at all. What comes before the first frame is no gap: a
-        recording may begin in the middle of a group of pictures."""
+        recording may begin in the middle of a group of frames."""
         low, high = (-math.inf if start_s is None else start_s), (math.inf if end_s is None else end_s)
         starts, ends = np.array(self.starts), np.array(self.ends)
         found = gaps(starts, ends, min(self.last_s, high))

@@ -17,7 +17,7 @@ from avsync.core.errors import MediaError
 __all__ = ["Image", "cv2", "encoded", "explain", "resize"]
 
 Image = npt.NDArray[np.uint8]
-"""A picture: RGB, (height, width, 3)."""
+"""An image: RGB, (height, width, 3)."""
 
 HEADLESS = "pip install --force-reinstall --no-deps opencv-python-headless"
 
@@ -30,7 +30,7 @@ def explain(error: ImportError) -> str:
 
 
 def _threads() -> int:
-    """OMP_NUM_THREADS where it is set, else the usable cores, at most 4 (the pictures are small)."""
+    """OMP_NUM_THREADS where it is set, else the usable cores, at most 4 (the images are small)."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return int(asked) if asked.isdecimal() and int(asked) > 0 else min(4, cores)
@@ -45,7 +45,7 @@ cv2.setNumThreads(_threads())
 
 
 def resize(image: Image, width: int, height: int) -> Image:
-    """The picture at another size: averaged where it shrinks, interpolated where it grows."""
+    """The image at another size: averaged where it shrinks, interpolated where it grows."""
     if image.shape[:2] == (height, width):
         return image
     shrinks = width <= image.shape[1] and height <= image.shape[0]
@@ -54,6 +54,6 @@ def resize(image: Image, width: int, height: int) -> Image:
 
 
 def encoded(image: Image, suffix: str) -> bytes:
-    """The picture, RGB or with transparency RGBA, as the content of a file of that kind: ".jpg" or ".png"."""
+    """The image, RGB or with transparency RGBA, as the content of a file of that kind: ".jpg" or ".png"."""
     way = cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
     return cv2.imencode(suffix, cv2.cvtColor(image, way))[1].tobytes()

@@ -29,13 +29,13 @@ from avsync.media.scan import scanned
 MIN_SIDE = 16
 """Pixels; a smaller picture holds no face."""
 PROBE_PACKETS = 5000
-"""Packets read at most to find the first picture and sound of every stream."""
+"""Packets read at most to find the first frame and audio of every stream."""
 MAX_FPS = Fraction(240)
 """A higher stored average is a time base, not a frame rate (browsers record such WebM files)."""
 TAIL_S = 60.0
 """Seconds that a file may go on after its last picture before that is worth a look, and a word."""
 STILLS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0")
-"""How files of still pictures begin."""
+"""How still images begin."""
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"CompositionPlaylist", b"v=0", b"<asx", b"RTSPtext")
 """What is near the beginning of files that name other files: HLS, concat, DASH, IMF, SDP, ASX, RTSP."""
 
@@ -55,11 +55,11 @@ def probe(path: Path | str) -> Media:
     except (FFmpegError, OSError, ValueError) as error:
         raise MediaError(_why_unreadable(path, error)) from error
     if media.video is None and not media.audio:
-        raise MediaError(f"{path} holds neither picture nor sound; give another file.")
+        raise MediaError(f"{path} holds neither video nor audio; give another file.")
     if media.video is not None and min(media.video.width, media.video.height) < MIN_SIDE:
         size = f"{media.video.width}x{media.video.height}"
         raise MediaError(
-            f"The picture of {path} is only {size} pixels, too small to show a face; give a larger video."
+            f"The video of {path} is only {size} pixels, too small to show a face; give a larger video."
         )
     return media
 
@@ -115,7 +115,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         head = file.read(1024)
     box = head[4:8]
     if head.startswith(STILLS):
-        return f"{path} is a still picture, with nothing to see move or hear; give a video."
+        return f"{path} is a still image, with nothing to see move or hear; give a video."
     if any(mark in head for mark in PLAYLISTS):
         return f"{path} is a list of other files or addresses, not a video; give the video itself."
     if box in (b"ftyp", b"mdat", b"wide", b"free"):
@@ -153,7 +153,7 @@ def _kind(stream: Stream) -> str:
 
 def _first_frames(path: Path, container: InputContainer, streams: list[Any]) -> dict[int, Any]:
     """First decoded frame by stream number, where one comes soon enough. Its time is what a player presents:
-    edit lists applied, codec priming and pictures before the first key frame left out. Raises MediaError when
+    edit lists applied, codec priming and frames before the first key frame left out. Raises MediaError when
     `path` is encrypted."""
     first: dict[int, Any] = {}
     for count, packet in enumerate(container.demux(streams) if streams else ()):
@@ -211,7 +211,7 @@ def _video_stream(
     rotation = frame.rotation if frame else 0
     width, height = (frame.width, frame.height) if frame else (stream.width, stream.height)
     if not width or not height:
-        raise MediaError(f"The picture of {path} cannot be decoded; copy or convert it again.")
+        raise MediaError(f"The video of {path} cannot be decoded; copy or convert it again.")
     aspect = stream.sample_aspect_ratio or Fraction(1)
     if Fraction(1, 5) < aspect < 5:
         width = max(1, round(width * aspect))
@@ -249,7 +249,7 @@ def _audio_stream(stream: Any, track: int, first: dict[int, Any], origin: float)
 
 
 def _measured_fps(path: Path, index: int) -> Fraction:
-    """Average rate over the first 250 pictures, for files that do not tell; 25 where it cannot be told."""
+    """Average rate over the first 250 frames, for files that do not tell; 25 where it cannot be told."""
     with opened(path) as container:
         stream = container.streams[index]
         times = [

@@ -31,7 +31,7 @@ from avsync.faces import motion
 from avsync.pipeline import schedule, stretch
 
 BROKEN_OFF_S = 1.0
-"""A file is called broken off when its sound is this much shorter than stored (and by 2 % of it)."""
+"""A file is called broken off when its audio is this much shorter than stored (and by 2 % of it)."""
 LEAST_LOST_S = 0.1
 """A file is called damaged from so much on that could not be decoded."""
 

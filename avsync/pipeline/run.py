@@ -90,7 +90,7 @@ def _judge(
 ) -> Report:
     """The stages after probing, cheapest first, so that a hopeless file costs little."""
     if found.video is None:
-        raise MediaError(f"{found.path} has no picture, only sound; give a video file.")
+        raise MediaError(f"{found.path} has no video, only audio; give a video file.")
     tell("model", 0, None)
     with timed(timings, "model"):
         loaded = model_of_mouths(options)
@@ -101,7 +101,7 @@ def _judge(
         track, sound = (
             (None, waveform.load_audio(options.audio, until_s))
             if options.audio
-            # Of a picture that lasts as long as the file, how long that is may be told wrongly.
+            # Where the video lasts as long as the file, the length may be a false claim of the header.
             else vad.judged_track(found, options.audio_track, math.inf if found is whole else until_s)
         )
         if waveform.is_silent(sound.samples):

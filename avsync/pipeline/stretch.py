@@ -1,4 +1,4 @@
-"""Look at a stretch of a video: find its faces, cut their mouths, score them against the sound.
+"""Look at a stretch of a video: find its faces, cut their mouths, score them against the audio.
 
 What was looked at so far is one record, so that stopping early, by Ctrl-C or because the answer is certain,
 leaves all of it.
@@ -37,7 +37,7 @@ MAX_STRIDE = 10
 """Frames; wider steps than 0.4 s would lose evidence and miss local faults, however long the file."""
 PIECE_FRAMES = 254
 """Frames of crops in a piece of one face, of which a few are in memory at once; also the step of the progress
-bar. 250 more than the overlap: a multiple of five frames, so that every piece cuts the sound alike."""
+bar. 250 more than the overlap: a multiple of five frames, so that every piece cuts the audio alike."""
 
 T = TypeVar("T")
 

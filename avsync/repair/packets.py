@@ -41,7 +41,7 @@ class Stream:
     """One stream as the container describes it.
 
     `number` is the container's own (a PID). `start_s` is in the container's own seconds, `tick_s`
-    the length of its time unit. `cover`: a picture that belongs to the file, not to the film.
+    the length of its time unit. `cover`: an image that belongs to the file, not to the film.
     `byte_s`: how long a byte of PCM lasts, which has no packets of its own and may be cut anywhere; 0 for
     other codecs. `time_code`: a QuickTime track of it. `remade`: a track that a muxer may write by itself out
     of what it is told elsewhere (chapter titles, time code).
@@ -284,7 +284,7 @@ def _times_at(packets: Packets, column: int, starts: npt.NDArray[np.int64]) -> n
 
 
 def check_time_code(before: Contents, after: Contents, picture_moved_s: float) -> None:
-    """A track of time code must stay with the picture, where both files have one.
+    """A track of time code must stay with the video, where both files have one.
 
     Raises:
         DifferentError: it stayed behind.
@@ -293,11 +293,11 @@ def check_time_code(before: Contents, after: Contents, picture_moved_s: float) -
     if len(old) == len(new):
         for a, b in zip(old, new, strict=True):
             if a is not None and b is not None and abs(b - a - picture_moved_s) > TIME_TOLERANCE_S:
-                raise DifferentError("its time code moved away from its picture")
+                raise DifferentError("its time code moved away from its video")
 
 
 def check_chapters(before: Sequence[Chapter], after: Sequence[Chapter], picture_moved_s: float) -> None:
-    """Chapters must stay with the picture.
+    """Chapters must stay with the video.
 
     Raises:
         DifferentError: one is missing, renamed, or moved away.
@@ -306,10 +306,10 @@ def check_chapters(before: Sequence[Chapter], after: Sequence[Chapter], picture_
         raise DifferentError(
             f"its chapters are not kept ({len(after)} of {len(before)} with the same titles)"
         )
-    # QuickTime chapters leave no gap, so the first one reaches back to 0 when the picture starts later.
+    # QuickTime chapters leave no gap, so the first one reaches back to 0 when the video starts later.
     for old, new in list(zip(before, after, strict=True))[1:]:
         if abs(new.start_s - old.start_s - picture_moved_s) > CHAPTER_TOLERANCE_S:
-            raise DifferentError(f"chapter {old.title!r} moved away from its picture")
+            raise DifferentError(f"chapter {old.title!r} moved away from its video")
 
 
 def lost_tags(before: Contents, after: Contents, pairs: Sequence[tuple[Packets, Packets]]) -> tuple[str, ...]:

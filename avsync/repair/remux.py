@@ -1,7 +1,7 @@
 """Plan to move audio against picture by stream copy: the ffmpeg command for every container.
 
 No packet is touched; only the times change that the container gives them. (A re-timed track comes as raw
-sound that ffmpeg encodes; all else is copied.)
+audio that ffmpeg encodes; all else is copied.)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COARSE_TICK_S = 0.002
 """A stream with a longer time unit (AVI counts whole frames) cannot be shifted to the millisecond in it."""
 
 RAW_TAGS = ("language", "title", "handler_name", "comment")
-"""Tags that a track which comes as raw sound is given; others would be false of the new encoding."""
+"""Tags that a track which comes as raw audio is given; others would be false of the new encoding."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def plan(
 
     Raises:
         UsageError: no such track, no sensible offset, or a target that cannot hold the streams or a delay.
-        MediaError: the file has no picture or no sound.
+        MediaError: the file has no video or no audio.
     """
     moved = _moved_tracks(media, audio_track)
     if not math.isfinite(offset_ms) or abs(offset_ms) >= 1000 * media.duration_s:
@@ -146,7 +146,7 @@ def plan(
 
 def _moved_tracks(media: Media, audio_track: int | None) -> tuple[int, ...]:
     if media.video is None or not media.audio:
-        missing = "picture" if media.video is None else "audio track"
+        missing = "video" if media.video is None else "audio track"
         raise MediaError(
             f"{media.path} has no {missing}, so there is nothing to align; give a video with sound."
         )
@@ -178,7 +178,7 @@ def _shifts(
 
 
 def _is_cut(file: Contents) -> bool:
-    """Whether an edit list hides the first pictures. ffmpeg starts such a picture on a whole frame, so
+    """Whether an edit list hides the first frames. ffmpeg starts such video on a whole frame, so
     a delay of it would be rounded; the audio is cut to the sample."""
     with av.open(source(file.path)) as container:
         pictures = [s for s in container.streams.video if not file.streams[s.index].cover]
@@ -243,7 +243,7 @@ def _attached(file: Contents, cover: Stream, number: int) -> list[str]:
         start = content.find(picture)
     if start < 0:
         raise MediaError(
-            f"The cover picture of {file.path.name} cannot be copied; remove it from the file first."
+            f"The cover image of {file.path.name} cannot be copied; remove it from the file first."
         )
     kind = {"mjpeg": "jpeg"}.get(cover.codec, cover.codec)
     tags = {"filename": f"cover.{kind.replace('jpeg', 'jpg')}", "mimetype": f"image/{kind}"} | dict(

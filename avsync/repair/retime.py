@@ -1,6 +1,6 @@
 """Re-time an audio track: resample away a drift, and cut or pad where the offset jumps.
 
-What is seen at time t belongs to the sound at t - offset(t), so that is what the repaired sound has at t.
+What is seen at time t belongs to the audio at t - offset(t), so that is what the repaired audio has at t.
 Everything that is long lies on disk.
 """
 
@@ -42,7 +42,7 @@ CONTEXT = 4096
 
 @dataclass(frozen=True)
 class Stretch:
-    """Part [start_s, end_s) of the picture's time whose offset is `offset_ms` at `at_s` and changes by
+    """Part [start_s, end_s) of the video's time whose offset is `offset_ms` at `at_s` and changes by
     `slope` ms a second; the first starts at -inf, the last ends at inf."""
 
     start_s: float
@@ -52,7 +52,7 @@ class Stretch:
     slope: float = 0.0
 
     def offset_s(self, time_s: float) -> float:
-        """How early the sound is, in seconds, at a time of the picture."""
+        """How early the audio is, in seconds, at a time of the video."""
         return (self.offset_ms + self.slope * (time_s - self.at_s)) / 1000
 
 
@@ -100,9 +100,9 @@ def stretches(report: Report) -> tuple[Stretch, ...]:
 
 
 def parts(found: Sequence[Stretch], sound: Samples, rate: int, start_s: float) -> tuple[Part, ...]:
-    """What to take from a sound (n, channels) that starts at `start_s`, so that it fits the picture.
+    """What to take from audio (n, channels) that starts at `start_s`, so that it fits the video.
 
-    Where the sound gets earlier something was lost from it, and silence takes its place; where it gets later,
+    Where the audio gets earlier something was lost from it, and silence takes its place; where it gets later,
     something was put in, and is cut out.
     """
     fade = round(FADE_S * rate)
@@ -138,7 +138,7 @@ def _part(begin: float, end: float, place: float, speed: float, fade_in: int, fa
 
 
 def _quietest(sound: Samples, rate: int, at_s: float) -> float:
-    """Seconds from `at_s`, SEEK_S at most, to the quietest moment of the sound about there."""
+    """Seconds from `at_s`, SEEK_S at most, to the quietest moment of the audio about there."""
     length = round(QUIET_S * rate)
     first = max(0, round((at_s - SEEK_S) * rate))
     near = np.asarray(sound[first : max(0, round((at_s + SEEK_S) * rate)) + length], np.float64)
@@ -274,7 +274,7 @@ def _gain(part: Part, at: int, count: int) -> Samples:
 
 
 def taken(sound: Samples, rate: int, part: Part) -> Iterator[Samples]:
-    """The samples of a part, (n, channels), a second or so at a time; silence beyond the sound's ends."""
+    """The samples of a part, (n, channels), a second or so at a time; silence beyond the audio's ends."""
     left = part.past - part.first
     if part.speed == 1:
         place = round(part.source)

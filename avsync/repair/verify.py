@@ -66,21 +66,21 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
 
 
 def _check_shift(planned: Plan, pairs: Sequence[tuple[Packets, Packets]]) -> float:
-    """Seconds by which the picture moved. Raises DifferentError unless the audio moved against it as planned,
+    """Seconds by which the video moved. Raises DifferentError unless the audio moved against it as planned,
     and everything else with it."""
     moves = {old.stream.index: packets.moved_by(old, new) for old, new in pairs if not old.stream.cover}
     picture = next(
         (moves[o.stream.index] for o, _ in pairs if o.stream.kind == "video" and not o.stream.cover), None
     )
     if picture is None:
-        raise DifferentError("its picture has no times")
+        raise DifferentError("its video has no times")
     for index, move in moves.items():
         planned_s = planned.offset_ms / 1000 if index in planned.moved else 0.0
         if move is None and index in planned.moved:
             raise DifferentError(f"stream {index} has no times")
         if move is not None and abs(move - picture - planned_s) > packets.TIME_TOLERANCE_S:
             raise DifferentError(
-                f"stream {index} moved by {1000 * (move - picture):.0f} ms against the picture, "
+                f"stream {index} moved by {1000 * (move - picture):.0f} ms against the video, "
                 f"not by {1000 * planned_s:.0f} ms"
             )
     return picture
@@ -103,11 +103,11 @@ def _check_retimed(planned: Plan, encoded: Packets, picture_moved_s: float) -> N
 def _check_whole(
     planned: Plan, before: Contents, after: Contents, pairs: Sequence[tuple[Packets, Packets]]
 ) -> None:
-    """Raises DifferentError when the picture is turned or scaled otherwise, or the stored length is off."""
+    """Raises DifferentError when the video is turned or scaled otherwise, or the stored length is off."""
     old, new = probe(planned.src).video, probe(after.path).video
     look = [v and (v.width, v.height, v.rotation_deg) for v in (old, new)]
     if look[0] != look[1]:
-        raise DifferentError(f"its picture would show as {look[1]}, not {look[0]}")
+        raise DifferentError(f"its video would show as {look[1]}, not {look[0]}")
     # MPEG streams store no length; it is guessed from the last packets.
     if "mpeg" not in before.container and before.duration_s and after.duration_s:
         # What a broken source says of its length may be far more than it holds.

@@ -95,7 +95,7 @@ def to_line(report: Report, more: Mapping[str, Any] | None = None) -> str:
 
 
 def from_dict(document: Mapping[str, Any]) -> Report:
-    """The report that `to_dict` made a document of; curves, pictures and the score map are not in one."""
+    """The report that `to_dict` made a document of; curves, images and the score map are not in one."""
     values = {
         **document,
         "tolerance_ms": (document["tolerance_early_ms"], document["tolerance_late_ms"]),

@@ -102,7 +102,7 @@ def _wanting(report: Report) -> bool:
 
 
 def keeper(files: int) -> Callable[[Report], Report]:
-    """A function that strips a report of the pictures that a page of so many files will not show, so that
+    """A function that strips a report of the images that a page of so many files will not show, so that
     those of a whole library need not be held in memory."""
     kept = 0
 
@@ -274,7 +274,7 @@ def longest(stretches: Sequence[Unjudged]) -> list[Unjudged]:
 
 
 def faces(report: Report) -> list[dict[str, Any]]:
-    """The faces that matter most: who speaks first, then by weight; with words and pictures."""
+    """The faces that matter most: who speaks first, then by weight; with words and images."""
     ranked = sorted(report.tracks, key=lambda t: (not t.speaking, -t.weight * t.windows, t.start_s))
     return [_face(track) for track in ranked[:MAX_FACES]]
 

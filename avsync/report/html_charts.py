@@ -111,7 +111,7 @@ def offset_chart(report: Report) -> Chart:
 
 
 def map_chart(report: Report, scores: ScoreMap) -> Chart:
-    """The score of each offset at each time, as a picture behind the same axes."""
+    """The score of each offset at each time, as an image behind the same axes."""
     low, high = float(scores.offsets_ms.min()), float(scores.offsets_ms.max())
     half = (high - low) / max(1, len(scores.offsets_ms) - 1) / 2
     end = scores.start_s + scores.step_s * len(scores.values)

@@ -118,7 +118,7 @@ def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
     if batch and single:
         raise UsageError(f"Several files cannot share the plot {plot}; give a folder.")
     if not plot.is_dir() and plot.suffix.lower() in OTHER_PICTURES:
-        raise UsageError(f"{plot} would be another kind of picture; --plot draws .png files.")
+        raise UsageError(f"{plot} would be another kind of image; --plot draws .png files.")
     if not single and plot.exists() and not plot.is_dir():
         raise UsageError(f"{plot} is neither a .png file nor a folder; give one of them to --plot.")
     make_folder(plot.parent if single else plot)

@@ -1,4 +1,4 @@
-"""The picture of a Report: score against offset, and offset along the video."""
+"""A plot of a Report: score against offset, and offset along the video."""
 
 from __future__ import annotations
 

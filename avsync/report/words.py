@@ -55,6 +55,6 @@ def percent(probability: float) -> str:
 
 
 def drift_words(drift_ms_per_min: float) -> str:
-    """ "growing early by 60 ms a minute": which way the audio goes against the picture."""
+    """ "growing early by 60 ms a minute": which way the audio goes against the video."""
     way = "early" if drift_ms_per_min > 0 else "late"
     return f"growing {way} by {abs(drift_ms_per_min):.0f} ms a minute"

@@ -129,7 +129,7 @@ def test_no_audio(make: Make):
 
 
 def test_no_video(make: Make):
-    ends(run("check", make("x.m4a", "-vn", "-c", "copy")), EXIT_ERROR, "x.m4a", "no picture")
+    ends(run("check", make("x.m4a", "-vn", "-c", "copy")), EXIT_ERROR, "x.m4a", "no video")
 
 
 def test_an_audio_track_that_is_not_there(talk: Path):

@@ -476,7 +476,7 @@ def test_ctrl_c_before_anything_was_judged_says_so(stage: str, world: World, mon
 
 def test_a_file_without_picture_is_an_error(world: World):
     world.media = a_media(picture=False)
-    with pytest.raises(MediaError, match="no picture"):
+    with pytest.raises(MediaError, match="no video"):
         avsync.check("song.mp3")
 
 

@@ -226,7 +226,7 @@ def test_both_picture_and_sound_are_needed(tmp_path: Path) -> None:
     run_ffmpeg(*lavfi(beep(1000)), tmp_path / "blind.mp4")
     with pytest.raises(MediaError, match="no audio track"):
         shift(tmp_path / "mute.mp4", tmp_path / "out.mp4", 120)
-    with pytest.raises(MediaError, match="no picture"):
+    with pytest.raises(MediaError, match="no video"):
         shift(tmp_path / "blind.mp4", tmp_path / "out.mp4", 120)
     with pytest.raises(MediaError, match="does not exist"):
         shift(tmp_path / "none.mp4", tmp_path / "out.mp4", 120)

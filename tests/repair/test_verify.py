@@ -25,7 +25,7 @@ def checked(made: Callable[[str], Path], arguments: list[str], folder: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["-map", "0:v", "-map", "0:a", "-c", "copy"], "moved by 0 ms against the picture, not by 120 ms"),
+        (["-map", "0:v", "-map", "0:a", "-c", "copy"], "moved by 0 ms against the video, not by 120 ms"),
         (["-map", "1:v", "-map", "0:a", "-c", "copy"], "moved by -120 ms"),
         (["-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "aac", "-b:a", "32k"], "other packets"),
         (["-map", "0:v", "-map", "1:a", "-c", "copy", "-t", "1.5"], "other packets"),
