@@ -31,7 +31,7 @@ ReasonKind = Literal[
     "fault", "mismatch-fault", "hint", "against", "drift", "drift-near-limit", "near-limit",
     # What was looked at, and what is wrong with the file
     "stopped", "stopped-at-once", "sampled", "other-audio-track", "audio-breaks-off", "breaks-off",
-    "clock-jumps", "no-video-at-end",
+    "clock-jumps", "unread-end", "no-video-at-end",
     "damaged-video", "damaged-audio", "empty-audio", "silent-audio", "clipped-audio", "not-numbers",
     "file-changed", "error",
 ]  # fmt: skip
@@ -123,6 +123,8 @@ class Media:
     """Stretches for which no stream has a packet, as where a file is corrupt."""
     header_s: float | None = None
     """The length that the header claims, where the packets do not bear it out."""
+    unread_bytes: int = 0
+    """Bytes behind the last packet that can be read, where they are too many for an index."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class Stamp:
     time_s: float
     first_s: float
     past_s: float
+    past_byte: int = 0
+    """Where in the file the packet ends; 0 where its container does not tell."""
 
 
 @dataclass

@@ -17,11 +17,13 @@ from avsync.media.clock import Runs, Stamp, forward_s, pieces
 from avsync.media.container import opened
 from avsync.media.damage import LEAST_S
 
-Scan = tuple[Runs, dict[int, tuple[int, float]], "array[float]"]
+Scan = tuple[Runs, dict[int, tuple[int, float]], "array[float]", int]
 """The runs; by stream the last run it is in with the end of what it presents there; begin and end of each
-packet, one after the other."""
+packet, one after the other; where in the file the last packet ends (0 where nothing tells)."""
 LONGEST_S = 10.0
 """Seconds that a packet lasts at most, whatever it claims."""
+UNREAD_SHARE, UNREAD_BYTES = 0.1, 100_000
+"""So much of a file, and so many bytes, behind its last packet are no index, but something unread."""
 WRONG_S = 0.5
 """Seconds by which a stated length may differ from that of the packets before it is not believed."""
 
@@ -31,7 +33,7 @@ def scanned(media: Media) -> Media:
 
     Raises FFmpegError or OSError when the file cannot be opened.
     """
-    runs, ends, shown = _runs(media)
+    runs, ends, shown, past_byte = _runs(media)
     laid = pieces(runs, media.origin_s)
     if not laid:
         return media
@@ -43,7 +45,16 @@ def scanned(media: Media) -> Media:
             video = replace(video, duration_s=length_s)
     if media.duration_s <= 0 or abs(media.duration_s - end_s) > WRONG_S:
         media = replace(media, duration_s=max(0.0, end_s), header_s=media.duration_s or None)
-    return replace(media, video=video, pieces=laid, holes=_holes(shown, laid) if len(laid) == 1 else ())
+    holes = _holes(shown, laid) if len(laid) == 1 else ()
+    return replace(media, video=video, pieces=laid, holes=holes, unread_bytes=_unread(media, past_byte))
+
+
+def _unread(media: Media, past_byte: int) -> int:
+    """Bytes behind the last packet, where they are too many for an index: files joined byte by byte, of which
+    the container's own structure names only the first."""
+    size = media.path.stat().st_size
+    unread = size - past_byte if past_byte else 0
+    return unread if unread > max(UNREAD_BYTES, UNREAD_SHARE * size) else 0
 
 
 def _runs(media: Media) -> Scan:
@@ -61,13 +72,15 @@ def _placed(stamps: Iterator[Stamp], media: Media) -> Scan:
     runs = Runs(forward_s(media.container))
     ends: dict[int, tuple[int, float]] = {}
     shown = array("d")
+    past_byte = 0
     for stamp in stamps:
+        past_byte = max(past_byte, stamp.past_byte)
         number = runs.place(stamp)
         shown.extend((stamp.first_s, stamp.past_s))
         if not runs.runs[number].stray:
             before = ends.get(stamp.stream, (number, stamp.past_s))
             ends[stamp.stream] = max(before, (number, stamp.past_s))
-    return runs, ends, shown
+    return runs, ends, shown, past_byte
 
 
 def _holes(shown: array[float], laid: tuple[Piece, ...]) -> tuple[Span, ...]:
@@ -105,7 +118,7 @@ def _entries(stream: Any, size: int) -> Iterator[Stamp]:
         time_s = float(entry.timestamp * stream.time_base)
         step = time_s - before if before is not None else step
         before = time_s
-        yield Stamp(stream.index, time_s, time_s, time_s + step)
+        yield Stamp(stream.index, time_s, time_s, time_s + step, entry.pos + entry.size)
 
 
 def _stamps(container: InputContainer, streams: list[Any]) -> Iterator[Stamp]:
@@ -128,4 +141,5 @@ def stamp_of(packet: Any) -> Stamp | None:
     if abs(time_s - first_s) > LONGEST_S:
         time_s = first_s  # Where a demuxer made up `dts` from the packets before, it lags behind a jump.
     length_s = min(LONGEST_S, float((packet.duration or 0) * unit))
-    return Stamp(packet.stream.index, time_s, first_s, first_s + length_s)
+    past_byte = packet.pos + packet.size if packet.pos and packet.pos > 0 else 0
+    return Stamp(packet.stream.index, time_s, first_s, first_s + length_s, past_byte)

@@ -67,7 +67,13 @@ def conclude(
     heard = vad.heard(pieces, job.sound.start_s, whole_s) if pieces else None
     calibration = Calibration.from_dict(job.loaded.calibration)
     report = judged(report, looked, heard, calibration, whole_s, missed)
-    return replace(report, reasons=(*report.reasons, *notes), unjudged=(*report.unjudged, *tail))
+    unread = any(note.kind == "unread-end" for note in notes)
+    return replace(
+        report,
+        verdict="partly-judged" if unread and report.verdict == "in-sync" else report.verdict,
+        reasons=(*report.reasons, *notes),
+        unjudged=(*report.unjudged, *tail),
+    )
 
 
 def judged(
@@ -165,6 +171,7 @@ def of_the_sound(
     with it. `found` is `whole` as far as there is video."""
     return (
         *_which_track(found, track, options),
+        *_unread(whole),
         *_jumps(whole),
         *_broken_off(found, whole, sound, track),
         *_undecoded("damaged-audio", sound.undecoded),
@@ -179,6 +186,13 @@ def _which_track(found: Media, track: int | None, options: CheckOptions) -> tupl
         return ()
     usual = waveform.audio_track(found, None).track
     return () if track == usual else (Reason("other-audio-track", {"judged": track, "default": usual}),)
+
+
+def _unread(whole: Media) -> tuple[Reason, ...]:
+    """A note where much of the file lies behind the last packet that can be read."""
+    if not whole.unread_bytes:
+        return ()
+    return (Reason("unread-end", {"unread_bytes": whole.unread_bytes}),)
 
 
 def _jumps(whole: Media) -> tuple[Reason, ...]:

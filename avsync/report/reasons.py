@@ -78,6 +78,13 @@ def _ends_early(v: Mapping[str, Any]) -> str:
     return f"the file breaks off: it ends at {end}, where its header says {stored}"
 
 
+def _unread(v: Mapping[str, Any]) -> str:
+    return (
+        f"the last {v['unread_bytes'] / 1e6:.1f} MB of the file could not be read, as where files were "
+        "joined byte by byte; what they hold was not judged"
+    )
+
+
 def _jumps(v: Mapping[str, Any]) -> str:
     if not v["jumps"]:
         return "some packets have wild timestamps, and were left out"
@@ -130,6 +137,7 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
     "audio-breaks-off": _breaks_off,
     "breaks-off": _ends_early,
     "clock-jumps": _jumps,
+    "unread-end": _unread,
     "no-video-at-end": _no_video,
     "damaged-video": _damaged("video"),
     "damaged-audio": _damaged("audio"),

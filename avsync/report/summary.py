@@ -53,7 +53,7 @@ def _summary(report: Report) -> tuple[str, set[str]]:
     if report.verdict == "in-sync":
         return _in_sync(report.offset_ms), set()
     if report.verdict == "partly-judged":
-        told: set[str] = {"partly-judged"} if "partly-judged" in kinds else {"hint", "against"}
+        told: set[str] = {"partly-judged"} if "partly-judged" in kinds else {"hint", "against", "unread-end"}
         why = _joined([reason_words(reason) for reason in report.reasons if reason.kind in told])
         return f"{why}; as far as it goes, {_in_sync(report.offset_ms)}", told
     found = set(defects(report))

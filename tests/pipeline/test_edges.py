@@ -175,3 +175,16 @@ def test_recordings_joined_byte_by_byte_are_both_judged_and_the_jump_is_noted(pl
     assert report.offset_ms == pytest.approx(OFFSET_MS, abs=FRAME_MS)
     (note,) = [reason for reason in report.reasons if reason.kind == "clock-jumps"]
     assert note.values == {"jumps": 1, "at_s": [pytest.approx(once_s, abs=0.1)], "stray": 0}
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "flv"])
+def test_a_part_that_the_container_hides_is_not_passed_over(plain: Path, tmp_path: Path, suffix: str):
+    """Joined byte by byte, where the structure of the first part ends the reading: never "in sync"."""
+    part = tmp_path / f"part.{suffix}"
+    ffmpeg("-i", plain, *X264, *TOGETHER, part)
+    joined = tmp_path / f"joined.{suffix}"
+    joined.write_bytes(2 * part.read_bytes())
+    assert "unread-end" not in {reason.kind for reason in avsync.check(part).reasons}
+    report = avsync.check(joined)
+    assert report.verdict != "in-sync"
+    assert "unread-end" in {reason.kind for reason in report.reasons}
