@@ -150,7 +150,6 @@ def test_the_source_distribution_runs_its_own_tests(unpacked: Path) -> None:
         "docs",
         "tests",
         "models",
-        "labels",
         "research",
     } <= {path.name for path in unpacked.iterdir()}
     collected = run(sys.executable, "-m", "pytest", "--collect-only", "-q", "-n", "0", "-m", "", cwd=unpacked)
