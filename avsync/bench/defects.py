@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from avsync import api
+from avsync.bench.videos import checked, failed
 from avsync.core.constants import FRAME_MS, Method
 from avsync.core.errors import AvsyncError, MediaError, UsageError
-from avsync.core.records import Reason, Report
+from avsync.core.records import Report
 from avsync.core.tolerance import defects, largest_error
 from avsync.media.ffmpeg import ffmpeg_path
 from avsync.media.probe import probe
@@ -102,7 +103,7 @@ def run(clips: Sequence[Path], others: Sequence[Path], model: str) -> Iterator[T
     """Tries every kind on every clip; `others`: where foreign audio is taken from: the next one."""
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         for clip in clips:
-            plain = _checked(clip, model)
+            plain = checked(clip, model)
             for kind in KINDS:
                 foreign = _foreign(clip, others)
                 if kind == "swap" and foreign is None:
@@ -111,14 +112,14 @@ def run(clips: Sequence[Path], others: Sequence[Path], model: str) -> Iterator[T
                 try:
                     write_defect(clip, kind, defective, foreign)
                 except MediaError as error:
-                    yield Trial(clip, kind, plain, _failed(clip, error), 0.0)
+                    yield Trial(clip, kind, plain, failed(clip, error), 0.0)
                     continue
                 yield _try(clip, kind, plain, defective, repaired, model)
 
 
 def _try(clip: Path, kind: Kind, plain: Report, defective: Path, repaired: Path, model: str) -> Trial:
     began = time.perf_counter()
-    found = _checked(defective, model)
+    found = checked(defective, model)
     trial = Trial(clip, kind, plain, found, time.perf_counter() - began)
     if kind == "swap":
         return trial
@@ -130,17 +131,6 @@ def _try(clip: Path, kind: Kind, plain: Report, defective: Path, repaired: Path,
         after, why = None, str(error)
     why = why.replace(str(defective), "the copy").replace(str(repaired), "the result")
     return Trial(clip, kind, plain, found, trial.check_s, after, time.perf_counter() - began, why)
-
-
-def _checked(path: Path, model: str) -> Report:
-    try:
-        return api.check(path, model=model)
-    except AvsyncError as error:
-        return _failed(path, error)
-
-
-def _failed(path: Path, error: AvsyncError) -> Report:
-    return Report(str(path), "error", reasons=(Reason("error", {"message": str(error)}),))
 
 
 def _foreign(clip: Path, others: Sequence[Path]) -> Path | None:

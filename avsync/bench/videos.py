@@ -50,9 +50,9 @@ def run(cases: Sequence[Case], model: str) -> Iterator[Outcome]:
             try:
                 write_case(case, target)
             except MediaError as error:  # one bad clip stops nothing
-                yield outcome(case, _failed(target, error))
+                yield outcome(case, failed(target, error))
             else:
-                yield outcome(case, _checked(target, model))
+                yield outcome(case, checked(target, model))
 
 
 def run_demo_set(model: str, count: int, seconds: float = DEMO_CLIP_S) -> Iterator[Outcome]:
@@ -62,17 +62,18 @@ def run_demo_set(model: str, count: int, seconds: float = DEMO_CLIP_S) -> Iterat
             video = write_demo(
                 Path(folder) / f"{seed}.mp4", offset_ms=case.shift_ms, seed=seed, duration_s=seconds
             )
-            yield outcome(replace(case, clip=Path(f"demo-{seed}"), fps=None), _checked(video, model))
+            yield outcome(replace(case, clip=Path(f"demo-{seed}"), fps=None), checked(video, model))
 
 
-def _checked(path: Path, model: str) -> Report:
+def checked(path: Path, model: str) -> Report:
+    """The report of a check; one with the verdict "error" where it fails."""
     try:
         return api.check(path, model=model)
     except AvsyncError as error:
-        return _failed(path, error)
+        return failed(path, error)
 
 
-def _failed(path: Path, error: AvsyncError) -> Report:
+def failed(path: Path, error: AvsyncError) -> Report:
     return Report(str(path), "error", reasons=(Reason("error", {"message": str(error)}),))
 
 
