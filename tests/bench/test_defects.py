@@ -155,3 +155,9 @@ def test_one_bad_clip_stops_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [[], [".", "--shifts", "2"]])
 def test_defects_need_a_folder_and_take_no_other_alterations(options: list[str]) -> None:
     assert CliRunner().invoke(app, ["bench", "defects", *options]).exit_code == 2
+
+
+def test_a_folder_that_is_not_there_is_one_sentence() -> None:
+    done = CliRunner().invoke(app, ["bench", "defects", "nowhere"])
+    assert done.exit_code == 4
+    assert "nowhere" in done.output and len(done.output.strip().splitlines()) == 1
