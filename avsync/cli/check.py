@@ -17,6 +17,7 @@ from avsync.cli.options import (
     Json,
     Jsonl,
     Junit,
+    Markers,
     Page,
     Paths,
     Plot,
@@ -43,6 +44,7 @@ def check(
     junit: Junit = None,
     plot: Plot = None,
     page: Page = None,
+    markers: Markers = None,
     workers: Workers = None,
     engine: Engine = "local",
     file_timeout: FileTimeout = None,
@@ -80,7 +82,7 @@ def check(
         from avsync.networks.checkpoint import find
 
         find(options.model)
-    targets = Targets(jsonl=jsonl, resume=resume, plot=plot, junit=junit, page=page)
+    targets = Targets(jsonl=jsonl, resume=resume, plot=plot, junit=junit, page=page, markers=markers)
     with opened(targets, files, options, write=emit, batch=batch) as (reports, take):
         todo = [number for number in range(len(files)) if number not in reports]
         if reports and not quiet:

@@ -150,6 +150,13 @@ Plot = Annotated[
     Path | None,
     typer.Option(metavar="PATH", help="Plot scores and offset into this .png file, or into a folder."),
 ]
+Markers = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write faults, offsets and gaps as markers for editing suites: .otio, .edl, .fcpxml or .csv.",
+    ),
+]
 Page = Annotated[
     Path | None,
     typer.Option("--report", metavar="FILE", help="Write an HTML report with verdict, charts and faces."),

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core.constants import MAX_DRIFT_MS_PER_MIN, MIN_JUDGED
+from avsync.core.timecode import Timebase
 
 Verdict = Literal["in-sync", "out-of-sync", "mismatch", "partly-judged", "cannot-tell", "error"]
 Span = tuple[float, float]
@@ -62,6 +63,9 @@ class VideoStream:
     late_s: float = 0.0
     """How much later frames are presented than the demuxer says: it takes a frame that an edit list cuts in
     two away, but moves the next one to its place."""
+    timecode: str | None = None
+    """SMPTE time code of the first frame, as the file stores it: "01:00:00:00"; ";" before the frames is
+    drop-frame."""
 
 
 @dataclass(frozen=True)
@@ -355,6 +359,8 @@ class Report:
     turns: tuple[Turn, ...] = ()
     """Who speaks when."""
     duration_s: float | None = None
+    timebase: Timebase | None = None
+    """How frames of the file are numbered and labelled; None where its video is not known."""
     judged_s: float = 0.0
     """Seconds of picture with a face that the answer speaks of."""
     speech_s: float | None = None

@@ -140,7 +140,9 @@ def _describe(path: Path, container: InputContainer) -> Media:
         path=path,
         container=kind,
         duration_s=max(0.0, end),
-        video=_video_stream(path, kind, pictures[0], first, origin) if pictures else None,
+        video=_video_stream(path, kind, pictures[0], first, origin, _timecode(container, pictures[0]))
+        if pictures
+        else None,
         audio=tuple(_audio_stream(s, track, first, origin) for track, s in enumerate(sounds)),
         stream_kinds=tuple(_kind(s) for s in container.streams),
         origin_s=origin,
@@ -204,8 +206,18 @@ def _late_s(path: Path, index: int) -> float:
     return late_s if 0 < late_s <= float((shown.duration or 0) * shown.time_base) else 0.0
 
 
+def _timecode(container: InputContainer, video: Any) -> str | None:
+    """The time code that a file stores for its first frame: with its video, its container, or a track of
+    its own."""
+    for tags in (video.metadata, container.metadata, *(stream.metadata for stream in container.streams)):
+        for name, value in tags.items():
+            if name.lower() == "timecode":
+                return value
+    return None
+
+
 def _video_stream(
-    path: Path, container_name: str, stream: Any, first: dict[int, Any], origin: float
+    path: Path, container_name: str, stream: Any, first: dict[int, Any], origin: float, timecode: str | None
 ) -> VideoStream:
     frame: VideoFrame | None = first.get(stream.index)
     rotation = frame.rotation if frame else 0
@@ -230,6 +242,7 @@ def _video_stream(
         rotation_deg=rotation,
         interlaced=bool(frame and frame.interlaced_frame),
         late_s=late_s,
+        timecode=timecode,
     )
 
 

@@ -16,6 +16,7 @@ from avsync.core.errors import Interrupted, MediaError, ModelError
 from avsync.core.options import CheckOptions, plain
 from avsync.core.prefetch import beside
 from avsync.core.records import Cause, Media, Reason, Report, Unjudged
+from avsync.core.timecode import Timebase, timebase
 from avsync.estimate.calibration import Calibration
 from avsync.media import probe
 from avsync.pipeline import conclude, schedule, stretch
@@ -57,6 +58,7 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
             report = replace(
                 report,
                 duration_s=found.duration_s,
+                timebase=_timebase(found),
                 tolerance_ms=tolerance(options.standard, found),
                 audio_track=options.audio_track if options.audio is None else None,
             )
@@ -83,6 +85,11 @@ def tolerance(standard: str, found: Media | None) -> tuple[float, float]:
         return TOLERANCES_MS[standard]
     fps = found.video.fps if found and found.video and found.video.fps else FRAME_RATE
     return float(1000 / fps), float(1000 / fps)
+
+
+def _timebase(found: Media) -> Timebase | None:
+    video = found.video
+    return None if video is None else timebase(video.fps, video.start_s, video.timecode)
 
 
 def _judge(

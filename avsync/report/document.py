@@ -6,12 +6,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from fractions import Fraction
 from typing import Any, TypeVar
 
 import numpy as np
 
 from avsync.core.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_IN_SYNC, EXIT_OUT_OF_SYNC
 from avsync.core.records import Fault, Offset, Reason, Report, Segment, TrackReport, Turn, Unjudged, Verdict
+from avsync.core.timecode import Timebase, frame_at, label
 from avsync.core.tolerance import defects
 from avsync.report.reasons import cause_words, face_words, reason_words
 from avsync.report.summary import summary
@@ -57,19 +59,20 @@ def to_dict(report: Report) -> dict[str, Any]:
         "drift_possible_ms_per_min": _number(report.drift_possible_ms_per_min, 1),
         "max_drift_ms_per_min": _number(report.max_drift_ms_per_min, 2),
         "defects": list(defects(report)),
-        "faults": [_fault_dict(fault) for fault in report.faults],
+        "faults": [{**_fault_dict(fault), **_frames(fault, report.timebase)} for fault in report.faults],
         "contested": report.contested,
         "standard": report.standard,
         "tolerance_early_ms": _number(report.tolerance_ms[0], 1),
         "tolerance_late_ms": _number(report.tolerance_ms[1], 1),
         "reasons": [_reason_dict(reason) for reason in report.reasons],
         "tracks": [_track_dict(track) for track in report.tracks],
-        "segments": [_segment_dict(segment) for segment in report.segments],
-        "turns": [_turn_dict(turn) for turn in report.turns],
+        "segments": [{**_segment_dict(part), **_frames(part, report.timebase)} for part in report.segments],
+        "turns": [{**_turn_dict(turn), **_frames(turn, report.timebase)} for turn in report.turns],
         "complete": report.complete,
         "looked_at_s": [[_number(start, 3), _number(end, 3)] for start, end in report.looked_at],
-        "unjudged": [_unjudged_dict(stretch) for stretch in report.unjudged],
+        "unjudged": [{**_unjudged_dict(gap), **_frames(gap, report.timebase)} for gap in report.unjudged],
         "duration_s": _number(report.duration_s, 3),
+        "timebase": _timebase_dict(report.timebase),
         "judged_s": _number(report.judged_s, 3),
         "speech_s": _number(report.speech_s, 1),
         "speech_seen_s": _number(report.speech_seen_s, 1),
@@ -106,9 +109,43 @@ def from_dict(document: Mapping[str, Any]) -> Report:
         "looked_at": tuple((start, end) for start, end in document.get("looked_at_s", ())),
         "unjudged": tuple(_made(Unjudged, stretch) for stretch in document.get("unjudged", ())),
         "reasons": _reasons_from(document),
+        "timebase": _timebase_from(document.get("timebase")),
         "timings_s": document["timings_s"],
     }
     return _made(Report, values)
+
+
+def _timebase_dict(base: Timebase | None) -> dict[str, Any] | None:
+    if base is None:
+        return None
+    return {
+        "frame_rate": str(base.rate),
+        "first_frame_s": _number(base.first_s, 6),
+        "start_timecode": label(base, 0),
+        "start_frame": base.start_frame,
+        "drop_frame": base.drop,
+    }
+
+
+def _timebase_from(document: Mapping[str, Any] | None) -> Timebase | None:
+    if document is None:
+        return None
+    rate = Fraction(document["frame_rate"])
+    return Timebase(rate, document["first_frame_s"], document["start_frame"], document["drop_frame"])
+
+
+def _frames(stretch: Fault | Segment | Turn | Unjudged, base: Timebase | None) -> dict[str, Any]:
+    """Numbers and time codes of the first frame of a stretch and of the one after its last; of its rounded
+    times, so that a document that was read gives the same again."""
+    if base is None:
+        return {}
+    first, past = (frame_at(base, round(time_s, 3)) for time_s in (stretch.start_s, stretch.end_s))
+    return {
+        "start_frame": first,
+        "end_frame": past,
+        "start_timecode": label(base, first),
+        "end_timecode": label(base, past),
+    }
 
 
 def _track_from(document: Mapping[str, Any]) -> TrackReport:

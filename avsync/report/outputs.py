@@ -29,6 +29,7 @@ class Targets:
     plot: Path | None = None
     junit: Path | None = None
     page: Path | None = None
+    markers: Path | None = None
 
 
 @contextmanager
@@ -48,12 +49,14 @@ def opened(
     """
     if targets.resume and targets.jsonl in (None, STDOUT):
         raise UsageError("--resume goes on with the file that --jsonl names; give one.")
-    if STDOUT in (targets.junit, targets.page, targets.plot):
+    whole = (targets.junit, targets.page, targets.plot, targets.markers)
+    if STDOUT in whole:
         raise UsageError("Only --json and --jsonl - write to stdout; name a file for the other results.")
-    chosen = [path for path in (targets.jsonl, targets.junit, targets.page, targets.plot) if path is not None]
+    chosen = [path for path in (targets.jsonl, *whole) if path is not None]
     if len({path.resolve() for path in chosen}) < len(chosen):
         raise UsageError("Two results cannot go into the same file; give each its own name.")
     draw = _plotter(targets.plot, files, batch)
+    mark = _marker(targets.markers, batch)
     if targets.junit is not None:
         from avsync.core.files import ready
         from avsync.report.junit import JUNIT
@@ -66,6 +69,7 @@ def opened(
             reports[number] = keep(report)
             write_line(number, report)
             draw(number, report)
+            mark(number, report)
 
         try:
             yield reports, take
@@ -131,6 +135,25 @@ def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
             save_plot(report, targets[number])
 
     return draw
+
+
+def _marker(path: Path | None, batch: bool) -> Take:
+    """A function that writes the markers of the one file; looks at `path` before the work."""
+    if path is None:
+        return lambda _number, _report: None
+    from avsync.core.files import ready
+    from avsync.report.markers import MARKERS, save_markers, writer
+
+    if batch:
+        raise UsageError(f"Several files cannot share the markers {path}; check one file with --markers.")
+    writer(path)
+    ready(path, MARKERS, "--markers")
+
+    def mark(_number: int, report: Report) -> None:
+        if report.verdict != "error":
+            save_markers(report, path)
+
+    return mark
 
 
 def _save_junit(path: Path, reports: Sequence[Report]) -> None:

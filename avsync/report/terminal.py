@@ -14,6 +14,7 @@ from rich.text import Text
 from avsync.core.constants import FRAME_MS
 from avsync.core.records import Fault, Report, TrackReport, Unjudged, Verdict
 from avsync.core.text import printable
+from avsync.core.timecode import Timebase, frame_at, label
 from avsync.core.tolerance import largest_error
 from avsync.report.reasons import cause_words, fault_words, reason_words
 from avsync.report.summary import limits_words, no_drift_words, notes, speech_words, summary
@@ -74,7 +75,7 @@ def _single(report: Report, console: Console) -> Iterator[RenderableType]:
     if report.tracks:
         yield _tracks(report.tracks, console)
     if report.faults:
-        yield _faults(report.faults)
+        yield _faults(report.faults, report.timebase)
     if report.unjudged and report.tracks:
         # A note says what adaptive sampling left out, which may be a hundred stretches.
         gaps = [
@@ -82,7 +83,7 @@ def _single(report: Report, console: Console) -> Iterator[RenderableType]:
             for gap in report.unjudged
             if gap.end_s - gap.start_s >= _MIN_GAP_S and gap.cause != "not-needed"
         ]
-        yield from [_gaps(gaps)] if gaps else []
+        yield from [_gaps(gaps, report.timebase)] if gaps else []
 
 
 def _headline(report: Report) -> Text:
@@ -105,13 +106,25 @@ def _measured(report: Report) -> str:
     )
 
 
-def _gaps(gaps: Sequence[Unjudged]) -> Table:
-    table = _table("time", "why", title="not judged:")
+def _gaps(gaps: Sequence[Unjudged], base: Timebase | None) -> Table:
+    table = _table("time", *_FRAMES[: 2 if base else 0], "why", title="not judged:")
     for gap in gaps[:_MAX_ROWS]:
-        table.add_row(span_words(gap.start_s, gap.end_s), cause_words(gap))
+        table.add_row(span_words(gap.start_s, gap.end_s), *_frames(gap, base), cause_words(gap))
     if len(gaps) > _MAX_ROWS:
         table.caption = f"and {len(gaps) - _MAX_ROWS} more: --json lists them all"
     return table
+
+
+_FRAMES = ("time code", "frames")
+
+
+def _frames(stretch: Fault | Unjudged, base: Timebase | None) -> tuple[str, ...]:
+    """The time code of its first frame, and its first frame and the one after its last; nothing where the
+    frames are not known."""
+    if base is None:
+        return ()
+    first, past = frame_at(base, stretch.start_s), frame_at(base, stretch.end_s)
+    return label(base, first), f"{first}-{past}"
 
 
 def _table(*columns: str, title: str | None = None) -> Table:
@@ -149,11 +162,13 @@ def _drift(report: Report) -> str:
     return drift_words(drift) + within_ms if drift else no_drift_words(report)
 
 
-def _faults(faults: Sequence[Fault]) -> Table:
-    table = _table("time", "audio is", "sure", "severity", title="different from the rest here:")
+def _faults(faults: Sequence[Fault], base: Timebase | None) -> Table:
+    columns = ("time", *_FRAMES[: 2 if base else 0], "audio is", "sure", "severity")
+    table = _table(*columns, title="different from the rest here:")
     for fault in faults[:_MAX_ROWS]:
         span = span_words(fault.start_s, fault.end_s)
-        table.add_row(span, fault_words(fault), percent(fault.probability), fault.severity)
+        frames = _frames(fault, base)
+        table.add_row(span, *frames, fault_words(fault), percent(fault.probability), fault.severity)
     if len(faults) > _MAX_ROWS:
         table.caption = f"and {len(faults) - _MAX_ROWS} more: --json lists them all"
     return table

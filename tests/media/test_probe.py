@@ -19,6 +19,16 @@ from avsync.media.probe import probe, without_tail
 
 
 class TestProbe:
+    @pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv", ".avi"])
+    @pytest.mark.parametrize(("rate", "start"), [("30000/1001", "01:00:00;00"), ("25", "10:00:00:00")])
+    def test_the_time_code_of_the_first_frame_is_found_where_a_container_keeps_it(
+        self, tmp_path: Path, suffix: str, rate: str, start: str
+    ):
+        path = bar_clip(tmp_path / f"a{suffix}", "-timecode", start, rate=rate, codec=("-c:v", "mpeg4"))
+        video = probe(path).video
+        assert video is not None
+        assert video.timecode == start
+
     def test_tracks_are_described(self, tmp_path):
         two = ("-f", "lavfi", "-i", click(rate=44100, layout="5.1"), "-f", "lavfi", "-i", click(rate=48000))
         path = bar_clip(

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from report_factory import FAULT, a_report, an_offset, said
 
 from avsync.core.records import Fault, Reason, Report, TrackReport, Turn, Unjudged, Verdict
+from avsync.core.timecode import timebase
 from avsync.core.tolerance import defects
 from avsync.report.document import EXIT_CODES, exit_code, from_dict, to_dict, to_json, to_line
 from avsync.report.summary import summary
@@ -145,6 +147,10 @@ def test_a_report_comes_back_from_its_document():
     document = to_dict(whole)
     assert to_dict(from_dict(json.loads(json.dumps(document)))) == document
     assert from_dict(document).faults == (FAULT,)
+    drop = timebase(Fraction(30000, 1001), 1 / 3, "01:00:00;00")
+    document = to_dict(replace(whole, timebase=drop, faults=(replace(FAULT, start_s=20.000_49),)))
+    assert to_dict(from_dict(json.loads(json.dumps(document)))) == document
+    assert document["faults"][0]["start_timecode"] == "01:00:19;19"
     bare = to_dict(Report("x.mp4", "error", reasons=said("x.mp4 is no video.")))
     assert to_dict(from_dict(bare)) == bare
 
@@ -164,9 +170,10 @@ def test_the_reference_of_the_json_documents_names_every_field():
         faults=(Fault(3.0, 9.0, 200.0, 12.0, 0.9, "severe"),),
         unjudged=(Unjudged(30.0, 61.0, "no-face"),),
         turns=(Turn(3.0, 9.0, 1, -40.0, 0.97),),
+        timebase=timebase(Fraction(25), 0.0, "10:00:00:00"),
     )
     document = to_dict(report)
-    names = set(document)
+    names = set(document) | set(document["timebase"])
     document["reasons"] = [{"code": "error", "text": "", "values": {}}]
     for rows in (document[name] for name in ("tracks", "segments", "faults", "unjudged", "reasons", "turns")):
         names |= set(rows[0])
