@@ -1,9 +1,9 @@
 """A Report as markers for editing suites: OpenTimelineIO, EDL (CMX 3600), Final Cut Pro XML, CSV.
 
-The markers are made once, in frames of the file; each writer only words them. The adapters of OpenTimelineIO
-for EDL and FCPXML are not used for writing: version 1.0.0 of the first writes 29.97 non-drop as drop-frame and
-no FCM line, that of the second leaves the frame duration of 29.97 empty and omits what Apple's DTD requires.
-They read what is written here; a test has them do so.
+The markers are made once, in frames of the file; each writer only words them. OpenTimelineIO's adapters for
+EDL and FCPXML do not write: version 1.0.0 of the first makes 29.97 non-drop drop-frame and leaves out the
+FCM line; that of the second has no frame duration at 29.97 and leaves out what Apple's DTD requires. They
+read what is written here; a test has them do so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 from avsync.core.errors import SetupError, UsageError
 from avsync.core.files import Kind, write_whole
-from avsync.core.records import Fault, Report, Segment, Unjudged
+from avsync.core.records import Fault, Report, Segment, Unjudged, Verdict
 from avsync.core.text import printable
 from avsync.core.timecode import Timebase, frame_at, label
 from avsync.core.tolerance import own_offset, within
@@ -45,6 +45,8 @@ MIN_GAP_S = 1.0
 
 MarkerKind = Literal["verdict", "fault", "judged", "not judged"]
 Colour = Literal["RED", "ORANGE", "YELLOW", "GREEN"]
+VERDICT_COLOURS: dict[Verdict, Colour] = {"in-sync": "GREEN", "out-of-sync": "RED", "mismatch": "RED"}
+"""Colours of verdicts that are not YELLOW."""
 RESOLVE = {"RED": "Red", "ORANGE": "Sand", "YELLOW": "Yellow", "GREEN": "Green"}
 """Names of the colours in DaVinci Resolve."""
 
@@ -92,9 +94,7 @@ def writer(path: Path) -> Callable[[Report, Timebase], str]:
 def markers(report: Report, base: Timebase) -> list[Marker]:
     """The verdict over the whole file, then faults, judged stretches and gaps in order of time."""
     whole = _frames(base, 0.0, report.duration_s or 0.0)
-    colour: Colour = {"in-sync": "GREEN", "out-of-sync": "RED", "mismatch": "RED"}.get(  # type: ignore[assignment]
-        report.verdict, "YELLOW"
-    )
+    colour = VERDICT_COLOURS.get(report.verdict, "YELLOW")
     words = VERDICT_WORDS[report.verdict].lower()
     first = Marker("verdict", words, *whole, colour, report.offset_ms, summary(report))
     rest = [
