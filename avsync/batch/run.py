@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import wait
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from avsync.batch.one import failed
-from avsync.batch.worker import READY, Worker, start
+from avsync.batch.worker import END_S, READY, Ended, GivenUp, Inbox, Message, Worker, start
 from avsync.core.options import CheckOptions, Limits
 from avsync.core.records import Report
 
 Show = Callable[[int, str, float, float | None], None]
 """show(file, stage, done, total): progress of the file with that number."""
+MOMENT_S = 0.5
 
 
 def check_many(
@@ -56,21 +57,26 @@ def in_processes(
     threads: int,
     show: Show | None = None,
 ) -> Iterator[tuple[int, Report]]:
-    """`check_many` in that many processes with that many threads each. A process that dies, or is ended at
-    its limit, takes one file with it; another takes its place while there is work."""
+    """`check_many` in that many processes with that many threads each. A process that dies, is stopped, or is
+    ended at its limit, takes one file with it; another takes its place while there is work."""
     todo = deque(enumerate(files))
     running: list[Worker] = []
+    inbox: Inbox = SimpleQueue()
     try:
         while todo or running:
             while todo and len(running) < workers:
-                running.append(start(options, limits, threads))
+                running.append(start(options, limits, threads, inbox))
                 running[-1].give(*todo.popleft())
-            for worker in _with_news(running):
-                number = worker.file
-                report = _news(worker, files[number], options, show)
-                if report is None:
+            for worker, message in _news(inbox, running):
+                if isinstance(message, tuple):
+                    if show is not None and message != READY:
+                        show(worker.file, *message)
                     continue
-                if todo and not worker.connection.closed:
+                number, report = worker.file, message
+                if not isinstance(report, Report):
+                    running.remove(worker)
+                    report = _lost(worker, files[number], report, options)
+                elif todo:
                     worker.give(*todo.popleft())
                 else:
                     running.remove(worker)
@@ -81,27 +87,40 @@ def in_processes(
             worker.end()
 
 
-def _with_news(workers: Sequence[Worker]) -> list[Worker]:
-    """Waits until a worker has sent something, has died, or has had its time."""
-    soonest = min(worker.deadline for worker in workers) - time.monotonic()
-    heard = wait([worker.connection for worker in workers], max(0.0, soonest) if soonest < math.inf else None)
-    return [worker for worker in workers if worker.connection in heard or worker.overdue()]
+def _news(inbox: Inbox, workers: Sequence[Worker]) -> Iterator[tuple[Worker, Message | GivenUp]]:
+    """What has come from the workers within a moment, then those that are waited for no longer."""
+    began = time.monotonic()
+    heard: list[tuple[Worker, Message]] = []
+    with suppress(Empty):
+        heard.append(inbox.get(timeout=MOMENT_S))
+        while True:
+            heard.append(inbox.get_nowait())
+    # This process may have been stopped meanwhile, with Ctrl-Z say, and all others with it.
+    passed_s = min(time.monotonic() - began, 2 * MOMENT_S)
+    for worker in workers:
+        worker.wait(passed_s)
+    for worker, message in heard:
+        if worker in workers:  # else it was given up before
+            worker.hears(message)
+            yield worker, message
+    for worker in tuple(workers):
+        if why := worker.given_up():
+            yield worker, why
 
 
-def _news(worker: Worker, file: Path, options: CheckOptions, show: Show | None) -> Report | None:
-    """The report on the file that a worker is at, or None after a message of progress. Whoever has died or
-    had its time is ended."""
-    if not worker.connection.poll():
-        worker.end()
-        said = f"{file} was not judged within {worker.limits.seconds:g} s; allow it more with --file-timeout."
-        return failed(file, said, options)
-    message = worker.hear()
-    if isinstance(message, Report):
-        return message
-    if message is None:
-        why = "perhaps it ran out of memory; try fewer --workers, or allow it more with --file-memory"
-        said = f"The process that checked {file} died (exit code {worker.end(grace_s=5)}): {why}."
-        return failed(file, said, options)
-    if show is not None and message != READY:
-        show(worker.file, *message)
-    return None
+def _lost(worker: Worker, file: Path, why: Ended | GivenUp, options: CheckOptions) -> Report:
+    """The report on a file whose process has died, or is ended here because nothing more is expected."""
+    # A process that has died has yet to be buried.
+    code = worker.end(grace_s=END_S if isinstance(why, Ended) else 0.0)
+    limits = worker.limits
+    if isinstance(why, Ended):
+        cause = "perhaps it ran out of memory; try fewer --workers, or allow it more with --file-memory"
+        said = f"The process that checked {file} died (exit code {code}): {cause}."
+    elif why == "late":
+        said = f"{file} was not judged within {limits.seconds:g} s; allow it more with --file-timeout."
+    elif why == "stopped":
+        said = f"The process that checked {file} was stopped, by a signal or a debugger; try the file again."
+    else:
+        cause = "is its disk or network in order? --file-timeout allows it more"
+        said = f"{file} was given up after {limits.silence_seconds:g} s without progress; {cause}."
+    return failed(file, said, options)

@@ -1,25 +1,28 @@
 """A process that checks one file after another, and what the rest of the batch knows of it.
 
 One connection a process instead of a pool: a crash in a codec, a file that takes too long or too much memory
-then costs that file and no other.
+then costs that file and no other. A thread for each connection waits for messages, because a process that is
+stopped halfway through one would otherwise stop whoever reads it.
 """
 
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Literal
 
 from avsync.core.options import CheckOptions, Limits
 from avsync.core.records import Report
@@ -33,68 +36,112 @@ GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 REPORT_EVERY_S = 0.1
 PR_SET_PDEATHSIG = 1
 
+START_S = 120.0
+"""For importing, which does not count as time of the first file."""
+STOPPED_S = 10.0
+"""How long a process may be in the state "stopped". Nobody wakes one that a debugger has left so."""
+END_S = 10.0
+"""How long a process may take to die of SIGKILL; one that waits for a broken disk or share does not die."""
+
 Step = tuple[str, float, float | None]
 """Progress: stage, done, total."""
 READY: Step = ("", 0.0, None)
 """The first message of a process: everything is imported, and the time of its first file begins."""
 
 
-@dataclass
+class Ended:
+    """What takes the place of a message when a process has died."""
+
+
+@dataclass(eq=False)
 class Worker:
-    """A process and the number of the file that it is at; `deadline` is in time.monotonic()."""
+    """A process, and the number of the file that it is at. Times are in seconds and of the process that waits
+    for it: while that was stopped itself, none passed."""
 
     process: BaseProcess
     connection: Connection
     limits: Limits
     file: int = -1
     ready: bool = False
-    deadline: float = math.inf
+    spent_s: float = 0.0
+    silent_s: float = 0.0
+    stopped_s: float = 0.0
 
     def give(self, number: int, file: Path) -> None:
         """Let it check that file next."""
         self.file = number
-        self._start_clock()
-        with suppress(OSError):  # it died between two files; hearing from it says so
+        self.spent_s = self.silent_s = 0.0
+        with suppress(OSError):  # it died between two files; the next message says so
             self.connection.send(file)
 
-    def hear(self) -> Report | Step | None:
-        """Its next message; None when it has died."""
-        try:
-            message: Report | Step = self.connection.recv()
-        except (EOFError, OSError):
-            return None
+    def hears(self, message: Message) -> None:
+        """Note that it has sent something."""
+        self.silent_s = 0.0
         if message == READY:
             self.ready = True
-            self._start_clock()
-        return message
+            self.spent_s = 0.0
 
-    def overdue(self) -> bool:
-        """Whether its file has had its time."""
-        return time.monotonic() >= self.deadline
+    def wait(self, seconds: float) -> None:
+        """Note that so much time has passed."""
+        self.spent_s += seconds
+        self.silent_s += seconds
+        self.stopped_s = self.stopped_s + seconds if _is_stopped(self.process.pid) else 0.0
+
+    def given_up(self) -> GivenUp | None:
+        """Why it is waited for no longer."""
+        more_s = 0.0 if self.ready else START_S
+        if self.limits.seconds is not None and self.spent_s >= self.limits.seconds + more_s:
+            return "late"
+        if self.stopped_s >= STOPPED_S:
+            return "stopped"
+        silent = self.limits.seconds is None and self.silent_s >= self.limits.silence_seconds + more_s
+        return "silent" if silent else None
 
     def end(self, grace_s: float = 0.0) -> int | None:
-        """Stop it, whatever it is at, unless it ends by itself in `grace_s`; returns its exit code."""
-        self.connection.close()
+        """Kill it, unless it ends by itself in `grace_s`; returns its exit code, None if it does not die."""
         self.process.join(grace_s)
         self.process.kill()
-        self.process.join()
+        self.process.join(END_S)
+        if self.process.exitcode is None:  # multiprocessing would wait for it when the interpreter ends
+            process._children.discard(self.process)  # pyright: ignore[reportAttributeAccessIssue]
         return self.process.exitcode
 
-    def _start_clock(self) -> None:
-        if self.ready and self.limits.seconds is not None:
-            self.deadline = time.monotonic() + self.limits.seconds
+
+Message = Report | Step | Ended
+GivenUp = Literal["late", "stopped", "silent"]
+Inbox = SimpleQueue[tuple[Worker, Message]]
+"""Where the messages of all processes arrive."""
 
 
-def start(options: CheckOptions, limits: Limits, threads: int) -> Worker:
+def start(options: CheckOptions, limits: Limits, threads: int, inbox: Inbox) -> Worker:
     """A new process that waits for files; it dies with this one."""
     # spawn, not fork: torch and OpenCV hold threads and locks that a fork would copy in any state.
     context = get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, options, limits, threads), daemon=True)
+    made = context.Process(target=_serve, args=(there, options, limits, threads), daemon=True)
     with _ctrl_c_held():
-        process.start()
+        made.start()
     there.close()
-    return Worker(process, here, limits)
+    worker = Worker(made, here, limits)
+    threading.Thread(target=_receive, args=(worker, inbox), daemon=True).start()
+    return worker
+
+
+def _receive(worker: Worker, inbox: Inbox) -> None:
+    """Put messages into the inbox until the process has died."""
+    with worker.connection, suppress(EOFError, OSError):
+        while True:
+            inbox.put((worker, worker.connection.recv()))
+    inbox.put((worker, Ended()))
+
+
+def _is_stopped(pid: int | None) -> bool:
+    """Whether a process is stopped, by a signal or a debugger; False where the system does not say."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] in ("T", "t")
 
 
 @contextmanager

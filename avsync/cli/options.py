@@ -174,7 +174,8 @@ FileTimeout = Annotated[
     typer.Option(
         metavar="SECONDS",
         min=0.1,
-        help="Give up on a file after this time and go on with the next. Default: no limit.",
+        help="Give up on a file after this time and go on with the next. Default: after half an hour "
+        "without progress, in a batch.",
     ),
 ]
 FileMemory = Annotated[

@@ -138,8 +138,9 @@ def _validated(make: Callable[..., Made], options: dict[str, Any]) -> Made:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may take: seconds (None: as long as it needs), and memory of the process that checks it,
-    libraries included."""
+    """What one file may take: seconds (None: as long as it makes progress at least every `silence_seconds`),
+    and memory of the process that checks it, libraries included."""
 
     seconds: float | None = None
     memory_bytes: int = 1_800_000_000
+    silence_seconds: float = 1800.0

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,58 @@ def test_a_process_that_is_killed_costs_its_file_alone(clip: Path):
     reports = dict(run.check_many([clip, clip, clip], OPTIONS, show=show))
     assert [reports[n].verdict for n in range(3)] == ["out-of-sync", "error", "out-of-sync"]
     assert "died (exit code -9): perhaps it ran out of memory" in reports[1].reasons[0].values["message"]
+
+
+def stop_soon(stopped: list[int]) -> None:
+    """Stop the first process of a batch as soon as there is one."""
+    while not stopped:
+        for pid in processes():
+            os.kill(pid, signal.SIGSTOP)
+            stopped.append(pid)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (Limits(), "was stopped, by a signal or a debugger"),
+        (Limits(seconds=4), "was not judged within 4 s"),
+        (Limits(silence_seconds=4), "was given up after 4 s without progress"),
+    ],
+)
+def test_a_process_that_is_stopped_costs_its_file_alone(clip: Path, limits: Limits, words: str):
+    stopped: list[int] = []
+
+    def show(number: int, stage: str, *_: object) -> None:
+        if number == 0 and not stopped:
+            stop_soon(stopped)
+
+    bad = clip.with_name("none.mp4")
+    reports = dict(run.check_many([clip, bad], OPTIONS, limits=limits, show=show))
+    assert words in reports[0].reasons[0].values["message"]
+    assert "does not exist" in reports[1].reasons[0].values["message"]
+    assert not processes()
+
+
+def test_a_process_that_is_stopped_before_it_is_ready_costs_its_file_alone(clip: Path):
+    stopped: list[int] = []
+    threading.Thread(target=stop_soon, args=(stopped,), daemon=True).start()
+    reports = dict(run.check_many([clip, clip], OPTIONS, limits=Limits(seconds=60)))
+    assert "was stopped" in reports[0].reasons[0].values["message"]
+    assert reports[1].verdict == "out-of-sync"
+
+
+@pytest.mark.slow
+def test_time_in_which_the_batch_itself_is_stopped_counts_for_nothing(clip: Path, tmp_path: Path):
+    """Ctrl-Z stops the group of a terminal, and fg lets it go on."""
+    ledger = tmp_path / "out.jsonl"
+    call = ["check", str(clip), str(clip), "--jsonl", str(ledger), "--file-timeout", "25", "--quiet"]
+    with subprocess.Popen([sys.executable, "-m", "avsync", *call], start_new_session=True) as command:
+        time.sleep(4)
+        os.killpg(command.pid, signal.SIGSTOP)
+        time.sleep(27)
+        os.killpg(command.pid, signal.SIGCONT)
+    assert command.returncode == 1
+    assert json.loads(ledger.read_text())["verdict"] == "out-of-sync"
 
 
 def test_a_file_that_takes_too_long_is_an_error_and_the_rest_go_on(clip: Path, tmp_path: Path):
