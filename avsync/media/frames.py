@@ -24,6 +24,7 @@ from avsync.core.prefetch import ahead
 from avsync.core.records import Frame, Media, Span, VideoStream
 from avsync.media.container import opened
 from avsync.media.decode import Damage, decoded
+from avsync.media.scan import LONGEST_S
 
 AHEAD_BYTES = 8 << 20
 """Of decoded frames that nobody has asked for yet: a dozen of the size that faces are sought in."""
@@ -147,7 +148,7 @@ def _on_grid(
             yield index, held
             index += 1
         held, before_s = frame, since_s
-    end_s = begin_s + max(length_s, float(1 / video.fps))
+    end_s = begin_s + max(length_s, min(LONGEST_S, float(1 / video.fps)))
     while held is not None and index / FRAME_RATE < end_s - EPSILON_S and index != stop:
         yield index, held
         index += 1

@@ -41,6 +41,16 @@ def late_ms(pictures: list[Frame]) -> np.ndarray:
     return np.array([bar_time(f.image) - f.time_s for f in pictures]) * 1000
 
 
+def test_a_wrong_time_base_makes_no_hours_of_the_last_frame(tmp_path):
+    """As if every frame lasted minutes: it is the header that says so, once, for all of them."""
+    path = bar_clip(tmp_path / "a.mp4")
+    content = bytearray(path.read_bytes())
+    at = content.find(b"mdhd") + 16
+    content[at : at + 4] = (1).to_bytes(4, "big")
+    path.write_bytes(content)
+    assert len(decoded(path)) <= probe(path).duration_s * 25 + 1
+
+
 class TestOneClockForAllFrameRates:
     @pytest.mark.parametrize(
         "rate", ["5", "10", "12.5", "15", "24000/1001", "24", "25", "30000/1001", "30", "50", "60"]
