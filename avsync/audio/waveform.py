@@ -35,6 +35,8 @@ CLIPPED_SHARE = 0.05
 """Share of all samples near the peak that only clipping brings about (speech: under 0.001)."""
 GAP_S = 0.02
 """Timestamps that disagree by more than this with the samples so far are a gap or an overlap."""
+EMPTY_S = 0.1
+"""A gap of this length, half a model window, is no audio; a shorter one counts as silence."""
 CENTRE, SURROUND = 1.414, 0.25
 """Gains of the centre and of the channels behind when more than two channels are mixed to two."""
 
@@ -64,7 +66,9 @@ def waveform(media: Media, track: int | None = None, until_s: float = math.inf) 
         name = f"Audio track {stream.track} of {media.path}"
         raise MediaError(f"{name} cannot be decoded ({why}); copy or convert it again.")
     end_s = result.start_s + len(result.samples) / SAMPLE_RATE
-    return replace(result, undecoded=tuple(damage.spans(end_s=end_s)))
+    undecoded = tuple(damage.spans(end_s=end_s))
+    lost = [span for span in undecoded if span[1] - span[0] >= EMPTY_S]
+    return replace(result, undecoded=undecoded, gaps=tuple(sorted({*result.gaps, *lost})))
 
 
 def audio_track(media: Media, track: int | None) -> AudioStream:
@@ -93,7 +97,15 @@ def load_audio(path: Path | str, until_s: float = math.inf) -> Waveform:
     """
     found = probe(path)
     result = waveform(found, until_s=until_s)
-    return result if found.video else replace(result, start_s=0.0)
+    return result if found.video else moved(result, -result.start_s)
+
+
+def moved(sound: Waveform, by_s: float) -> Waveform:
+    """The same audio, heard `by_s` seconds later."""
+    undecoded, gaps = (
+        tuple((a + by_s, b + by_s) for a, b in spans) for spans in (sound.undecoded, sound.gaps)
+    )
+    return replace(sound, start_s=sound.start_s + by_s, undecoded=undecoded, gaps=gaps)
 
 
 def write_wav(path: Path | str, samples: Samples, rate: int = SAMPLE_RATE, subtype: str = "PCM_16") -> None:
@@ -201,8 +213,8 @@ def mix(block: Samples, louder: int) -> Samples:
 
 
 def _stored(runs: Iterable[_Run], until_s: float) -> Waveform:
-    """The runs at 16 kHz on disk, in a file that goes away with the last reference to the waveform; silence
-    between them takes no space. No more is kept than begins within `until_s` seconds."""
+    """The runs at 16 kHz on disk, in a file that goes away with the last reference to the waveform; the gaps
+    between them take no space. No more is kept than begins within `until_s` seconds."""
     damaged = 0
     start_s: float | None = None
     power = np.zeros(2)
@@ -221,6 +233,7 @@ def _stored(runs: Iterable[_Run], until_s: float) -> Waveform:
 
     limit = SAMPLE_RATE * until_s
     end = 0
+    gaps: list[tuple[int, int]] = []
     try:
         with tempfile.TemporaryFile(prefix="avsync-") as file:
             for run in runs:
@@ -230,6 +243,8 @@ def _stored(runs: Iterable[_Run], until_s: float) -> Waveform:
                     # What overlaps with what is there already is left out.
                     fresh = block[max(0, end - place) :] if place < end else block
                     if len(fresh) and end < limit:
+                        if place - end >= EMPTY_S * SAMPLE_RATE:
+                            gaps.append((end, place))
                         end = max(place, end) + len(fresh)
                         file.seek(4 * (end - len(fresh)))
                         file.write(fresh.astype(np.float32, copy=False).tobytes())
@@ -244,7 +259,13 @@ def _stored(runs: Iterable[_Run], until_s: float) -> Waveform:
         raise MediaError(
             f"The decoded audio cannot be kept in {tempfile.gettempdir()} ({error}); free some space there."
         ) from error
-    return Waveform(samples, start_s or 0.0, damaged)
+    first_s = start_s or 0.0
+    return Waveform(
+        samples,
+        first_s,
+        damaged,
+        gaps=tuple((first_s + a / SAMPLE_RATE, first_s + b / SAMPLE_RATE) for a, b in gaps),
+    )
 
 
 def resampled(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:

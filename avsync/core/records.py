@@ -38,8 +38,8 @@ ReasonKind = Literal[
 ]  # fmt: skip
 """Codes of what is to be said of an answer."""
 Cause = Literal[
-    "stopped", "not-needed", "no-video", "no-face", "seen-too-briefly", "no-audio", "not-speaking",
-    "too-little-evidence", "silent",
+    "stopped", "not-needed", "no-video", "no-frames", "damaged", "no-face", "seen-too-briefly", "no-audio",
+    "not-speaking", "too-little-evidence", "silent",
 ]  # fmt: skip
 """Codes of why a stretch, or a face, was not judged."""
 
@@ -132,6 +132,16 @@ class Media:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """A stretch [start_s, end_s) in which a video has no new frame and the one before it stays on the screen:
+    what it holds could not be decoded (`damaged`), or it holds nothing there."""
+
+    start_s: float
+    end_s: float
+    damaged: bool
+
+
+@dataclass(frozen=True)
 class Frame:
     """One decoded picture: `image` uint8 (height, width, 3) RGB, shown at `time_s`."""
 
@@ -150,6 +160,8 @@ class Waveform:
     """How many decoded values were not a number or infinite, and were replaced by silence."""
     undecoded: tuple[Span, ...] = ()
     """Stretches that could not be decoded, and were replaced by silence."""
+    gaps: tuple[Span, ...] = ()
+    """Stretches without samples, `undecoded` or not, which `samples` fills with silence."""
 
 
 @dataclass(frozen=True)

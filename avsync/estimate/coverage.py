@@ -18,7 +18,18 @@ from avsync.core.constants import (
     SPEECH_PROBABILITY,
     WINDOW_FRAMES,
 )
-from avsync.core.records import Cause, FaceTrack, Offset, ScoreMap, Scores, Segment, Span, Speech, Unjudged
+from avsync.core.records import (
+    Cause,
+    FaceTrack,
+    Gap,
+    Offset,
+    ScoreMap,
+    Scores,
+    Segment,
+    Span,
+    Speech,
+    Unjudged,
+)
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import combine
 from avsync.estimate.peak import Evidence, block_sums, evidence, measure
@@ -41,19 +52,25 @@ def unjudged(
     stride: int = 1,
     looked_at: Sequence[Span] | None = None,
     missed: Cause = "stopped",
+    gaps: Sequence[Gap] = (),
 ) -> tuple[Unjudged, ...]:
     """The stretches of a video that the answer does not speak of, in order of time.
 
     `weights` (0..1) is how much each of `scores`, or each of its windows, counts, `segments` is the answer.
     A moment is judged when the windows of a face that counts lie there, and the segment there has an
     offset. `looked_at` are the stretches (start, end) that were looked at, in seconds (None: all of it),
-    `missed` is why the rest was not. What is shorter than a window goes with what is beside it.
+    `missed` is why the rest was not; in `gaps` there are no frames. What is shorter than a window goes with
+    what is beside it.
     """
     size = max(1, math.ceil(duration_s * FRAME_RATE))
     reach = max(WINDOW_FRAMES, stride)
     looked, seen, compared, heard, counted, answered = (np.zeros(size, bool) for _ in range(6))
+    empty, damaged = np.zeros(size, bool), np.zeros(size, bool)
     for start, end in [(0.0, duration_s + 1)] if looked_at is None else looked_at:
         looked[round(start * FRAME_RATE) : round(end * FRAME_RATE)] = True
+    for gap in gaps:
+        mask = damaged if gap.damaged else empty
+        mask[math.floor(gap.start_s * FRAME_RATE) : math.ceil(gap.end_s * FRAME_RATE)] = True
     for track in tracks:
         first = round(track.start_s * FRAME_RATE)
         _mark(seen, first + np.flatnonzero(track.seen), 1)
@@ -69,6 +86,8 @@ def unjudged(
             answered[round(segment.start_s * FRAME_RATE) : past] = True
     unlike: tuple[tuple[Mask, Cause], ...] = (
         (~looked, missed),
+        (empty, "no-frames"),
+        (damaged, "damaged"),
         (~seen, "no-face"),
         (~compared, "seen-too-briefly"),
         (~heard, "no-audio"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avsync.core.constants import DETECT_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT
-from avsync.core.records import Clip, FaceTrack, Media, Span
+from avsync.core.records import Clip, FaceTrack, Gap, Media
 from avsync.faces import detect as detectors
 from avsync.faces.crop import Roll, crop, rest
 from avsync.faces.detect import Detect
@@ -34,7 +34,7 @@ def face_clips(
     progress: Callable[[float], None] | None = None,
     start_s: float | None = None,
     end_s: float | None = None,
-    on_gap: Callable[[Span], None] | None = None,
+    on_gap: Callable[[Gap], None] | None = None,
 ) -> Generator[Clip, None, None]:
     """The mouth crops of every face that lasts 0.4 s or more, as they stream by; clips of several faces may
     alternate.

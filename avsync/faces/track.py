@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
 from avsync.core.constants import DETECT_EVERY, DETECT_LONG_SIDE, FRAME_RATE
-from avsync.core.records import FaceTrack, Frame, Media, Span
+from avsync.core.records import FaceTrack, Frame, Gap, Media
 from avsync.faces import detect as detectors
 from avsync.faces.detect import Detect
 from avsync.faces.shots import Structure, shots, structure
@@ -72,7 +72,7 @@ def find_tracks(
     progress: Callable[[float], None] | None = None,
     start_s: float | None = None,
     end_s: float | None = None,
-    on_gap: Callable[[Span], None] | None = None,
+    on_gap: Callable[[Gap], None] | None = None,
 ) -> tuple[FaceTrack, ...]:
     """Every face that lasts 0.4 s or more, each shot on its own; () when there is none.
 

@@ -1,4 +1,4 @@
-"""Which stretches of a stream cannot be decoded, as in a file whose middle is corrupt."""
+"""Which stretches of a stream hold nothing, or nothing that can be decoded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ LEAST_S = 0.06
 """Seconds; a shorter gap is one lost frame, which changes no answer."""
 PAUSE = 2.0
 """Files of varying frame rate pause by themselves: a gap is longer than their usual one by this factor."""
+MISSING_S = 0.5
+"""Seconds without a new frame from which on nothing can be said of the lips, however whole the file is."""
 
 Times = npt.NDArray[np.float64]
 
@@ -24,3 +26,16 @@ def gaps(starts: Times, ends: Times, last_s: float) -> list[Span]:
     pauses = np.append(starts[1:], last_s) - ends
     long = pauses > max(LEAST_S, PAUSE * float(np.percentile(pauses, 95)))
     return [(float(end), float(end + pause)) for end, pause in zip(ends[long], pauses[long], strict=True)]
+
+
+def pauses(starts: Times) -> list[Span]:
+    """The stretches of MISSING_S or more, longer than usual, between the frames that are shown from `starts`
+    (n,) on, after the time that each is usually shown. How long the file says that a frame lasts does not
+    count: some containers let the last one before a break last until the next."""
+    if len(starts) < 2:
+        return []
+    steps = np.diff(np.sort(starts))
+    usual = float(np.median(steps))
+    long = np.flatnonzero(steps - usual >= max(MISSING_S, PAUSE * float(np.percentile(steps, 95))))
+    first = np.sort(starts)
+    return [(float(first[i]) + usual, float(first[i + 1])) for i in long]

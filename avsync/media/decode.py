@@ -15,10 +15,10 @@ from av.container import InputContainer
 from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
 
-from avsync.core.records import Media, Piece, Span
+from avsync.core.records import Gap, Media, Piece, Span
 from avsync.media.clock import Runs, forward_s
 from avsync.media.container import opened
-from avsync.media.damage import gaps
+from avsync.media.damage import gaps, pauses
 from avsync.media.scan import LONGEST_S, clock_streams, stamp_of
 
 
@@ -44,6 +44,19 @@ class Damage:
         if not self.errors:
             found = [(a, b) for a, b in found if any(a < past and first < b for first, past in self.holes)]
         return [(max(a, low), min(b, high)) for a, b in found if b > low and a < high]
+
+    def gaps(self, start_s: float | None = None, end_s: float | None = None) -> list[Gap]:
+        """`spans`, and the stretches in [start_s, end_s) for which the file has no frames."""
+        low, high = (-math.inf if start_s is None else start_s), (math.inf if end_s is None else end_s)
+        found = [Gap(first_s, past_s, damaged=True) for first_s, past_s in self.spans(start_s, end_s)]
+        for first_s, past_s in pauses(np.array(self.starts)):
+            if (
+                past_s > low
+                and first_s < high
+                and not any(g.start_s < past_s and first_s < g.end_s for g in found)
+            ):
+                found.append(Gap(max(first_s, low), min(past_s, high), damaged=False))
+        return sorted(found, key=lambda gap: gap.start_s)
 
 
 def decoded(

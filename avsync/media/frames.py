@@ -21,7 +21,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from avsync.core.constants import DECODE_LONG_SIDE, FRAME_RATE
 from avsync.core.errors import MediaError
 from avsync.core.prefetch import ahead
-from avsync.core.records import Frame, Media, Span, VideoStream
+from avsync.core.records import Frame, Gap, Media, VideoStream
 from avsync.media.container import opened
 from avsync.media.decode import Damage, decoded
 from avsync.media.scan import LONGEST_S
@@ -45,7 +45,7 @@ def frames(
     start_s: float | None = None,
     end_s: float | None = None,
     progress: Callable[[float], None] | None = None,
-    on_gap: Callable[[Span], None] | None = None,
+    on_gap: Callable[[Gap], None] | None = None,
 ) -> Iterator[Frame]:
     """Frames at 25 a second, upright, RGB, scaled down (never up) to `long_side` pixels, even sizes.
 
@@ -68,14 +68,14 @@ def shown(
     start_s: float | None = None,
     end_s: float | None = None,
     progress: Callable[[float], None] | None = None,
-    on_gap: Callable[[Span], None] | None = None,
+    on_gap: Callable[[Gap], None] | None = None,
 ) -> Iterator[tuple[float, VideoFrame]]:
     """(time_s, PyAV frame) at 25 a second, as stored but deinterlaced; a frame may come several times.
 
     Frame i of the video is shown at video.start_s + i / 25 and is the stored frame nearest in time, so that
     no frame rate looks late. Only frames in [start_s, end_s) are given. `progress` gets the share done, 0..1,
-    and `on_gap` in the end each stretch that could not be decoded, in which the frame before it stays. The
-    file is closed when the generator is. A file that breaks off yields what there is.
+    and `on_gap` in the end each stretch without new frames, in which the one before it stays. The file is
+    closed when the generator is. A file that breaks off yields what there is.
 
     Raises:
         MediaError: there is no video, or none of it can be decoded.
@@ -100,8 +100,8 @@ def shown(
         why = damage.errors[0] if damage.errors else "no frame was found in it"
         raise MediaError(f"The video of {media.path} cannot be decoded ({why}); copy or convert it again.")
     if on_gap:
-        for span in damage.spans(start_s, end_s):
-            on_gap(span)
+        for gap in damage.gaps(start_s, end_s):
+            on_gap(gap)
     if progress:
         progress(1.0)
 

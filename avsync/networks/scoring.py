@@ -98,11 +98,15 @@ def score_clip(
 
 def audio_exists(clip: Clip, waveform: Waveform, max_shift: int) -> npt.NDArray[np.bool_]:
     """Whether the audio window at every frame from `max_shift` before the clip to as many after it lies
-    wholly within the waveform."""
+    wholly within the waveform, and in none of its gaps."""
     begins = clip.start_s + audio_starts(clip, max_shift) * FRAME_S
     end = waveform.start_s + len(waveform.samples) / SAMPLE_RATE
     tolerance = FRAME_S / 4
-    return (begins >= waveform.start_s - tolerance) & (begins + WINDOW_FRAMES * FRAME_S <= end + tolerance)
+    ends = begins + WINDOW_FRAMES * FRAME_S
+    exists = (begins >= waveform.start_s - tolerance) & (ends <= end + tolerance)
+    for first_s, past_s in waveform.gaps:
+        exists &= (ends <= first_s + tolerance) | (begins >= past_s - tolerance)
+    return exists
 
 
 def audio_starts(clip: Clip, max_shift: int) -> npt.NDArray[np.int64]:

@@ -50,7 +50,11 @@ def conclude(
     spans = schedule.merged(looked.spans)
     whole_s = job.media.duration_s
     report = replace(report, looked_at=spans, stride=looked.stride, complete=not stopped)
-    notes = (*_sampled(spans, whole_s, stopped), *_undecoded("damaged-video", looked.undecoded), *notes)
+    notes = (
+        *_sampled(spans, whole_s, stopped),
+        *_undecoded("damaged-video", [(gap.start_s, gap.end_s) for gap in looked.gaps if gap.damaged]),
+        *notes,
+    )
     missed: Cause = "stopped" if stopped else "not-needed"
     file_s = report.duration_s or whole_s
     tail = (Unjudged(whole_s, file_s, "no-video"),) if file_s > whole_s else ()
@@ -60,7 +64,10 @@ def conclude(
             report,
             reasons=notes if stopped else (why, *notes),
             tracks=tuple(_track(track, None) for track in looked.tracks),
-            unjudged=(*coverage.unjudged(looked.tracks, (), (), (), whole_s, 1, spans, missed), *tail),
+            unjudged=(
+                *coverage.unjudged(looked.tracks, (), (), (), whole_s, 1, spans, missed, looked.gaps),
+                *tail,
+            ),
         )
     # Ctrl-C does not wait for the rest of the audio.
     pieces = [] if stopped and not listening.done() else listening.result()
@@ -104,7 +111,7 @@ def judged(
     )
     unjudged = coverage.unjudged(
         *(looked.tracks, looked.scores, weights, pooled.segments),
-        *(duration_s, stride, schedule.merged(looked.spans), missed),
+        *(duration_s, stride, schedule.merged(looked.spans), missed, looked.gaps),
     )
     seen_s, judged_s = coverage.talked(known, looked.scores, moving, unjudged, duration_s, stride)
     answer = verdict.judge(

@@ -13,11 +13,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from avsync.core.constants import FRAME_MS, FRAME_RATE, FRAME_S, WINDOW_FRAMES
 from avsync.core.errors import Interrupted
 from avsync.core.options import CheckOptions
 from avsync.core.prefetch import ahead
-from avsync.core.records import FaceTrack, Media, Scores, Span, Waveform
+from avsync.core.records import FaceTrack, Gap, Media, Scores, Span, Waveform
 from avsync.faces import follow, motion
 from avsync.media.images import Image, encoded
 from avsync.pipeline.schedule import total
@@ -59,7 +61,7 @@ class Job:
 class Looked:
     """What was found in the stretches `spans`: tracks, the scores of those that have any; by the track's
     number the face as JPEG, and how the mouth moves. `stride` in frames, None before the first face.
-    `undecoded`: stretches whose picture could not be decoded."""
+    `gaps`: stretches without new frames, which no score speaks of."""
 
     spans: tuple[Span, ...] = ()
     tracks: tuple[FaceTrack, ...] = ()
@@ -67,7 +69,7 @@ class Looked:
     portraits: dict[int, bytes] = field(default_factory=dict)
     motion: dict[int, motion.Pieces] = field(default_factory=dict)
     stride: int | None = None
-    undecoded: tuple[Span, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -81,7 +83,7 @@ def look(job: Job, before: Looked, span: Span) -> Looked:
     be decoded, ModelError when the face detector cannot be loaded.
     """
     tracks: list[FaceTrack] = []
-    undecoded: list[Span] = []
+    gaps: list[Gap] = []
     stride = before.stride or job.options.stride or auto_stride(job.planned_s, job.loaded)
     looked = replace(before, portraits=dict(before.portraits), motion=dict(before.motion), stride=stride)
 
@@ -95,13 +97,13 @@ def look(job: Job, before: Looked, span: Span) -> Looked:
             looked,
             spans=(*before.spans, (span[0], end_s)),
             tracks=(*before.tracks, *tracks),
-            scores=(*before.scores, *(s for s in scores if s.track in known)),
-            undecoded=(*before.undecoded, *undecoded),
+            scores=(*before.scores, *_outside((s for s in scores if s.track in known), gaps)),
+            gaps=(*before.gaps, *gaps),
             stride=stride if before.tracks or tracks else before.stride,
         )
 
     try:
-        scores = _score(job, looked, span, found, undecoded.append)
+        scores = _score(job, looked, span, found, gaps.append)
     except KeyboardInterrupt as stop:
         scores = stop.so_far if isinstance(stop, Interrupted) else []
         if not scores:
@@ -109,6 +111,18 @@ def look(job: Job, before: Looked, span: Span) -> Looked:
         end_s = max(float(s.times_s[-1]) + WINDOW_FRAMES * FRAME_S for s in scores)
         raise Interrupted(with_all(end_s, scores)) from stop
     return with_all(span[1], scores)
+
+
+def _outside(scores: Iterable[Scores], gaps: Sequence[Gap]) -> Iterator[Scores]:
+    """The scores without the windows in which a frame is missing."""
+    for found in scores:
+        kept = np.ones(len(found.times_s), bool)
+        for gap in gaps:
+            kept &= (found.times_s + WINDOW_FRAMES * FRAME_S <= gap.start_s) | (found.times_s >= gap.end_s)
+        if kept.all():
+            yield found
+        elif kept.any():
+            yield replace(found, times_s=found.times_s[kept], logits=found.logits[kept])
 
 
 def auto_stride(planned_s: float, model: Loaded) -> int:
@@ -119,7 +133,7 @@ def auto_stride(planned_s: float, model: Loaded) -> int:
 
 
 def _score(
-    job: Job, looked: Looked, span: Span, found: follow.Found, on_gap: Callable[[Span], None]
+    job: Job, looked: Looked, span: Span, found: follow.Found, on_gap: Callable[[Gap], None]
 ) -> list[Scores]:
     """Scores of the faces of the stretch, which `found` is told. Crops stream into the model while the next
     are cut; what it waits for them is booked to the faces."""

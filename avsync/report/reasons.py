@@ -163,6 +163,8 @@ _CAUSES: dict[Cause, str] = {
     "stopped": "the check was stopped before it",
     "not-needed": "not looked at, as the answer was certain enough without it",
     "no-video": "there is no video any more",
+    "no-frames": "the video has no frames there",
+    "damaged": "the video cannot be decoded there",
     "no-face": "no face is seen",
     "seen-too-briefly": "a face is seen too briefly to be compared",
     "no-audio": "there is no audio to compare the face with",

@@ -8,7 +8,7 @@ import pytest
 from media_factory import MPEG2, X264, bar_clip, damaged
 
 from avsync.audio.waveform import waveform
-from avsync.core.records import Span
+from avsync.core.records import Gap, Span
 from avsync.media.damage import gaps
 from avsync.media.frames import frames
 from avsync.media.probe import probe
@@ -26,9 +26,9 @@ def clip(path: Path, codec: tuple[str, ...]) -> Path:
 
 def heard_and_seen(path: Path, **stretch: Any) -> tuple[tuple[Span, ...], list[Span]]:
     """What of the sound and of the picture could not be decoded."""
-    found, seen = probe(path), []
+    found, seen = probe(path), list[Gap]()
     list(frames(found, on_gap=seen.append, **stretch))
-    return waveform(found).undecoded, seen
+    return waveform(found).undecoded, [(gap.start_s, gap.end_s) for gap in seen if gap.damaged]
 
 
 @pytest.mark.parametrize(("name", "codec"), KINDS)

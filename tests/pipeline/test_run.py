@@ -19,6 +19,7 @@ from avsync.core.records import (
     AudioStream,
     Clip,
     FaceTrack,
+    Gap,
     Media,
     Offset,
     Reason,
@@ -111,8 +112,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         on_gap: Any,
     ) -> Iterator[Clip]:
         world.asked["detector"] = detector
-        for span in world.lost:
-            on_gap(span)
+        for first_s, past_s in world.lost:
+            on_gap(Gap(first_s, past_s, damaged=True))
         world.looked.append((start_s, end_s))
         progress(0.5)
         tracks = world.tracks
