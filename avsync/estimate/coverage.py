@@ -76,7 +76,8 @@ def unjudged(
         _mark(seen, first + np.flatnonzero(track.seen), 1)
     for score, weight in zip(scores, weights, strict=True):
         starts = np.rint(score.times_s * FRAME_RATE).astype(np.int64)
-        audible = np.isfinite(score.logits).any(axis=1)
+        # With less than half of the candidates, the audio of the window itself is missing.
+        audible = np.isfinite(score.logits).mean(axis=1) >= 0.5
         _mark(compared, starts, reach)
         _mark(heard, starts[audible], reach)
         _mark(counted, starts[audible & (np.asarray(weight) >= COUNTED)], reach)

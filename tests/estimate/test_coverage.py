@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scores_factory import made
 
-from avsync.core.records import FaceTrack, Offset, Scores, Segment, Speech, Unjudged
+from avsync.core.records import FaceTrack, Gap, Offset, Scores, Segment, Speech, Unjudged
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.coverage import (
     MAX_SPANS,
@@ -85,6 +85,13 @@ def test_every_cause_is_told_apart():
         (14, 20, "too-little-evidence"),
         (20, 24, "no-face"),
     )
+
+
+def test_where_frames_are_missing_no_face_is_judged():
+    empty = (Gap(2.0, 3.0, damaged=False), Gap(5.0, 6.0, damaged=True))
+    scores = [some_scores(0, 2), some_scores(3, 5), some_scores(6, 8)]
+    told_of = found([a_track(0, 8)], scores, [1.0] * 3, [answer(0, 8)], 8.0, gaps=empty)
+    assert told_of == told((2, 3, "no-frames"), (5, 6, "damaged"))
 
 
 def test_a_gap_that_leans_to_another_offset_says_so():

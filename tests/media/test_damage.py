@@ -9,7 +9,7 @@ from media_factory import MPEG2, X264, bar_clip, damaged
 
 from avsync.audio.waveform import waveform
 from avsync.core.records import Gap, Span
-from avsync.media.damage import gaps
+from avsync.media.damage import gaps, pauses
 from avsync.media.frames import frames
 from avsync.media.probe import probe
 
@@ -54,6 +54,44 @@ def test_a_damaged_end_counts_too(tmp_path: Path):
     whole = clip(tmp_path / "a.mp4", (*H264, "-movflags", "+faststart"))
     _, seen = heard_and_seen(damaged(whole, tmp_path / "broken.mp4", share=0.9, part=0.1))
     assert seen[-1][1] == pytest.approx(6.0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.mov"])
+def test_a_stream_that_pauses_in_a_sound_file_is_told_too(tmp_path: Path, name: str):
+    """No frames from 1 to 2.5 s, no samples from 3.5 to 5 s; whatever the container makes of durations."""
+    path = bar_clip(
+        tmp_path / name,
+        *("-fps_mode", "vfr", "-af", "aselect='not(between(t,3.5,5))'"),
+        seconds=6.0,
+        size=(320, 240),
+        inputs=TONE,
+        filters=("select='not(between(t,1,2.49))'",),
+        codec=H264,
+    )
+    found, seen = probe(path), list[Gap]()
+    list(frames(found, on_gap=seen.append))
+    assert [(gap.start_s, gap.end_s, gap.damaged) for gap in seen] == [
+        (pytest.approx(1.0, abs=0.05), pytest.approx(2.5, abs=0.05), False)
+    ]
+    sound = waveform(found)
+    assert sound.gaps == (pytest.approx((3.5, 5.0), abs=0.05),)
+    assert sound.undecoded == ()
+
+
+class TestPauses:
+    def test_a_break_counts_from_when_the_frame_before_it_is_over(self):
+        starts = np.delete(np.arange(100) / 25, range(25, 50))
+        assert pauses(starts) == [pytest.approx((1.0, 2.0))]
+
+    def test_a_short_break_changes_nothing(self):
+        assert pauses(np.delete(np.arange(100) / 25, range(25, 35))) == []
+
+    def test_one_frame_a_second_is_a_rate(self):
+        assert pauses(np.arange(30.0)) == []
+
+    @pytest.mark.parametrize("count", [0, 1])
+    def test_too_few_frames_have_no_rate(self, count: int):
+        assert pauses(np.zeros(count)) == []
 
 
 class TestGaps:

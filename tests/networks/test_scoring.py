@@ -117,3 +117,15 @@ def test_a_network_in_training_can_be_scored_at_half_precision() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         rough = score_clip(ready, clip, starts, waveform, 3)
     np.testing.assert_allclose(rough, exact, atol=0.1)
+
+
+def test_audio_that_nobody_recorded_is_compared_with_nothing():
+    ready = loaded("column1d")
+    clip, waveform = material(100)
+    whole = score_clip(ready, clip, np.arange(96), waveform, 3)
+    broken = Waveform(waveform.samples, 0.0, gaps=((2.0, 2.4),))
+    logits = score_clip(ready, clip, np.arange(96), broken, 3)
+    audio_start = np.arange(96)[:, None] + np.arange(-3, 4)
+    missing = (audio_start > 45) & (audio_start < 60)
+    assert np.array_equal(np.isnan(logits), np.isnan(whole) | missing)
+    assert np.allclose(logits[~missing], whole[~missing], atol=1e-6, equal_nan=True)
