@@ -99,6 +99,11 @@ def _no_video(folder: Path) -> str:
     return f"No video file was found in {folder}."
 
 
+def videos_below(folder: Path) -> Iterator[Path]:
+    """The videos below a folder, in no order, hidden ones left out."""
+    return (path for path in _videos(folder) if path.suffix.lower() in MEDIA_SUFFIXES)
+
+
 def _videos(folder: Path) -> Iterator[Path]:
     closed: list[Path] = []
     for root, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):

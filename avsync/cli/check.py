@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from avsync.cli.console import console, emit, guarded
 from avsync.cli.options import (
     CHECK_OPTIONS,
+    TARGETS,
+    Config,
     Engine,
     FileMemory,
     FileTimeout,
     Json,
-    Jsonl,
-    Junit,
-    Markers,
-    Page,
     Paths,
-    Plot,
     Quiet,
-    Resume,
+    Settle,
+    Watch,
     Workers,
     with_check_options,
+    with_options,
 )
 from avsync.core.errors import AvsyncError, Interrupted, MediaError, UsageError
-from avsync.core.options import CheckKeywords, CheckOptions, Limits, check_options
+from avsync.core.options import CheckKeywords, CheckOptions, Limits
 
 if TYPE_CHECKING:
     from avsync.core.records import Report
@@ -35,16 +34,17 @@ if TYPE_CHECKING:
 
 @guarded
 @with_check_options(*CHECK_OPTIONS)
+@with_options("targets", TARGETS)
 def check(
-    paths: Paths,
+    context: typer.Context,
+    paths: Paths = None,
+    *,
     check: CheckKeywords,
+    config: Config = None,
     as_json: Json = False,
-    jsonl: Jsonl = None,
-    resume: Resume = False,
-    junit: Junit = None,
-    plot: Plot = None,
-    page: Page = None,
-    markers: Markers = None,
+    targets: dict[str, Any],
+    watch: Watch = None,
+    settle: Settle = 5.0,
     workers: Workers = None,
     engine: Engine = "local",
     file_timeout: FileTimeout = None,
@@ -67,40 +67,51 @@ def check(
     avsync check clips/ --jsonl out.jsonl --resume --workers 2
     avsync check list.csv --jsonl out.jsonl --engine ray
     avsync check film.mkv --audio-track 1 --standard itu --max-offset-ms 2000
+    avsync check film.mov --profile netflix --markers film.edl
+    avsync check --watch in/ --jsonl out.jsonl --on-verdict './sort.sh {path}'
     avsync check talk.mp4 --json | jq .offset_ms
     """
     from avsync.batch.inputs import find_media, is_manifest
+    from avsync.cli.settings import settled, typed
     from avsync.report.document import exit_code
     from avsync.report.outputs import STDOUT, Targets, opened
 
-    options = check_options(**check)
-    if as_json and jsonl == STDOUT:
+    options = settled(typed(context, check), config)
+    wanted = Targets(**targets)
+    limits = Limits(file_timeout, file_memory * 1_000_000)
+    if as_json and wanted.jsonl == STDOUT:
         raise UsageError("Both --json and --jsonl - write to stdout; choose one.")
+    if watch is not None:
+        from avsync.cli.watch import watch_folder
+
+        if paths or as_json or engine != "local":
+            raise UsageError("--watch takes a folder alone, and goes with neither --json nor --engine ray.")
+        return watch_folder(watch, options, wanted, limits, settle_s=settle, workers=workers, quiet=quiet)
+    if not paths:
+        raise UsageError("Nothing to check was named; give a video, or a folder of videos.")
     batch = engine == "ray" or len(paths) > 1 or paths[0].is_dir() or is_manifest(paths[0])
     files = find_media(paths)
     if engine != "ray":  # the machines of a cluster have models of their own
         from avsync.networks.checkpoint import find
 
         find(options.model)
-    targets = Targets(jsonl=jsonl, resume=resume, plot=plot, junit=junit, page=page, markers=markers)
-    with opened(targets, files, options, write=emit, batch=batch) as (reports, take):
+    with opened(wanted, files, options, write=emit, batch=batch) as (reports, take):
         todo = [number for number in range(len(files)) if number not in reports]
         if reports and not quiet:
             typer.echo(f"{len(reports)} of {len(files)} files are done already.", err=True)
         try:
-            limits = Limits(file_timeout, file_memory * 1_000_000)
             waiting = [files[number] for number in todo]
-            for number, report in _checked(waiting, options, limits, workers, engine, batch, quiet):
+            for number, report in checked(waiting, options, limits, workers, engine, batch, quiet):
                 take(todo[number], report)
         finally:
             # Also after Ctrl-C: what is done is worth showing.
             done = [reports[number] for number in sorted(reports)]
-            if done and jsonl != STDOUT:
+            if done and wanted.jsonl != STDOUT:
                 _print(done, batch=batch, as_json=as_json)
     return exit_code(done)
 
 
-def _checked(
+def checked(
     files: Sequence[Path],
     options: CheckOptions,
     limits: Limits,

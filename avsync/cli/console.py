@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 EXIT_INTERRUPTED = 130
-FLAGS = {"max_drift_ms_per_min": "--max-drift"}
+FLAGS = {
+    "max_drift_ms_per_min": "--max-drift",
+    "tolerance_ms": "--tolerance",
+    "min_fault_s": "--min-fault",
+}
 """Options that are not typed as their keyword in Python with hyphens."""
 
 Command = Callable[..., int | None]

@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 
 from avsync.cli.console import emit, guarded
-from avsync.cli.options import CHECK_OPTIONS, Quiet, with_check_options
+from avsync.cli.options import CHECK_OPTIONS, Config, Quiet, with_check_options
 from avsync.core.constants import Method
-from avsync.core.options import CheckKeywords
+from avsync.core.options import CheckKeywords, as_keywords
 
 
 @guarded
 @with_check_options(*(name for name in CHECK_OPTIONS if name != "audio"))
 def fix_offset(
+    context: typer.Context,
     src: Annotated[Path, typer.Argument(metavar="IN", help="The video to repair; it is left as it is.")],
     dst: Annotated[Path, typer.Argument(metavar="OUT", help="The repaired video to write.")],
     offset_ms: Annotated[
@@ -37,6 +38,7 @@ def fix_offset(
     ] = "copy",
     *,
     check: CheckKeywords,
+    config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     quiet: Quiet = False,
 ) -> int:
@@ -63,6 +65,7 @@ def fix_offset(
     avsync fix-offset in.mkv out.mkv --dry-run
     """
     from avsync.cli.progress import progress_bars, staged
+    from avsync.cli.settings import settled, typed
     from avsync.core.text import printable
     from avsync.report.document import SCHEMA, to_dict
 
@@ -78,7 +81,7 @@ def fix_offset(
             method=method,
             progress=staged(bar),
             announce=lambda sentence: typer.echo(printable(sentence), err=True),
-            **check,
+            **as_keywords(settled(typed(context, check), config)),
         )
     if as_json:
         document = {

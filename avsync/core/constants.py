@@ -90,4 +90,5 @@ STANDARD_NAMES: dict[str, str] = {
     "itu-acceptable": "ITU-R BT.1359 (acceptable)",
     "atsc": "ATSC IS-191",
     "netflix": "Netflix (one frame)",
+    "custom": "a tolerance of its own",
 }

@@ -34,6 +34,7 @@ MAX_SHIFT_MS = 3_600_000.0
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 """A text is no number, True is not 1, and neither NaN nor infinity is a duration."""
 
+Tolerance = Annotated[float, Field(gt=0, le=MAX_SEARCH_MS)]
 AnyPath = Annotated[Path, Field(strict=False)]
 Made = TypeVar("Made")
 
@@ -46,12 +47,18 @@ class CheckOptions:
     """Name of a checkpoint, or a path to one."""
     standard: Standard = "ebu"
     """Tolerance to apply; see TOLERANCES_MS."""
+    tolerance_ms: tuple[Tolerance, Tolerance] | None = None
+    """Largest error in tolerance, (audio early, audio late), instead of the standard's."""
+    profile: str | None = None
+    """QC profile that sets the limits which are not given: a name, or the path of a YAML file."""
     max_offset_ms: Annotated[float, Field(ge=MIN_SEARCH_MS, le=MAX_SEARCH_MS)] = MAX_OFFSET_MS
     """Largest offset searched, either way."""
     max_drift_ms_per_min: Annotated[float, Field(ge=0, le=MAX_SEARCH_MS)] = MAX_DRIFT_MS_PER_MIN
     """Largest drift in tolerance, either way."""
     min_judged: Annotated[float, Field(ge=0, le=1)] = MIN_JUDGED
     """Share of the speech over visible talking faces that must be scored for the verdict "in-sync"."""
+    min_fault_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    """Shortest local fault, in seconds, that puts a video out of sync; shorter ones are only listed."""
     audio: AnyPath | None = None
     """A separate audio file to compare with the video, instead of the video's own audio."""
     audio_track: Annotated[int, Field(ge=0, le=1000)] | None = None
@@ -71,9 +78,12 @@ class CheckKeywords(TypedDict, total=False):
 
     model: str | Path
     standard: Standard
+    tolerance_ms: tuple[float, float] | None
+    profile: str | Path | None
     max_offset_ms: float
     max_drift_ms_per_min: float
     min_judged: float
+    min_fault_s: float
     audio: str | Path | None
     audio_track: int | None
     face_detector: Detector
@@ -98,18 +108,32 @@ class FixOptions:
 
 
 def check_options(**options: Unpack[CheckKeywords]) -> CheckOptions:
-    """CheckOptions from keywords.
+    """CheckOptions from keywords; a profile sets what they do not.
 
     Raises:
         OptionError: an option cannot have its value.
-        UsageError: there is no such option, or two of them contradict each other.
+        UsageError: there is no such option or profile, or two options contradict each other.
     """
+    from avsync.core.profiles import load_profile
+
     if "model" in options:
         options["model"] = str(options["model"])
-    chosen = _validated(CheckOptions, dict(options))
+    given: dict[str, Any] = dict(options)
+    if given.get("profile") is not None:
+        profile = load_profile(str(given["profile"]))
+        limits = profile.options
+        if "standard" in given:  # a standard that is asked for replaces the profile's own tolerance
+            limits = {name: value for name, value in limits.items() if name != "tolerance_ms"}
+        given = {**limits, **given, "profile": str(given["profile"])}
+    chosen = _validated(CheckOptions, given)
     if chosen.audio is not None and chosen.audio_track is not None:
         raise UsageError("Give either a separate audio file or an audio track of the video, not both.")
     return chosen
+
+
+def as_keywords(options: CheckOptions) -> CheckKeywords:
+    """The options as the keywords that give the same again."""
+    return {field.name: getattr(options, field.name) for field in fields(options)}  # type: ignore[return-value]
 
 
 def fix_options(**options: Any) -> FixOptions:
@@ -119,7 +143,13 @@ def fix_options(**options: Any) -> FixOptions:
 
 def plain(options: CheckOptions) -> dict[str, Any]:
     """The options by name, as JSON has them."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+    return {name: _plain(value) for name, value in asdict(options).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
 
 
 def _validated(make: Callable[..., Made], options: dict[str, Any]) -> Made:

@@ -23,7 +23,7 @@ Verdict = Literal["in-sync", "out-of-sync", "mismatch", "partly-judged", "cannot
 Span = tuple[float, float]
 """A stretch [start, end) of a video, in seconds."""
 Severity = Literal["slight", "clear", "severe"]
-"""Of a local fault: in tolerance, out of it, or far out of it."""
+"""Of a local fault: in tolerance or too short to count, out of tolerance, or far out of it."""
 ReasonKind = Literal[
     # Why there is no sure offset
     "no-face", "no-face-with-audio", "no-face-judged", "too-brief", "flat", "rival", "at-edge",
@@ -383,6 +383,8 @@ class Report:
     """Seconds of that in stretches that were judged."""
     min_judged: float = MIN_JUDGED
     """Share (0..1) of `speech_seen_s` that must be judged for "in sync"."""
+    min_fault_s: float = 0.0
+    """Local faults shorter than this are listed as slight, and do not put the video out of sync."""
     model: str = ""
     audio_track: int | None = None
     unjudged: tuple[Unjudged, ...] = ()

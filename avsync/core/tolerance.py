@@ -42,7 +42,7 @@ def defects(report: Report) -> tuple[str, ...]:
         "offset": report.offset_ms is not None and not within(report.offset_ms, report.tolerance_ms),
         "drift": exceeds(report.drift_ms_per_min, report.max_drift_ms_per_min),
         "local": any(fault.severity != "slight" for fault in report.faults if fault.kind == "offset"),
-        "mismatch": any(fault.kind == "mismatch" for fault in report.faults),
+        "mismatch": any(fault.severity != "slight" for fault in report.faults if fault.kind == "mismatch"),
     }
     return tuple(name for name, there in found.items() if there)
 

@@ -7,7 +7,7 @@ differs from that of the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -48,14 +48,16 @@ def judge(
     contested: float = 0.0,
     judged_share: float = 1.0,
     min_judged: float = MIN_JUDGED,
+    min_fault_s: float = 0.0,
     min_probability: float = MIN_PROBABILITY,
 ) -> Judgement:
     """What to say of an offset, and why.
 
     tolerance_ms: largest error in tolerance, (audio early, audio late); foreign: speech that the lips
     seen there do not say; talk_s: seconds of speech over moving mouths; contested: what `contested_share`
-    says; judged_share: of the speech over visible talking faces, the share that the offset speaks of. A
-    stretch that is out of tolerance makes the whole video so.
+    says; judged_share: of the speech over visible talking faces, the share that the offset speaks of;
+    min_fault_s: shorter local faults, in seconds, are slight. A stretch that is out of tolerance makes the
+    whole video so, unless it is such a fault.
     """
     if offset.offset_ms is None or offset.uncertainty_ms is None:
         return Judgement("cannot-tell", offset.reasons)
@@ -70,11 +72,19 @@ def judge(
             return Judgement("mismatch", (Reason("mismatch"),), others)
         return Judgement("cannot-tell", offset.reasons or (Reason("thin-evidence"),))
     faults = _in_order([*local_faults(offset.segments, tolerance_ms, offset.offset_ms), *others])
+    brief = [fault for fault in faults if fault.end_s - fault.start_s < min_fault_s]
+    faults = tuple(replace(fault, severity="slight") if fault in brief else fault for fault in faults)
     drifts = exceeds(offset.drift_ms_per_min, max_drift_ms_per_min)
     reasons = [*offset.reasons, *_drift(offset, max_drift_ms_per_min), *map(_fault, faults)]
     if not offset.drift_ms_per_min:
         reasons += _close_calls(offset.offset_ms, offset.uncertainty_ms, tolerance_ms)
-    outside = [s for s in offset.segments if excess(s.offset_ms, tolerance_ms) > 1]
+    outside = [
+        s
+        for s in offset.segments
+        if excess(s.offset_ms, tolerance_ms) > 1
+        and not (s.fault and any(f.start_s <= s.start_s < f.end_s for f in brief))
+    ]
+    others = tuple(fault for fault in others if fault not in brief)
     out = excess(offset.offset_ms, tolerance_ms) > 1 or drifts or bool(outside)
     doubts = _doubts(offset.segments, tolerance_ms, contested, out=out)
     contradicted = bool(doubts)

@@ -123,6 +123,7 @@ def judged(
         contested=contested,
         judged_share=judged_s / seen_s if seen_s >= MIN_SPEECH_S else 1.0,
         min_judged=report.min_judged,
+        min_fault_s=report.min_fault_s,
     )
     by_track = {
         s.track: TrackReport(

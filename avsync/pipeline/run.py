@@ -42,10 +42,11 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
     report = Report(
         str(path),
         "cannot-tell",
-        standard=options.standard,
-        tolerance_ms=tolerance(options.standard, None),
+        standard="custom" if options.tolerance_ms else options.standard,
+        tolerance_ms=tolerance(options, None),
         max_drift_ms_per_min=options.max_drift_ms_per_min,
         min_judged=options.min_judged,
+        min_fault_s=options.min_fault_s,
         model=options.model,
         audio_track=options.audio_track,
         settings=plain(options),
@@ -59,7 +60,7 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
                 report,
                 duration_s=found.duration_s,
                 timebase=_timebase(found),
-                tolerance_ms=tolerance(options.standard, found),
+                tolerance_ms=tolerance(options, found),
                 audio_track=options.audio_track if options.audio is None else None,
             )
             report = _judge(found, report, options, tell, timings)
@@ -79,10 +80,12 @@ def _nothing(report: Report, why: Reason, cause: Cause) -> Report:
     return replace(report, reasons=(why,), unjudged=(whole,))
 
 
-def tolerance(standard: str, found: Media | None) -> tuple[float, float]:
+def tolerance(options: CheckOptions, found: Media | None) -> tuple[float, float]:
     """(audio early, audio late) in ms; `netflix` is one frame of the video, 25 a second where unknown."""
-    if standard in TOLERANCES_MS:
-        return TOLERANCES_MS[standard]
+    if options.tolerance_ms is not None:
+        return options.tolerance_ms
+    if options.standard in TOLERANCES_MS:
+        return TOLERANCES_MS[options.standard]
     fps = found.video.fps if found and found.video and found.video.fps else FRAME_RATE
     return float(1000 / fps), float(1000 / fps)
 

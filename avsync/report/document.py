@@ -78,6 +78,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "speech_seen_s": _number(report.speech_seen_s, 1),
         "speech_judged_s": _number(report.speech_judged_s, 1),
         "min_judged": report.min_judged,
+        "min_fault_s": report.min_fault_s,
         "model": report.model,
         "audio_track": report.audio_track,
         "stride": report.stride,

@@ -1,4 +1,4 @@
-"""Where the reports of `check` go besides stdout: JSON lines, plots, JUnit XML, a page."""
+"""Where the reports of `check` go besides stdout: files, commands, addresses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf", ".tif", ".ti
 
 @dataclass(frozen=True)
 class Targets:
-    """Paths of `check`'s results; None: not wanted. `resume`: go on with what `jsonl` holds."""
+    """Paths of `check`'s results, and the command and address that are told of each; None: not wanted.
+    `resume`: go on with what `jsonl` holds."""
 
     jsonl: Path | None = None
     resume: bool = False
@@ -30,6 +31,8 @@ class Targets:
     junit: Path | None = None
     page: Path | None = None
     markers: Path | None = None
+    on_verdict: str | None = None
+    webhook: str | None = None
 
 
 @contextmanager
@@ -57,6 +60,7 @@ def opened(
         raise UsageError("Two results cannot go into the same file; give each its own name.")
     draw = _plotter(targets.plot, files, batch)
     mark = _marker(targets.markers, batch)
+    tellers, failed = _tellers(targets), []
     if targets.junit is not None:
         from avsync.core.files import ready
         from avsync.report.junit import JUNIT
@@ -70,6 +74,11 @@ def opened(
             write_line(number, report)
             draw(number, report)
             mark(number, report)
+            for tell in tellers:
+                try:
+                    tell(report)
+                except OutputError as error:
+                    failed.append(str(error))
 
         try:
             yield reports, take
@@ -79,6 +88,9 @@ def opened(
                 _save_junit(targets.junit, done)
             if targets.page is not None and done:
                 _save_page(done, targets.page)
+    if failed:
+        more = f" And {len(failed) - 1} more times." if len(failed) > 1 else ""
+        raise OutputError(failed[0] + more)
 
 
 @contextmanager
@@ -135,6 +147,19 @@ def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
             save_plot(report, targets[number])
 
     return draw
+
+
+def _tellers(targets: Targets) -> list[Callable[[Report], None]]:
+    """Functions that tell a command and an address of a report; what cannot be told is refused before the
+    work."""
+    from avsync.report.notify import command, webhook
+
+    tellers = []
+    if targets.on_verdict is not None:
+        tellers.append(command(targets.on_verdict))
+    if targets.webhook is not None:
+        tellers.append(webhook(targets.webhook))
+    return tellers
 
 
 def _marker(path: Path | None, batch: bool) -> Take:

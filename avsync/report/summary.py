@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from avsync.core.constants import MIN_SPEECH_S, STANDARD_NAMES
 from avsync.core.records import Reason, Report
+from avsync.core.text import printable
 from avsync.core.tolerance import defects
 from avsync.report.reasons import fault_words, reason_words
 from avsync.report.words import offset_words, percent, span_words
@@ -73,7 +75,7 @@ def _in_sync(offset_ms: float) -> str:
 
 def _faults(report: Report) -> str:
     """The faults that are out of tolerance: "0:24.8-0:36.6: 274 ms late"."""
-    bad = [fault for fault in report.faults if fault.kind == "mismatch" or fault.severity != "slight"]
+    bad = [fault for fault in report.faults if fault.severity != "slight"]
     said = [f"{span_words(f.start_s, f.end_s)}: {fault_words(f)}" for f in bad[:MAX_FAULTS]]
     more = [f"{len(bad) - MAX_FAULTS} more"] if len(bad) > MAX_FAULTS else []
     return "; ".join([*said, *more])
@@ -91,7 +93,10 @@ def limits_words(report: Report) -> str:
     early, late = report.tolerance_ms
     name = STANDARD_NAMES.get(report.standard, report.standard)
     drift = f"a drift of {report.max_drift_ms_per_min:.0f} ms a minute"
-    return f"{name}, audio at most {early:.0f} ms early or {late:.0f} ms late; at most {drift}"
+    profile = report.settings.get("profile")
+    named = f"profile {printable(Path(profile).stem)}: " if profile else ""
+    brief = f"; faults from {report.min_fault_s:g} s on" if report.min_fault_s else ""
+    return f"{named}{name}, audio at most {early:.0f} ms early or {late:.0f} ms late; at most {drift}{brief}"
 
 
 def speech_words(report: Report) -> str | None:

@@ -60,6 +60,13 @@ def to_text(reports: Sequence[Report], console: Console, *, batch: bool) -> str:
     return capture.get()
 
 
+def to_line(report: Report, console: Console) -> str:
+    """The verdict on one file as one line."""
+    with console.capture() as capture:
+        console.print(_headline(report), soft_wrap=True, highlight=False)
+    return capture.get()
+
+
 def _single(report: Report, console: Console) -> Iterator[RenderableType]:
     yield _headline(report)
     if report.verdict == "error":

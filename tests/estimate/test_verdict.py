@@ -205,6 +205,29 @@ def test_a_slight_fault_is_told_and_passes():
     assert [fault.severity for fault in judged.faults] == ["slight"]
 
 
+@pytest.mark.parametrize(
+    ("min_fault_s", "verdict", "grade"), [(0.0, "out-of-sync", "severe"), (4.0, "out-of-sync", "severe")]
+)
+def test_a_fault_long_enough_counts(min_fault_s: float, verdict: str, grade: str):
+    segments = [part(0, 20, 0), part(20, 24, 200, fault=True), part(24, 40, 0)]
+    judged = judge(answer(0, segments=segments), EBU, min_fault_s=min_fault_s)
+    assert (judged.verdict, judged.faults[0].severity) == (verdict, grade)
+
+
+def test_a_fault_shorter_than_those_that_count_is_only_listed():
+    segments = [part(0, 20, 0), part(20, 24, 200, fault=True), part(24, 40, 0)]
+    dubbed = Foreign(28.0, 31.0, 3.0, sure=True)
+    judged = judge(answer(0, segments=segments), EBU, foreign=[dubbed], talk_s=40.0, min_fault_s=4.1)
+    assert judged.verdict == "in-sync"
+    assert [fault.severity for fault in judged.faults] == ["slight", "slight"]
+    assert [reason.kind for reason in judged.reasons] == ["fault", "mismatch-fault"]
+
+
+def test_the_parts_of_a_fault_count_together():
+    segments = [part(0, 20, 0), part(20, 23, 200, True), part(23, 26, 204, True), part(26, 40, 0)]
+    assert judge(answer(0, segments=segments), EBU, min_fault_s=5.0).verdict == "out-of-sync"
+
+
 def test_neighbouring_stretches_of_one_fault_are_one():
     parts = [
         part(0, 10, 0.0),

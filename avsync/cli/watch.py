@@ -1,0 +1,72 @@
+"""`avsync check --watch`: check what arrives in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from avsync.cli.check import checked
+from avsync.cli.console import console, emit
+from avsync.core.errors import EXIT_IN_SYNC, OutputError, UsageError
+from avsync.core.options import CheckOptions, Limits
+from avsync.report.outputs import STDOUT, Targets, opened
+
+
+def watch_folder(
+    folder: Path,
+    options: CheckOptions,
+    targets: Targets,
+    limits: Limits,
+    *,
+    settle_s: float,
+    workers: int | None,
+    quiet: bool,
+) -> int:
+    """Check what arrives until Ctrl-C, which is how it ends well. A file that the JSONL file holds already is
+    not checked again, so that watching can be taken up after a stop.
+
+    Raises UsageError where a target is for one run of files that are known.
+    """
+    from avsync.batch.watch import arrivals
+    from avsync.networks.checkpoint import find
+
+    whole = (targets.junit, targets.page, targets.plot, targets.markers)
+    if any(target is not None for target in whole):
+        raise UsageError(
+            "--watch writes --jsonl; --report, --junit, --plot and --markers need a run that ends."
+        )
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder; give one to --watch.")
+    find(options.model)
+    resumed = replace(targets, resume=targets.jsonl not in (None, STDOUT))
+    try:
+        for files in arrivals(folder, settle_s=settle_s):
+            if files:
+                _check_arrived(files, options, resumed, limits, workers, quiet)
+    except KeyboardInterrupt:
+        return EXIT_IN_SYNC
+    return EXIT_IN_SYNC
+
+
+def _check_arrived(
+    files: Sequence[Path],
+    options: CheckOptions,
+    targets: Targets,
+    limits: Limits,
+    workers: int | None,
+    quiet: bool,
+) -> None:
+    from avsync.cli.console import fail
+    from avsync.report.terminal import to_line
+
+    try:
+        with opened(targets, files, options, write=emit, batch=True) as (held, take):
+            todo = [number for number in range(len(files)) if number not in held]
+            waiting = [files[number] for number in todo]
+            for number, report in checked(waiting, options, limits, workers, "local", True, quiet):
+                take(todo[number], report)
+                if targets.jsonl != STDOUT:
+                    emit(to_line(report, console()), styled=True)
+    except OutputError as error:  # a hook that failed, or a full disk: the next file may fare better
+        fail(str(error), error.exit_code)
