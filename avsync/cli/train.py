@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
+import platformdirs
 import typer
 
 from avsync.cli.console import emit, fail, guarded
@@ -55,6 +57,8 @@ def train(
 
 def start_run(recipe: dict[str, Any], **options: Any) -> int:
     """Train as the recipe's settings say, and print where the result is; the exit code."""
+    # torch makes a folder for compiled code, although nothing is compiled here.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(platformdirs.user_cache_path("avsync") / "torch"))
     from avsync.distill.loop import Interrupted
     from avsync.distill.run import start
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import multiprocessing
 import os
 import shutil
@@ -26,7 +27,7 @@ from avsync.audio import waveform
 from avsync.core.constants import DECODE_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.core.constants import FRAME_RATE as FPS
 from avsync.core.errors import AvsyncError, MediaError, ModelError, unexpected
-from avsync.core.files import FULL, disk_errors
+from avsync.core.files import FULL, disk_errors, write_whole
 from avsync.core.records import FaceTrack, Media
 from avsync.data.shards import MARGIN, SAMPLES_PER_FRAME, BrokenClip, ShardWriter, StoredClip, read_shards
 from avsync.data.sources import Source, is_prepared
@@ -323,12 +324,11 @@ def _list_broken(cache: Path, broken: Sequence[BrokenClip]) -> None:
     if not broken:
         path.unlink(missing_ok=True)
         return
-    draft = path.with_suffix(".tmp")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["split", "id", "source", "reason"])
-        rows.writerows([b.split, b.id, b.source, b.reason] for b in broken)
-    draft.replace(path)
+    table = io.StringIO(newline="")
+    rows = csv.writer(table)
+    rows.writerow(["split", "id", "source", "reason"])
+    rows.writerows([b.split, b.id, b.source, b.reason] for b in broken)
+    write_whole(path, table.getvalue().encode())
 
 
 PADDING = 0.4

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from avsync.core.constants import FACE_SIZE, MOUTH_HEIGHT, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.core.constants import FRAME_RATE as FPS
 from avsync.core.errors import MediaError
+from avsync.core.files import write_whole
 
 FORMAT = 1
 MARGIN = 10
@@ -94,9 +95,7 @@ class ShardWriter:
             "clips": [asdict(c) for c in self._clips],
             "broken": [asdict(b) for b in self._broken],
         }
-        draft = self._stem.with_suffix(".json.tmp")
-        draft.write_text(json.dumps(record))
-        draft.replace(self._stem.with_suffix(".json"))
+        write_whole(self._stem.with_suffix(".json"), json.dumps(record).encode())
 
 
 def read_shards(folder: Path) -> list[tuple[Path, list[StoredClip], list[BrokenClip]]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from avsync.core.files import write_whole
 
 Records = Sequence[dict[str, Any]]
 STYLES = ("-", "--", ":", "-.")
@@ -87,6 +90,6 @@ def _of_kind(records: Records, kind: str) -> list[dict[str, Any]]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    draft = path.with_suffix(".tmp.png")
-    figure.savefig(draft, dpi=130)
-    draft.replace(path)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=130)
+    write_whole(path, drawn.getvalue())

@@ -15,6 +15,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from avsync.core.files import write_whole
+
 METRICS = "metrics.jsonl"
 
 
@@ -36,9 +38,7 @@ class Monitor:
     def __init__(self, folder: Path, total_steps: int, *, after_step: int = 0, quiet: bool = False) -> None:
         kept = [record for record in read_metrics(folder) if record["step"] <= after_step]
         self._path = folder / METRICS
-        draft = self._path.with_suffix(".tmp")
-        draft.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
-        draft.replace(self._path)
+        write_whole(self._path, "".join(json.dumps(r) + "\n" for r in kept).encode())
         self._file = self._path.open("a", encoding="utf-8")
         self._board = _tensorboard(folder, after_step)
         self._total = total_steps
