@@ -117,7 +117,8 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     if head.startswith(STILLS):
         return f"{path} is a still image, with nothing to see move or hear; give a video."
     if any(mark in head for mark in PLAYLISTS):
-        return f"{path} is a list of other files or addresses, not a video; give the video itself."
+        other = ", or --allow-playlists" if b"#EXTM3U" in head else ""
+        return f"{path} is a list of other files or addresses, not a video; give the video itself{other}."
     if box in (b"ftyp", b"mdat", b"wide", b"free"):
         return f"{path} is incomplete: its index (moov) is missing or broken; copy or record it again."
     return f"{path} is not a video or audio file that ffmpeg can read; check that it is the right file."
