@@ -39,13 +39,13 @@ def log_mel(samples: Samples) -> Samples:
     return _columns(samples, 0, len(samples) // HOP_SAMPLES + 1)
 
 
-def mel_span(sound: Waveform, start_s: float, columns: int) -> Samples:
+def mel_span(audio: Waveform, start_s: float, columns: int) -> Samples:
     """Log-mel float32 (80, columns) whose column c is centred on start_s + c / 80 s of the common clock.
 
     The same values as `log_mel` of the whole waveform, read from the samples around; -4 (silence) where a
     column's centre lies outside the waveform.
     """
-    return _columns(sound.samples, round((start_s - sound.start_s) * SAMPLE_RATE), columns)
+    return _columns(audio.samples, round((start_s - audio.start_s) * SAMPLE_RATE), columns)
 
 
 def _columns(samples: Samples, centre: int, columns: int) -> Samples:

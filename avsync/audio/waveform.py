@@ -79,7 +79,7 @@ def audio_track(media: Media, track: int | None) -> AudioStream:
         UsageError: there is no such track.
     """
     if not media.audio:
-        raise MediaError(f"{media.path} has no audio track; give a file with sound, or add --audio FILE.")
+        raise MediaError(f"{media.path} has no audio track; give a file that has one, or add --audio FILE.")
     if track is None:
         return next((stream for stream in media.audio if stream.default), media.audio[0])
     if not 0 <= track < len(media.audio):
@@ -281,20 +281,20 @@ def resampled(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
         yield done
 
 
-def audio_condition(sound: Waveform) -> tuple[Reason, ...]:
+def audio_condition(audio: Waveform) -> tuple[Reason, ...]:
     """What is wrong with the audio as a whole; empty when nothing is."""
-    if not len(sound.samples):
+    if not len(audio.samples):
         return (Reason("empty-audio"),)
-    peak = float(max(np.abs(block).max() for block in _seconds(sound.samples)))
+    peak = float(max(np.abs(block).max() for block in _seconds(audio.samples)))
     reasons = []
     if peak < SILENT_PEAK:
         reasons.append(Reason("silent-audio"))
     elif peak > 0.9:
-        high = sum(int(np.count_nonzero(np.abs(block) > 0.75 * peak)) for block in _seconds(sound.samples))
-        if high > CLIPPED_SHARE * len(sound.samples):
+        high = sum(int(np.count_nonzero(np.abs(block) > 0.75 * peak)) for block in _seconds(audio.samples))
+        if high > CLIPPED_SHARE * len(audio.samples):
             reasons.append(Reason("clipped-audio"))
-    if sound.damaged:
-        reasons.append(Reason("not-numbers", {"values": sound.damaged}))
+    if audio.damaged:
+        reasons.append(Reason("not-numbers", {"values": audio.damaged}))
     return tuple(reasons)
 
 

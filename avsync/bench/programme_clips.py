@@ -57,7 +57,7 @@ def material(path: Path, name: str, loaded: Loaded, delay_ms: float) -> Material
     from avsync.media.probe import probe
 
     media = probe(path)
-    sound = waveform(media)
+    audio = waveform(media)
     tracks: list[FaceTrack] = []
     looks: dict[int, motion.Pieces] = {}
     clips = list(motion.watched(follow.face_clips(media, lambda found, _: tracks.append(found)), looks))
@@ -68,15 +68,15 @@ def material(path: Path, name: str, loaded: Loaded, delay_ms: float) -> Material
     seen = [_embedded(loaded, clip) for clip in own]
     if not seen:
         return None
-    audio, audio_s = _heard(loaded, sound)
-    chunks = np.concatenate([np.zeros(0, np.float32), *vad.listen(sound)])
+    embedded, audio_s = _heard(loaded, audio)
+    chunks = np.concatenate([np.zeros(0, np.float32), *vad.listen(audio)])
     times, moved = (np.concatenate(part) for part in zip(*looks[longest], strict=True))
     return Material(
         name,
         np.concatenate([visual for visual, _ in seen]),
         np.concatenate([frames for _, frames in seen]),
-        *(audio, audio_s, times, moved),
-        np.asarray(sound.start_s + (np.arange(len(chunks)) + 0.5) * vad.CHUNK_S, np.float64),
+        *(embedded, audio_s, times, moved),
+        np.asarray(audio.start_s + (np.arange(len(chunks)) + 0.5) * vad.CHUNK_S, np.float64),
         chunks,
         delay_ms,
     )
@@ -93,20 +93,20 @@ def _embedded(loaded: Loaded, clip: Clip) -> tuple[Floats, npt.NDArray[np.int64]
     return visual.cpu().numpy(), round(clip.start_s * FRAME_RATE) + starts
 
 
-def _heard(loaded: Loaded, sound: Waveform) -> tuple[Floats, npt.NDArray[np.float64]]:
+def _heard(loaded: Loaded, audio: Waveform) -> tuple[Floats, npt.NDArray[np.float64]]:
     """Embeddings of the audio windows of a clip in order of time, and when they begin."""
     import torch
 
     from avsync.networks import scoring
 
-    length = int(len(sound.samples) / SAMPLE_RATE * FRAME_RATE)
+    length = int(len(audio.samples) / SAMPLE_RATE * FRAME_RATE)
     parts, times = [], []
     for phase in PHASES:
-        begin = round(sound.start_s * FRAME_RATE) / FRAME_RATE + phase
+        begin = round(audio.start_s * FRAME_RATE) / FRAME_RATE + phase
         clip = Clip(0, begin, np.zeros((length, 1, 1, 3), np.uint8))
-        inside = np.flatnonzero(scoring.audio_exists(clip, sound, 0))
+        inside = np.flatnonzero(scoring.audio_exists(clip, audio, 0))
         with torch.inference_mode():
-            tokens = scoring.clip_audio_tokens(loaded, clip, sound, 0, inside)
+            tokens = scoring.clip_audio_tokens(loaded, clip, audio, 0, inside)
             parts.append(_head(loaded).embed_audio(tokens).cpu().numpy())
         times.append(begin + inside * FRAME_S)
     order = np.argsort(np.concatenate(times))

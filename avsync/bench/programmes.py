@@ -70,7 +70,7 @@ class Programme:
 @dataclass(frozen=True)
 class Scene:
     """`frames` frames from `begin` on. `face` and its first window, `beside` (a listener) the same; None:
-    nobody is seen. The audio of `voice` is heard as if its picture began at `voice_s`."""
+    nobody is seen. The audio of `voice` is heard as if its video began at `voice_s`."""
 
     begin: int
     frames: int
@@ -163,8 +163,8 @@ def _usable(clip: Material) -> tuple[int, int]:
     """(first, past) of the windows whose own audio exists, with consecutive frames."""
     ends = np.flatnonzero(np.diff(clip.frames) != 1)
     past = int(ends[0]) + 1 if len(ends) else len(clip.frames)
-    sound_s = clip.frames[:past] * FRAME_S - clip.delay_ms / 1000
-    inside = np.flatnonzero((sound_s >= clip.audio_s[0]) & (sound_s <= clip.audio_s[-1]))
+    audio_s = clip.frames[:past] * FRAME_S - clip.delay_ms / 1000
+    inside = np.flatnonzero((audio_s >= clip.audio_s[0]) & (audio_s <= clip.audio_s[-1]))
     return (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0)
 
 

@@ -27,7 +27,7 @@ MEL_RATE = SAMPLE_RATE // HOP_SAMPLES
 WINDOW_MELS = 16
 """Mel columns in one model window (0.2 s)."""
 
-# --- Picture -----------------------------------------------------------------------------
+# --- Video -------------------------------------------------------------------------------
 FACE_SIZE = 96
 """A face box is resized to FACE_SIZE x FACE_SIZE; its lower half is the model input."""
 MOUTH_HEIGHT = 48

@@ -143,7 +143,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded picture: `image` uint8 (height, width, 3) RGB, shown at `time_s`."""
+    """One decoded frame: `image` uint8 (height, width, 3) RGB, shown at `time_s`."""
 
     time_s: float
     image: npt.NDArray[np.uint8]
@@ -152,7 +152,7 @@ class Frame:
 @dataclass(frozen=True)
 class Waveform:
     """Mono audio at 16 kHz. `samples` float32 (n,) in about [-1, 1] (maybe memory-mapped);
-    sample i sounds at start_s + i / 16000."""
+    sample i is heard at start_s + i / 16000."""
 
     samples: npt.NDArray[np.float32]
     start_s: float
@@ -178,7 +178,7 @@ class Speech:
 class FaceTrack:
     """One face through one shot, sampled at 25 frames a second.
 
-    `boxes` float32 (n, 4): x1, y1, x2, y2 as fractions of the displayed picture (0..1);
+    `boxes` float32 (n, 4): x1, y1, x2, y2 as fractions of the displayed frame (0..1);
     frame i is shown at start_s + i / 25. `seen` bool (n,): False where the box is
     bridged over a gap too long to trust. `confidence` is the detector's mean score, 0..1.
     """
@@ -374,7 +374,7 @@ class Report:
     timebase: Timebase | None = None
     """How frames of the file are numbered and labelled; None where its video is not known."""
     judged_s: float = 0.0
-    """Seconds of picture with a face that the answer speaks of."""
+    """Seconds of video with a face that the answer speaks of."""
     speech_s: float | None = None
     """Seconds of speech in the audio, as far as the video lasts."""
     speech_seen_s: float | None = None

@@ -131,7 +131,7 @@ def _teeth(mouth: npt.NDArray[np.uint8], x: Array, y: Array) -> Array:
     """The upper teeth of the smile with the dark of the mouth below them, and above them the gum."""
     upper, lower = _edge(UPPER_EDGE, x[0]) + 0.6, _edge(LOWER_EDGE, x[0]) - 0.9
     row = np.clip(y, upper, np.maximum(upper, lower))
-    picture = cv2.remap(
+    image = cv2.remap(
         mouth.astype(np.float32),
         (x - x[0, 0]) * _pitch(x),
         ((row - y[0, 0]) * _pitch(x)).astype(np.float32),
@@ -140,7 +140,7 @@ def _teeth(mouth: npt.NDArray[np.uint8], x: Array, y: Array) -> Array:
     depth = np.clip((y - lower) / 0.8, 0, 1)[..., None]
     inside = np.clip(1 - np.abs(x - MOUTH_X) / 19.5, 0, 1)[..., None] ** 0.5
     dark = np.array([52, 20, 20], np.float32)
-    return (picture * (0.35 + 0.65 * inside)) * (1 - depth) + dark * depth
+    return (image * (0.35 + 0.65 * inside)) * (1 - depth) + dark * depth
 
 
 def _pitch(x: Array) -> float:
@@ -273,7 +273,7 @@ def _place_head(face: npt.NDArray[np.uint8], canvas: Canvas, pose: Pose, i: int)
 
 
 def _warp(
-    picture: npt.NDArray[np.uint8], matrix: npt.NDArray[Any], side: int, flags: int
+    image: npt.NDArray[np.uint8], matrix: npt.NDArray[Any], side: int, flags: int
 ) -> npt.NDArray[np.uint8]:
-    warped = cv2.warpAffine(picture, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.warpAffine(image, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.uint8)

@@ -1,6 +1,6 @@
-"""What the demo's speaker says, as one track of speech sounds, and the face that goes with it.
+"""What the demo's speaker says, as one track of phones, and the face that goes with it.
 
-The same track drives `demo_voice`, so sound and picture agree by construction.
+The same track drives `voice`, so audio and video agree by construction.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from scipy.ndimage import gaussian_filter1d
 Signal = npt.NDArray[np.floating[Any]]
 
 TAIL_S = 0.6
-"""A track goes on this long after it is needed, so that what follows a sound can shape it."""
+"""A track goes on this long after it is needed, so that what follows a phone can shape it."""
 CONTROL_HZ = 400
 """Steps per second of everything that speech moves."""
 LEAD_S = 0.055
-"""The mouth takes a shape this long before its sound is at its fullest, as people's do. Chosen so that
+"""The mouth takes a shape this long before its phone is at its fullest, as people's do. Chosen so that
 networks trained on real people find the clips in sync; their answers vary by 10 ms (one sigma)."""
 PARTING_S = 0.035
 """Lips take this long to meet for m, b and p, and to part again."""
 
 
-class Sound(NamedTuple):
-    """One speech sound. Formants in Hz, `ms` of an unstressed one; loudness of `voice` and `hiss`
+class Phone(NamedTuple):
+    """One phone. Formants in Hz, `ms` of an unstressed one; loudness of `voice` and `hiss`
     0..1, hiss around `hiss_hz`; mouth: `jaw` and `lips` 0 shut .. 1 wide, `spread` -1 round .. 1 wide;
     `hold` is how firmly the mouth keeps to this shape against its neighbours."""
 
@@ -43,53 +43,53 @@ class Sound(NamedTuple):
     hold: float
 
 
-SOUNDS: dict[str, Sound] = {
+PHONES: dict[str, Phone] = {
     # vowels
-    "iy": Sound(310, 2750, 3300, 110, 0.75, 0, 0, 0.25, 0.42, 0.8, 1),
-    "ih": Sound(430, 2450, 3050, 75, 0.75, 0, 0, 0.38, 0.48, 0.3, 1),
-    "eh": Sound(610, 2300, 2990, 95, 0.9, 0, 0, 0.62, 0.68, 0.3, 1),
-    "ae": Sound(860, 2050, 2850, 130, 1.0, 0, 0, 0.9, 0.92, 0.4, 1),
-    "aa": Sound(850, 1220, 2810, 135, 1.0, 0, 0, 1.0, 1.0, 0.0, 1),
-    "ah": Sound(740, 1400, 2780, 80, 0.85, 0, 0, 0.62, 0.65, 0.05, 1),
-    "ao": Sound(600, 930, 2710, 125, 0.95, 0, 0, 0.75, 0.7, -0.5, 1.2),
-    "uh": Sound(470, 1160, 2680, 80, 0.75, 0, 0, 0.4, 0.38, -0.45, 1),
-    "uw": Sound(370, 950, 2670, 110, 0.7, 0, 0, 0.25, 0.22, -0.95, 1.4),
-    "er": Sound(500, 1600, 1960, 110, 0.8, 0, 0, 0.38, 0.4, -0.35, 1),
-    "ax": Sound(550, 1600, 2750, 50, 0.6, 0, 0, 0.36, 0.4, 0.0, 0.5),
+    "iy": Phone(310, 2750, 3300, 110, 0.75, 0, 0, 0.25, 0.42, 0.8, 1),
+    "ih": Phone(430, 2450, 3050, 75, 0.75, 0, 0, 0.38, 0.48, 0.3, 1),
+    "eh": Phone(610, 2300, 2990, 95, 0.9, 0, 0, 0.62, 0.68, 0.3, 1),
+    "ae": Phone(860, 2050, 2850, 130, 1.0, 0, 0, 0.9, 0.92, 0.4, 1),
+    "aa": Phone(850, 1220, 2810, 135, 1.0, 0, 0, 1.0, 1.0, 0.0, 1),
+    "ah": Phone(740, 1400, 2780, 80, 0.85, 0, 0, 0.62, 0.65, 0.05, 1),
+    "ao": Phone(600, 930, 2710, 125, 0.95, 0, 0, 0.75, 0.7, -0.5, 1.2),
+    "uh": Phone(470, 1160, 2680, 80, 0.75, 0, 0, 0.4, 0.38, -0.45, 1),
+    "uw": Phone(370, 950, 2670, 110, 0.7, 0, 0, 0.25, 0.22, -0.95, 1.4),
+    "er": Phone(500, 1600, 1960, 110, 0.8, 0, 0, 0.38, 0.4, -0.35, 1),
+    "ax": Phone(550, 1600, 2750, 50, 0.6, 0, 0, 0.36, 0.4, 0.0, 0.5),
     # glides and liquids
-    "w": Sound(320, 720, 2500, 65, 0.5, 0, 0, 0.2, 0.1, -1.0, 1.8),
-    "y": Sound(290, 2650, 3300, 60, 0.5, 0, 0, 0.2, 0.36, 0.6, 0.8),
-    "r": Sound(370, 1300, 1800, 65, 0.5, 0, 0, 0.26, 0.28, -0.55, 1.1),
-    "l": Sound(380, 1250, 2900, 65, 0.5, 0, 0, 0.36, 0.45, 0.1, 0.8),
+    "w": Phone(320, 720, 2500, 65, 0.5, 0, 0, 0.2, 0.1, -1.0, 1.8),
+    "y": Phone(290, 2650, 3300, 60, 0.5, 0, 0, 0.2, 0.36, 0.6, 0.8),
+    "r": Phone(370, 1300, 1800, 65, 0.5, 0, 0, 0.26, 0.28, -0.55, 1.1),
+    "l": Phone(380, 1250, 2900, 65, 0.5, 0, 0, 0.36, 0.45, 0.1, 0.8),
     # nasals
-    "m": Sound(280, 1100, 2500, 75, 0.32, 0, 0, 0.15, 0.0, 0.0, 3),
-    "n": Sound(280, 1850, 2850, 65, 0.32, 0, 0, 0.2, 0.34, 0.1, 0.9),
-    "ng": Sound(280, 2150, 2800, 75, 0.3, 0, 0, 0.28, 0.36, 0.1, 0.6),
+    "m": Phone(280, 1100, 2500, 75, 0.32, 0, 0, 0.15, 0.0, 0.0, 3),
+    "n": Phone(280, 1850, 2850, 65, 0.32, 0, 0, 0.2, 0.34, 0.1, 0.9),
+    "ng": Phone(280, 2150, 2800, 75, 0.3, 0, 0, 0.28, 0.36, 0.1, 0.6),
     # stops: the closure; the burst follows by itself
-    "b": Sound(250, 1100, 2400, 65, 0.1, 0, 1200, 0.15, 0.0, 0.0, 3),
-    "p": Sound(300, 1100, 2400, 85, 0.0, 0, 1400, 0.15, 0.0, 0.0, 3),
-    "d": Sound(260, 1950, 2900, 55, 0.1, 0, 3800, 0.15, 0.3, 0.2, 0.9),
-    "t": Sound(320, 1950, 2900, 75, 0.0, 0, 4600, 0.15, 0.3, 0.2, 0.9),
-    "g": Sound(260, 2150, 2600, 60, 0.1, 0, 2200, 0.26, 0.36, 0.1, 0.6),
-    "k": Sound(320, 2150, 2600, 80, 0.0, 0, 2400, 0.26, 0.36, 0.1, 0.6),
+    "b": Phone(250, 1100, 2400, 65, 0.1, 0, 1200, 0.15, 0.0, 0.0, 3),
+    "p": Phone(300, 1100, 2400, 85, 0.0, 0, 1400, 0.15, 0.0, 0.0, 3),
+    "d": Phone(260, 1950, 2900, 55, 0.1, 0, 3800, 0.15, 0.3, 0.2, 0.9),
+    "t": Phone(320, 1950, 2900, 75, 0.0, 0, 4600, 0.15, 0.3, 0.2, 0.9),
+    "g": Phone(260, 2150, 2600, 60, 0.1, 0, 2200, 0.26, 0.36, 0.1, 0.6),
+    "k": Phone(320, 2150, 2600, 80, 0.0, 0, 2400, 0.26, 0.36, 0.1, 0.6),
     # fricatives
-    "s": Sound(320, 1900, 2900, 100, 0.0, 0.6, 6200, 0.1, 0.3, 0.35, 1.5),
-    "z": Sound(280, 1900, 2900, 75, 0.2, 0.35, 6200, 0.1, 0.3, 0.3, 1.4),
-    "sh": Sound(330, 2000, 2800, 105, 0.0, 0.6, 3200, 0.12, 0.36, -0.65, 1.6),
-    "f": Sound(330, 1200, 2500, 95, 0.0, 0.16, 5200, 0.14, 0.06, 0.1, 2.4),
-    "v": Sound(290, 1200, 2500, 60, 0.28, 0.07, 5200, 0.14, 0.06, 0.1, 2.2),
-    "th": Sound(320, 1500, 2700, 85, 0.0, 0.13, 5600, 0.25, 0.36, 0.1, 1),
-    "dh": Sound(290, 1500, 2700, 45, 0.3, 0.06, 5600, 0.22, 0.34, 0.1, 0.8),
-    "hh": Sound(600, 1500, 2700, 60, 0.05, 0.18, 1800, 0.45, 0.5, 0.0, 0.3),
+    "s": Phone(320, 1900, 2900, 100, 0.0, 0.6, 6200, 0.1, 0.3, 0.35, 1.5),
+    "z": Phone(280, 1900, 2900, 75, 0.2, 0.35, 6200, 0.1, 0.3, 0.3, 1.4),
+    "sh": Phone(330, 2000, 2800, 105, 0.0, 0.6, 3200, 0.12, 0.36, -0.65, 1.6),
+    "f": Phone(330, 1200, 2500, 95, 0.0, 0.16, 5200, 0.14, 0.06, 0.1, 2.4),
+    "v": Phone(290, 1200, 2500, 60, 0.28, 0.07, 5200, 0.14, 0.06, 0.1, 2.2),
+    "th": Phone(320, 1500, 2700, 85, 0.0, 0.13, 5600, 0.25, 0.36, 0.1, 1),
+    "dh": Phone(290, 1500, 2700, 45, 0.3, 0.06, 5600, 0.22, 0.34, 0.1, 0.8),
+    "hh": Phone(600, 1500, 2700, 60, 0.05, 0.18, 1800, 0.45, 0.5, 0.0, 0.3),
     # silence
-    "_": Sound(500, 1500, 2700, 220, 0.0, 0.0, 0, 0.04, 0.03, 0.0, 1.2),
+    "_": Phone(500, 1500, 2700, 220, 0.0, 0.0, 0, 0.04, 0.03, 0.0, 1.2),
 }
 
 LIPS_SHUT = frozenset("mbp")
 PLOSIVES = frozenset("pbtdkg")
 ASPIRATED = frozenset("ptk")
 
-# Words spelt in the sounds above, ' before the stressed vowel, by their place in a phrase.
+# Words spelt in the phones above, ' before the stressed vowel, by their place in a phrase.
 WORDS: dict[str, list[str]] = {
     place: words.split(", ")
     for place, words in {
@@ -120,7 +120,7 @@ PHRASES = (
 
 @dataclass(frozen=True)
 class Track:
-    """Speech sounds in order, (n,) each: `names`, start times in s (with the end as element n), and
+    """Phones in order, (n,) each: `names`, start times in s (with the end as element n), and
     `stress` as a factor around 1."""
 
     names: tuple[str, ...]
@@ -159,7 +159,7 @@ def speak(seed: int, duration_s: float) -> Track:
 
 
 def _phrase(slots: tuple[str, ...], rng: np.random.Generator) -> list[tuple[str, float, float]]:
-    """Name, seconds and stress of every sound of one phrase, its last word drawn out."""
+    """Name, seconds and stress of every phone of one phrase, its last word drawn out."""
     spoken, tempo = [], rng.uniform(0.9, 1.15)
     for place, slot in enumerate(slots, 1):
         weight = rng.uniform(0.85, 1.2)
@@ -170,14 +170,14 @@ def _phrase(slots: tuple[str, ...], rng: np.random.Generator) -> list[tuple[str,
             share = DIPHTHONG_PART if name in DIPHTHONGS else 1.0
             for part in DIPHTHONGS.get(name, (name,)):
                 stretch = stress * drawl if is_vowel(part) else 1.0
-                length = SOUNDS[part].ms / 1000 * tempo * stretch * share * rng.uniform(0.9, 1.1)
+                length = PHONES[part].ms / 1000 * tempo * stretch * share * rng.uniform(0.9, 1.1)
                 spoken.append((part, length, stress))
     return spoken
 
 
 def is_vowel(name: str) -> bool:
-    """Whether the sound is one that stress makes longer, louder and wider."""
-    return SOUNDS[name].voice >= 0.6
+    """Whether the phone is one that stress makes longer, louder and wider."""
+    return PHONES[name].voice >= 0.6
 
 
 def pose(track: Track, times_s: Signal, seed: int) -> Pose:
@@ -191,11 +191,11 @@ def pose(track: Track, times_s: Signal, seed: int) -> Pose:
 
 
 def _mouth(track: Track, grid: Signal) -> tuple[Signal, Signal, Signal, Signal]:
-    """Jaw, lips, spread and pressed-shut on `grid`: every sound pulls the mouth to its own shape, the more
-    the nearer in time; lips that shut a sound off are shut for exactly as long as it lasts."""
+    """Jaw, lips, spread and pressed-shut on `grid`: every phone pulls the mouth to its own shape, the more
+    the nearer in time; lips that shut a phone off are shut for exactly as long as it lasts."""
     start, end = track.edges_s[:-1], track.edges_s[1:]
-    sounds = np.array([SOUNDS[name] for name in track.names])
-    jaw, lips, spread, hold = sounds[:, 7:11].T
+    phones = np.array([PHONES[name] for name in track.names])
+    jaw, lips, spread, hold = phones[:, 7:11].T
     flex = np.where([is_vowel(name) for name in track.names], track.stress, 1.0)
     distance = np.abs(grid[:, None] + LEAD_S - (start + end) / 2) - 0.3 * (end - start)
     pull = hold * np.exp(-((np.clip(distance, 0, None) / 0.055) ** 2))

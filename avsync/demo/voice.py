@@ -1,6 +1,6 @@
-"""A speaking voice made by code: formant synthesis of a track of speech sounds.
+"""A speaking voice made by code: formant synthesis of a track of phones.
 
-A pulse train or noise goes through resonators whose frequencies follow the sounds.
+A pulse train or noise goes through resonators whose frequencies follow the phones.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import fftconvolve, lfilter, sosfilt
 
-from avsync.demo.speech import ASPIRATED, CONTROL_HZ, PLOSIVES, SOUNDS, Signal, Track, is_vowel
+from avsync.demo.speech import ASPIRATED, CONTROL_HZ, PHONES, PLOSIVES, Signal, Track, is_vowel
 
 RATE_HZ = 16_000
 
@@ -39,12 +39,12 @@ def voice(track: Track, duration_s: float, seed: int) -> npt.NDArray[np.float32]
 def _controls(track: Track, grid: Signal) -> tuple[Signal, Signal, Signal, Signal, Signal]:
     """Formants (m, 3) in Hz, loudness of voice, breath and hiss, and the hiss's frequency, on `grid`."""
     index = np.clip(np.searchsorted(track.edges_s, grid, side="right") - 1, 0, len(track.names) - 1)
-    sounds = np.array([SOUNDS[name] for name in track.names])
+    phones = np.array([PHONES[name] for name in track.names])
     loud = np.where([is_vowel(name) for name in track.names], track.stress**1.5, 1.0)
-    formants = gaussian_filter1d(sounds[index, :3], 0.016 * CONTROL_HZ, axis=0)
-    voiced, hiss = (sounds[:, 4] * loud)[index], sounds[index, 5].copy()
+    formants = gaussian_filter1d(phones[index, :3], 0.016 * CONTROL_HZ, axis=0)
+    voiced, hiss = (phones[:, 4] * loud)[index], phones[index, 5].copy()
     breath = np.where(np.array([name == "hh" for name in track.names])[index], 1.0, 0.0)
-    hiss_hz = sounds[index, 6].copy()
+    hiss_hz = phones[index, 6].copy()
     for i, name in enumerate(track.names[:-1]):
         if name in PLOSIVES:
             release = track.edges_s[i + 1]

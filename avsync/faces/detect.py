@@ -23,8 +23,8 @@ from avsync.core.errors import ModelError, UsageError
 from avsync.media.images import Image, cv2
 
 Detect = Callable[[Image], npt.NDArray[np.float32]]
-"""RGB (height, width, 3) -> float32 (n, 5): x1, y1, x2, y2 in pixels of that picture, score 0..1. A face that
-the picture cuts may go on beyond its edges."""
+"""RGB (height, width, 3) -> float32 (n, 5): x1, y1, x2, y2 in pixels of that image, score 0..1. A face that
+the image cuts may go on beyond its edges."""
 
 MIN_SCORE = 0.3
 """Detections below this are not even looked at."""

@@ -26,7 +26,7 @@ NOISE_POWER = 16.0
 
 
 def shots(
-    pictures: Iterable[F], structure_of: Callable[[F], Structure] | None = None
+    frames: Iterable[F], structure_of: Callable[[F], Structure] | None = None
 ) -> Iterator[tuple[F, bool, bool]]:
     """Each frame with whether it is the first and whether it is the last of its shot. `structure_of` makes of
     a frame what `structure` makes of its image.
@@ -34,7 +34,7 @@ def shots(
     Holds back LOOK_AHEAD + 1 frames, however long the video.
     """
     held: tuple[F, bool] | None = None
-    for frame, first in _beginnings(pictures, structure_of or (lambda frame: structure(frame.image))):
+    for frame, first in _beginnings(frames, structure_of or (lambda frame: structure(frame.image))):
         if held is not None:
             yield *held, first
         held = frame, first
@@ -76,17 +76,17 @@ def is_cut(before: Sequence[Structure], after: Sequence[Structure], steps: Seque
     motion = around[-2] if len(around) > 1 else 0.0
     if here < CUT_FLOOR + CUT_RATIO * motion:
         return False
-    # After a flash the old picture returns, after a cut it does not.
+    # After a flash the old scene returns, after a cut it does not.
     return min(change(old, new) for old in before for new in after) >= here / 2
 
 
-def _beginnings(pictures: Iterable[F], structure_of: Callable[[F], Structure]) -> Iterator[tuple[F, bool]]:
+def _beginnings(frames: Iterable[F], structure_of: Callable[[F], Structure]) -> Iterator[tuple[F, bool]]:
     """Each frame with whether a shot begins there, LOOK_AHEAD frames late."""
     frames: deque[tuple[F, Structure]] = deque()
     past: deque[Structure] = deque(maxlen=LOOK_AHEAD)
     steps: deque[float] = deque(maxlen=2 * LOOK_AHEAD)
     latest: Structure | None = None
-    for frame in pictures:
+    for frame in frames:
         now = structure_of(frame)
         if latest is not None:
             steps.append(change(latest, now))

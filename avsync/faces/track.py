@@ -1,4 +1,4 @@
-"""Find every face that lasts, from one streaming pass over a small picture: detect, cut at shots, track."""
+"""Find every face that lasts, from one streaming pass over a small version of the video."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ Boxes = npt.NDArray[np.float32]
 START_SCORE = 0.5
 """A face must score this to begin a track; detect.MIN_SCORE is enough to continue one."""
 SEARCH_EVERY = FRAME_RATE
-"""Frames between searches of the whole picture while the faces already known are being followed."""
+"""Frames between searches of the whole frame while known faces are being followed."""
 CLOSER_SIDE = 160
-"""Pixels of the square picture around one known face, in which it is measured again."""
+"""Pixels of the square cut-out around one known face, in which it is measured again."""
 CLOSER_ROOM = 1.8
 """Side of that square in units of the face's height, which makes the face about 90 pixels high, the
 size of the faces that the models were trained on."""
@@ -56,7 +56,7 @@ TRUSTED_GAP = 10
 """Frames; a face not detected for longer is bridged but marked as not seen."""
 MIN_FRAMES = 10
 MIN_FACE_PIXELS = 16
-"""Least height of a face in pixels of the original picture."""
+"""Least height of a face in pixels of the original video."""
 SMOOTH_FRAMES = 3.0
 """Standard deviation of the smoothing of boxes over time, in frames."""
 SMOOTH_REACH = round(4 * SMOOTH_FRAMES)
@@ -81,7 +81,7 @@ def find_tracks(
     """
     detect = detectors.load(detector)
     # Twice what is searched: the extra detail is for looking closer at small faces.
-    pictures = frames(
+    decoded = frames(
         media,
         long_side=2 * DETECT_LONG_SIDE,
         start_s=start_s,
@@ -90,12 +90,12 @@ def find_tracks(
         on_gap=on_gap,
     )
     height = media.video.height if media.video else 0
-    return track_faces(pictures, detect, least=MIN_FACE_PIXELS / max(1, height))
+    return track_faces(decoded, detect, least=MIN_FACE_PIXELS / max(1, height))
 
 
-def track_faces(pictures: Iterable[Frame], detect: Detect, *, least: float = 0.0) -> tuple[FaceTrack, ...]:
+def track_faces(video: Iterable[Frame], detect: Detect, *, least: float = 0.0) -> tuple[FaceTrack, ...]:
     """`find_tracks` on frames at 25 a second. `least`: lowest face kept, as a fraction of the frame."""
-    seen = followed(pictures, detect, lambda frame: frame.image, lambda frame: structure(frame.image))
+    seen = followed(video, detect, lambda frame: frame.image, lambda frame: structure(frame.image))
     tracks = [
         trail.track() for _, _, closed in seen for trail in closed if trail.lasts and trail.height >= least
     ]
@@ -136,7 +136,7 @@ def followed(
 
 def look(image: Image, detect: Detect, known: Sequence[Boxes], *, everywhere: bool) -> Boxes:
     """The faces in an image: those `known` (each (4,)) are looked for where they are expected; the whole
-    picture is searched when that is due, when nothing is known, or when a known face is not found."""
+    frame is searched when that is due, when nothing is known, or when a known face is not found."""
     found = [box for box in (_closer(image, detect, place) for place in known) if box is not None]
     if everywhere or not found or len(found) < len(known):
         for place in _search(image, detect, wide=everywhere):
@@ -147,8 +147,8 @@ def look(image: Image, detect: Detect, known: Sequence[Boxes], *, everywhere: bo
 
 
 def _search(image: Image, detect: Detect, *, wide: bool) -> Boxes:
-    """Faces in the whole picture, largest first. A close-up that the usual size misses is sought in a
-    smaller picture; when `wide`, faces too small for the usual size in a larger one."""
+    """Faces in the whole frame, largest first. A close-up that the usual size misses is sought in a
+    smaller copy; when `wide`, faces too small for the usual size in a larger one."""
     usual = min(DETECT_LONG_SIDE, max(image.shape[:2]))
     found = _detect_at(image, detect, usual)
     if not len(found):
@@ -170,7 +170,7 @@ def _detect_at(image: Image, detect: Detect, long_side: int) -> Boxes:
 
 
 def _closer(image: Image, detect: Detect, place: Boxes) -> Boxes | None:
-    """The face nearest to `place` (x1, y1, x2, y2), measured in a square picture around it."""
+    """The face nearest to `place` (x1, y1, x2, y2), measured in a square cut-out around it."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = place[:4]
     side = max(8.0, CLOSER_ROOM * max(x2 - x1, y2 - y1))

@@ -113,7 +113,7 @@ def _video(media: Media) -> VideoStream:
 
 
 def frame_size(video: VideoStream, long_side: int) -> tuple[int, int]:
-    """Width and height of the decoded picture: even, at most `long_side` pixels, never larger than stored."""
+    """Width and height of the decoded frames: even, at most `long_side` pixels, never larger than stored."""
     scale = min(1.0, long_side / max(video.width, video.height))
     return max(2, int(video.width * scale) // 2 * 2), max(2, int(video.height * scale) // 2 * 2)
 

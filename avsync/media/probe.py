@@ -27,13 +27,13 @@ from avsync.media.container import opened
 from avsync.media.scan import scanned
 
 MIN_SIDE = 16
-"""Pixels; a smaller picture holds no face."""
+"""Pixels; a smaller video holds no face."""
 PROBE_PACKETS = 5000
 """Packets read at most to find the first frame and audio of every stream."""
 MAX_FPS = Fraction(240)
 """A higher stored average is a time base, not a frame rate (browsers record such WebM files)."""
 TAIL_S = 60.0
-"""Seconds that a file may go on after its last picture before that is worth a look, and a word."""
+"""Seconds that a file may go on after its last frame before that is worth a look, and a word."""
 STILLS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0")
 """How still images begin."""
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"CompositionPlaylist", b"v=0", b"<asx", b"RTSPtext")
@@ -44,7 +44,7 @@ def probe(path: Path | str) -> Media:
     """What a file holds and when each stream starts.
 
     Raises:
-        MediaError: the file is missing, no media, incomplete, a still picture, or too small to hold a face.
+        MediaError: the file is missing, no media, incomplete, a still image, or too small to hold a face.
     """
     path = Path(path)
     require_file(path)
@@ -129,22 +129,22 @@ def _describe(path: Path, container: InputContainer) -> Media:
     # MPEG-TS and MPEG-PS count from an arbitrary number; players take their first moment as zero.
     arbitrary = bool(container.format.flags & Flags.ts_discont.value)
     origin = container.start_time / av.time_base if arbitrary and container.start_time else 0.0
-    pictures = [
+    video_streams = [
         s for s in container.streams.video if s.codec_context and not s.disposition & Disposition.attached_pic
     ]
-    pictures.sort(key=lambda s: not s.disposition & Disposition.default)
-    sounds = [s for s in container.streams.audio if s.codec_context]
-    first = _first_frames(path, container, pictures[:1] + sounds)
+    video_streams.sort(key=lambda s: not s.disposition & Disposition.default)
+    audio_streams = [s for s in container.streams.audio if s.codec_context]
+    first = _first_frames(path, container, video_streams[:1] + audio_streams)
     duration = container.duration
     end = ((container.start_time or 0) + duration) / av.time_base - origin if duration else 0.0
     return Media(
         path=path,
         container=kind,
         duration_s=max(0.0, end),
-        video=_video_stream(path, kind, pictures[0], first, origin, _timecode(container, pictures[0]))
-        if pictures
+        video=_video_stream(path, kind, video_streams[0], first, origin, _timecode(container, video_streams[0]))
+        if video_streams
         else None,
-        audio=tuple(_audio_stream(s, track, first, origin) for track, s in enumerate(sounds)),
+        audio=tuple(_audio_stream(s, track, first, origin) for track, s in enumerate(audio_streams)),
         stream_kinds=tuple(_kind(s) for s in container.streams),
         origin_s=origin,
     )

@@ -71,7 +71,7 @@ def conclude(
         )
     # Ctrl-C does not wait for the rest of the audio.
     pieces = [] if stopped and not listening.done() else listening.result()
-    heard = vad.heard(pieces, job.sound.start_s, whole_s) if pieces else None
+    heard = vad.heard(pieces, job.audio.start_s, whole_s) if pieces else None
     calibration = Calibration.from_dict(job.loaded.calibration)
     report = judged(report, looked, heard, calibration, whole_s, missed)
     unread = any(note.kind == "unread-end" for note in notes)
@@ -172,8 +172,8 @@ def _track(track: FaceTrack, judged: TrackReport | None, portrait: bytes | None 
 # --- Notes -------------------------------------------------------------------------------
 
 
-def of_the_sound(
-    found: Media, whole: Media, sound: Waveform, track: int | None, options: CheckOptions
+def audio_notes(
+    found: Media, whole: Media, audio: Waveform, track: int | None, options: CheckOptions
 ) -> tuple[Reason, ...]:
     """Notes on the audio that was judged: of which `track` (None: of a file of its own), and what is wrong
     with it. `found` is `whole` as far as there is video."""
@@ -181,10 +181,10 @@ def of_the_sound(
         *_which_track(found, track, options),
         *_unread(whole),
         *_jumps(whole),
-        *_broken_off(found, whole, sound, track),
-        *_undecoded("damaged-audio", sound.undecoded),
+        *_broken_off(found, whole, audio, track),
+        *_undecoded("damaged-audio", audio.undecoded),
         *_tail(found, whole),
-        *waveform.audio_condition(sound),
+        *waveform.audio_condition(audio),
     )
 
 
@@ -213,7 +213,7 @@ def _jumps(whole: Media) -> tuple[Reason, ...]:
     return (Reason("clock-jumps", {"jumps": len(at_s), "at_s": at_s, "stray": stray}),)
 
 
-def _broken_off(found: Media, whole: Media, sound: Waveform, track: int | None) -> tuple[Reason, ...]:
+def _broken_off(found: Media, whole: Media, audio: Waveform, track: int | None) -> tuple[Reason, ...]:
     """A note where the file, or its audio, ends long before its header says so, as after a broken copy."""
     said_s = None if _jumps(whole) else whole.header_s  # a header that believes wild timestamps says nothing
     if said_s is not None and said_s - whole.duration_s > max(BROKEN_OFF_S, 0.02 * said_s):
@@ -222,7 +222,7 @@ def _broken_off(found: Media, whole: Media, sound: Waveform, track: int | None) 
         return ()
     stream = waveform.audio_track(found, track)
     said_s = min(found.duration_s, stream.start_s + (stream.duration_s or 0.0))
-    end_s = sound.start_s + len(sound.samples) / SAMPLE_RATE
+    end_s = audio.start_s + len(audio.samples) / SAMPLE_RATE
     if said_s - end_s <= max(BROKEN_OFF_S, 0.02 * said_s):
         return ()
     return (Reason("audio-breaks-off", {"end_s": end_s, "stored_end_s": said_s}),)

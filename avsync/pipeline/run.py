@@ -108,20 +108,20 @@ def _judge(
     with timed(timings, "audio"):
         whole, found = found, probe.without_tail(found)
         until_s = found.duration_s + options.max_offset_ms / 1000 + 1
-        track, sound = (
+        track, audio = (
             (None, waveform.load_audio(options.audio, until_s))
             if options.audio
             # Where the video lasts as long as the file, the length may be a false claim of the header.
             else vad.judged_track(found, options.audio_track, math.inf if found is whole else until_s)
         )
-        if waveform.is_silent(sound.samples):
+        if waveform.is_silent(audio.samples):
             silent = Reason("silent", {"path": str(options.audio or found.path)})
             return _nothing(report, silent, "silent")
         report = replace(report, audio_track=track if len(found.audio) > 1 else report.audio_track)
-        notes = conclude.of_the_sound(found, whole, sound, track, options)
+        notes = conclude.audio_notes(found, whole, audio, track, options)
     tell("faces", 0, 1)
-    job = stretch.Job(found, sound, loaded, options, found.duration_s, tell, timings)
-    with beside(vad.listen(sound)) as listening:
+    job = stretch.Job(found, audio, loaded, options, found.duration_s, tell, timings)
+    with beside(vad.listen(audio)) as listening:
         return _look(job, partial(conclude.conclude, report, job, notes, listening))
 
 

@@ -49,7 +49,7 @@ class Job:
     """One file and how to look at it. `planned_s`: seconds of it that will be looked at, as far as known."""
 
     media: Media
-    sound: Waveform
+    audio: Waveform
     loaded: Loaded
     options: CheckOptions
     planned_s: float
@@ -164,7 +164,7 @@ def _score(
             return score_clips(
                 job.loaded,
                 timed_each(coming, job.timings, "faces"),
-                job.sound,
+                job.audio,
                 max_shift=math.ceil(job.options.max_offset_ms / FRAME_MS),
                 stride=looked.stride or 1,
             )

@@ -283,7 +283,7 @@ def _times_at(packets: Packets, column: int, starts: npt.NDArray[np.int64]) -> n
     return packets.times_s[holders, column] + (starts - packets.starts[holders]) * packets.stream.byte_s
 
 
-def check_time_code(before: Contents, after: Contents, picture_moved_s: float) -> None:
+def check_time_code(before: Contents, after: Contents, video_moved_s: float) -> None:
     """A track of time code must stay with the video, where both files have one.
 
     Raises:
@@ -292,11 +292,11 @@ def check_time_code(before: Contents, after: Contents, picture_moved_s: float) -
     old, new = ([s.start_s for s in file.streams if s.time_code] for file in (before, after))
     if len(old) == len(new):
         for a, b in zip(old, new, strict=True):
-            if a is not None and b is not None and abs(b - a - picture_moved_s) > TIME_TOLERANCE_S:
+            if a is not None and b is not None and abs(b - a - video_moved_s) > TIME_TOLERANCE_S:
                 raise DifferentError("its time code moved away from its video")
 
 
-def check_chapters(before: Sequence[Chapter], after: Sequence[Chapter], picture_moved_s: float) -> None:
+def check_chapters(before: Sequence[Chapter], after: Sequence[Chapter], video_moved_s: float) -> None:
     """Chapters must stay with the video.
 
     Raises:
@@ -308,7 +308,7 @@ def check_chapters(before: Sequence[Chapter], after: Sequence[Chapter], picture_
         )
     # QuickTime chapters leave no gap, so the first one reaches back to 0 when the video starts later.
     for old, new in list(zip(before, after, strict=True))[1:]:
-        if abs(new.start_s - old.start_s - picture_moved_s) > CHAPTER_TOLERANCE_S:
+        if abs(new.start_s - old.start_s - video_moved_s) > CHAPTER_TOLERANCE_S:
             raise DifferentError(f"chapter {old.title!r} moved away from its video")
 
 

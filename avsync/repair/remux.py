@@ -1,4 +1,4 @@
-"""Plan to move audio against picture by stream copy: the ffmpeg command for every container.
+"""Plan to move audio against video by stream copy: the ffmpeg command for every container.
 
 No packet is touched; only the times change that the container gives them. (A re-timed track comes as raw
 audio that ffmpeg encodes; all else is copied.)
@@ -148,7 +148,7 @@ def _moved_tracks(media: Media, audio_track: int | None) -> tuple[int, ...]:
     if media.video is None or not media.audio:
         missing = "video" if media.video is None else "audio track"
         raise MediaError(
-            f"{media.path} has no {missing}, so there is nothing to align; give a video with sound."
+            f"{media.path} has no {missing}, so there is nothing to align; give a video that has both."
         )
     if audio_track is None:
         return tuple(a.index for a in media.audio)
@@ -181,8 +181,8 @@ def _is_cut(file: Contents) -> bool:
     """Whether an edit list hides the first frames. ffmpeg starts such video on a whole frame, so
     a delay of it would be rounded; the audio is cut to the sample."""
     with av.open(source(file.path)) as container:
-        pictures = [s for s in container.streams.video if not file.streams[s.index].cover]
-        return any(p.is_discard for _, p in zip(range(8), container.demux(pictures), strict=False))
+        video_streams = [s for s in container.streams.video if not file.streams[s.index].cover]
+        return any(p.is_discard for _, p in zip(range(8), container.demux(video_streams), strict=False))
 
 
 def _fine(file: Contents, moved: Sequence[int]) -> bool:
@@ -226,7 +226,7 @@ def _mapped(
 
 
 def _encoded(streams: Sequence[Stream], retimed: Retimed, shift_s: float) -> list[str]:
-    """Encode the re-timed track, at its time (an input of raw sound ignores -itsoffset) and with its tags."""
+    """Encode the re-timed track, at its time (an input of raw audio ignores -itsoffset) and with its tags."""
     number, stream = next((n, s) for n, s in enumerate(streams) if s.index == retimed.stream)
     rate = ["-b:" + str(number), f"{retimed.encoding.kbps}k"] if retimed.encoding.kbps else []
     later = [f"-filter:{number}", f"asetpts=PTS+{retimed.start_s + shift_s:.6f}/TB"]
@@ -238,9 +238,9 @@ def _encoded(streams: Sequence[Stream], retimed: Retimed, shift_s: float) -> lis
 def _attached(file: Contents, cover: Stream, number: int) -> list[str]:
     """Attach cover art by its bytes in the source: of a mapped one, ffmpeg would make a film in Matroska."""
     with av.open(source(file.path)) as container:
-        picture = next(bytes(p) for p in container.demux(container.streams[cover.index]) if p.size)
+        cover_bytes = next(bytes(p) for p in container.demux(container.streams[cover.index]) if p.size)
     with file.path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        start = content.find(picture)
+        start = content.find(cover_bytes)
     if start < 0:
         raise MediaError(
             f"The cover image of {file.path.name} cannot be copied; remove it from the file first."
@@ -250,7 +250,7 @@ def _attached(file: Contents, cover: Stream, number: int) -> list[str]:
         cover.tags
     )
     return [
-        *("-attach", f"subfile,,start,{start},end,{start + len(picture)},,:{file.path.absolute()}"),
+        *("-attach", f"subfile,,start,{start},end,{start + len(cover_bytes)},,:{file.path.absolute()}"),
         *(word for key, value in tags.items() for word in (f"-metadata:s:{number}", f"{key}={value}")),
     ]
 

@@ -58,7 +58,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Part:
-    """Samples [first, past) of the repaired sound: they come from sample `source` on, at `speed` source
+    """Samples [first, past) of the repaired audio: they come from sample `source` on, at `speed` source
     samples each. `fade_in` and `fade_out`: how many of them."""
 
     first: int
@@ -99,7 +99,7 @@ def stretches(report: Report) -> tuple[Stretch, ...]:
     return (*found, replace(line, start_s=begun)) if begun < math.inf else tuple(found)
 
 
-def parts(found: Sequence[Stretch], sound: Samples, rate: int, start_s: float) -> tuple[Part, ...]:
+def parts(found: Sequence[Stretch], audio: Samples, rate: int, start_s: float) -> tuple[Part, ...]:
     """What to take from audio (n, channels) that starts at `start_s`, so that it fits the video.
 
     Where the audio gets earlier something was lost from it, and silence takes its place; where it gets later,
@@ -112,12 +112,12 @@ def parts(found: Sequence[Stretch], sound: Samples, rate: int, start_s: float) -
         speed = 1 - here.slope / 1000
         place = (start_s + begin / rate - here.offset_s(start_s + begin / rate) - start_s) * rate
         if after is None:
-            end = begin + (len(sound) - place) / speed
+            end = begin + (len(audio) - place) / speed
             done += _part(begin, end, place, speed, fade_in, 0)
             break
         jump_s = after.offset_s(here.end_s) - here.offset_s(here.end_s)
         moved = _quietest(
-            sound, rate, here.end_s - here.offset_s(here.end_s) - start_s - max(0.0, jump_s) / 2
+            audio, rate, here.end_s - here.offset_s(here.end_s) - start_s - max(0.0, jump_s) / 2
         )
         edge = (here.end_s - start_s + moved) * rate
         half = abs(jump_s) * rate / 2
@@ -137,11 +137,11 @@ def _part(begin: float, end: float, place: float, speed: float, fade_in: int, fa
     return [Part(first, past, place + (first - begin) * speed, speed, fade_in, fade_out)]
 
 
-def _quietest(sound: Samples, rate: int, at_s: float) -> float:
+def _quietest(audio: Samples, rate: int, at_s: float) -> float:
     """Seconds from `at_s`, SEEK_S at most, to the quietest moment of the audio about there."""
     length = round(QUIET_S * rate)
     first = max(0, round((at_s - SEEK_S) * rate))
-    near = np.asarray(sound[first : max(0, round((at_s + SEEK_S) * rate)) + length], np.float64)
+    near = np.asarray(audio[first : max(0, round((at_s + SEEK_S) * rate)) + length], np.float64)
     if len(near) <= length:
         return 0.0
     power = np.cumsum(np.concatenate([[0.0], (near**2).sum(axis=1)]))
@@ -190,7 +190,7 @@ def words(report: Report) -> str:
     return " and ".join(done) or f"{'delayed' if offset_ms > 0 else 'advanced'} by {abs(offset_ms):.0f} ms"
 
 
-# --- Sound ------------------------------------------------------------------------------
+# --- Audio ------------------------------------------------------------------------------
 
 
 def decoded(media: Media, stream: AudioStream, file: IO[bytes]) -> Samples:
@@ -273,31 +273,31 @@ def _gain(part: Part, at: int, count: int) -> Samples:
     return np.clip(np.minimum(rise, fall), 0, 1).astype(np.float32)
 
 
-def taken(sound: Samples, rate: int, part: Part) -> Iterator[Samples]:
+def taken(audio: Samples, rate: int, part: Part) -> Iterator[Samples]:
     """The samples of a part, (n, channels), a second or so at a time; silence beyond the audio's ends."""
     left = part.past - part.first
     if part.speed == 1:
         place = round(part.source)
         while left > 0:
             count = min(rate, left)
-            yield _padded(sound, place, count)
+            yield _padded(audio, place, count)
             place, left = place + count, left - count
         return
     import soxr
 
-    stream = soxr.ResampleStream(rate * part.speed, rate, sound.shape[1], dtype="float32")
+    stream = soxr.ResampleStream(rate * part.speed, rate, audio.shape[1], dtype="float32")
     place = math.floor(part.source) - CONTEXT
     skip = round((part.source - place) / part.speed)
     while left > 0:
-        block = stream.resample_chunk(_padded(sound, place, rate))
+        block = stream.resample_chunk(_padded(audio, place, rate))
         place += rate
         block, skip = block[skip:], max(0, skip - len(block))
         yield block[:left]
         left -= len(block)
 
 
-def _padded(sound: Samples, first: int, count: int) -> Samples:
-    inside = sound[min(max(first, 0), len(sound)) : max(0, first + count)]
+def _padded(audio: Samples, first: int, count: int) -> Samples:
+    inside = audio[min(max(first, 0), len(audio)) : max(0, first + count)]
     before = min(count, max(0, -first))
     return np.pad(inside, ((before, count - before - len(inside)), (0, 0)))
 

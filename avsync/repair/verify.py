@@ -20,7 +20,7 @@ Progress = Callable[[str, float, float | None], None]
 STAGE = "fix"
 DURATION_SLACK_S = 1.0
 ENCODED_SLACK_S = 0.25
-"""An encoder's own blocks, before the first sound and after the last."""
+"""An encoder's own blocks, before the first sample and after the last."""
 
 
 class UnfitTargetError(MediaError):
@@ -52,12 +52,12 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
             fresh = [(replaced, packets.new_one(kept, found, "audio"))]
             kept, found = ([p for p in side if p is not fresh[0][i]] for i, side in enumerate((kept, found)))
         pairs = packets.pair(kept, found)
-        picture_moved_s = _check_shift(planned, pairs)
-        packets.check_chapters(before.chapters, after.chapters, picture_moved_s)
-        packets.check_time_code(before, after, picture_moved_s)
+        video_moved_s = _check_shift(planned, pairs)
+        packets.check_chapters(before.chapters, after.chapters, video_moved_s)
+        packets.check_time_code(before, after, video_moved_s)
         _check_whole(planned, before, after, pairs)
         for _, encoded in fresh:
-            _check_retimed(planned, encoded, picture_moved_s)
+            _check_retimed(planned, encoded, video_moved_s)
     except DifferentError as error:
         raise UnfitTargetError(
             f"The copy of {planned.src.name} failed its check and is not kept, because {error}"
@@ -69,27 +69,27 @@ def _check_shift(planned: Plan, pairs: Sequence[tuple[Packets, Packets]]) -> flo
     """Seconds by which the video moved. Raises DifferentError unless the audio moved against it as planned,
     and everything else with it."""
     moves = {old.stream.index: packets.moved_by(old, new) for old, new in pairs if not old.stream.cover}
-    picture = next(
+    moved_s = next(
         (moves[o.stream.index] for o, _ in pairs if o.stream.kind == "video" and not o.stream.cover), None
     )
-    if picture is None:
+    if moved_s is None:
         raise DifferentError("its video has no times")
     for index, move in moves.items():
         planned_s = planned.offset_ms / 1000 if index in planned.moved else 0.0
         if move is None and index in planned.moved:
             raise DifferentError(f"stream {index} has no times")
-        if move is not None and abs(move - picture - planned_s) > packets.TIME_TOLERANCE_S:
+        if move is not None and abs(move - moved_s - planned_s) > packets.TIME_TOLERANCE_S:
             raise DifferentError(
-                f"stream {index} moved by {1000 * (move - picture):.0f} ms against the video, "
+                f"stream {index} moved by {1000 * (move - moved_s):.0f} ms against the video, "
                 f"not by {1000 * planned_s:.0f} ms"
             )
-    return picture
+    return moved_s
 
 
-def _check_retimed(planned: Plan, encoded: Packets, picture_moved_s: float) -> None:
+def _check_retimed(planned: Plan, encoded: Packets, video_moved_s: float) -> None:
     """Raises DifferentError unless the new track begins and ends where it should."""
     assert planned.retimed is not None  # noqa: S101 - the caller asks only then
-    start = planned.retimed.start_s + picture_moved_s
+    start = planned.retimed.start_s + video_moved_s
     wanted = start, start + planned.retimed.length_s
     times = encoded.times_s[np.isfinite(encoded.times_s[:, 0]), 0]
     got = (float(times.min()), float(times.max())) if len(times) else (math.nan, math.nan)

@@ -54,7 +54,7 @@ MARKS: dict[Verdict, str] = {
 SETTINGS = {
     "model": "Model",
     "max_offset_ms": "Largest error searched",
-    "audio": "Sound from",
+    "audio": "Audio from",
     "audio_track": "Audio track",
     "face_detector": "Face detector",
     "device": "Device",
@@ -111,12 +111,12 @@ def keeper(files: int) -> Callable[[Report], Report]:
         if kept < MAX_SECTIONS and (files <= MAX_SECTIONS or _wanting(report)):
             kept += 1
             return report
-        return without_pictures(report)
+        return without_portraits(report)
 
     return keep
 
 
-def without_pictures(report: Report) -> Report:
+def without_portraits(report: Report) -> Report:
     """The report without its score map and the portraits of its faces."""
     tracks = tuple(replace(track, portrait=None) for track in report.tracks)
     return replace(report, tracks=tracks, score_map=None)
@@ -292,7 +292,7 @@ def _face(track: TrackReport) -> dict[str, Any]:
         "role": role,
         "said": face_words(track),
         "offset": offset,
-        "picture": data_address(track.portrait, "image/jpeg") if track.portrait else "",
+        "portrait": data_address(track.portrait, "image/jpeg") if track.portrait else "",
     }
 
 

@@ -86,7 +86,7 @@ class Chart:
     bars: tuple[Bar, ...] = ()
     gaps: tuple[Bar, ...] = ()
     image: str = ""
-    """Where there is a score map: its picture as a data address."""
+    """Where there is a score map: its image as a data address."""
     image_left: float = 0.0
     image_width: float = 100.0
     answer_y: float | None = None
@@ -120,7 +120,7 @@ def map_chart(report: Report, scores: ScoreMap) -> Chart:
     return _chart(
         axes,
         report,
-        image=data_address(map_picture(scores.values), "image/png"),
+        image=data_address(map_image(scores.values), "image/png"),
         image_left=axes.x(scores.start_s),
         image_width=round(axes.x(end) - axes.x(scores.start_s), 3),
         answer_y=None if answer is None else axes.y(answer),
@@ -178,7 +178,7 @@ def offset_ticks(axes: Axes) -> tuple[Tick, ...]:
     return tuple(Tick(axes.y(step * i), f"{step * i:+.0f}" if i else "0") for i in range(first, last + 1))
 
 
-def map_picture(values: npt.NDArray[np.float32]) -> bytes:
+def map_image(values: npt.NDArray[np.float32]) -> bytes:
     """PNG of scores (n_spans, n_offsets): a column a span, the first offset on top, NaN transparent."""
     from matplotlib import colormaps
 
@@ -190,9 +190,9 @@ def map_picture(values: npt.NDArray[np.float32]) -> bytes:
         rows = np.pad(rows, ((0, -len(rows) % block), (0, 0)), constant_values=np.nan)
         rows = np.fmax.reduce(rows.reshape(-1, block, rows.shape[1]), axis=1)
     share = np.clip((rows - MAP_LOW) / (MAP_HIGH - MAP_LOW), 0, 1)
-    picture = colormaps[MAP_COLOURS](np.nan_to_num(share), bytes=True)
-    picture[..., 3] = np.where(np.isfinite(rows), 255, 0)
-    return encoded(np.ascontiguousarray(picture), ".png")
+    image = colormaps[MAP_COLOURS](np.nan_to_num(share), bytes=True)
+    image[..., 3] = np.where(np.isfinite(rows), 255, 0)
+    return encoded(np.ascontiguousarray(image), ".png")
 
 
 def data_address(content: bytes, kind: str) -> str:

@@ -16,7 +16,7 @@ Take = Callable[[int, Report], None]
 
 STDOUT = Path("-")
 PAGE_SUFFIXES = (".html", ".htm")
-OTHER_PICTURES = (".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf", ".tif", ".tiff", ".bmp")
+OTHER_IMAGES = (".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf", ".tif", ".tiff", ".bmp")
 """Names that nobody means as a folder's."""
 
 
@@ -133,7 +133,7 @@ def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
     single = plot.suffix.lower() == ".png" and not plot.is_dir()
     if batch and single:
         raise UsageError(f"Several files cannot share the plot {plot}; give a folder.")
-    if not plot.is_dir() and plot.suffix.lower() in OTHER_PICTURES:
+    if not plot.is_dir() and plot.suffix.lower() in OTHER_IMAGES:
         raise UsageError(f"{plot} would be another kind of image; --plot draws .png files.")
     if not single and plot.exists() and not plot.is_dir():
         raise UsageError(f"{plot} is neither a .png file nor a folder; give one of them to --plot.")
@@ -190,10 +190,10 @@ def _save_junit(path: Path, reports: Sequence[Report]) -> None:
 
 def _page_keeper(page: Path | None, files: int) -> Callable[[Report], Report]:
     """A function that keeps of a report what the page will show; looks at `page` before the work."""
-    from avsync.report.html import PAGE, keeper, without_pictures
+    from avsync.report.html import PAGE, keeper, without_portraits
 
     if page is None:
-        return without_pictures
+        return without_portraits
     from avsync.core.files import ready
 
     if page.is_dir() or page.suffix.lower() not in PAGE_SUFFIXES:

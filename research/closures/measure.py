@@ -1,8 +1,8 @@
-"""Measure how far sound and lips are apart, without any model of synchrony; README.md says how well.
+"""Measure how far audio and lips are apart, without any model of synchrony; README.md says how well.
 
     python research/closures/measure.py ../shared/clips --controls ../shared/lrs2-mini --out closures.json
 
-Sign, as everywhere in avsync: + = the audio is EARLY; what sounds at t is seen at t + offset. Times are
+Sign, as everywhere in avsync: + = the audio is EARLY; what is heard at t is seen at t + offset. Times are
 seconds on the container's clock unless a name ends in _ms.
 
 It needs packages that avsync does not, and mediapipe wants an older numpy: give it an environment of its own.
@@ -30,7 +30,7 @@ import numpy as np
 
 RATE = 16000  # Hz
 FRAME = 0.01  # s, pocketsphinx's frame
-LEAD = 0.2  # s of silence put before and after the sound for the aligner
+LEAD = 0.2  # s of silence put before and after the audio for the aligner
 HOP = 0.0025  # s, step of the energy that finds closures
 OFFSETS = np.arange(400, -401, -5) / 1000  # s, candidates; late audio last
 GRID_CONTROLS = 40  # of the one GRID speaker of pretrain.txt, drawn with seed 0
@@ -77,9 +77,9 @@ class Phone:
 
 @dataclass(frozen=True)
 class Speech:
-    """Sound (samples,) at RATE from start; lip opening (frames,), 0 closed .. 1 open, at times (frames,)."""
+    """Audio (samples,) at RATE from start; lip opening (frames,), 0 closed .. 1 open, at times (frames,)."""
 
-    sound: np.ndarray
+    audio: np.ndarray
     start: float
     times: np.ndarray
     opening: np.ndarray
@@ -110,7 +110,7 @@ def controls_in(root: Path) -> list[Clip]:
     return [Clip(e.replace("/", "-"), path(e), group) for e, group in chosen]
 
 
-def decode_sound(path: Path) -> tuple[np.ndarray, float]:
+def decode_audio(path: Path) -> tuple[np.ndarray, float]:
     """Mono samples at RATE, every frame at its own time stamp, and the time of the first."""
     import av
     from scipy.signal import resample_poly
@@ -126,24 +126,24 @@ def decode_sound(path: Path) -> tuple[np.ndarray, float]:
             rate = frame.sample_rate
     start = parts[0][0]
     starts = [round((t - start) * rate) for t, _ in parts]
-    sound = np.zeros(max(i + len(a) for i, (_, a) in zip(starts, parts, strict=True)))
+    audio = np.zeros(max(i + len(a) for i, (_, a) in zip(starts, parts, strict=True)))
     for i, (_, a) in zip(starts, parts, strict=True):
-        sound[i : i + len(a)] = a
+        audio[i : i + len(a)] = a
     if rate != RATE:
         common = gcd(rate, RATE)
-        sound = resample_poly(sound, RATE // common, rate // common)
-    return sound.astype(np.float32), start
+        audio = resample_poly(audio, RATE // common, rate // common)
+    return audio.astype(np.float32), start
 
 
 def frame_times(path: Path) -> np.ndarray:
-    """Presentation times (frames,) of the picture."""
+    """Presentation times (frames,) of the video."""
     import av
 
     with av.open(str(path)) as container:
         return np.array([float(f.pts * f.time_base) for f in container.decode(container.streams.video[0])])
 
 
-def pictures(path: Path, region: list[int] | None):
+def images(path: Path, region: list[int] | None):
     """The frames (height, width, 3), BGR; of a region [x, y, side] in pixels only, if one is given."""
     import cv2
 
@@ -190,7 +190,7 @@ def enlarged(image: np.ndarray) -> tuple[np.ndarray, float, int]:
 def face_boxes(clip: Path, region: list[int] | None, mesh) -> np.ndarray | None:
     """Centre x, y and size (frames, 3) in pixels of one face, sought in every 6th frame; None: no face."""
     boxes, previous, count = {}, None, 0
-    for count, image in enumerate(pictures(clip, region), start=1):
+    for count, image in enumerate(images(clip, region), start=1):
         if (count - 1) % 6:
             continue
         big, scale, pad = enlarged(image)
@@ -240,7 +240,7 @@ def lip_points(path: Path, region: list[int] | None) -> np.ndarray:
         if boxes is None:
             return np.zeros((0, len(LANDMARKS), 2))
         points = np.full((len(boxes), len(LANDMARKS), 2), np.nan)
-        for i, image in enumerate(pictures(path, region)):
+        for i, image in enumerate(images(path, region)):
             faces = face_meshes(one, face_crop(image, boxes[i]))
             if len(faces):
                 points[i] = faces[0, LANDMARKS] / (480 / (1.6 * boxes[i, 2]))
@@ -258,10 +258,10 @@ def lip_opening(points: np.ndarray) -> np.ndarray:
 # ---- words and phones ----
 
 
-def pcm(sound: np.ndarray) -> bytes:
+def pcm(audio: np.ndarray) -> bytes:
     """16-bit samples with LEAD seconds of silence on both sides."""
     silence = np.zeros(int(LEAD * RATE))
-    padded = np.concatenate([silence, sound / np.abs(sound).max() * 0.7, silence])
+    padded = np.concatenate([silence, audio / np.abs(audio).max() * 0.7, silence])
     return (padded * 32767).astype(np.int16).tobytes()
 
 
@@ -278,20 +278,20 @@ def heard(decoder, data: bytes) -> str:
     return decoder.hyp().hypstr if decoder.hyp() else ""
 
 
-def recognised(sound: np.ndarray, folder: Path | None) -> str:
-    """Moonshine tiny-en's words, made louder first where the sound is quiet."""
+def recognised(audio: np.ndarray, folder: Path | None) -> str:
+    """Moonshine tiny-en's words, made louder first where the audio is quiet."""
     import moonshine_voice
     from moonshine_voice.moonshine_api import ModelArch
     from moonshine_voice.transcriber import Transcriber
 
     folder = folder or Path(moonshine_voice.__file__).parent / "assets" / "tiny-en"
-    louder = sound * min(20, 0.08 / max(1e-4, float(np.sqrt((sound**2).mean()))))
+    louder = audio * min(20, 0.08 / max(1e-4, float(np.sqrt((audio**2).mean()))))
     padded = np.concatenate([np.zeros(4000), louder, np.zeros(8000)]).astype(np.float32)
     lines = Transcriber(str(folder), ModelArch.TINY).transcribe_without_streaming(padded.tolist(), RATE).lines
     return " ".join(line.text for line in lines)
 
 
-def transcript(name: str, sound: np.ndarray, hand: dict, moonshine: Path | None) -> str:
+def transcript(name: str, audio: np.ndarray, hand: dict, moonshine: Path | None) -> str:
     """The words: by hand, by the GRID grammar or by Moonshine, in this order; lower case without digits."""
     from pocketsphinx import Decoder
 
@@ -299,15 +299,15 @@ def transcript(name: str, sound: np.ndarray, hand: dict, moonshine: Path | None)
         return text
     if re.match(hand["grid"]["names"], name):
         grammar = Path(__file__).with_name("grid.gram")
-        return heard(Decoder(lm=None, jsgf=str(grammar), loglevel="FATAL", samprate=RATE), pcm(sound))
-    return " ".join(re.sub(r"[^a-z' ]", " ", recognised(sound, moonshine).lower()).split())
+        return heard(Decoder(lm=None, jsgf=str(grammar), loglevel="FATAL", samprate=RATE), pcm(audio))
+    return " ".join(re.sub(r"[^a-z' ]", " ", recognised(audio, moonshine).lower()).split())
 
 
-def aligned(text: str, sound: np.ndarray, spelled: dict[str, str]) -> list[Phone]:
+def aligned(text: str, audio: np.ndarray, spelled: dict[str, str]) -> list[Phone]:
     """Forced alignment, wider beams until one succeeds, else []; spelled: words the dictionary lacks."""
     from pocketsphinx import Decoder
 
-    data = pcm(sound)
+    data = pcm(audio)
     for beam in BEAMS:
         decoder = Decoder(lm=None, loglevel="FATAL", samprate=RATE, **beam)
         for word, phones in spelled.items():
@@ -335,15 +335,15 @@ def prepared(clip: Clip, hand: dict, work: Path, moonshine: Path | None) -> Spee
     store = work / f"{clip.name}.npz"
     own = hand["texts"].get(clip.name, {})
     if not store.exists():
-        sound, start = decode_sound(clip.path)
+        audio, start = decode_audio(clip.path)
         points = lip_points(clip.path, own.get("region"))
-        np.savez(store, sound=sound, start=start, times=frame_times(clip.path), points=points)
+        np.savez(store, audio=audio, start=start, times=frame_times(clip.path), points=points)
     with np.load(store) as z:
-        sound, start, times, points = z["sound"], float(z["start"]), z["times"], z["points"]
+        audio, start, times, points = z["audio"], float(z["start"]), z["times"], z["points"]
     text_file = work / f"{clip.name}.json"
     if not text_file.exists():
-        text = transcript(clip.name, sound, hand, moonshine)
-        found = aligned(text, sound, own.get("spelled", {})) if text else []
+        text = transcript(clip.name, audio, hand, moonshine)
+        found = aligned(text, audio, own.get("spelled", {})) if text else []
         text_file.write_text(json.dumps({"text": text, "phones": [astuple(p) for p in found]}))
     phones = [Phone(*p) for p in json.loads(text_file.read_text())["phones"]]
     if not len(points) or len(phones) <= 6:
@@ -351,7 +351,7 @@ def prepared(clip: Clip, hand: dict, work: Path, moonshine: Path | None) -> Spee
     count = min(len(times), len(points))
     opening = lip_opening(points[:count])
     seen = ~np.isnan(opening)
-    return Speech(sound, start, times[:count][seen], opening[seen], phones)
+    return Speech(audio, start, times[:count][seen], opening[seen], phones)
 
 
 # ---- closures: p, b and m ----
@@ -359,7 +359,7 @@ def prepared(clip: Clip, hand: dict, work: Path, moonshine: Path | None) -> Spee
 
 @dataclass(frozen=True)
 class Closure:
-    """Lips close and part again for p, b or m, as heard; the sides that the sound shows clearly."""
+    """Lips close and part again for p, b or m, as heard; the sides that the audio shows clearly."""
 
     word: str
     shut: float
@@ -368,11 +368,11 @@ class Closure:
     release_clear: bool
 
 
-def band_energy(sound: np.ndarray) -> np.ndarray:
+def band_energy(audio: np.ndarray) -> np.ndarray:
     """Energy of 500..5000 Hz in dB, 10 ms windows every HOP seconds, smoothed over five."""
     hop, window = int(HOP * RATE), 160
-    padded = np.pad(sound, (window // 2, window))
-    frames = np.stack([padded[i * hop : i * hop + window] for i in range(len(sound) // hop)])
+    padded = np.pad(audio, (window // 2, window))
+    frames = np.stack([padded[i * hop : i * hop + window] for i in range(len(audio) // hop)])
     power = np.abs(np.fft.rfft(frames * np.hanning(window), 512)) ** 2
     hertz = np.fft.rfftfreq(512, 1 / RATE)
     energy = 10 * np.log10(power[:, (hertz >= 500) & (hertz < 5000)].sum(1) + 1e-12)
@@ -387,11 +387,11 @@ def bilabial_runs(phones: list[Phone]) -> list[tuple[int, int]]:
 
 
 def closures(speech: Speech) -> list[Closure]:
-    """The closures whose edges the sound shows: steepest fall, then rise of the energy (>= 6 dB in 20 ms).
+    """The closures whose edges the audio shows: steepest fall, then rise of the energy (>= 6 dB in 20 ms).
 
     A nasal's edges lie within 40 ms of the aligner's; a stop's need not, its segment also holds the burst.
     """
-    energy, phones, found = band_energy(speech.sound), speech.phones, []
+    energy, phones, found = band_energy(speech.audio), speech.phones, []
     slope = np.zeros(len(energy))
     slope[4:-4] = energy[8:] - energy[:-8]
 
@@ -418,7 +418,7 @@ def closures(speech: Speech) -> list[Closure]:
 
 
 def contrast(speech: Speech, closure: Closure) -> np.ndarray:
-    """(OFFSETS,) opening beside the closure less that within it, at each offset; nan outside the picture."""
+    """(OFFSETS,) opening beside the closure less that within it, at each offset; nan outside the frame."""
     u = np.linspace(0, 1, 9)
     shut, release = closure.shut + OFFSETS[:, None], closure.release + OFFSETS[:, None]
 
@@ -458,7 +458,7 @@ def closure_offsets(speech: Speech, branch: float) -> tuple[int, list[float]]:
 
 def mixture(speech: Speech) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Times (n,) every 10 ms, phone classes (n, 17) smoothed by 30 ms, which are speech (n,)."""
-    times = np.arange(0, len(speech.sound) / RATE, FRAME) + speech.start
+    times = np.arange(0, len(speech.audio) / RATE, FRAME) + speech.start
     classes = np.full(len(times), SILENCE)
     for p in speech.phones:
         inside = (times >= p.start + speech.start) & (times < p.end + speech.start)
@@ -482,7 +482,7 @@ def detrended(speech: Speech) -> np.ndarray:
 
 
 def openness(speeches: list[Speech]) -> np.ndarray:
-    """(17,) how open the lips are in each phone class, by least squares; lips 18 ms ahead of the sound."""
+    """(17,) how open the lips are in each phone class, by least squares; lips 18 ms ahead of the audio."""
     xs, ys = [], []
     for speech in speeches:
         times, mix, spoken = mixture(speech)

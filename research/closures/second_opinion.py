@@ -2,7 +2,7 @@
 
 The shape of the lips (MediaPipe's landmarks, turned to the front, no pixels) is held against what a
 speech recogniser hears (the features of Moonshine's encoder, no spectrogram). Two small networks learn on the
-training speakers which of them go together, and say at which delay the sound of another clip fits. Neither
+training speakers which of them go together, and say at which delay the audio of another clip fits. Neither
 input nor weights are those of avsync's model; the training clips, and what they are off by, are the same.
 
     pip install '.[speech]' mediapipe==0.10.21      # in an environment of its own, without constraints.txt
@@ -14,7 +14,7 @@ input nor weights are those of avsync's model; the training clips, and what they
         --split val,unaligned --seeds 0,1 --only-sure
 
 The result is a file for `avsync bench accuracy --split test --delays test-delays.json`: clips, or the
-beginning of their names, to the ms by which their sound must be delayed to be in sync. The landmarks take
+beginning of their names, to the ms by which their audio must be delayed to be in sync. The landmarks take
 most of the time and are kept in WORK; with all of them there, MediaPipe is not needed. Beside the result
 lies an .npz of each clip's curves, (trainings, shifts from -15 to +15 frames).
 """
@@ -56,7 +56,7 @@ SURE = 1.2
 NEAR_MS = 80.0
 """A speaker's clips that lie within it of each other, or of their median, are taken to share one delay."""
 Found = dict[str, tuple[float, float]]
-"""Clip id -> by how many ms its sound is late, and how high that peak is."""
+"""Clip id -> by how many ms its audio is late, and how high that peak is."""
 
 
 def landmarks(clip: StoredClip, work: Path) -> np.ndarray:
@@ -69,13 +69,13 @@ def landmarks(clip: StoredClip, work: Path) -> np.ndarray:
         with mediapipe.solutions.face_mesh.FaceMesh(
             refine_landmarks=True, min_detection_confidence=0.3, min_tracking_confidence=0.3
         ) as mesh:
-            found = [_points(mesh, picture) for picture in main_face_frames(ROOT / clip.source, _face)]
+            found = [_points(mesh, image) for image in main_face_frames(ROOT / clip.source, _face)]
         np.save(path, np.array(found, np.float32))
     return np.load(path)
 
 
-def _points(mesh, picture: np.ndarray) -> np.ndarray:
-    faces = mesh.process(picture).multi_face_landmarks
+def _points(mesh, image: np.ndarray) -> np.ndarray:
+    faces = mesh.process(image).multi_face_landmarks
     return np.array([(p.x, p.y, p.z) for p in faces[0].landmark]) if faces else np.full((478, 3), np.nan)
 
 
@@ -115,29 +115,29 @@ def windows(rows: np.ndarray) -> np.ndarray:
 
 
 def heard(encoder: SpeechEncoder, wave: np.ndarray, count: int, delay_ms: float) -> np.ndarray:
-    """Features (count, n) of the sound of the windows at frames 0.., once it is delayed by `delay_ms`."""
+    """Features (count, n) of the audio of the windows at frames 0.., once it is delayed by `delay_ms`."""
     encoded = encoder.encode(at_speech_level(wave[None].astype(np.float32) / 32768))[0]
     late = round(delay_ms * SAMPLES_PER_FRAME / 40)
     return around(encoded, np.arange(count) * SAMPLES_PER_FRAME + HALF_WINDOW - late)
 
 
 class Pair(nn.Module):
-    """Similarities of lips and sound, each made an embedding of its own."""
+    """Similarities of lips and audio, each made an embedding of its own."""
 
-    def __init__(self, lips: int, sound: int) -> None:
+    def __init__(self, lips: int, audio: int) -> None:
         super().__init__()
         self.lips = nn.Sequential(
             nn.Linear(lips, 512), nn.LayerNorm(512), nn.ReLU(), nn.Dropout(0.3),
             nn.Linear(512, 512), nn.ReLU(), nn.Dropout(0.3), nn.Linear(512, 256),
         )  # fmt: skip
-        self.sound = nn.Sequential(
-            nn.Dropout(0.2), nn.Linear(sound, 512), nn.ReLU(), nn.Dropout(0.3), nn.Linear(512, 256)
+        self.audio = nn.Sequential(
+            nn.Dropout(0.2), nn.Linear(audio, 512), nn.ReLU(), nn.Dropout(0.3), nn.Linear(512, 256)
         )
         self.scale = nn.Parameter(torch.tensor(2.3))
 
-    def forward(self, lips: torch.Tensor, sound: torch.Tensor) -> torch.Tensor:
-        """(n, lips) and (m, sound) -> (n, m)."""
-        seen, told = F.normalize(self.lips(lips), dim=-1), F.normalize(self.sound(sound), dim=-1)
+    def forward(self, lips: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
+        """(n, lips) and (m, audio) -> (n, m)."""
+        seen, told = F.normalize(self.lips(lips), dim=-1), F.normalize(self.audio(audio), dim=-1)
         return seen @ told.T * self.scale.exp().clamp(max=40)
 
 
@@ -150,7 +150,7 @@ def train(
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, STEPS, pct_start=0.1)
     for step in range(STEPS):
-        lips, sounds, clip, place = [], [], [], []
+        lips, audio, clip, place = [], [], [], []
         for number, name in enumerate(rng.choice(len(names), BATCH, p=share)):
             seen, told = pairs[names[name]]
             first = int(rng.integers(0, max(1, len(seen) - RUN)))
@@ -160,11 +160,11 @@ def train(
                 frames * (1 + 0.15 * rng.standard_normal(frames.shape[-1])) * np.exp(0.15 * rng.normal())
             )
             lips.append((changed + 0.1 * rng.standard_normal(frames.shape)).reshape(len(seen), -1))
-            sounds.append(told[first : first + len(seen)])
+            audio.append(told[first : first + len(seen)])
             clip += [number] * len(seen)
             place += range(len(seen))
         net.train()
-        similar = net(*(torch.from_numpy(np.concatenate(x).astype(np.float32)) for x in (lips, sounds)))
+        similar = net(*(torch.from_numpy(np.concatenate(x).astype(np.float32)) for x in (lips, audio)))
         apart = torch.tensor(place)[:, None] - torch.tensor(place)[None]
         here = (torch.tensor(clip)[:, None] == torch.tensor(clip)[None]) & (apart.abs() <= RADIUS)
         target = torch.exp(-(apart.float() ** 2) / 0.72) * here
@@ -194,7 +194,7 @@ def curve(net: Pair, seen: np.ndarray, told: np.ndarray) -> np.ndarray:
 
 
 def late_ms(mean: np.ndarray) -> tuple[float, float]:
-    """By how much the sound of a clip is late, and the height of that peak over the median shift (nats)."""
+    """By how much the audio of a clip is late, and the height of that peak over the median shift (nats)."""
     best = int(mean.argmax())
     bend = 0.0
     if 0 < best < 2 * RADIUS and np.isfinite(mean[best - 1 : best + 2]).all():

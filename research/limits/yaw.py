@@ -30,7 +30,7 @@ PAIRS = [(33, 263), (133, 362), (127, 356), (70, 300), (105, 334)]
 
 
 def yaw_deg(points: np.ndarray) -> np.ndarray:
-    """Landmarks (frames, 478, 3) -> degrees by which the head is turned, positive to the picture's right.
+    """Landmarks (frames, 478, 3) -> degrees by which the head is turned, positive to the right of the image.
 
     The line from the right half of the face to the left is the head's own x axis, whatever its shape is."""
     right, left = (points[:, [pair[side] for pair in PAIRS]] for side in (0, 1))

@@ -110,8 +110,8 @@ class Shelf:
 def _spoken(samples: Samples) -> bool:
     """Whether half of what is in its middle is speech."""
     middle, half = len(samples) // 2, min(len(samples), round(TASTED_S * RATE)) // 2
-    sound = Waveform(samples[middle - half : middle + half], 0.0)
-    return seconds(heard(listen(sound), 0.0)) >= LEAST_SPEECH * 2 * half / RATE
+    audio = Waveform(samples[middle - half : middle + half], 0.0)
+    return seconds(heard(listen(audio), 0.0)) >= LEAST_SPEECH * 2 * half / RATE
 
 
 def trimmed(samples: Samples) -> Samples:
@@ -134,7 +134,7 @@ def resampled(samples: npt.NDArray, rate: int) -> Samples:
 
 
 def decoded(data: bytes) -> Samples:
-    """A sound file in memory."""
+    """An audio file in memory."""
     try:
         return resampled(*soundfile.read(io.BytesIO(data), dtype="float32"))
     except soundfile.LibsndfileError:
@@ -142,7 +142,7 @@ def decoded(data: bytes) -> Samples:
 
 
 def bytes_of_1993(data: bytes) -> Samples:
-    """Unsigned bytes, as games of that time hold sound."""
+    """Unsigned bytes, as games of that time hold audio."""
     return resampled((np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128, OLD_GAMES_HZ)
 
 

@@ -14,16 +14,16 @@ def wave(n: int, seed: int = 0) -> np.ndarray:
 
 
 def test_a_whole_waveform_gives_the_library_s_numbers() -> None:
-    sound = wave(16_000)
-    expected = whole_mfcc(np.trunc(sound * 32767).astype(np.int16), 16_000).T
-    ours = mfcc(torch.from_numpy(np.concatenate([[np.float32(0)], sound]))[None])[0].numpy()
+    audio = wave(16_000)
+    expected = whole_mfcc(np.trunc(audio * 32767).astype(np.int16), 16_000).T
+    ours = mfcc(torch.from_numpy(np.concatenate([[np.float32(0)], audio]))[None])[0].numpy()
     np.testing.assert_allclose(ours, expected[:, : ours.shape[1]], rtol=1e-4, atol=1e-4)
 
 
 def test_a_piece_gives_the_columns_of_the_whole() -> None:
-    sound = wave(16_000)
-    whole = mfcc(torch.from_numpy(sound)[None])
-    piece = mfcc(torch.from_numpy(sound[160 * 8 : 160 * 8 + WINDOW_SAMPLES])[None])
+    audio = wave(16_000)
+    whole = mfcc(torch.from_numpy(audio)[None])
+    piece = mfcc(torch.from_numpy(audio[160 * 8 : 160 * 8 + WINDOW_SAMPLES])[None])
     torch.testing.assert_close(piece, whole[..., 8:28])
 
 
@@ -33,7 +33,7 @@ def test_silence_is_no_infinity() -> None:
 
 def test_the_reference() -> None:
     expected = np.load(REFERENCE / "syncnet_seed11.npz")["mfcc"]
-    sound = np.concatenate([[np.float32(0)], seeded.waveform()])
-    ours = mfcc(torch.from_numpy(sound.astype(np.float32))[None])[0].numpy()
-    # The library ends its last column, half of it beyond the sound, in zeros after the emphasis, not before.
+    audio = np.concatenate([[np.float32(0)], seeded.waveform()])
+    ours = mfcc(torch.from_numpy(audio.astype(np.float32))[None])[0].numpy()
+    # The library ends its last column, half of it beyond the audio, in zeros after the emphasis, not before.
     np.testing.assert_allclose(ours[:, :298], expected[:, :298], rtol=1e-4, atol=1e-4)

@@ -13,8 +13,8 @@ RATE = 16_000
 
 
 def listened(samples, start_s=0.0) -> Speech:
-    sound = Waveform(np.asarray(samples, np.float32), start_s)
-    return vad.heard(vad.listen(sound), start_s)
+    audio = Waveform(np.asarray(samples, np.float32), start_s)
+    return vad.heard(vad.listen(audio), start_s)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_noise_and_a_chord_are_no_speech():
     assert vad.seconds(listened(noise)) < 0.5
 
 
-def test_a_sound_shorter_than_a_chunk_has_no_speech():
+def test_audio_shorter_than_a_chunk_has_no_speech():
     assert vad.seconds(listened(np.zeros(100))) == 0.0
     assert not vad.spoken(listened(np.zeros(100)), np.array([0.0]), 0.2).any()
 
@@ -49,7 +49,7 @@ def test_speech_is_counted_outside_of_gaps_on_the_common_clock():
     assert vad.spoken(found, np.array([9.0, 10.0, 11.0, 11.5]), 0.5).tolist() == [False, True, False, True]
 
 
-def test_of_a_long_sound_only_pieces_are_listened_to_and_stand_for_the_rest():
+def test_of_long_audio_only_pieces_are_listened_to_and_stand_for_the_rest():
     pieces = vad.listen(Waveform(np.zeros(45 * RATE, np.float32), 0.0), limit_s=20.0)
     found = vad.heard(pieces, 0.0)
     known = np.isfinite(found.probability)
@@ -78,9 +78,9 @@ def test_the_track_with_speech_is_judged_beginning_with_the_players_own(
     voice, monkeypatch: pytest.MonkeyPatch, kinds, default: int, chosen: int
 ):
     noise = np.random.default_rng(0).normal(0, 0.1, len(voice)).astype(np.float32)
-    sounds = {"voice": voice, "noise": noise, "silence": np.zeros_like(voice)}
+    by_kind = {"voice": voice, "noise": noise, "silence": np.zeros_like(voice)}
     monkeypatch.setattr(
-        waveform, "waveform", lambda _media, number, _until_s: Waveform(sounds[kinds[number]], 0.0)
+        waveform, "waveform", lambda _media, number, _until_s: Waveform(by_kind[kinds[number]], 0.0)
     )
     streams = tuple(track(i, i == default) for i in range(len(kinds)))
     media = Media(Path("x.mkv"), "matroska", 6.0, None, streams, ("audio",) * len(kinds))

@@ -1,4 +1,4 @@
-"""Sound lands on the same clock as the picture, keeps the voice, and becomes the models' mel."""
+"""Audio lands on the same clock as the video, keeps the voice, and becomes the models' mel."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ H264 = (*X264, "-bf", "2")
 VP8 = ("-c:v", "libvpx", "-b:v", "2M")
 
 
-def click_time(sound: Waveform) -> float:
-    loud = np.abs(sound.samples)
-    return sound.start_s + float(np.argmax(loud > 0.2 * loud.max())) / 16000
+def click_time(audio: Waveform) -> float:
+    loud = np.abs(audio.samples)
+    return audio.start_s + float(np.argmax(loud > 0.2 * loud.max())) / 16000
 
 
 def tone_level(samples: np.ndarray, hz: float) -> float:
@@ -40,12 +40,12 @@ def tone_level(samples: np.ndarray, hz: float) -> float:
     return float(2 * abs(np.mean(samples * phase)))
 
 
-def sound_file(path: Path, lavfi: str, *args: object) -> Path:
+def audio_file(path: Path, lavfi: str, *args: object) -> Path:
     ffmpeg("-f", "lavfi", "-i", lavfi, *args, path)
     return path
 
 
-class TestOneClockWithThePicture:
+class TestOneClockWithTheVideo:
     @pytest.mark.parametrize(
         ("name", "codec"),
         [
@@ -66,29 +66,29 @@ class TestOneClockWithThePicture:
     def test_starts_count_in_every_container(self, tmp_path, name, codec, video_late, audio_late):
         path = bar_and_click(tmp_path / name, video_delay_s=video_late, audio_delay_s=audio_late, codec=codec)
         found = probe(path)
-        pictures = list(frames(found, long_side=320))[2:-2]
-        picture_late = -float(np.median([bar_time(f.image) - f.time_s for f in pictures]))
-        sound_late = click_time(waveform(found)) - 1.5
-        assert sound_late - picture_late == pytest.approx(audio_late - video_late, abs=0.003)
+        decoded = list(frames(found, long_side=320))[2:-2]
+        video_late_s = -float(np.median([bar_time(f.image) - f.time_s for f in decoded]))
+        audio_late_s = click_time(waveform(found)) - 1.5
+        assert audio_late_s - video_late_s == pytest.approx(audio_late - video_late, abs=0.003)
 
-    def test_an_edit_list_cuts_sound_and_picture_alike(self, tmp_path):
+    def test_an_edit_list_cuts_audio_and_video_alike(self, tmp_path):
         whole = bar_and_click(tmp_path / "whole.mp4")
         ffmpeg("-ss", "0.88", "-i", whole, "-c", "copy", tmp_path / "cut.mp4")
         assert click_time(waveform(probe(tmp_path / "cut.mp4"))) == pytest.approx(1.5 - 0.88, abs=0.002)
 
     @pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 96000])
     def test_every_sample_rate(self, tmp_path, rate):
-        path = sound_file(tmp_path / "a.mkv", click(rate=rate), "-c:a", "flac")
-        sound = waveform(probe(path))
-        assert len(sound.samples) == pytest.approx(4 * 16000, abs=100)
-        assert click_time(sound) == pytest.approx(1.5, abs=0.001)
+        path = audio_file(tmp_path / "a.mkv", click(rate=rate), "-c:a", "flac")
+        audio = waveform(probe(path))
+        assert len(audio.samples) == pytest.approx(4 * 16000, abs=100)
+        assert click_time(audio) == pytest.approx(1.5, abs=0.001)
 
     def test_a_hole_in_the_timeline_is_silence(self, tmp_path):
         hole = "aselect='not(between(t,0.5,1.1))'"
-        path = sound_file(tmp_path / "a.mkv", click(), "-af", hole, "-c:a", "flac")
-        sound = waveform(probe(path))
-        assert click_time(sound) == pytest.approx(1.5, abs=waveform_module.GAP_S)
-        assert len(sound.samples) == pytest.approx(4 * 16000, abs=500)
+        path = audio_file(tmp_path / "a.mkv", click(), "-af", hole, "-c:a", "flac")
+        audio = waveform(probe(path))
+        assert click_time(audio) == pytest.approx(1.5, abs=waveform_module.GAP_S)
+        assert len(audio.samples) == pytest.approx(4 * 16000, abs=500)
 
     def test_a_change_of_channels_in_mid_stream_moves_nothing(self, tmp_path):
         parts = []
@@ -96,19 +96,19 @@ class TestOneClockWithThePicture:
             part = tmp_path / f"{number}.ts"
             trim = f"atrim={2 * number}:{2 * number + 2}"
             source = click(at_s=2.5, layout=layout)
-            sound_file(part, source, "-af", trim, "-copyts", "-muxdelay", 0, "-c:a", "mp2")
+            audio_file(part, source, "-af", trim, "-copyts", "-muxdelay", 0, "-c:a", "mp2")
             parts.append(part.read_bytes())
         (tmp_path / "both.ts").write_bytes(b"".join(parts))
-        sound = waveform(probe(tmp_path / "both.ts"))
-        assert len(sound.samples) == pytest.approx(4 * 16000, abs=2000)
-        assert click_time(sound) == pytest.approx(2.5, abs=0.03)
+        audio = waveform(probe(tmp_path / "both.ts"))
+        assert len(audio.samples) == pytest.approx(4 * 16000, abs=2000)
+        assert click_time(audio) == pytest.approx(2.5, abs=0.03)
 
 
 class TestChannels:
     def test_dialogue_in_the_centre_stays_above_the_music_around_it(self, tmp_path):
         tones = "0.1*sin(2*PI*{}*t)"
         around, voice, bass = (tones.format(hz) for hz in (500, 1000, 60))
-        path = sound_file(
+        path = audio_file(
             tmp_path / "a.mkv",
             f"aevalsrc='{around}|{around}|{voice}|{bass}|{around}|{around}':c=5.1:s=48000:d=2",
             *("-c:a", "flac"),
@@ -129,9 +129,9 @@ class TestChannels:
         ids=["one side silent", "both alike", "inverted", "nearly inverted"],
     )
     def test_stereo_never_cancels(self, tmp_path, right, expected):
-        path = sound_file(tmp_path / "a.wav", f"aevalsrc='0.2*sin(2*PI*440*t)|{right}':c=stereo:s=16000:d=2")
-        for sound in (waveform(probe(path)), load_audio(path)):
-            assert tone_level(sound.samples, 440) == pytest.approx(expected, rel=0.02)
+        path = audio_file(tmp_path / "a.wav", f"aevalsrc='0.2*sin(2*PI*440*t)|{right}':c=stereo:s=16000:d=2")
+        for audio in (waveform(probe(path)), load_audio(path)):
+            assert tone_level(audio.samples, 440) == pytest.approx(expected, rel=0.02)
 
     def test_inverted_channels_join_without_clicks(self):
         tone = np.sin(np.arange(32000) * 0.1).astype(np.float32)
@@ -142,7 +142,7 @@ class TestChannels:
     def test_more_than_eight_channels_give_the_first_pair(self, tmp_path):
         others = "|".join(["0.3*sin(2*PI*3000*t)"] * 10)
         voice = "0.2*sin(2*PI*440*t)"
-        path = sound_file(
+        path = audio_file(
             tmp_path / "a.wav", f"aevalsrc='{voice}|{voice}|{others}':s=16000:d=1", "-c:a", "pcm_s16le"
         )
         samples = waveform(probe(path)).samples
@@ -168,20 +168,20 @@ class TestChannels:
 class TestSeparateFile:
     @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.m4a", "a.mka"])
     def test_any_audio_file(self, tmp_path, name):
-        path = sound_file(tmp_path / name, click(rate=44100), *(("-c:a", "flac") if name == "a.mka" else ()))
-        sound = load_audio(path)
-        assert click_time(sound) == pytest.approx(1.5, abs=0.002)
-        assert len(sound.samples) == pytest.approx(64000, abs=800)
+        path = audio_file(tmp_path / name, click(rate=44100), *(("-c:a", "flac") if name == "a.mka" else ()))
+        audio = load_audio(path)
+        assert click_time(audio) == pytest.approx(1.5, abs=0.002)
+        assert len(audio.samples) == pytest.approx(64000, abs=800)
 
     def test_what_is_no_number_becomes_silence(self, tmp_path):
         samples = 0.5 * np.sin(np.arange(32000) * 0.1).astype(np.float32)
         samples[100:110] = np.nan
         samples[200] = np.inf
         soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
-        for sound in (load_audio(tmp_path / "a.wav"), waveform(probe(tmp_path / "a.wav"))):
-            assert np.isfinite(sound.samples).all()
-            assert sound.damaged == 11
-            assert audio_condition(sound)[0] == Reason("not-numbers", {"values": 11})
+        for audio in (load_audio(tmp_path / "a.wav"), waveform(probe(tmp_path / "a.wav"))):
+            assert np.isfinite(audio.samples).all()
+            assert audio.damaged == 11
+            assert audio_condition(audio)[0] == Reason("not-numbers", {"values": 11})
 
     @pytest.mark.parametrize(
         ("name", "content", "said"),
@@ -203,10 +203,10 @@ class TestSeparateFile:
 
     @pytest.mark.parametrize("name", ["a.wav", "a.m4a"])
     def test_no_more_is_read_than_is_asked_for(self, tmp_path, name):
-        path = sound_file(tmp_path / name, click(seconds=30.0))
-        sound = load_audio(path, until_s=5.0)
-        assert click_time(sound) == pytest.approx(1.5, abs=0.002)
-        assert 5.0 <= len(sound.samples) / 16000 < 7.0
+        path = audio_file(tmp_path / name, click(seconds=30.0))
+        audio = load_audio(path, until_s=5.0)
+        assert click_time(audio) == pytest.approx(1.5, abs=0.002)
+        assert 5.0 <= len(audio.samples) / 16000 < 7.0
 
     def test_missing(self, tmp_path):
         with pytest.raises(MediaError, match="does not exist"):
@@ -229,21 +229,21 @@ class TestSeparateFile:
 
 class TestStorage:
     def test_samples_lie_on_disk_and_leave_nothing_behind(self, tmp_path, monkeypatch):
-        path = sound_file(tmp_path / "a.wav", click())
+        path = audio_file(tmp_path / "a.wav", click())
         scratch = tmp_path / "scratch"
         scratch.mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-        sound = waveform(probe(path))
-        assert isinstance(sound.samples, np.memmap)
-        assert sound.samples.dtype == np.float32
-        del sound
+        audio = waveform(probe(path))
+        assert isinstance(audio.samples, np.memmap)
+        assert audio.samples.dtype == np.float32
+        del audio
         assert list(scratch.iterdir()) == []
 
     def test_a_full_disk_is_one_sentence(self, tmp_path, monkeypatch):
         def full(**_):
             raise OSError(28, "No space left on device")
 
-        path = sound_file(tmp_path / "a.wav", click())
+        path = audio_file(tmp_path / "a.wav", click())
         monkeypatch.setattr(waveform_module.tempfile, "TemporaryFile", full)
         with pytest.raises(MediaError, match=r"cannot be kept in .* \(.*No space.*\); free some space"):
             load_audio(path)

@@ -50,9 +50,9 @@ def test_every_clip_is_evaluated_once(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     writer = ShardWriter(tmp_path, 0)
     for name, frames in (("aa01/1", 40), ("bb01/1", 6), ("cc01/1", 5)):
-        pictures = rng.integers(0, 256, (frames, 68, 116, 3), np.uint8)
+        images = rng.integers(0, 256, (frames, 68, 116, 3), np.uint8)
         wave = rng.integers(-3000, 3000, frames * 640).astype(np.int16)
-        writer.add(StoredClip(name, "test", name, "", frames, len(wave), 25.0), [pictures], wave)
+        writer.add(StoredClip(name, "test", name, "", frames, len(wave), 25.0), [images], wave)
     writer.close()
     torch.manual_seed(0)
     loaded = load(save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing()), "cpu")

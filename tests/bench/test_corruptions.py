@@ -71,9 +71,9 @@ def test_a_whisper_has_the_words_and_not_the_voice() -> None:
         "silence stays silent"
     )
 
-    def regular(sound: np.ndarray) -> float:
-        """How alike the sound is to itself a pitch period later."""
-        piece, later = sound[4000:8000], sound[4000 + 133 : 8000 + 133]
+    def regular(audio: np.ndarray) -> float:
+        """How alike the audio is to itself a pitch period later."""
+        piece, later = audio[4000:8000], audio[4000 + 133 : 8000 + 133]
         return float(np.corrcoef(piece, later)[0, 1])
 
     assert regular(voice) > 0.8

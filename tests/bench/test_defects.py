@@ -32,10 +32,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def clicks_s(video: Path) -> list[float]:
-    """When clicks begin, by the clock of the picture."""
-    sound = waveform.waveform(probe(video))
-    loud = np.flatnonzero(np.abs(sound.samples) > 0.2) / 16_000
-    return [sound.start_s + t for t, gap in zip(loud, np.diff(loud, prepend=-1.0), strict=True) if gap > 0.1]
+    """When clicks begin, by the clock of the video."""
+    audio = waveform.waveform(probe(video))
+    loud = np.flatnonzero(np.abs(audio.samples) > 0.2) / 16_000
+    return [audio.start_s + t for t, gap in zip(loud, np.diff(loud, prepend=-1.0), strict=True) if gap > 0.1]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def clicks_s(video: Path) -> list[float]:
         ("swap", [2.0]),
     ],
 )
-def test_the_sound_is_spoilt_as_told_and_the_picture_left_alone(
+def test_the_audio_is_damaged_as_asked_and_the_video_left_alone(
     clip: Path, kind: Kind, expected: list[float], tmp_path: Path
 ) -> None:
     once = ("-f", "lavfi", "-i", click(2.0))
@@ -110,7 +110,7 @@ def test_a_shift_is_caught_when_it_is_measured_whatever_the_standard_makes_of_it
     assert (wrong.caught, wrong.error) == (False, -150.0)
 
 
-def test_foreign_sound_must_not_get_an_offset() -> None:
+def test_foreign_audio_must_not_get_an_offset() -> None:
     verdicts = ("mismatch", "cannot-tell", "in-sync", "out-of-sync")
     assert [trial("swap", Report("a", v, 0.0)).caught for v in verdicts] == [True, True, False, False]
 

@@ -58,18 +58,18 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 def click_s(video: Path) -> float:
-    """When the click begins in a file, by the clock of the picture."""
-    sound = waveform.waveform(probe(video))
-    loud = np.abs(sound.samples)
-    return sound.start_s + int(np.argmax(loud > 0.5 * loud.max())) / 16_000
+    """When the click begins in a file, by the clock of the video."""
+    audio = waveform.waveform(probe(video))
+    loud = np.abs(audio.samples)
+    return audio.start_s + int(np.argmax(loud > 0.5 * loud.max())) / 16_000
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("shift_ms", [-200.0, 300.0])
 def test_every_encoding_keeps_the_clock(encoding: str, shift_ms: float, tmp_path: Path) -> None:
-    sound = ("-f", "lavfi", "-i", click(1.5))
-    clip = bar_clip(tmp_path / "clip.mp4", "-c:a", "aac", inputs=sound, size=(320, 64))
+    audio = ("-f", "lavfi", "-i", click(1.5))
+    clip = bar_clip(tmp_path / "clip.mp4", "-c:a", "aac", inputs=audio, size=(320, 64))
     case = Case(clip, shift_ms, None, Condition(encoding))
     copy = tmp_path / f"copy{suffix(case)}"
     write_case(case, copy)

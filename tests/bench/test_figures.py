@@ -81,7 +81,7 @@ def test_loss_ratios_are_curves_over_the_steps() -> None:
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_files_are_whole_pictures(again: bool, tmp_path: Path) -> None:
+def test_files_are_whole_images(again: bool, tmp_path: Path) -> None:
     if again:
         (tmp_path / "figures").mkdir()
         (tmp_path / "figures" / "reliability.png").write_bytes(b"an older one")

@@ -12,11 +12,11 @@ MAKERS = [pink_noise, music]
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_power_is_one_and_the_seed_decides(make: Callable[[float, int], Samples]) -> None:
-    sound = make(1.5, 3)
-    assert len(sound) == 1.5 * RATE_HZ
-    assert np.mean(sound**2) == pytest.approx(1, rel=1e-3)
-    assert np.array_equal(sound, make(1.5, 3))
-    assert not np.array_equal(sound, make(1.5, 4))
+    audio = make(1.5, 3)
+    assert len(audio) == 1.5 * RATE_HZ
+    assert np.mean(audio**2) == pytest.approx(1, rel=1e-3)
+    assert np.array_equal(audio, make(1.5, 3))
+    assert not np.array_equal(audio, make(1.5, 4))
 
 
 def test_pink_noise_has_as_much_power_in_each_octave() -> None:
@@ -28,8 +28,8 @@ def test_pink_noise_has_as_much_power_in_each_octave() -> None:
 
 
 def test_music_is_tones_and_beats() -> None:
-    sound = music(4.0, 0)
-    power = np.abs(np.fft.rfft(sound)) ** 2
+    audio = music(4.0, 0)
+    power = np.abs(np.fft.rfft(audio)) ** 2
     assert np.sort(power)[-200:].sum() > 0.3 * power.sum()
-    loud = np.sqrt(np.mean(sound.reshape(-1, RATE_HZ // 20) ** 2, axis=1))
+    loud = np.sqrt(np.mean(audio.reshape(-1, RATE_HZ // 20) ** 2, axis=1))
     assert loud.max() > 1.5 * np.median(loud)

@@ -55,7 +55,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def make(talk: Path, tmp_path: Path) -> Make:
-    """`make(name, *arguments)`: the talking clip changed by ffmpeg; its picture is 0:v, its sound 0:a."""
+    """`make(name, *arguments)`: the talking clip changed by ffmpeg; its video is 0:v, its audio 0:a."""
 
     def run_ffmpeg(name: str, *arguments: object) -> Path:
         ffmpeg("-i", talk, *arguments, tmp_path / name)
@@ -65,12 +65,12 @@ def make(talk: Path, tmp_path: Path) -> Make:
 
 
 @pytest.fixture
-def with_sound(make: Make, tmp_path: Path) -> Callable[[np.ndarray], Path]:
-    """The talking face with this sound, mono at 16 kHz, stored as floats."""
+def with_audio(make: Make, tmp_path: Path) -> Callable[[np.ndarray], Path]:
+    """The talking face with this audio, mono at 16 kHz, stored as floats."""
 
     def replace(samples: np.ndarray) -> Path:
-        soundfile.write(tmp_path / "sound.wav", samples, RATE, subtype="FLOAT")
-        return make("x.mkv", "-i", tmp_path / "sound.wav", "-map", "0:v", "-map", "1:a", "-c", "copy")
+        soundfile.write(tmp_path / "audio.wav", samples, RATE, subtype="FLOAT")
+        return make("x.mkv", "-i", tmp_path / "audio.wav", "-map", "0:v", "-map", "1:a", "-c", "copy")
 
     return replace
 
@@ -136,7 +136,7 @@ def test_an_audio_track_that_is_not_there(talk: Path):
     ends(run("check", talk, "--audio-track", 3), EXIT_USAGE, "audio track 3")
 
 
-# --- sound that is no speech --------------------------------------------------------------
+# --- audio that is not speech --------------------------------------------------------------
 
 
 def test_silence(make: Make):
@@ -144,26 +144,26 @@ def test_silence(make: Make):
     ends(run("check", silent), EXIT_CANNOT_TELL, "cannot tell", "silent")
 
 
-def test_music(with_sound: Callable[[np.ndarray], Path]):
+def test_music(with_audio: Callable[[np.ndarray], Path]):
     time_s = np.arange(4 * RATE) / RATE
     beats = np.floor(time_s * 4).astype(int)
     notes = 220 * 2 ** (np.array([0, 4, 7, 12, 7, 4, 5, 9])[beats % 8] / 12)
     chord = sum(np.sin(2 * np.pi * np.cumsum(notes * k) / RATE) / k for k in (1, 1.25, 1.5, 2))
     music = 0.2 * chord * np.exp(-3 * (time_s * 4 % 1))
-    ends(run("check", with_sound(music.astype(np.float32))), EXIT_CANNOT_TELL, "cannot tell")
+    ends(run("check", with_audio(music.astype(np.float32))), EXIT_CANNOT_TELL, "cannot tell")
 
 
-def test_audio_of_nan(with_sound: Callable[[np.ndarray], Path]):
-    ends(run("check", with_sound(np.full(4 * RATE, np.nan, np.float32))), EXIT_CANNOT_TELL, "cannot tell")
+def test_audio_of_nan(with_audio: Callable[[np.ndarray], Path]):
+    ends(run("check", with_audio(np.full(4 * RATE, np.nan, np.float32))), EXIT_CANNOT_TELL, "cannot tell")
 
 
 def test_audio_with_some_nan_is_judged_and_noted(
-    talk: Path, make: Make, with_sound: Callable[[np.ndarray], Path]
+    talk: Path, make: Make, with_audio: Callable[[np.ndarray], Path]
 ):
     wav = make("speech.wav", "-vn", "-ar", RATE, "-ac", 1)
     samples = soundfile.read(wav, dtype="float32")[0]
     samples[8000:8100] = np.nan
-    done = run("check", with_sound(samples), "--json")
+    done = run("check", with_audio(samples), "--json")
     report = json.loads(done.stdout)
     assert done.exit_code in (0, EXIT_CANNOT_TELL)
     assert any(reason["code"] == "not-numbers" for reason in report["reasons"])
@@ -176,7 +176,7 @@ def test_clipped_audio_is_judged_and_noted(make: Make):
     assert any(reason["code"] == "clipped-audio" for reason in report["reasons"])
 
 
-# --- pictures that show no speaker --------------------------------------------------------
+# --- videos that show no speaker --------------------------------------------------------
 
 
 def test_no_face(talk: Path, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Runs of frames hold the sound that belongs to them, at any speed and delay."""
+"""Runs of frames hold the audio that belongs to them, at any speed and delay."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def test_runs_hold_the_same_windows_as_pairs_do(store):
     torch.testing.assert_close(dense.mel_windows(batch), mels[:, 0], rtol=0, atol=2e-4)
 
 
-def test_a_sound_delayed_by_a_frame_lies_one_frame_later(store):
+def test_audio_delayed_by_a_frame_lies_one_frame_later(store):
     plain, late = (batch_of(store, whole_runs([1], [5], [20], shift)) for shift in (0.0, 200.0))
     assert late.true.tolist() == [5.0]
     torch.testing.assert_close(dense.mel_windows(late)[5:], dense.mel_windows(plain)[:-5], rtol=0, atol=2e-4)

@@ -32,7 +32,7 @@ def test_mels_equal_those_of_the_whole_clip_at_every_window_also_at_its_ends(sto
             np.testing.assert_allclose(mels[window, 0], whole[:, column : column + 16], atol=2e-4)
 
 
-def test_pictures_equal_the_crops_that_checking_a_video_gives(store):
+def test_frames_equal_the_crops_that_checking_a_video_gives(store):
     mouths, _ = pair_inputs(pair_bytes(Streamed(store, CPU), np.array([1]), np.array([4]), np.array([9])))
     for wanted in (Preprocessing("rgb", 1.0), Preprocessing("bgr", 1 / 255)):
         expected = to_input(np.array(store.mouths(1)[4:9]), wanted, CPU).flatten(0, 1)
@@ -61,9 +61,9 @@ def regions(clips=3, frames=4):
 
 
 def test_nothing_changes_without_augmentation():
-    pictures = regions()
-    kept = augment_frames(pictures, np.random.default_rng(0), NONE)
-    torch.testing.assert_close(kept, loading.cut(pictures), rtol=0, atol=1e-4)
+    frames = regions()
+    kept = augment_frames(frames, np.random.default_rng(0), NONE)
+    torch.testing.assert_close(kept, loading.cut(frames), rtol=0, atol=1e-4)
     waves = torch.rand(3, 4000) - 0.5
     torch.testing.assert_close(augment_waves(waves.clone(), np.random.default_rng(0), NONE), waves)
     assert (speeds(np.random.default_rng(0), 5, NONE) == 1).all()
@@ -88,10 +88,10 @@ def test_augmentation_depends_on_its_generator_alone():
 def test_augmented_inputs_stay_in_range():
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        pictures = augment_frames(regions(), rng, Augmentation())
+        frames = augment_frames(regions(), rng, Augmentation())
         waves = augment_waves(torch.randn(4, 8000), rng, Augmentation())
-        assert pictures.shape == (3, 4, 3, 48, 96)
-        for x, low in ((pictures, 0), (waves, -1)):
+        assert frames.shape == (3, 4, 3, 48, 96)
+        for x, low in ((frames, 0), (waves, -1)):
             assert torch.isfinite(x).all()
             assert x.min() >= low
             assert x.max() <= 1
@@ -99,10 +99,10 @@ def test_augmented_inputs_stay_in_range():
 
 def test_mirroring_is_the_same_for_all_frames_of_a_clip():
     flip = Augmentation(**{**vars(NONE), "flip_p": 1.0})
-    pictures = regions()
+    frames = regions()
     torch.testing.assert_close(
-        augment_frames(pictures, np.random.default_rng(0), flip),
-        loading.cut(pictures).flip(-1),
+        augment_frames(frames, np.random.default_rng(0), flip),
+        loading.cut(frames).flip(-1),
         rtol=0,
         atol=1e-4,
     )
@@ -110,9 +110,9 @@ def test_mirroring_is_the_same_for_all_frames_of_a_clip():
 
 def test_a_repeated_frame_shows_the_one_before_it():
     repeat = Augmentation(**{**vars(NONE), "repeat_p": 1.0})
-    pictures = regions(1, 24)
-    plain = loading.cut(pictures)[0]
-    changed = augment_frames(pictures, np.random.default_rng(3), repeat)[0]
+    frames = regions(1, 24)
+    plain = loading.cut(frames)[0]
+    changed = augment_frames(frames, np.random.default_rng(3), repeat)[0]
     differ = [i for i in range(24) if not torch.allclose(changed[i], plain[i], atol=1e-3)]
     assert differ
     assert all(torch.allclose(changed[i], plain[i - 1], atol=1e-3) for i in differ)
@@ -141,15 +141,15 @@ def test_a_bent_face_is_bent_alike_in_every_frame():
 
 
 def test_a_guise_changes_what_stands_still_and_keeps_the_motion():
-    pictures = (regions(3, 6) // 4) + 96  # nothing is clamped
-    plain = loading.cut(pictures)
-    guised = augment_frames(pictures, np.random.default_rng(0), only(face_mix_p=1.0))
+    frames = (regions(3, 6) // 4) + 96  # nothing is clamped
+    plain = loading.cut(frames)
+    guised = augment_frames(frames, np.random.default_rng(0), only(face_mix_p=1.0))
     moved, was = guised - guised.mean(1, keepdim=True), plain - plain.mean(1, keepdim=True)
     torch.testing.assert_close(moved, was, rtol=0, atol=1e-4)
     assert (guised.mean(1) - plain.mean(1)).abs().amax((1, 2, 3)).min() > 0.02
 
 
-def test_another_throat_moves_a_tone_to_another_band_at_the_same_time():
+def test_another_vocal_tract_moves_a_tone_to_another_band_at_the_same_time():
     mels = torch.full((1, 80, 20), -4.0)
     mels[0, 40, 7] = 4.0
     places = set()

@@ -38,13 +38,13 @@ def test_wav2lip_folders_are_read_whole_and_on_one_clock(tmp_path):
     assert np.corrcoef(dark, loud)[0, 1] > 0.9
 
 
-def test_the_inner_region_is_the_lower_half_of_the_picture(tmp_path):
+def test_the_inner_region_is_the_lower_half_of_the_image(tmp_path):
     rng = np.random.default_rng(0)
-    picture = cv2.GaussianBlur(rng.integers(0, 256, (96, 96, 3), np.uint8), (0, 0), 3)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (96, 96, 3), np.uint8), (0, 0), 3)
     wav2lip_clip(tmp_path / "c", 1, frames=12)
-    cv2.imwrite(str(tmp_path / "c" / "0.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    cv2.imwrite(str(tmp_path / "c" / "0.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 100])
     inner = cut_prepared(tmp_path / "c").frames[0, MARGIN:-MARGIN, MARGIN:-MARGIN]
-    assert np.abs(inner.astype(int) - picture[48:, :, ::-1]).mean() < 2
+    assert np.abs(inner.astype(int) - image[48:, :, ::-1]).mean() < 2
 
 
 def test_a_second_run_prepares_nothing_and_a_changed_clip_only_itself(tmp_path, monkeypatch):
@@ -77,9 +77,9 @@ def test_the_same_files_elsewhere_and_with_other_times_are_not_prepared_again(tm
         os.utime(path, (1e9, 1e9))
     assert [b.id for b in prepare(find_sources(copy), tmp_path / "cache", workers=1)] == ["t/x"]
     assert cut == []
-    sound = bytearray((copy / "t" / "2" / "audio.wav").read_bytes())
-    sound[-2000:] = bytes(2000)
-    (copy / "t" / "2" / "audio.wav").write_bytes(sound)
+    audio = bytearray((copy / "t" / "2" / "audio.wav").read_bytes())
+    audio[-2000:] = bytes(2000)
+    (copy / "t" / "2" / "audio.wav").write_bytes(audio)
     prepare(find_sources(copy), tmp_path / "cache", workers=1)
     assert cut == ["2"]
 
@@ -143,7 +143,7 @@ def test_several_processes_give_the_same_cache_as_one(tmp_path):
 
 def test_broken_clips_are_listed_with_the_reason_and_stop_nothing(tmp_path):
     data = wav2lip_set(tmp_path / "data")
-    (data / "t" / "1" / "3.jpg").write_bytes(b"no picture")
+    (data / "t" / "1" / "3.jpg").write_bytes(b"no image")
     (data / "t" / "x.mp4").write_text("no video")
     (data / "train.txt").write_text("t/0\nt/1\nt/x\nt/missing\n")
     broken = prepare(find_sources(data), tmp_path / "cache", workers=1)
@@ -157,7 +157,7 @@ def test_broken_clips_are_listed_with_the_reason_and_stop_nothing(tmp_path):
 
 def test_broken_clips_are_tried_again_when_asked_or_when_their_file_changes(tmp_path, monkeypatch):
     data = wav2lip_set(tmp_path / "data", train=2, val=1)
-    (data / "t" / "1" / "0.jpg").write_bytes(b"no picture")
+    (data / "t" / "1" / "0.jpg").write_bytes(b"no image")
     prepare(find_sources(data), tmp_path / "cache", workers=1)
     cv2.imwrite(str(data / "t" / "1" / "0.jpg"), face(0.5))
     cut = counted(monkeypatch)
@@ -218,7 +218,7 @@ def test_the_main_face_is_large_and_long_and_only_where_it_is_seen(tmp_path):
 
 
 def test_real_clips_are_cut_by_the_products_own_stages(shared):
-    """An in-sync clip of LRS2's kind: the cut has its length, its face and its sound."""
+    """An in-sync clip of LRS2's kind: the cut has its length, its face and its audio."""
     path = shared / "lrs2-mini" / "main"
     source = next(s for s in find_sources(shared / "lrs2-mini") if s.split == "val" and s.id.startswith("ar"))
     assert path in source.path.parents

@@ -78,7 +78,7 @@ def test_lrs3_holds_whole_speakers_out_of_both_training_parts(tmp_path):
 
 def test_folders_prepared_in_wav2lip_s_way(tmp_path):
     touch(
-        tmp_path, "a/1/0.jpg", "a/1/1.jpg", "a/1/audio.wav", "b/2/0.jpg", "b/2/audio.wav", "c/no-sound/0.jpg"
+        tmp_path, "a/1/0.jpg", "a/1/1.jpg", "a/1/audio.wav", "b/2/0.jpg", "b/2/audio.wav", "c/no-audio/0.jpg"
     )
     assert {i for _, i in found(tmp_path)} == {"a/1", "b/2"}
     (tmp_path / "train.txt").write_text("a/1\n")

@@ -1,4 +1,4 @@
-"""Recorded speech without pictures teaches the ears, and only them."""
+"""Recorded speech without video teaches the audio front-end, and only that."""
 
 from dataclasses import replace
 
@@ -32,9 +32,9 @@ def folder(tmp_path):
 
 
 def test_a_folder_of_recordings_is_read_at_one_rate_and_short_ones_are_left_out(folder):
-    sounds = SpeechCorpus(folder, CPU)
-    assert sounds.frames.tolist() == [75, 50]
-    np.testing.assert_allclose(sounds.share, [0.6, 0.4])
+    corpus = SpeechCorpus(folder, CPU)
+    assert corpus.frames.tolist() == [75, 50]
+    np.testing.assert_allclose(corpus.share, [0.6, 0.4])
 
 
 def test_what_is_fetched_is_the_recording_and_silence_beyond_it(folder):
@@ -51,7 +51,7 @@ def test_a_folder_without_recordings_is_refused(tmp_path):
         SpeechCorpus(tmp_path, CPU)
 
 
-def test_sounds_need_the_recogniser_that_teaches_in_them():
+def test_a_speech_corpus_needs_the_recogniser_that_teaches_it():
     with pytest.raises(UsageError, match="give --speech-encoder too"):
         recipe_from({"objective": "dense", "method": "bce", "student": SHARED, "speech_corpus": "voices"})
 
@@ -65,10 +65,10 @@ def test_they_move_the_ears_and_nothing_else(folder):
     objective = DenseObjective(
         VocaLiST(dims), recipe.dense, recipe.network.preprocessing, speech_features=6
     ).train()
-    sounds = SpeechCorpus(folder, CPU)
+    corpus = SpeechCorpus(folder, CPU)
     rng = np.random.default_rng(0)
-    drawn = dense_batch.draw_runs(rng, sounds.frames, sounds.share, np.zeros(2), 4, 12, NONE)
-    heard = dense_batch.audio_batch(dense_batch.fetch_runs(sounds, drawn), drawn, rng, NONE)
+    drawn = dense_batch.draw_runs(rng, corpus.frames, corpus.share, np.zeros(2), 4, 12, NONE)
+    heard = dense_batch.audio_batch(dense_batch.fetch_runs(corpus, drawn), drawn, rng, NONE)
     assert not heard.mouths.numel()
     heard = replace(heard, speech=torch.randn(int(heard.windows.sum()), 6))
     losses = objective.echo(heard)

@@ -17,7 +17,7 @@ def clip(path: Path, frames: int) -> StoredClip:
     return StoredClip("a/1", "test", str(path), "", frames, 0, 25.0)
 
 
-def test_a_prepared_folder_gives_its_pictures(tmp_path: Path) -> None:
+def test_a_prepared_folder_gives_its_frames(tmp_path: Path) -> None:
     wav2lip_clip(tmp_path / "clip", 0, frames=12)
     assert face_frames(clip(tmp_path / "clip", 12)).shape == (12, FACE_PIXELS, FACE_PIXELS, 3)
 

@@ -17,7 +17,7 @@ from avsync.media.images import cv2
 SIZE = 200
 
 
-def sound_of(path: Path) -> np.ndarray:
+def audio_of(path: Path) -> np.ndarray:
     with av.open(str(path)) as container:
         resampler = AudioResampler(format="flt", layout="mono", rate=16_000)
         decoded = [
@@ -94,7 +94,7 @@ def test_the_voice_is_silent_in_pauses_and_while_p_is_shut() -> None:
     assert np.abs(samples).max() < 0.8
 
 
-# --- The picture -------------------------------------------------------------------------
+# --- The video -------------------------------------------------------------------------
 
 
 def test_frames_are_rgb_and_as_many_as_the_time_holds() -> None:
@@ -166,17 +166,17 @@ def test_any_frame_rate_is_kept_exactly(tmp_path: Path, fps: Fraction | int) -> 
 
 
 @pytest.mark.parametrize("offset_ms", [120.0, -200.0])
-def test_a_positive_offset_makes_the_audio_early_and_leaves_the_picture(
+def test_a_positive_offset_makes_the_audio_early_and_leaves_the_video(
     tmp_path: Path, offset_ms: float
 ) -> None:
     synced = write_demo(tmp_path / "synced.mp4", duration_s=2, size=SIZE)
     shifted = write_demo(tmp_path / "shifted.mp4", duration_s=2, size=SIZE, offset_ms=offset_ms)
     rendered = render(duration_s=2)[1]
-    assert lag_s(rendered, sound_of(synced), 16_000, 0.3) == pytest.approx(0, abs=0.001)
-    assert lag_s(rendered, sound_of(shifted), 16_000, 0.3) == pytest.approx(-offset_ms / 1000, abs=0.001)
+    assert lag_s(rendered, audio_of(synced), 16_000, 0.3) == pytest.approx(0, abs=0.001)
+    assert lag_s(rendered, audio_of(shifted), 16_000, 0.3) == pytest.approx(-offset_ms / 1000, abs=0.001)
     with av.open(str(synced)) as first, av.open(str(shifted)) as second:
-        pictures = [[bytes(packet) for packet in file.demux(video=0)] for file in (first, second)]
-    assert pictures[0] == pictures[1]
+        packets = [[bytes(packet) for packet in file.demux(video=0)] for file in (first, second)]
+    assert packets[0] == packets[1]
 
 
 @given(

@@ -96,10 +96,10 @@ def test_training_hears_what_scoring_hears(tmp_path: Path) -> None:
     store = Store(made_cache(tmp_path, {"train": [40]}), ["train"])
     frames = np.array([3, 17])
     raw = pair_bytes(reader(store, torch.device("cpu")), np.zeros(2, np.int64), frames, frames, "mfcc")
-    _, sounds = pair_inputs(raw, features="mfcc")
+    _, audio = pair_inputs(raw, features="mfcc")
     wave = Waveform(store.wave(0).astype(np.float32) / np.float32(32768), 0.0)
     scored = audio_windows(Clip(0, 0.0, np.array(store.mouths(0))), wave, 0, "mfcc")
-    np.testing.assert_allclose(sounds[:, 0].numpy(), scored[frames], atol=1e-3)
+    np.testing.assert_allclose(audio[:, 0].numpy(), scored[frames], atol=1e-3)
 
 
 def test_the_contrastive_loss_pulls_pairs_together_and_pushes_the_others_to_the_margin() -> None:
@@ -122,17 +122,17 @@ class TestMatch:
         )  # fmt: skip
         return MatchTask(objective, ground)
 
-    def test_the_middle_candidate_is_the_picture_s_own_sound(self, tmp_path: Path) -> None:
+    def test_the_middle_candidate_is_the_window_s_own_audio(self, tmp_path: Path) -> None:
         task = self.task(tmp_path)
-        _, sounds, inside = task.load(0, 1)
-        assert sounds.shape == (4, 31, 13, 20)
+        _, audio, inside = task.load(0, 1)
+        assert audio.shape == (4, 31, 13, 20)
         assert inside[:, 15].all()
         assert not inside.all()
         clips, video = task._draw(0, 1)
         raw = pair_bytes(task._train, clips, video, video, "mfcc")
         own = pair_inputs(raw, features="mfcc")[1][:, 0]
         kept = torch.from_numpy(video > 0)  # the sample before a clip's first is nobody's
-        torch.testing.assert_close(sounds[:, 15][kept], own[kept], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(audio[:, 15][kept], own[kept], rtol=1e-4, atol=1e-4)
 
     def test_the_same_step_is_the_same_inputs(self, tmp_path: Path) -> None:
         task = self.task(tmp_path)
@@ -145,8 +145,8 @@ class TestMatch:
             def visual_tokens(self, frames: torch.Tensor) -> torch.Tensor:
                 return frames
 
-            def audio_tokens(self, sounds: torch.Tensor) -> torch.Tensor:
-                return sounds.flatten(1)
+            def audio_tokens(self, audio: torch.Tensor) -> torch.Tensor:
+                return audio.flatten(1)
 
             def pair_logits(self, visual: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
                 return visual[:, 0] + audio[:, 0]
@@ -154,7 +154,7 @@ class TestMatch:
         objective = MatchObjective.__new__(MatchObjective)
         torch.nn.Module.__init__(objective)
         object.__setattr__(objective, "student", Fake())
-        sounds = torch.tensor([9.0, 0.0, 0.0]).reshape(1, 3, 1, 1)
+        audio = torch.tensor([9.0, 0.0, 0.0]).reshape(1, 3, 1, 1)
         inside = torch.tensor([[False, True, True]])
-        loss, _ = objective(torch.zeros(1, 1), sounds, inside)
+        loss, _ = objective(torch.zeros(1, 1), audio, inside)
         assert loss.item() == pytest.approx(np.log(2))

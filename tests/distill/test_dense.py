@@ -1,4 +1,4 @@
-"""Dense supervision: windows, candidates and targets lie where the sound really is."""
+"""Dense supervision: windows, candidates and targets lie where the audio really is."""
 
 from dataclasses import replace
 
@@ -62,7 +62,7 @@ def test_training_and_scoring_see_the_same_with_context(store):
 
 
 def test_training_and_scoring_hear_the_same(store):
-    """A whole clip in training, with its context, against what `check` computes of the same sound."""
+    """A whole clip in training, with its context, against what `check` computes of the same audio."""
     torch.manual_seed(0)
     dims = Dims("frame2d", (2, 2, 4, 4, 16), 16, 2, 0, (16, 16), 8, "column1d")
     model = VocaLiST(dims).eval()
@@ -171,7 +171,7 @@ def test_frozen_blocks_stay_as_they_were(store):
     assert "student.vid_prenet.2.conv_block.0.weight" not in kept
 
 
-def test_the_contrast_is_low_when_each_picture_finds_its_sound():
+def test_the_contrast_is_low_when_each_window_finds_its_audio():
     batch = DenseBatch(NOTHING, NOTHING, np.array([9]), np.array([0.0]))
     settings_ = Dense(radius=4, sigma=0.2)
     views = neighbours(batch, settings_), neighbours(batch, settings_, of_audio=True)
@@ -187,7 +187,7 @@ def test_shift_loss_reads_the_pairs_in_their_places():
     near = neighbours(batch, Dense(radius=2, sigma=0.1)).at(np.array([2, 5]))
     rows, columns = np.nonzero(near.index >= 0)
     scores = torch.where(torch.from_numpy(columns) == 3, 20.0, 0.0)
-    scores[-1] = 20.0  # window 5 has no later sound: its nearest is at shift 0
+    scores[-1] = 20.0  # window 5 has no later audio: its nearest is at shift 0
     assert dense.shift_loss(scores, rows, columns, near) < 0.01
     assert dense.shift_loss(-scores, rows, columns, near) > 5
 
@@ -254,7 +254,7 @@ def test_the_networks_own_contrast_head_is_the_one_that_learns(store):
 def test_fewer_candidates_keep_the_truth_and_the_hardest():
     batch = DenseBatch(NOTHING, NOTHING, np.array([20]), np.array([0.0]))
     all_of_them = neighbours(batch, Dense(radius=8, sigma=0.5)).at(np.array([10]))
-    similarity = np.linspace(0, 1, 17)[None].astype(np.float32)  # the latest sounds look most like it
+    similarity = np.linspace(0, 1, 17)[None].astype(np.float32)  # the latest audio windows look most like it
     few = dense.taught(all_of_them, similarity, Dense(radius=8, candidates=10))
     kept = set((few.index[0][few.index[0] >= 0] - 10).tolist())
     assert len(kept) == 10

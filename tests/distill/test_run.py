@@ -29,7 +29,7 @@ from avsync.networks.vocalist import Dims, VocaLiST
 
 @pytest.fixture(autouse=True)
 def no_figures(request, monkeypatch):
-    """Drawing takes longer than these runs; one test looks at the pictures."""
+    """Drawing takes longer than these runs; one test looks at the images."""
     if "loads_and_says" not in request.node.name:
         monkeypatch.setattr("avsync.distill.run.draw", lambda _: None)
 
@@ -81,8 +81,8 @@ def test_distilling_writes_a_checkpoint_that_loads_and_says_where_it_comes_from(
     assert loaded.info["teacher"]["sha256"] == weights.file_sha256(ground / "teacher.safetensors")
     assert loaded.info["clips"] == 6
     assert 0 <= loaded.info["validation"]["f1"] <= 1
-    for picture in ("curves.png", "weights.png"):
-        assert (tmp_path / "run" / picture).read_bytes().startswith(b"\x89PNG")
+    for chart in ("curves.png", "weights.png"):
+        assert (tmp_path / "run" / chart).read_bytes().startswith(b"\x89PNG")
     records = read_metrics(tmp_path / "run")
     assert len(records[0]["losses"]) == len(records[0]["factors"]) == 25
     assert {"lr", "samples_per_s", "seconds_left"} <= set(records[0])

@@ -211,5 +211,5 @@ def test_a_long_video_has_a_map_of_the_same_size_with_its_gaps():
     assert np.isfinite(drawn.values[0]).all()
 
 
-def test_no_sound_gives_no_map():
+def test_no_audio_gives_no_map():
     assert score_map([some_scores(0, 4, heard=False)], [1.0], Calibration()) is None

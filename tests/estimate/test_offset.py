@@ -59,8 +59,8 @@ def test_a_peak_on_the_last_candidate_is_at_the_edge():
         peak(np.full(7, np.nan), shifts)
 
 
-def test_positive_shift_of_the_sound_is_audio_late():
-    # Shift k pairs the picture at t with the audio at t + k/25 s: sound that comes later is late.
+def test_positive_shift_of_the_audio_is_audio_late():
+    # Shift k pairs the frame at t with the audio at t + k/25 s: audio that comes later is late.
     assert only(estimate(made(shift=3.0))) == pytest.approx(-120, abs=10)
 
 

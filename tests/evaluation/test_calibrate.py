@@ -68,9 +68,9 @@ def store(tmp_path: Path) -> Store:
     rng = np.random.default_rng(0)
     writer = ShardWriter(tmp_path, 0)
     for name in ("aa01/1", "bb02/1"):
-        frames = rng.integers(0, 256, (60, 68, 116, 3), np.uint8)
+        images = rng.integers(0, 256, (60, 68, 116, 3), np.uint8)
         wave = rng.integers(-3000, 3000, 60 * 640).astype(np.int16)
-        writer.add(StoredClip(name, "val", name, "", 60, len(wave), 25.0), [frames], wave)
+        writer.add(StoredClip(name, "val", name, "", 60, len(wave), 25.0), [images], wave)
     writer.close()
     return Store(tmp_path, ["val"])
 
@@ -132,11 +132,11 @@ def test_a_calibration_can_be_measured_and_kept(store: Store, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("frames", [30, 60, 500])
-def test_a_strangers_sound_lasts_as_long_as_the_piece_where_one_does(frames: int, tmp_path: Path) -> None:
+def test_a_strangers_audio_lasts_as_long_as_the_piece_where_one_does(frames: int, tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path, 0)
     for name, length in (("aa01/1", 500), ("bb02/1", 20), ("cc03/1", 60)):
-        pictures, wave = np.zeros((length, 68, 116, 3), np.uint8), np.zeros(length * 640, np.int16)
-        writer.add(StoredClip(name, "val", name, "", length, len(wave), 25.0), [pictures], wave)
+        images, wave = np.zeros((length, 68, 116, 3), np.uint8), np.zeros(length * 640, np.int16)
+        writer.add(StoredClip(name, "val", name, "", length, len(wave), 25.0), [images], wave)
     writer.close()
     store = Store(tmp_path, ["val"])
     speaking = next(n for n, clip in enumerate(store.clips) if clip.id == "aa01/1")

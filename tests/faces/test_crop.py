@@ -9,11 +9,11 @@ from scipy.ndimage import gaussian_filter
 
 from avsync.faces.crop import crop
 
-Picture = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 
 
-def ramp(width: int, height: int) -> Picture:
-    """Red tells the column and green the row, as 0..250 over the whole picture."""
+def ramp(width: int, height: int) -> Image:
+    """Red tells the column and green the row, as 0..250 over the whole image."""
     x, y = (np.arange(width) + 0.5) / width * 250, (np.arange(height) + 0.5) / height * 250
     return np.stack(np.broadcast_arrays(x[None], y[:, None], 0.0), axis=2).round().astype(np.uint8)
 
@@ -49,7 +49,7 @@ def test_the_mouth_is_the_lower_half_of_the_face(
     np.testing.assert_allclose(mouth.astype(int), face[48:], atol=2)
 
 
-def test_a_picture_and_its_half_give_the_same_crop() -> None:
+def test_an_image_and_its_half_give_the_same_crop() -> None:
     noise = gaussian_filter(np.random.default_rng(0).normal(size=(720, 960, 3)), (8, 8, 0))
     large = ((noise - noise.min()) / np.ptp(noise) * 255).astype(np.uint8)
     small = large.reshape(360, 2, 480, 2, 3).mean((1, 3)).round().astype(np.uint8)
@@ -66,14 +66,14 @@ def test_fine_detail_of_a_large_face_is_averaged_not_skipped() -> None:
     assert np.abs(face.astype(int) - 127).max() < 30
 
 
-def test_beyond_the_picture_its_edge_goes_on() -> None:
+def test_beyond_the_image_its_edge_goes_on() -> None:
     face = crop(ramp(100, 100), np.array([-0.5, 0.0, 0.5, 1.0], np.float32))
     assert (face[:, :44, 0] == face[:, :1, 0]).all()
     assert face[48, 90, 0] > 80
 
 
 @pytest.mark.parametrize("box", [(-3, -3, -2, -2), (5, 5, 6, 6), (0.5, 0.5, 0.5, 0.5)])
-def test_a_box_outside_or_empty_gives_a_picture_all_the_same(box: tuple[float, ...]) -> None:
+def test_a_box_outside_or_empty_gives_an_image_all_the_same(box: tuple[float, ...]) -> None:
     assert crop(ramp(50, 40), np.array(box, np.float32)).shape == (96, 96, 3)
 
 

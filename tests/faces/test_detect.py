@@ -41,7 +41,7 @@ def test_centerface_finds_the_face_of_a_talker(talker: Image) -> None:
     assert 0.7 < face[4] <= 1
 
 
-def test_centerface_answers_the_same_after_pictures_of_other_sizes(talker: Image) -> None:
+def test_centerface_answers_the_same_after_images_of_other_sizes(talker: Image) -> None:
     detect = detectors.load("centerface")
     sizes = ((160, 128), (320, 256), (90, 160), (320, 256), (160, 128))
     after_others = [detect(resize(talker, *size)) for size in sizes]
@@ -63,7 +63,7 @@ def test_a_close_up_cut_at_the_top_has_the_box_of_its_whole_face(talker: Image, 
     assert 0.75 < (found[3] - found[1]) / (y2 - y1) < 1.2
 
 
-def test_a_face_that_begins_left_of_the_picture_is_not_pushed_into_it(talker: Image) -> None:
+def test_a_face_that_begins_left_of_the_image_is_not_pushed_into_it(talker: Image) -> None:
     detect = detectors.load("centerface")
     x1, _, x2, _ = detect(talker)[0][:4]
     hidden = round(x1 + 0.1 * (x2 - x1))
@@ -71,7 +71,7 @@ def test_a_face_that_begins_left_of_the_picture_is_not_pushed_into_it(talker: Im
     assert abs((found[0] + found[2]) / 2 + hidden - (x1 + x2) / 2) < 0.05 * (x2 - x1)
 
 
-def test_a_picture_of_one_pixel_has_no_face() -> None:
+def test_an_image_of_one_pixel_has_no_face() -> None:
     assert detectors.load("centerface")(np.zeros((1, 1, 3), np.uint8)).shape == (0, 5)
 
 

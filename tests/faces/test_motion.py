@@ -1,4 +1,4 @@
-"""A mouth that moves is told from a still face, also where the head or the picture shakes."""
+"""A mouth that moves is told apart from a still face, also where the head or the camera shakes."""
 
 import numpy as np
 import pytest

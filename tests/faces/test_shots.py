@@ -17,30 +17,30 @@ from avsync.faces.shots import LOOK_AHEAD, change, shots, structure
 from avsync.media.frames import frames
 from avsync.media.probe import probe
 
-Picture = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 
 
-def scene(seed: int, width: int = 160, height: int = 96, grain: float = 6.0) -> Picture:
+def scene(seed: int, width: int = 160, height: int = 96, grain: float = 6.0) -> Image:
     """A made photograph: smooth coloured blobs over the whole range of brightness."""
     noise = np.random.default_rng(seed).normal(size=(height, width, 3))
     smooth = gaussian_filter(noise, (grain, grain, 0.5))
     return ((smooth - smooth.min()) / np.ptp(smooth) * 255).astype(np.uint8)
 
 
-def film(pictures: list[Picture]) -> Iterator[Frame]:
-    """The pictures 25 a second, each with its own sensor noise."""
+def film(images: list[Image]) -> Iterator[Frame]:
+    """The images at 25 a second, each with its own sensor noise."""
     random = np.random.default_rng(0)
-    for i, picture in enumerate(pictures):
-        noisy = picture + random.normal(0, 3, picture.shape)
+    for i, image in enumerate(images):
+        noisy = image + random.normal(0, 3, image.shape)
         yield Frame(i / 25, noisy.clip(0, 255).astype(np.uint8))
 
 
-def cuts(pictures: list[Picture]) -> list[int]:
+def cuts(images: list[Image]) -> list[int]:
     """Where shots begin, after the first."""
-    return [i for i, (_, first, _) in enumerate(shots(film(pictures))) if first][1:]
+    return [i for i, (_, first, _) in enumerate(shots(film(images))) if first][1:]
 
 
-def blend(a: Picture, b: Picture, share: float) -> Picture:
+def blend(a: Image, b: Image, share: float) -> Image:
     return (a * (1 - share) + b * share).astype(np.uint8)
 
 
@@ -100,7 +100,7 @@ def test_a_jump_within_a_still_scene_is_a_cut() -> None:
 
 
 def test_a_head_that_turns_in_a_close_up_is_no_cut() -> None:
-    """The picture stirs, swings aside within a quarter of a second, and stirs on."""
+    """The scene stirs, swings aside within a quarter of a second, and stirs on."""
     wide = scene(7, width=260, grain=10)
     places = (
         [int(3 * np.sin(i)) + 20 for i in range(30)]
@@ -120,7 +120,7 @@ def test_every_frame_comes_once_and_each_shot_has_one_first_and_one_last(lengths
     assert all(last == following for (_, _, last), (_, following, _) in pairwise(out))
 
 
-def test_no_pictures_give_no_shots() -> None:
+def test_no_frames_give_no_shots() -> None:
     assert list(shots([])) == []
 
 
@@ -138,19 +138,19 @@ def test_only_a_few_frames_are_held_back() -> None:
 
 
 def test_brightness_and_contrast_do_not_count_as_change() -> None:
-    picture = scene(5)
-    dimmer = (picture * 0.5 + 30).astype(np.uint8)
-    assert change(structure(picture), structure(dimmer)) < 0.01
-    assert change(structure(picture), structure(scene(6))) > 0.5
+    image = scene(5)
+    dimmer = (image * 0.5 + 30).astype(np.uint8)
+    assert change(structure(image), structure(dimmer)) < 0.01
+    assert change(structure(image), structure(scene(6))) > 0.5
 
 
 def test_cuts_of_an_encoded_film_are_found_at_their_times(tmp_path: Path) -> None:
-    pictures = (
+    images = (
         "testsrc2=size=320x180:rate=30",
         "smptehdbars=size=320x180:rate=30",
         "mandelbrot=size=320x180:rate=30",
     )
-    parts = [f"{picture},trim=duration=1" for picture in pictures]
+    parts = [f"{image},trim=duration=1" for image in images]
     inputs = [word for part in parts for word in ("-f", "lavfi", "-i", part)]
     join = "[0][1][2]concat=n=3:v=1,format=yuv420p"
     path = tmp_path / "cuts.mp4"

@@ -46,7 +46,7 @@ def detect_red(image: Image) -> Boxes:
 
 
 def background(seed: int) -> Image:
-    """A grey picture of large blocks, another one for each seed."""
+    """A grey image of large blocks, another one for each seed."""
     blocks = np.random.default_rng(seed).integers(0, 255, (9, 16), dtype=np.uint8)
     return np.repeat(np.kron(blocks, np.ones((40, 40), np.uint8))[..., None], 3, axis=2)
 
@@ -183,12 +183,12 @@ def test_memory_holds_a_few_frames_however_many_there_are() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 2, 3), (3, 500, 3)])
-def test_pictures_too_small_for_a_face_have_none(shape: tuple[int, int, int]) -> None:
-    pictures = (Frame(i / 25, np.full(shape, 90, np.uint8)) for i in range(20))
-    assert track_faces(pictures, detect.load("centerface")) == ()
+def test_frames_too_small_for_a_face_have_none(shape: tuple[int, int, int]) -> None:
+    small = (Frame(i / 25, np.full(shape, 90, np.uint8)) for i in range(20))
+    assert track_faces(small, detect.load("centerface")) == ()
 
 
-def test_no_pictures_have_no_face() -> None:
+def test_no_frames_have_no_face() -> None:
     assert track_faces([], detect_red) == ()
 
 
@@ -288,7 +288,7 @@ def talker(shared: Path) -> list[Image]:
     return [f.image for f in frames(probe(shared / "clips/grid-02.mpg"), start_s=0.0, end_s=0.75)]
 
 
-def test_a_face_that_fills_the_picture_is_found(talker: list[Image]) -> None:
+def test_a_face_that_fills_the_frame_is_found(talker: list[Image]) -> None:
     whole = track_faces((Frame(i / 25, image) for i, image in enumerate(talker)), detect.load("centerface"))
     x1, y1, x2, y2 = (whole[0].boxes.mean(0) * [360, 288, 360, 288]).round().astype(int)
     close = [resize(image[y1:y2, x1:x2], 480, 640) for image in talker]
@@ -300,9 +300,9 @@ def test_a_face_that_fills_the_picture_is_found(talker: list[Image]) -> None:
 def test_a_small_face_in_a_wide_shot_is_found(talker: list[Image]) -> None:
     def wide() -> Iterator[Frame]:
         for i, image in enumerate(talker):
-            picture = np.full((360, 640, 3), 120, np.uint8)
-            picture[200:240, 500:550] = resize(image, 50, 40)
-            yield Frame(i / 25, picture)
+            wide_image = np.full((360, 640, 3), 120, np.uint8)
+            wide_image[200:240, 500:550] = resize(image, 50, 40)
+            yield Frame(i / 25, wide_image)
 
     (track,) = track_faces(wide(), detect.load("centerface"))
     assert len(track.boxes) == len(talker)
@@ -315,7 +315,7 @@ def test_a_video_without_a_face_has_no_tracks(tmp_path: Path) -> None:
     assert find_tracks(probe(path)) == ()
 
 
-def test_a_file_without_a_picture_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_video_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tone.wav"
     ffmpeg("-f", "lavfi", "-i", "sine=duration=1", path)
     with pytest.raises(MediaError, match="no video"):

@@ -1,4 +1,4 @@
-"""A file whose middle is corrupt: what could not be decoded is told, with its times."""
+"""A file whose middle is corrupt: what could not be decoded is reported, with its times."""
 
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,14 @@ def clip(path: Path, codec: tuple[str, ...]) -> Path:
 
 
 def heard_and_seen(path: Path, **stretch: Any) -> tuple[tuple[Span, ...], list[Span]]:
-    """What of the sound and of the picture could not be decoded."""
+    """What of the audio and of the video could not be decoded."""
     found, seen = probe(path), list[Gap]()
     list(frames(found, on_gap=seen.append, **stretch))
     return waveform(found).undecoded, [(gap.start_s, gap.end_s) for gap in seen if gap.damaged]
 
 
 @pytest.mark.parametrize(("name", "codec"), KINDS)
-def test_the_damaged_part_is_found_in_picture_and_sound(tmp_path: Path, name: str, codec: tuple[str, ...]):
+def test_the_damaged_part_is_found_in_video_and_audio(tmp_path: Path, name: str, codec: tuple[str, ...]):
     whole = clip(tmp_path / name, codec)
     assert heard_and_seen(whole) == ((), [])
     broken = damaged(whole, tmp_path / f"broken-{name}")

@@ -1,4 +1,4 @@
-"""Every picture lands at the time a player shows it, whatever the container, frame rate or start."""
+"""Every frame lands at the time a player shows it, whatever the container, frame rate or start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from avsync.media.probe import probe
 
 VP8 = ("-c:v", "libvpx", "-b:v", "2M")
 BOUNDARY_MS = 3.0
-"""How exactly `bar_time` reads a compressed picture."""
+"""How exactly `bar_time` reads a compressed frame."""
 
 
 def decoded(path: Path, **options) -> list[Frame]:
@@ -36,9 +36,9 @@ def held_open() -> set[Path]:
     return {link.readlink() for link in folder.iterdir() if link.is_symlink()}
 
 
-def late_ms(pictures: list[Frame]) -> np.ndarray:
-    """By how many ms the content of each picture is ahead of the time it is shown at."""
-    return np.array([bar_time(f.image) - f.time_s for f in pictures]) * 1000
+def late_ms(shown: list[Frame]) -> np.ndarray:
+    """By how many ms the content of each frame is ahead of the time it is shown at."""
+    return np.array([bar_time(f.image) - f.time_s for f in shown]) * 1000
 
 
 def test_a_wrong_time_base_makes_no_hours_of_the_last_frame(tmp_path):
@@ -56,12 +56,12 @@ class TestOneClockForAllFrameRates:
         "rate", ["5", "10", "12.5", "15", "24000/1001", "24", "25", "30000/1001", "30", "50", "60"]
     )
     def test_content_is_on_time_at_any_rate(self, tmp_path, rate):
-        pictures = decoded(bar_clip(tmp_path / "a.mp4", "-bf", "2", rate=rate))
-        error = late_ms(pictures)
+        shown = decoded(bar_clip(tmp_path / "a.mp4", "-bf", "2", rate=rate))
+        error = late_ms(shown)
         half_frame = float(500 / Fraction(rate))
         assert abs(error.mean()) < 2
         assert np.abs(error).max() < half_frame + BOUNDARY_MS
-        assert len(pictures) == pytest.approx(100, abs=1 + half_frame / 40)
+        assert len(shown) == pytest.approx(100, abs=1 + half_frame / 40)
 
     @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
     def test_variable_frame_rate(self, tmp_path, name):
@@ -70,24 +70,24 @@ class TestOneClockForAllFrameRates:
         assert abs(error.mean()) < 4
         assert np.abs(error).max() < 4.5 * 1000 / 60 / 2 + 1000 / 60
 
-    def test_a_frozen_picture_stays_until_shortly_before_the_next(self, tmp_path):
+    def test_a_frozen_frame_stays_until_shortly_before_the_next(self, tmp_path):
         path = bar_clip(tmp_path / "a.mkv", filters=["select='not(between(t,1,2.999))'"])
         shown = {round(f.time_s, 2): bar_time(f.image) for f in decoded(path)}
         assert shown[2.88] == pytest.approx(0.96, abs=0.004)
         assert shown[3.00] == pytest.approx(3.00, abs=0.004)
 
-    def test_interlaced_pictures_are_deinterlaced_and_on_time(self, tmp_path):
+    def test_interlaced_frames_are_deinterlaced_and_on_time(self, tmp_path):
         fields = ["tinterlace=interleave_top", "setfield=tff"]
         path = bar_clip(
             tmp_path / "a.ts", "-flags", "+ildct+ilme", rate="50", size=(320, 64), filters=fields, codec=MPEG2
         )
         assert probe(path).video.interlaced  # type: ignore[union-attr]
-        pictures = decoded(path)[2:-2]
+        shown = decoded(path)[2:-2]
         start = probe(path).video.start_s  # type: ignore[union-attr]
-        assert abs(late_ms(pictures).mean() + 1000 * start) < 5
-        rows = pictures[20].image[8:-8].astype(float)
+        assert abs(late_ms(shown).mean() + 1000 * start) < 5
+        rows = shown[20].image[8:-8].astype(float)
         combing = abs(bar_time(rows[0::2]) - bar_time(rows[1::2]))
-        assert combing < 0.005, "the two fields of one picture are 20 ms apart"
+        assert combing < 0.005, "the two fields of one frame are 20 ms apart"
 
     def test_ten_bit_video(self, tmp_path):
         codec = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "4", "-pix_fmt", "yuv420p10le")
@@ -106,7 +106,7 @@ class TestStarts:
             ("a.webm", VP8),
         ],
     )
-    def test_a_late_picture_is_late(self, tmp_path, name, codec):
+    def test_a_late_frame_is_late(self, tmp_path, name, codec):
         audio = "libopus" if name.endswith("webm") else "aac"
         path = bar_and_click(tmp_path / name, video_delay_s=0.48, codec=(*codec, "-c:a", audio))
         video = probe(path).video
@@ -127,9 +127,9 @@ class TestStarts:
     def test_an_edit_list_hides_what_was_cut_off(self, tmp_path):
         whole = bar_and_click(tmp_path / "whole.mp4")
         ffmpeg("-ss", "0.88", "-i", whole, "-c", "copy", tmp_path / "cut.mp4")
-        pictures = decoded(tmp_path / "cut.mp4")
-        assert pictures[0].time_s == pytest.approx(0, abs=0.001)
-        assert np.abs(late_ms(pictures) - 880).max() < BOUNDARY_MS
+        shown = decoded(tmp_path / "cut.mp4")
+        assert shown[0].time_s == pytest.approx(0, abs=0.001)
+        assert np.abs(late_ms(shown) - 880).max() < BOUNDARY_MS
 
     def test_a_change_of_size_in_mid_stream_moves_nothing(self, tmp_path):
         parts = []
@@ -139,10 +139,10 @@ class TestStarts:
             bar_clip(part, "-copyts", "-muxdelay", "0", size=size, filters=[keep], codec=(*X264, "-bf", "0"))
             parts.append(part.read_bytes())
         (tmp_path / "both.ts").write_bytes(b"".join(parts))
-        pictures = decoded(tmp_path / "both.ts")
-        assert len(pictures) == pytest.approx(50, abs=2)
-        assert np.abs(late_ms(pictures)).max() < 45
-        assert {f.image.shape for f in pictures} == {(16, 320, 3)}
+        shown = decoded(tmp_path / "both.ts")
+        assert len(shown) == pytest.approx(50, abs=2)
+        assert np.abs(late_ms(shown)).max() < 45
+        assert {f.image.shape for f in shown} == {(16, 320, 3)}
 
 
 class TestSeek:
@@ -184,7 +184,7 @@ class TestSeek:
         assert decoded(path, start_s=0.5, end_s=0.5) == []
 
 
-class TestPicture:
+class TestFrames:
     @pytest.mark.parametrize("degrees", [90, -90, 180])
     def test_rotated_video_comes_upright(self, tmp_path, degrees):
         bar_clip(tmp_path / "a.mp4", seconds=1, size=(320, 160))
@@ -228,7 +228,7 @@ class TestPicture:
 
 
 class TestBadInput:
-    def test_sound_alone_has_no_pictures(self, tmp_path):
+    def test_audio_alone_has_no_frames(self, tmp_path):
         ffmpeg("-f", "lavfi", "-i", click(), tmp_path / "a.wav")
         with pytest.raises(MediaError, match="has no video"):
             decoded(tmp_path / "a.wav")
@@ -236,9 +236,9 @@ class TestBadInput:
     def test_a_broken_off_recording_yields_what_there_is(self, tmp_path):
         whole = bar_clip(tmp_path / "a.mkv", "-bf", "2", "-g", "25").read_bytes()
         (tmp_path / "part.mkv").write_bytes(whole[: len(whole) // 2])
-        pictures = decoded(tmp_path / "part.mkv")
-        assert 25 < len(pictures) < 80
-        assert np.abs(late_ms(pictures[:25])).max() < BOUNDARY_MS
+        shown = decoded(tmp_path / "part.mkv")
+        assert 25 < len(shown) < 80
+        assert np.abs(late_ms(shown[:25])).max() < BOUNDARY_MS
 
     def test_video_that_cannot_be_decoded_at_all(self, tmp_path):
         data = bytearray(bar_clip(tmp_path / "a.mp4", "-movflags", "faststart").read_bytes())
@@ -276,10 +276,10 @@ class TestStream:
             raise AssertionError("reading starts no program")
 
         monkeypatch.setattr(subprocess, "Popen", none)
-        pictures = frames(probe(path))
-        next(iter(pictures))
+        shown = frames(probe(path))
+        next(iter(shown))
         assert path in held_open()
-        pictures.close()  # type: ignore[attr-defined]
+        shown.close()  # type: ignore[attr-defined]
         assert path not in held_open()
 
     def test_progress_rises_to_one(self, tmp_path):
@@ -295,9 +295,9 @@ class TestStream:
         code = (
             "import resource, sys; from avsync.media import frames; from avsync.media.probe import probe;"
             "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-            "pictures = frames.frames(probe(sys.argv[1]));"
-            "[next(pictures) for _ in range(5)]; before = peak();"
-            "count = sum(1 for _ in pictures); print(count, peak() - before)"
+            "shown = frames.frames(probe(sys.argv[1]));"
+            "[next(shown) for _ in range(5)]; before = peak();"
+            "count = sum(1 for _ in shown); print(count, peak() - before)"
         )
         run = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
         count, grown_kib = map(int, run.stdout.split())

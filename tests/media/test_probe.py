@@ -103,7 +103,7 @@ class TestTail:
             ("a.mpg", (*MPEG2, "-c:a", "mp2")),
         ],
     )
-    def test_sound_that_goes_on_for_minutes_does_not_make_the_video_longer(self, tmp_path, name, codec):
+    def test_audio_that_goes_on_for_minutes_does_not_make_the_video_longer(self, tmp_path, name, codec):
         silence = ("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono:d=80")
         whole = probe(bar_clip(tmp_path / name, seconds=3.0, inputs=silence, codec=codec))
         assert whole.duration_s == pytest.approx(80, abs=0.2)
@@ -154,7 +154,7 @@ class TestBadInput:
         for name in ("gone.mp4", "round.mp4"):
             self.refused(tmp_path / name, "is a link that leads to no file")
 
-    def test_a_picture_of_which_nothing_can_be_decoded(self, tmp_path):
+    def test_a_video_of_which_nothing_can_be_decoded(self, tmp_path):
         """Copied into a transport stream, MPEG-4 of MP4 lacks the header that tells even its size."""
         whole = bar_clip(tmp_path / "a.mp4", codec=("-c:v", "mpeg4"), seconds=1.0)
         ffmpeg("-i", whole, "-c", "copy", tmp_path / "a.ts")
@@ -170,7 +170,7 @@ class TestBadInput:
         (tmp_path / "part.mp4").write_bytes(whole[: len(whole) // 2])
         self.refused(tmp_path / "part.mp4", "incomplete")
 
-    def test_a_still_picture(self, tmp_path):
+    def test_a_still_image(self, tmp_path):
         ffmpeg("-f", "lavfi", "-i", "color=red:s=64x64", "-frames:v", 1, tmp_path / "a.png")
         self.refused(tmp_path / "a.png", "still image")
 

@@ -41,20 +41,20 @@ def test_scores_equal_the_whole_network_on_every_pair(name: str, tmp_path: Path)
     loaded = checkpoint.load(checkpoint.save(tmp_path / name, small(name), Preprocessing("bgr", 1.0)), "cpu")
     rng = np.random.default_rng(0)
     clip = Clip(0, 0.0, rng.integers(0, 256, (7, 48, 96, 3), np.uint8))
-    sound = Waveform(rng.standard_normal(32_000).astype(np.float32) * 0.1, -0.4)
-    ours = score_clip(loaded, clip, np.arange(3), sound, 2)
-    sounds, exists = audio_windows(clip, sound, 2, loaded.model.audio_input), audio_exists(clip, sound, 2)
+    audio = Waveform(rng.standard_normal(32_000).astype(np.float32) * 0.1, -0.4)
+    ours = score_clip(loaded, clip, np.arange(3), audio, 2)
+    windows, exists = audio_windows(clip, audio, 2, loaded.model.audio_input), audio_exists(clip, audio, 2)
     assert exists.all()
     pixels = to_input(clip.mouths, loaded.preprocessing, loaded.device)
     for t in range(3):
         frames = pixels[t : t + 5].flatten(0, 1).expand(5, -1, -1, -1)
-        heard = torch.from_numpy(np.ascontiguousarray(sounds[t : t + 5]))[:, None]
+        heard = torch.from_numpy(np.ascontiguousarray(windows[t : t + 5]))[:, None]
         with torch.inference_mode():
             whole = loaded.model(frames, heard)
         np.testing.assert_allclose(ours[t], whole, rtol=1e-4, atol=1e-4)
 
 
-def test_mfcc_windows_move_with_the_sound() -> None:
+def test_mfcc_windows_move_with_the_audio() -> None:
     rng = np.random.default_rng(0)
     clip = Clip(0, 1.0, np.zeros((8, 48, 96, 3), np.uint8))
     samples = rng.standard_normal(48_000).astype(np.float32) * 0.1

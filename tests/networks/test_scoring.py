@@ -53,8 +53,8 @@ def test_scores_equal_the_whole_network_on_every_pair(front_end: str) -> None:
                 continue
             column = (t + around + k) * 80 // 25
             with torch.no_grad():
-                sound = mel[None, None, :, column : column + 16 + 2 * context]
-                want = ready.model(frames[t : t + 5 + 2 * around].flatten(0, 1)[None], sound)
+                audio = mel[None, None, :, column : column + 16 + 2 * context]
+                want = ready.model(frames[t : t + 5 + 2 * around].flatten(0, 1)[None], audio)
             assert got[t, k + 15] == pytest.approx(want.item(), abs=1e-3)
 
 

@@ -64,14 +64,14 @@ def test_frame_shared_front_end_encodes_each_frame_once() -> None:
 def test_a_window_hears_so_far_beyond_itself_and_no_further() -> None:
     model = VocaLiST(Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, (16, 16), 8, "column1d")).eval()
     reach = 2 + 2 * sum(DILATIONS)
-    sound = torch.rand(1, 80, 200)
+    audio = torch.rand(1, 80, 200)
     with torch.no_grad():
-        whole = model.column_tokens(sound)[:, 92:108]
+        whole = model.column_tokens(audio)[:, 92:108]
         torch.testing.assert_close(
-            model.audio_tokens(sound[:, None, :, 92 - AUDIO_CONTEXT : 108 + AUDIO_CONTEXT]), whole
+            model.audio_tokens(audio[:, None, :, 92 - AUDIO_CONTEXT : 108 + AUDIO_CONTEXT]), whole
         )
         for column, heard in ((92 - reach - 1, False), (92 - reach, True), (107 + reach, True)):
-            other = sound.clone()
+            other = audio.clone()
             other[:, :, column] += 1
             assert torch.equal(model.column_tokens(other)[:, 92:108], whole) != heard
 

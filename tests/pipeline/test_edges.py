@@ -26,7 +26,7 @@ EDGES: dict[str, tuple[str, ...]] = {
     "black in front": (
         "-vf", "tpad=start_duration=1.5:start_mode=add:color=black", "-af", "adelay=1500:all=1"
     ),
-    "every picture twice": ("-r", "50"),
+    "every frame twice": ("-r", "50"),
     "interlaced": ("-vf", "fps=50,tinterlace=interleave_top", "-flags", "+ilme+ildct"),
     "anamorphic": ("-vf", "scale=iw/2:ih,setsar=2"),
     "mono on one channel": ("-af", "pan=stereo|c0=c0"),
@@ -106,11 +106,11 @@ def test_of_several_tracks_the_one_with_speech_is_judged_and_named(
 def test_at_another_speed_the_error_shrinks_or_grows_with_it(
     plain: Path, plain_ms: float, tmp_path: Path, speed: float
 ):
-    """Every picture at its exact time: ffmpeg by itself would show those of a faster video late."""
-    pictures = ("-vf", f"settb=1/90000,setpts=PTS/{speed}", "-fps_mode", "passthrough")
+    """Every frame at its exact time: ffmpeg by itself would show those of a faster video late."""
+    frames = ("-vf", f"settb=1/90000,setpts=PTS/{speed}", "-fps_mode", "passthrough")
     ticks = ("-enc_time_base", "1/90000")
-    sound = ("-af", f"atempo={speed}", "-c:a", "pcm_s16le")
-    ffmpeg("-i", plain, *X264, *pictures, *ticks, *sound, tmp_path / "clip.mkv")
+    audio = ("-af", f"atempo={speed}", "-c:a", "pcm_s16le")
+    ffmpeg("-i", plain, *X264, *frames, *ticks, *audio, tmp_path / "clip.mkv")
     right_or_unsure(tmp_path / "clip.mkv", plain_ms / speed)
 
 
@@ -138,7 +138,7 @@ def test_strong_music_hides_the_speech_rather_than_moving_it(plain: Path, tmp_pa
 
 
 @pytest.mark.parametrize("offset_ms", [OFFSET_MS, -200.0])
-def test_a_webcam_of_eight_pictures_a_second_is_judged(offset_ms: float, tmp_path: Path):
+def test_a_webcam_of_eight_frames_a_second_is_judged(offset_ms: float, tmp_path: Path):
     right_or_unsure(
         write_demo(tmp_path / "clip.mp4", offset_ms=offset_ms, size=256, seed=3, fps=8), offset_ms
     )

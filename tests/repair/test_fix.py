@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from disk_factory import short_of_space
 from fix_factory import (
+    FLASH,
     H264,
-    PICTURE,
     beep,
     hashes,
     lavfi,
@@ -221,8 +221,8 @@ def test_of_a_source_that_breaks_off_all_that_is_there_is_kept(made, tmp_path: P
     assert [(p.count, p.digest) for p in new] == [(p.count, p.digest) for p in old]
 
 
-def test_both_picture_and_sound_are_needed(tmp_path: Path) -> None:
-    run_ffmpeg(*lavfi(PICTURE), *H264, tmp_path / "mute.mp4")
+def test_both_video_and_audio_are_needed(tmp_path: Path) -> None:
+    run_ffmpeg(*lavfi(FLASH), *H264, tmp_path / "mute.mp4")
     run_ffmpeg(*lavfi(beep(1000)), tmp_path / "blind.mp4")
     with pytest.raises(MediaError, match="no audio track"):
         shift(tmp_path / "mute.mp4", tmp_path / "out.mp4", 120)

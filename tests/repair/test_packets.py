@@ -5,7 +5,7 @@ import pytest
 from avsync.repair import packets
 
 
-def test_chapters_must_stay_with_the_picture() -> None:
+def test_chapters_must_stay_with_the_video() -> None:
     chapters = [packets.Chapter(0.0, "One"), packets.Chapter(1.0, "Two")]
     later = [packets.Chapter(0.0, "One"), packets.Chapter(1.4, "Two")]
     packets.check_chapters(chapters, later, 0.4)

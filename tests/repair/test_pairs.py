@@ -81,17 +81,17 @@ def test_mxf_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
         ("hevc-aac.mp4", "out.mkv"),
     ],
 )
-def test_containers_may_frame_the_same_pictures_and_audio_otherwise(
+def test_containers_may_frame_the_same_frames_and_audio_otherwise(
     tmp_path: Path, name: str, target: str
 ) -> None:
     """Start codes or lengths, a header for each frame of AAC or one for all: what is decoded is the same."""
     src, dst = clap(tmp_path / name, *PAIRS[name]), tmp_path / target
     shift(src, dst, -87.0)
     assert lag_ms(dst) - lag_ms(src) == pytest.approx(-87.0, abs=TOLERANCE_MS)
-    assert pictures(dst) == pictures(src)
+    assert video_packets(dst) == video_packets(src)
 
 
-def pictures(path: Path) -> str:
+def video_packets(path: Path) -> str:
     """A digest of all frames as decoded."""
     digest = hashlib.sha256()
     with av.open(str(path)) as file:
@@ -114,9 +114,7 @@ TIME_CODE = ("-timecode", "01:02:03:04", "-metadata:s:v", "reel_name=A001C002")
 
 
 @pytest.mark.parametrize("offset_ms", [120.0, -87.0])
-def test_a_time_code_track_stays_with_the_picture_and_keeps_its_reel(
-    tmp_path: Path, offset_ms: float
-) -> None:
+def test_a_time_code_track_stays_with_the_video_and_keeps_its_reel(tmp_path: Path, offset_ms: float) -> None:
     src, dst, again = (
         clap(tmp_path / "in.mov", *H264, "-c:a", "aac", *TIME_CODE),
         *(tmp_path / name for name in ("out.mov", "again.mov")),
@@ -125,13 +123,13 @@ def test_a_time_code_track_stays_with_the_picture_and_keeps_its_reel(
     shift(dst, again, offset_ms)
     for path in (src, dst, again):
         streams = packets.contents(path).streams
-        picture, code = streams[0], next(s for s in streams if s.time_code)
+        video, code = streams[0], next(s for s in streams if s.time_code)
         assert code.tags["timecode"] == "01:02:03:04" and code.tags["reel_name"] == "A001C002"
-        assert code.start_s == pytest.approx(picture.start_s, abs=0.001)
+        assert code.start_s == pytest.approx(video.start_s, abs=0.001)
 
 
 @pytest.mark.parametrize("offset_ms", [120.0, -87.0])
-def test_the_time_code_of_an_mp4_starts_with_its_picture(tmp_path: Path, offset_ms: float) -> None:
+def test_the_time_code_of_an_mp4_starts_with_its_video(tmp_path: Path, offset_ms: float) -> None:
     src, dst = clap(tmp_path / "in.mp4", *H264, "-c:a", "aac", *TIME_CODE), tmp_path / "out.mp4"
     shift(src, dst, offset_ms)
     streams = packets.contents(dst).streams

@@ -89,13 +89,13 @@ def test_one_track_alone_can_be_moved(made, tmp_path: Path) -> None:
     assert sync_ms(dst, 1) - sync_ms(src, 1) == pytest.approx(60, abs=1.5)
 
 
-def test_audio_that_can_start_earlier_does_so_and_the_picture_stays(made, tmp_path: Path) -> None:
+def test_audio_that_can_start_earlier_does_so_and_the_video_stays(made, tmp_path: Path) -> None:
     late = tmp_path / "late.mkv"
     shift(made("plain.mkv"), late, 500)
     shift(late, tmp_path / "out.mkv", -200)
-    video, sound = probe(tmp_path / "out.mkv").video, probe(tmp_path / "out.mkv").audio[0]
+    video, audio = probe(tmp_path / "out.mkv").video, probe(tmp_path / "out.mkv").audio[0]
     assert video is not None and video.start_s == 0
-    assert sound.start_s == pytest.approx(0.3, abs=0.03)
+    assert audio.start_s == pytest.approx(0.3, abs=0.03)
 
 
 class TestWhereTheDelayGoes:
@@ -151,8 +151,8 @@ def test_matroska_keeps_streams_titles_attachments_chapters_and_tags(
     ]
     old, new = packets.contents(src), packets.contents(dst)
     assert [c.title for c in new.chapters] == ["One", "Two", "Three"]
-    picture_s = max(0.0, -offset_ms / 1000)
-    assert [c.start_s - picture_s for c in new.chapters] == pytest.approx([0, 0.9, 1.5], abs=0.001)
+    video_s = max(0.0, -offset_ms / 1000)
+    assert [c.start_s - video_s for c in new.chapters] == pytest.approx([0, 0.9, 1.5], abs=0.001)
     assert {k: v for k, v in old.tags.items() if k != "ENCODER"}.items() <= new.tags.items()
     with av.open(str(src)) as a, av.open(str(dst)) as b:
         assert a.streams.attachments[0].data == b.streams.attachments[0].data
@@ -171,14 +171,14 @@ def test_mp4_keeps_titles_chapters_cover_rotation_and_a_front_index(
     assert "cannot keep" not in result.sentence
     assert described(dst) == described(src)
     new = packets.contents(dst)
-    picture_s = max(0.0, -offset_ms / 1000)
-    assert [c.start_s - picture_s for c in new.chapters[1:]] == pytest.approx([0.9, 1.5], abs=0.001)
+    video_s = max(0.0, -offset_ms / 1000)
+    assert [c.start_s - video_s for c in new.chapters[1:]] == pytest.approx([0.9, 1.5], abs=0.001)
     assert new.tags["title"] == "My film" and new.tags["artist"] == "Ann"
     video = probe(dst).video
     assert video is not None and abs(video.rotation_deg) == 90
     assert dst.read_bytes().index(b"moov") < dst.read_bytes().index(b"mdat")
     subtitles = [p for p in packets.read_packets(new) if p.stream.kind == "subtitle"]
-    assert subtitles[0].times_s[:, 0] - picture_s == pytest.approx([1.0, 1.5], abs=0.002)
+    assert subtitles[0].times_s[:, 0] - video_s == pytest.approx([1.0, 1.5], abs=0.002)
 
 
 def test_a_plain_index_stays_behind(made, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A drifting or jumping sound is put right by re-encoding it alone; known errors are known to be gone."""
+"""A drifting or jumping audio track is re-encoded so that known errors are gone, and nothing else changes."""
 
 import itertools
 import re
@@ -27,7 +27,7 @@ from avsync.repair.retime import Part, Stretch
 RATE = 48_000
 SECONDS = 20.0
 TICKS = np.arange(0.5, SECONDS, 0.5)
-"""Seconds at which something is seen; its sound is heard earlier by the offset."""
+"""Seconds at which something is seen; its audio is heard earlier by the offset."""
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "50", "-pix_fmt", "yuv420p")
 Curve = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
@@ -92,7 +92,7 @@ def made(path: Path, offset_ms: Curve, *codecs: str, second: bool = False) -> Pa
 
 
 def heard(path: Path, track: int = 0):
-    """Where the clicks are, on the picture's clock."""
+    """Where the clicks are, on the clock of the video."""
     with av.open(str(path)) as file:
         blocks = list(file.decode(file.streams.audio[track]))
         start = blocks[0].time
@@ -108,9 +108,9 @@ def heard(path: Path, track: int = 0):
         )
     peak = np.abs(samples).max()
     with av.open(str(path)) as file:
-        picture = next(file.decode(file.streams.video[0])).time
-    assert start is not None and picture is not None
-    return click_times((samples / peak).T.astype(np.float32), rate, start - picture)
+        first_frame_s = next(file.decode(file.streams.video[0])).time
+    assert start is not None and first_frame_s is not None
+    return click_times((samples / peak).T.astype(np.float32), rate, start - first_frame_s)
 
 
 def hashes(path: Path, kinds: str) -> list[str]:
@@ -158,8 +158,8 @@ def test_parts_follow_the_offset_and_never_overlap_but_to_fade(offsets, slope, s
     edges = [-np.inf, *(4.0 * (i + 1) for i in range(len(offsets) - 1)), np.inf]
     found = [Stretch(a, b, 0.0, float(o), slope)
              for a, b, o in zip(edges[:-1], edges[1:], offsets, strict=True)]  # fmt: skip
-    sound = np.random.default_rng(seed).normal(0, 0.1, (16_000, 1)).astype(np.float32)
-    cuts = retime.parts(found, sound, 800, 0.0)
+    audio = np.random.default_rng(seed).normal(0, 0.1, (16_000, 1)).astype(np.float32)
+    cuts = retime.parts(found, audio, 800, 0.0)
     assert cuts[0].first == 0
     for part, here in zip(cuts, found, strict=True):
         middle = (part.first + part.past) / 2
@@ -170,40 +170,40 @@ def test_parts_follow_the_offset_and_never_overlap_but_to_fade(offsets, slope, s
 
 
 def test_a_lost_block_is_replaced_by_silence_and_a_foreign_one_is_cut_out():
-    sound = np.ones((8000, 1), np.float32)
+    audio = np.ones((8000, 1), np.float32)
     up = [Stretch(-np.inf, 4.0, 0, 0.0), Stretch(4.0, np.inf, 0, 500.0)]
-    a, b = retime.parts(up, sound, 1000, 0.0)
+    a, b = retime.parts(up, audio, 1000, 0.0)
     assert b.first - a.past == pytest.approx(500, abs=1)
     assert a.source + a.past - a.first == pytest.approx(b.source, abs=1)  # nothing is lost or heard twice
     down = [Stretch(-np.inf, 4.0, 0, 500.0), Stretch(4.0, np.inf, 0, 0.0)]
-    a, b = retime.parts(down, sound, 1000, 0.0)
+    a, b = retime.parts(down, audio, 1000, 0.0)
     fade = 2 * round(retime.FADE_S * 1000)
     assert a.past - b.first == fade
     assert b.source - (a.source + a.past - a.first) == pytest.approx(500 - fade, abs=1)
 
 
 def test_a_jump_is_put_where_it_is_quiet():
-    sound = np.ones((8000, 1), np.float32)
-    sound[4100:4180] = 0
+    audio = np.ones((8000, 1), np.float32)
+    audio[4100:4180] = 0
     down = [Stretch(-np.inf, 4.0, 0, 0.0), Stretch(4.0, np.inf, 0, -300.0)]
-    a, b = retime.parts(down, sound, 1000, 0.0)
+    a, b = retime.parts(down, audio, 1000, 0.0)
     assert 4100 <= (a.past + b.first) / 2 <= 4180
 
 
-# --- The sound --------------------------------------------------------------------------------
+# --- The audio --------------------------------------------------------------------------------
 
 
-def written(tmp_path: Path, sound, cuts):
+def written(tmp_path: Path, audio, cuts):
     with (tmp_path / "out.f32").open("w+b") as file:
-        count = retime.write_retimed(sound, RATE, cuts, file)
-    return np.fromfile(tmp_path / "out.f32", np.float32).reshape(count, sound.shape[1])
+        count = retime.write_retimed(audio, RATE, cuts, file)
+    return np.fromfile(tmp_path / "out.f32", np.float32).reshape(count, audio.shape[1])
 
 
-def test_untouched_sound_comes_through_to_the_bit(tmp_path: Path):
-    sound = np.random.default_rng(0).normal(0, 0.1, (100_000, 3)).astype(np.float32)
-    np.testing.assert_array_equal(written(tmp_path, sound, [Part(0, 100_000, 0.0, 1.0)]), sound)
-    late = written(tmp_path, sound, [Part(0, 100_000, -7.0, 1.0)])
-    np.testing.assert_array_equal(late[7:], sound[:-7])
+def test_untouched_audio_comes_through_to_the_bit(tmp_path: Path):
+    audio = np.random.default_rng(0).normal(0, 0.1, (100_000, 3)).astype(np.float32)
+    np.testing.assert_array_equal(written(tmp_path, audio, [Part(0, 100_000, 0.0, 1.0)]), audio)
+    late = written(tmp_path, audio, [Part(0, 100_000, -7.0, 1.0)])
+    np.testing.assert_array_equal(late[7:], audio[:-7])
     assert not late[:7].any()
 
 
@@ -215,7 +215,7 @@ def test_resampling_keeps_pitch_to_the_speed_and_places_to_the_sample(tmp_path: 
     assert np.abs(out - wanted)[200:-200].max() < 0.03  # half a sample of 440 Hz
 
 
-def test_cross_fades_of_a_steady_sound_leave_it_steady(tmp_path: Path):
+def test_cross_fades_of_a_steady_signal_leave_it_steady(tmp_path: Path):
     cuts = [Part(0, 5000, 0.0, 1.0, 0, 960), Part(4040, 9000, 6000.0, 1.0, 960, 0)]
     out = written(tmp_path, np.ones((20_000, 1), np.float32), cuts)
     np.testing.assert_allclose(out, 1, atol=1e-3)
@@ -227,8 +227,8 @@ def test_cross_fades_of_a_steady_sound_leave_it_steady(tmp_path: Path):
     ids=["drift", "jump", "fall"],
 )
 def test_known_errors_are_gone(tmp_path: Path, offset_ms: Curve, report: Report):
-    sound = clicks(offset_ms)
-    found = click_times(written(tmp_path, sound, retime.parts(retime.stretches(report), sound, RATE, 0.0)))
+    audio = clicks(offset_ms)
+    found = click_times(written(tmp_path, audio, retime.parts(retime.stretches(report), audio, RATE, 0.0)))
     for tick in TICKS[1:-1]:
         assert np.abs(found - tick).min() < 0.001, tick
 
@@ -247,7 +247,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_in_every_container_the_drift_is_gone_and_the_picture_is_the_same(tmp_path: Path, name: str):
+def test_in_every_container_the_drift_is_gone_and_the_video_is_the_same(tmp_path: Path, name: str):
     src = made(tmp_path / name, drifting, *FILES[name])
     dst = tmp_path / f"out{src.suffix}"
     result = repair(src, dst, DRIFT)

@@ -19,7 +19,7 @@ from avsync.core.records import Fault, Offset, Report, ScoreMap, Segment, TrackR
 from avsync.report.html import MAX_FACES, MAX_SECTIONS, keeper, render, save_page
 
 SHIFTS = np.arange(-15, 16)
-PICTURE = b"\xff\xd8\xff a face"
+PORTRAIT = b"\xff\xd8\xff a face"
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
@@ -34,8 +34,8 @@ LATE = Report(
     9.0,
     0.93,
     tracks=(
-        TrackReport(0, 0.0, 0.7, 13, an_offset(300.0, 0.0), False, 0.07, "too-little-evidence", PICTURE),
-        TrackReport(1, 0.7, 8.0, 170, an_offset(), speaking=True, weight=1.0, portrait=PICTURE),
+        TrackReport(0, 0.0, 0.7, 13, an_offset(300.0, 0.0), False, 0.07, "too-little-evidence", PORTRAIT),
+        TrackReport(1, 0.7, 8.0, 170, an_offset(), speaking=True, weight=1.0, portrait=PORTRAIT),
     ),
     segments=(Segment(0.7, 8.0, -120.0, 9.0, 0.93),),
     unjudged=(Unjudged(0.0, 0.7, "seen-too-briefly"),),
@@ -192,11 +192,11 @@ def test_many_stretches_and_faces_are_cut_short_and_it_says_so():
     assert "And 76 more faces" in said
 
 
-def test_a_result_without_its_pictures_says_why_there_are_none():
+def test_a_result_without_its_portraits_says_why_there_are_none():
     plain = replace(LATE, score_map=None, tracks=tuple(replace(t, portrait=None) for t in LATE.tracks))
     said = text(plain)
     assert "taken over from an earlier run" in said
-    assert "no picture" in said
+    assert "no image" in said
 
 
 # --- one file, any name -------------------------------------------------------------------
@@ -240,7 +240,7 @@ def test_nothing_is_fetched_and_nothing_is_run():
     assert "default-src 'none'" in page(LATE)
 
 
-def test_every_picture_has_words_and_every_name_is_used_once():
+def test_every_image_has_words_and_every_name_is_used_once():
     found = tags(LATE, replace(LATE, verdict="in-sync"))
     assert all(attributes.get("alt") for tag, attributes in found if tag == "img")
     names = [attributes["id"] for _, attributes in found if "id" in attributes]
@@ -301,12 +301,12 @@ def test_a_library_shows_in_full_only_what_is_not_in_sync():
     assert "The first 1 of those that are not in sync are shown in full below." in said
 
 
-def test_pictures_are_kept_only_of_what_is_shown():
+def test_portraits_are_kept_only_of_what_is_shown():
     good = replace(LATE, verdict="in-sync")
     few, many = keeper(MAX_SECTIONS), keeper(MAX_SECTIONS + 1)
     assert few(good).score_map is not None
     assert many(good).score_map is None
-    assert many(LATE).tracks[0].portrait == PICTURE
+    assert many(LATE).tracks[0].portrait == PORTRAIT
     assert [many(LATE).score_map is None for _ in range(MAX_SECTIONS)] == [False] * (MAX_SECTIONS - 1) + [
         True
     ]

@@ -12,7 +12,7 @@ from avsync.report.html_charts import (
     Axes,
     data_address,
     map_chart,
-    map_picture,
+    map_image,
     offset_chart,
     offset_ticks,
     time_ticks,
@@ -45,7 +45,7 @@ def test_what_is_outside_is_marked_and_named_where_there_is_room():
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 6.0, 61.0, 900.0, 7200.0, 40_000.0])
-def test_times_have_few_round_labels_inside_the_picture(seconds: float):
+def test_times_have_few_round_labels_inside_the_chart(seconds: float):
     ticks = time_ticks(Axes(0.0, seconds, -1, 1))
     assert 1 <= len(ticks) <= TIME_LABELS
     assert ticks[0].at == 0
@@ -71,7 +71,7 @@ def test_the_map_has_early_on_top_is_brighter_where_it_fits_and_clear_where_noth
     values = np.full((4, 3), -1.5, np.float32)
     values[:, 0] = 2.0
     values[2] = np.nan
-    image = decoded(map_picture(values))
+    image = decoded(map_image(values))
     assert image.shape == (3, 4, 4)
     assert image[0, 0, :3].sum() > image[1, 0, :3].sum()
     assert image[:, 2, 3].tolist() == [0, 0, 0]
@@ -81,7 +81,7 @@ def test_the_map_has_early_on_top_is_brighter_where_it_fits_and_clear_where_noth
 def test_a_wide_search_is_drawn_with_fewer_rows_that_keep_the_peak():
     values = np.full((2, 3001), -1.5, np.float32)
     values[:, 1500] = 2.0
-    image = decoded(map_picture(values))
+    image = decoded(map_image(values))
     assert len(image) <= MAP_ROWS
     assert (image[..., 2].max(axis=0) > 200).all()
 
