@@ -26,7 +26,7 @@ NOISE_POWER = 16.0
 
 
 def shots(
-    frames: Iterable[F], structure_of: Callable[[F], Structure] | None = None
+    video: Iterable[F], structure_of: Callable[[F], Structure] | None = None
 ) -> Iterator[tuple[F, bool, bool]]:
     """Each frame with whether it is the first and whether it is the last of its shot. `structure_of` makes of
     a frame what `structure` makes of its image.
@@ -34,7 +34,7 @@ def shots(
     Holds back LOOK_AHEAD + 1 frames, however long the video.
     """
     held: tuple[F, bool] | None = None
-    for frame, first in _beginnings(frames, structure_of or (lambda frame: structure(frame.image))):
+    for frame, first in _beginnings(video, structure_of or (lambda frame: structure(frame.image))):
         if held is not None:
             yield *held, first
         held = frame, first
@@ -80,30 +80,28 @@ def is_cut(before: Sequence[Structure], after: Sequence[Structure], steps: Seque
     return min(change(old, new) for old in before for new in after) >= here / 2
 
 
-def _beginnings(frames: Iterable[F], structure_of: Callable[[F], Structure]) -> Iterator[tuple[F, bool]]:
+def _beginnings(video: Iterable[F], structure_of: Callable[[F], Structure]) -> Iterator[tuple[F, bool]]:
     """Each frame with whether a shot begins there, LOOK_AHEAD frames late."""
-    frames: deque[tuple[F, Structure]] = deque()
+    held: deque[tuple[F, Structure]] = deque()
     past: deque[Structure] = deque(maxlen=LOOK_AHEAD)
     steps: deque[float] = deque(maxlen=2 * LOOK_AHEAD)
     latest: Structure | None = None
-    for frame in frames:
+    for frame in video:
         now = structure_of(frame)
         if latest is not None:
             steps.append(change(latest, now))
         latest = now
-        frames.append((frame, now))
-        if len(frames) > LOOK_AHEAD:
-            yield _judged(frames, past, steps)
-    while frames:
-        yield _judged(frames, past, steps)
+        held.append((frame, now))
+        if len(held) > LOOK_AHEAD:
+            yield _judged(held, past, steps)
+    while held:
+        yield _judged(held, past, steps)
 
 
-def _judged(
-    frames: deque[tuple[F, Structure]], past: deque[Structure], steps: deque[float]
-) -> tuple[F, bool]:
-    """Takes the oldest of `frames`, and tells whether a shot begins there."""
-    known = len(past) + len(frames) - 1
-    first = not past or is_cut(past, [s for _, s in frames], list(steps)[-known:])
-    frame, now = frames.popleft()
+def _judged(held: deque[tuple[F, Structure]], past: deque[Structure], steps: deque[float]) -> tuple[F, bool]:
+    """Takes the oldest of `held`, and says whether a shot begins there."""
+    known = len(past) + len(held) - 1
+    first = not past or is_cut(past, [s for _, s in held], list(steps)[-known:])
+    frame, now = held.popleft()
     past.append(now)
     return frame, first
