@@ -121,7 +121,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         return f"{path} is a list of other files or addresses, not a video; give the video itself{other}."
     if box in (b"ftyp", b"mdat", b"wide", b"free"):
         return f"{path} is incomplete: its index (moov) is missing or broken; copy or record it again."
-    return f"{path} is not a video or audio file that ffmpeg can read; check that it is the right file."
+    return f"{path} is not a readable video or audio file; check that it is the right file."
 
 
 def _describe(path: Path, container: InputContainer) -> Media:
@@ -142,11 +142,7 @@ def _describe(path: Path, container: InputContainer) -> Media:
         path=path,
         container=kind,
         duration_s=max(0.0, end),
-        video=_video_stream(
-            path, kind, video_streams[0], first, origin, _timecode(container, video_streams[0])
-        )
-        if video_streams
-        else None,
+        video=_video_stream(path, kind, video, first, origin, _timecode(container, video)) if video else None,
         audio=tuple(_audio_stream(s, track, first, origin) for track, s in enumerate(audio_streams)),
         stream_kinds=tuple(_kind(s) for s in container.streams),
         origin_s=origin,
