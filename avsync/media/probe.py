@@ -121,7 +121,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         return f"{path} is a list of other files or addresses, not a video; give the video itself{other}."
     if box in (b"ftyp", b"mdat", b"wide", b"free"):
         return f"{path} is incomplete: its index (moov) is missing or broken; copy or record it again."
-    return f"{path} is not a readable video or audio file; check that it is the right file."
+    return f"{path} is not a video or audio file; check that it is the right file."
 
 
 def _describe(path: Path, container: InputContainer) -> Media:
