@@ -100,12 +100,12 @@ def load_audio(path: Path | str, until_s: float = math.inf) -> Waveform:
     return result if found.video else moved(result, -result.start_s)
 
 
-def moved(sound: Waveform, by_s: float) -> Waveform:
+def moved(audio: Waveform, by_s: float) -> Waveform:
     """The same audio, heard `by_s` seconds later."""
     undecoded, gaps = (
-        tuple((a + by_s, b + by_s) for a, b in spans) for spans in (sound.undecoded, sound.gaps)
+        tuple((a + by_s, b + by_s) for a, b in spans) for spans in (audio.undecoded, audio.gaps)
     )
-    return replace(sound, start_s=sound.start_s + by_s, undecoded=undecoded, gaps=gaps)
+    return replace(audio, start_s=audio.start_s + by_s, undecoded=undecoded, gaps=gaps)
 
 
 def write_wav(path: Path | str, samples: Samples, rate: int = SAMPLE_RATE, subtype: str = "PCM_16") -> None:

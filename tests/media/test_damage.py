@@ -73,9 +73,9 @@ def test_a_stream_that_pauses_in_a_sound_file_is_told_too(tmp_path: Path, name: 
     assert [(gap.start_s, gap.end_s, gap.damaged) for gap in seen] == [
         (pytest.approx(1.0, abs=0.05), pytest.approx(2.5, abs=0.05), False)
     ]
-    sound = waveform(found)
-    assert sound.gaps == (pytest.approx((3.5, 5.0), abs=0.05),)
-    assert sound.undecoded == ()
+    audio = waveform(found)
+    assert audio.gaps == (pytest.approx((3.5, 5.0), abs=0.05),)
+    assert audio.undecoded == ()
 
 
 class TestPauses:
