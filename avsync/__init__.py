@@ -17,18 +17,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from avsync.api import check, fix_offset
+    from avsync.api import check, check_many, fix_offset
+    from avsync.core.options import Limits
     from avsync.core.records import Report
     from avsync.networks.checkpoint import load as load_model
+    from avsync.pipeline.stages import embed, face_tracks, mouth_crops, score_matrix
     from avsync.report.html import save_page
 
 __version__ = "0.1.0"
-__all__ = ["Report", "__version__", "check", "fix_offset", "load_model", "save_page"]
+__all__ = [
+    "Limits",
+    "Report",
+    "__version__",
+    "check",
+    "check_many",
+    "embed",
+    "face_tracks",
+    "fix_offset",
+    "load_model",
+    "mouth_crops",
+    "save_page",
+    "score_matrix",
+]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
     "check": ("avsync.api", "check"),
+    "check_many": ("avsync.api", "check_many"),
+    "embed": ("avsync.pipeline.stages", "embed"),
+    "face_tracks": ("avsync.pipeline.stages", "face_tracks"),
+    "mouth_crops": ("avsync.pipeline.stages", "mouth_crops"),
+    "score_matrix": ("avsync.pipeline.stages", "score_matrix"),
+    "Limits": ("avsync.core.options", "Limits"),
     "fix_offset": ("avsync.api", "fix_offset"),
     "load_model": ("avsync.networks.checkpoint", "load"),
     "save_page": ("avsync.report.html", "save_page"),

@@ -11,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "avsync"
 
 ROOMS = (
-    *("core", "media", "audio", "faces", "networks", "estimate", "report", "pipeline", "repair", "api"),
-    *("batch", "demo", "data", "evaluation", "distill", "bench", "cli"),
+    *("core", "media", "audio", "faces", "networks", "estimate", "report", "pipeline", "repair", "batch"),
+    *("api", "demo", "data", "evaluation", "distill", "bench", "cli"),
 )
 """A folder may import those before it in this list, and itself."""
 
@@ -26,7 +26,7 @@ TORCH_FREE = (
     "report.words report.reasons report.summary "
     "report.document report.html report.plot report.junit report.jsonl "
     "report.terminal "
-    "pipeline.run repair.fix batch.run batch.ray_engine api cli.app cli.progress cli.console"
+    "pipeline.run pipeline.stages repair.fix batch.run batch.ray_engine api cli.app cli.progress cli.console"
 )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from typed_calls import assert_wrong_lines_found
 
 import avsync
 from avsync.core.errors import EXIT_OUT_OF_SYNC
@@ -185,6 +186,11 @@ def test_the_shipped_model_finds_a_known_error(installed: Path) -> None:
     report = json.loads(said.stdout)
     assert report["verdict"] == "out-of-sync"
     assert report["offset_ms"] == pytest.approx(120, abs=20)
+
+
+@pytest.mark.slow
+def test_a_type_checker_finds_wrong_calls_of_what_is_installed(installed: Path, tmp_path: Path) -> None:
+    assert_wrong_lines_found(tmp_path, installed / "venv/bin/python")
 
 
 def test_the_command_runs_from_a_source_checkout() -> None:

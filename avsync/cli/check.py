@@ -92,9 +92,9 @@ def check(
     batch = engine == "ray" or len(paths) > 1 or paths[0].is_dir() or is_manifest(paths[0])
     files = find_media(paths)
     if engine != "ray":  # the machines of a cluster have models of their own
-        from avsync.networks.checkpoint import find
+        from avsync.networks.checkpoint import require
 
-        find(options.model)
+        require(options.model)
     with opened(wanted, files, options, write=emit, batch=batch) as (reports, take):
         todo = [number for number in range(len(files)) if number not in reports]
         if reports and not quiet:

@@ -66,8 +66,9 @@ def fix_offset(
     """
     from avsync.cli.progress import progress_bars, staged
     from avsync.cli.settings import settled, typed
+    from avsync.core.document import SCHEMA
     from avsync.core.text import printable
-    from avsync.report.document import SCHEMA, to_dict
+    from avsync.report.document import to_dict
 
     with progress_bars(quiet=quiet) as bar:
         from avsync import api

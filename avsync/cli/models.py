@@ -33,20 +33,24 @@ def list_models(as_json: Json = False) -> None:
     """
     from rich.table import Table
 
+    from avsync.core import plugins
     from avsync.networks.checkpoint import available
     from avsync.networks.zoo import PUBLIC
 
     here = available()
+    brought = [name for name in plugins.names("avsync.models") if name not in here]
     rows = [(name, path.stat().st_size, str(path)) for name, path in here.items()]
     missing = {name: public for name, public in PUBLIC.items() if name not in here}
     if as_json:
         models = [{"name": name, "bytes": size, "path": path} for name, size, path in rows]
-        models += [{"name": name, "bytes": None, "path": None} for name in missing]
+        models += [{"name": name, "bytes": None, "path": None} for name in (*brought, *missing)]
         emit(json.dumps(models, indent=2) + "\n")
         return
     table = Table("name", "size", "where", box=None, pad_edge=False, header_style="bold")
     for name, size, path in rows:
         table.add_row(printable(name), f"{size / 1e6:.1f} MB", printable(path))
+    for name in brought:
+        table.add_row(printable(name), "", "another package's")
     for name, public in missing.items():
         how = f"avsync models fetch {name}" if public.url else f"by hand: {public.where}"
         table.add_row(name, "not here", how)

@@ -109,11 +109,11 @@ CHECK_OPTIONS: dict[str, Any] = {
         ),
     ],
     "face_detector": Annotated[
-        constants.Detector,
+        str,
         typer.Option(
             rich_help_panel=MEASURING,
             metavar="NAME",
-            help=f"Face detector: {', '.join(constants.DETECTORS)}.",
+            help=f"Face detector: {', '.join(constants.DETECTORS)}, or another package's.",
         ),
     ],
     "device": Device,

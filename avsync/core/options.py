@@ -10,11 +10,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, TypeVar, Unpack
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
+from avsync.core import plugins
 from avsync.core.constants import (
     DEFAULT_MODEL,
+    DETECTORS,
     FRAME_MS,
     MAX_DRIFT_MS_PER_MIN,
     MAX_OFFSET_MS,
@@ -36,6 +38,16 @@ STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
 Tolerance = Annotated[float, Field(gt=0, le=MAX_SEARCH_MS)]
 AnyPath = Annotated[Path, Field(strict=False)]
+
+
+def _known_detector(name: str) -> str:
+    """Raises ValueError for a name that is neither built in nor another package's."""
+    if name not in DETECTORS and name not in (more := plugins.names("avsync.detectors")):
+        raise ValueError(f"should be one of {', '.join((*DETECTORS, *more))}")
+    return name
+
+
+AnyDetector = Annotated[str, AfterValidator(_known_detector)]
 Made = TypeVar("Made")
 
 
@@ -63,7 +75,8 @@ class CheckOptions:
     """A separate audio file to compare with the video, instead of the video's own audio."""
     audio_track: Annotated[int, Field(ge=0, le=1000)] | None = None
     """Which of the file's audio tracks (0 is the first); None: the default track."""
-    face_detector: Detector = "centerface"
+    face_detector: AnyDetector = "centerface"
+    """One of `constants.DETECTORS`, or one that another package brings."""
     device: Device = "auto"
     stride: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Frames between scored windows; None: every frame of a short file, fewer of a long one."""
@@ -73,10 +86,9 @@ class CheckOptions:
     """How exactly the network computes on a CPU; "float32" is slower and changes no decision."""
 
 
-class CheckKeywords(TypedDict, total=False):
-    """The fields of `CheckOptions` as keyword arguments, for type checkers."""
+class MeasureKeywords(TypedDict, total=False):
+    """The fields of `CheckOptions` but the model as keyword arguments, for type checkers."""
 
-    model: str | Path
     standard: Standard
     tolerance_ms: tuple[float, float] | None
     profile: str | Path | None
@@ -86,11 +98,17 @@ class CheckKeywords(TypedDict, total=False):
     min_fault_s: float
     audio: str | Path | None
     audio_track: int | None
-    face_detector: Detector
+    face_detector: Detector | str
     device: Device
     stride: int | None
     sample: Sample
     precision: Precision
+
+
+class CheckKeywords(MeasureKeywords, total=False):
+    """All fields of `CheckOptions` as keyword arguments."""
+
+    model: str | Path
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -162,7 +180,7 @@ def _validated(make: Callable[..., Made], options: dict[str, Any]) -> Made:
         if first["type"] == "unexpected_keyword_argument":
             known = ", ".join(field.name for field in fields(make))  # pyright: ignore[reportArgumentType]
             raise UsageError(f"There is no option {name!r}; the options are {known}.") from error
-        wanted = first["msg"].replace("Input ", "it ", 1)
+        wanted = first["msg"].replace("Input ", "it ", 1).replace("Value error, ", "it ", 1)
         raise OptionError(name, f"cannot be {first['input']!r}; {wanted}.") from error
 
 

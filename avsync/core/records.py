@@ -11,13 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from avsync.core.compared import ByValue
 from avsync.core.constants import MAX_DRIFT_MS_PER_MIN, MIN_JUDGED
+from avsync.core.errors import SetupError
 from avsync.core.timecode import Timebase
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Verdict = Literal["in-sync", "out-of-sync", "mismatch", "partly-judged", "cannot-tell", "error"]
 Span = tuple[float, float]
@@ -141,16 +146,16 @@ class Gap:
     damaged: bool
 
 
-@dataclass(frozen=True)
-class Frame:
+@dataclass(frozen=True, eq=False)
+class Frame(ByValue):
     """One decoded frame: `image` uint8 (height, width, 3) RGB, shown at `time_s`."""
 
     time_s: float
     image: npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Waveform:
+@dataclass(frozen=True, eq=False)
+class Waveform(ByValue):
     """Mono audio at 16 kHz. `samples` float32 (n,) in about [-1, 1] (maybe memory-mapped);
     sample i is heard at start_s + i / 16000."""
 
@@ -164,8 +169,8 @@ class Waveform:
     """Stretches without samples, `undecoded` or not, which `samples` fills with silence."""
 
 
-@dataclass(frozen=True)
-class Speech:
+@dataclass(frozen=True, eq=False)
+class Speech(ByValue):
     """Probability of speech, float32 (n,) 0..1, in each `step_s` seconds from `start_s` on; NaN where nobody
     listened."""
 
@@ -174,8 +179,8 @@ class Speech:
     probability: npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class FaceTrack:
+@dataclass(frozen=True, eq=False)
+class FaceTrack(ByValue):
     """One face through one shot, sampled at 25 frames a second.
 
     `boxes` float32 (n, 4): x1, y1, x2, y2 as fractions of the displayed frame (0..1);
@@ -191,8 +196,8 @@ class FaceTrack:
     confidence: float
 
 
-@dataclass(frozen=True)
-class Clip:
+@dataclass(frozen=True, eq=False)
+class Clip(ByValue):
     """Consecutive mouth crops of one track: `mouths` uint8 (n, 48, 96, 3) RGB;
     frame i is shown at start_s + i / 25. A long track comes as several clips that overlap by
     four frames, so that no window of five frames is lost."""
@@ -202,8 +207,8 @@ class Clip:
     mouths: npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Scores:
+@dataclass(frozen=True, eq=False)
+class Scores(ByValue):
     """Synchrony logits of one track.
 
     `logits` float32 (n_windows, n_shifts): higher is better; NaN where the audio or the video of that
@@ -218,8 +223,23 @@ class Scores:
     logits: npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Reason:
+@dataclass(frozen=True, eq=False)
+class Embeddings(ByValue):
+    """What independent encoders make of one track, n windows of 0.2 s.
+
+    `times_s` float64 (n,): presentation time of each window's first frame. `visual` float32 (n, d): of its
+    lips. `audio` float32 (n, d): of the audio of the same time, NaN where there is none. How well lips and
+    audio of any two windows fit is what `score_matrix` gives for them: for most models, the dot product.
+    """
+
+    track: int
+    times_s: npt.NDArray[np.float64]
+    visual: npt.NDArray[np.float32]
+    audio: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Reason(ByValue):
     """Something to say of an answer: a code and the plain values that its sentence names, with their units in
     their names. `report.reasons` has the sentences."""
 
@@ -260,8 +280,8 @@ class Fault:
     kind: Literal["offset", "mismatch"] = "offset"
 
 
-@dataclass(frozen=True)
-class Offset:
+@dataclass(frozen=True, eq=False)
+class Offset(ByValue):
     """The answer from one track's scores.
 
     `offset_ms` positive when the audio is early; None when there is no usable peak.
@@ -329,8 +349,8 @@ class Turn:
     probability: float
 
 
-@dataclass(frozen=True)
-class ScoreMap:
+@dataclass(frozen=True, eq=False)
+class ScoreMap(ByValue):
     """How well lips and audio fit along the video, for people to look at.
 
     `values` float32 (n_spans, n_offsets): mean log-likelihood ratio of the windows in each span, NaN where
@@ -344,9 +364,9 @@ class ScoreMap:
     values: npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Report:
-    """The result for one file; `avsync.check` returns it. See `report.to_dict` for the JSON."""
+@dataclass(frozen=True, eq=False)
+class Report(ByValue):
+    """The result for one file; `avsync.check` returns it. Equal ones say the same, however long it took."""
 
     path: str
     verdict: Verdict
@@ -397,6 +417,40 @@ class Report:
     """Frames from one judged window to the next; None where none was judged."""
     settings: dict[str, Any] = field(default_factory=dict)
     """The options of the check, as plain values."""
-    timings_s: dict[str, float] = field(default_factory=dict)
+    timings_s: dict[str, float] = field(default_factory=dict, compare=False)
     """Seconds by stage: probe, model, audio, faces, crops (what the scores waited for them), scores, offset,
     total."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `avsync check --json` without its sentences: plain values, rounded, with units in
+        the names and None for what is unknown. Curves, images and the score map are not in it."""
+        from avsync.core import document
+
+        return document.to_dict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Report:
+        """The report of a document that `to_dict` or `avsync check --json` made; `to_dict` gives it again.
+
+        Raises:
+            ValueError: it is no such document, or one of another version.
+        """
+        from avsync.core.document import from_dict
+
+        return from_dict(document)
+
+    def to_frame(self) -> DataFrame:
+        """A pandas DataFrame of the judged and unjudged stretches and the faults, one row each in order of
+        time, with the columns path, kind, start_s, end_s, offset_ms, own_offset_ms, uncertainty_ms,
+        probability, cause, severity.
+
+        Raises:
+            SetupError: pandas is not installed.
+        """
+        from avsync.core import document
+
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise SetupError("to_frame needs pandas; install it with: pip install pandas") from error
+        return pd.DataFrame(document.rows(self), columns=document.COLUMNS)

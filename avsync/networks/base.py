@@ -87,6 +87,19 @@ class Network(nn.Module):
         """(batch, 80, columns) mels of whole clips -> (batch, columns, d), where there is `audio_context`."""
         raise NotImplementedError
 
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether lips and audio have an embedding each, whatever else is compared."""
+        return self.embeds
+
+    def visual_embeddings(self, visual: Tensor) -> Tensor:
+        """What `visual_tokens` gives -> (n, d), where `has_embeddings`."""
+        return visual
+
+    def audio_embeddings(self, audio: Tensor) -> Tensor:
+        """What `audio_tokens` gives -> (n, d), where `has_embeddings`."""
+        return audio
+
     def pair_logits(self, visual: Tensor, audio: Tensor) -> Tensor:
         """n visual and n audio encodings -> logits (n,)."""
         raise NotImplementedError

@@ -1,7 +1,7 @@
 """Checkpoints: find them by name or path, verify, load, save and convert.
 
 Our own are NAME.safetensors, which hold their card (see `card`), and NAME.yaml beside them. The pickles of
-the papers' authors are read by `zoo`.
+the papers' authors are read by `zoo`. Models of other packages come through `core.plugins`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from avsync.core import plugins
 from avsync.core.errors import ModelError, UsageError
 from avsync.core.files import write_whole
 from avsync.networks import card
@@ -89,14 +90,19 @@ def find(name: str | Path) -> Path:
             f'The model "{name}" must be fetched by hand: take {public.file} from {public.where} '
             "and give its path to --model."
         )
-    names = ", ".join(sorted(known)) or "none"
+    names = ", ".join(sorted({*known, *plugins.names("avsync.models")})) or "none"
     raise ModelError(f'There is no model called "{name}" (found here: {names}); see: avsync models list.')
 
 
 def load(name: str | Path, device: str = "auto") -> Loaded:
     """The network of a checkpoint, in eval mode on `device` ("auto": CUDA if there is one).
 
-    Raises ModelError when the file is missing, damaged, or not a network that is known here."""
+    Raises:
+        ModelError: the file is missing, damaged, or not a network that is known here.
+        SetupError: the package that brings the model cannot be used.
+    """
+    if _is_brought(name):
+        return _brought(str(name), device)
     path = find(name)
     target = pick_device(device)
     if path.suffix == ".safetensors":
@@ -110,6 +116,29 @@ def load(name: str | Path, device: str = "auto") -> Loaded:
     model = build(dims, state, path).to(target)
     log.info("loaded %s on %s", path, target)
     return Loaded(model, preprocessing, path.stem, path, info.get("calibration") or {}, info)
+
+
+def require(name: str | Path) -> None:
+    """Raises ModelError where `load` would find nothing under that name."""
+    if not _is_brought(name):
+        find(name)
+
+
+def _is_brought(name: str | Path) -> bool:
+    """Whether another package brings a model of that name, and none is here."""
+    known = str(name) in plugins.names("avsync.models")
+    return known and not Path(name).is_file() and str(name) not in available()
+
+
+def _brought(name: str, device: str) -> Loaded:
+    make = plugins.find("avsync.models", name)
+    loaded = make(str(pick_device(device))) if make is not None else None
+    if not isinstance(loaded, Loaded):
+        raise ModelError(
+            f"The package that brings the model {name} gave a {type(loaded).__name__}, not a Loaded."
+        )
+    loaded.model.eval()
+    return replace(loaded, name=name)
 
 
 def build(dims: AnyDims, state: Mapping[str, Tensor], path: Path) -> Network:

@@ -302,6 +302,20 @@ class VocaLiST(Network):
         return not self.dims.layers
 
     @property
+    def has_embeddings(self) -> bool:
+        return self.contrast is not None
+
+    def visual_embeddings(self, visual: Tensor) -> Tensor:
+        """(n, 5, d) -> (n, contrast)."""
+        assert self.contrast is not None  # noqa: S101 (has_embeddings)
+        return self.contrast.embed_visual(visual)
+
+    def audio_embeddings(self, audio: Tensor) -> Tensor:
+        """(n, 16, d) -> (n, contrast)."""
+        assert self.contrast is not None  # noqa: S101 (has_embeddings)
+        return self.contrast.embed_audio(audio)
+
+    @property
     def audio_context(self) -> int:
         contexts = {"window2d": 0, "column1d": AUDIO_CONTEXT, "column2d": SHARED_CONTEXT}
         return contexts[self.dims.audio_front_end]

@@ -34,8 +34,10 @@ Progress = Callable[[str, float, float | None], None]
 # --- One file ----------------------------------------------------------------------------
 
 
-def measure(path: Path, options: CheckOptions, progress: Progress | None = None) -> Report:
-    """`check` with its options already made; the same errors."""
+def measure(
+    path: Path, options: CheckOptions, progress: Progress | None = None, loaded: Loaded | None = None
+) -> Report:
+    """`check` with its options already made, and the model where the caller has it; the same errors."""
     tell = progress or _silent
     timings: dict[str, float] = {}
     whole = probe.state(path)
@@ -63,7 +65,7 @@ def measure(path: Path, options: CheckOptions, progress: Progress | None = None)
                 tolerance_ms=tolerance(options, found),
                 audio_track=options.audio_track if options.audio is None else None,
             )
-            report = _judge(found, report, options, tell, timings)
+            report = _judge(found, report, options, loaded, tell, timings)
         except KeyboardInterrupt:
             report = replace(_nothing(report, Reason("stopped-at-once"), "stopped"), complete=False)
     report = replace(report, timings_s=timings)
@@ -96,14 +98,19 @@ def _timebase(found: Media) -> Timebase | None:
 
 
 def _judge(
-    found: Media, report: Report, options: CheckOptions, tell: Progress, timings: dict[str, float]
+    found: Media,
+    report: Report,
+    options: CheckOptions,
+    loaded: Loaded | None,
+    tell: Progress,
+    timings: dict[str, float],
 ) -> Report:
     """The stages after probing, cheapest first, so that a hopeless file costs little."""
     if found.video is None:
         raise MediaError(f"{found.path} has no video, only audio; give a video file.")
     tell("model", 0, None)
     with timed(timings, "model"):
-        loaded = model_of_mouths(options)
+        loaded = prepared(loaded or options.model, options)
     tell("audio", 0, None)
     with timed(timings, "audio"):
         whole, found = found, probe.without_tail(found)
@@ -154,9 +161,15 @@ def _adaptive(job: stretch.Job) -> bool:
 def load_model(name: str, device: str, precision: str = "auto") -> Loaded:
     """The model, loaded once per process and name; in its fastest form unless `precision` is "float32".
     Raises ModelError."""
-    from avsync.networks import checkpoint, fast
+    from avsync.networks import checkpoint
 
-    loaded = checkpoint.load(name, device)
+    return _fastest(checkpoint.load(name, device), precision)
+
+
+def _fastest(loaded: Loaded, precision: str) -> Loaded:
+    """Raises ModelError where its card cannot be used."""
+    from avsync.networks import fast
+
     try:
         Calibration.from_dict(loaded.calibration)
     except ValueError as error:
@@ -164,9 +177,13 @@ def load_model(name: str, device: str, precision: str = "auto") -> Loaded:
     return loaded if precision == "float32" else fast.fast(loaded)
 
 
-def model_of_mouths(options: CheckOptions) -> Loaded:
-    """The model of `options`. Raises ModelError where a check cannot use it."""
-    loaded = load_model(options.model, options.device, options.precision)
+def prepared(model: str | Path | Loaded, options: CheckOptions) -> Loaded:
+    """A model given by name or path, or as it was loaded, ready to score mouths with the device and precision
+    of `options` (a loaded one stays on its device). Raises ModelError where a check cannot use it."""
+    if isinstance(model, str | Path):
+        loaded = load_model(str(model), options.device, options.precision)
+    else:
+        loaded = _fastest(model, options.precision)
     if loaded.model.crop == "face":
         raise ModelError(
             f"{loaded.path} looks at whole faces, but a check cuts out mouths; "

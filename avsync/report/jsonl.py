@@ -11,11 +11,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from avsync.core.document import SCHEMA, from_dict
 from avsync.core.errors import OutputError, UsageError
 from avsync.core.files import Kind, ready, replacement, takes_bytes
 from avsync.core.options import CheckOptions, plain
 from avsync.core.records import Report
-from avsync.report.document import SCHEMA, from_dict, to_dict
+from avsync.report.document import to_dict
 
 try:
     import fcntl

@@ -40,7 +40,7 @@ def demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Sequence[
         return run_demo(tmp_path / "demo", said.append, CheckOptions())
 
     said.clear()
-    monkeypatch.setattr(demo_run, "model_of_mouths", lambda _: None)
+    monkeypatch.setattr(demo_run, "prepared", lambda *_: None)
     monkeypatch.setattr(demo_run, "write_demo", write)
     monkeypatch.setattr(demo_run, "fix_offset", repair)
     return run

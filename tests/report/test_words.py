@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_factory import FAULT, a_report, an_offset, said
 
+from avsync.core.document import from_dict
 from avsync.core.records import Fault, Reason, Report, TrackReport, Turn, Unjudged, Verdict
 from avsync.core.timecode import timebase
 from avsync.core.tolerance import defects
-from avsync.report.document import EXIT_CODES, exit_code, from_dict, to_dict, to_json, to_line
+from avsync.report.document import EXIT_CODES, exit_code, to_dict, to_json, to_line
 from avsync.report.summary import summary
 from avsync.report.words import certainty_words, offset_words, percent, timecode
 
