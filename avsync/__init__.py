@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from avsync.api import check, check_many, fix_offset
     from avsync.core.options import Limits
-    from avsync.core.records import Report
+    from avsync.core.records import Recording, Report
     from avsync.networks.checkpoint import load as load_model
     from avsync.pipeline.stages import embed, face_tracks, mouth_crops, score_matrix
     from avsync.report.html import save_page
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Limits",
+    "Recording",
     "Report",
     "__version__",
     "check",
@@ -53,6 +54,7 @@ _HOMES = {
     "fix_offset": ("avsync.api", "fix_offset"),
     "load_model": ("avsync.networks.checkpoint", "load"),
     "save_page": ("avsync.report.html", "save_page"),
+    "Recording": ("avsync.core.records", "Recording"),
     "Report": ("avsync.core.records", "Report"),
 }
 

@@ -16,6 +16,7 @@ from avsync.core.constants import DEFAULT_MODEL, Engine, Method
 from avsync.core.options import CheckKeywords, Limits, MeasureKeywords, check_options, fix_options
 from avsync.core.records import Report
 from avsync.pipeline.run import Progress, measure
+from avsync.pipeline.sources import Source, measure_source
 from avsync.repair import fix
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ BatchProgress = Callable[[Path, str, float, float | None], None]
 
 
 def check(
-    path: str | Path,
+    source: Source,
     *,
     model: str | Path | Loaded = DEFAULT_MODEL,
     progress: Progress | None = None,
@@ -35,11 +36,13 @@ def check(
     """Measure by how much the audio of a video is early or late, and compare it with a standard.
 
     Args:
-        path: the video.
+        source: the video: the path of a file, a file object opened in binary mode (read from where it stands
+            to its end), or a `Recording`: arrays of frames with times and samples with a rate.
         model: its name, the path of its checkpoint, or what `load_model` returned.
         progress: called as progress(stage, done, total) while the file is read and scored.
         **options: the other fields of `CheckOptions`: standard, max_offset_ms, max_drift_ms_per_min,
-            min_judged, audio, audio_track, face_detector, device, stride, sample, precision.
+            min_judged, audio, audio_track, face_detector, device, stride, sample, precision, start_s,
+            duration_s.
 
     Returns:
         The report. A file that can be read but not measured has the verdict "cannot-tell" and its reasons.
@@ -51,7 +54,7 @@ def check(
         Interrupted: Ctrl-C, a KeyboardInterrupt whose `so_far` is the Report on what was scored by then.
     """
     name, loaded = _named(model)
-    return measure(Path(path), check_options(model=name, **options), progress, loaded)
+    return measure_source(source, check_options(model=name, **options), progress, loaded)
 
 
 def check_many(

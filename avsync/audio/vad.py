@@ -26,19 +26,19 @@ TASTED_S = 60.0
 Floats = npt.NDArray[np.float32]
 
 
-def judged_track(media: Media, track: int | None, until_s: float = math.inf) -> tuple[int, Waveform]:
+def judged_track(media: Media, track: int | None, span: Span = waveform.WHOLE) -> tuple[int, Waveform]:
     """The audio track of that number; without one the first in which speech is heard, beginning with the
-    track that players take; else the first that is not silent, else that of the players. What is heard after
-    `until_s` is not read.
+    track that players take; else the first that is not silent, else that of the players. Only what is heard
+    in `span` is read.
 
     Raises MediaError and UsageError as `waveform.waveform` does.
     """
     default = waveform.audio_track(media, track)
     if track is not None or len(media.audio) == 1:
-        return default.track, waveform.waveform(media, default.track, until_s - default.start_s)
+        return default.track, waveform.waveform(media, default.track, span)
     found: list[tuple[int, Waveform]] = []
     for stream in sorted(media.audio, key=lambda stream: stream is not default):
-        audio = waveform.waveform(media, stream.track, until_s - stream.start_s)
+        audio = waveform.waveform(media, stream.track, span)
         if seconds(heard(listen(audio, TASTED_S), 0.0)) >= MIN_SPEECH_S:
             return stream.track, audio
         found.append((stream.track, audio))
@@ -70,11 +70,11 @@ def listen(audio: Waveform, limit_s: float = LISTENED_S) -> Iterator[Floats]:
         yield np.array([detector.process_samples(chunk) for chunk in chunks], np.float32)
 
 
-def heard(pieces: Iterable[Floats], start_s: float, until_s: float = math.inf) -> Speech:
-    """The pieces of `listen` as one record, for audio that starts at `start_s`; nothing after `until_s`."""
+def heard(pieces: Iterable[Floats], start_s: float, span: Span = waveform.WHOLE) -> Speech:
+    """The pieces of `listen` as one record, for audio that starts at `start_s`; nothing outside `span`."""
     probability = np.concatenate([np.zeros(0, np.float32), *pieces])
-    count = min(len(probability), max(0.0, (until_s - start_s) / CHUNK_S))
-    return Speech(start_s, CHUNK_S, probability[: math.ceil(count)])
+    first, past = (min(len(probability), max(0.0, (edge - start_s) / CHUNK_S)) for edge in span)
+    return Speech(start_s + int(first) * CHUNK_S, CHUNK_S, probability[int(first) : math.ceil(past)])
 
 
 def seconds(speech: Speech, without: Iterable[tuple[float, float]] = ()) -> float:

@@ -21,7 +21,7 @@ from av.error import FFmpegError
 
 from avsync.core.constants import SAMPLE_RATE
 from avsync.core.errors import MediaError, UsageError
-from avsync.core.records import AudioStream, Media, Reason, Waveform
+from avsync.core.records import AudioStream, Media, Reason, Recording, Span, Waveform
 from avsync.media.decode import Damage, decoded
 from avsync.media.probe import probe
 
@@ -35,6 +35,10 @@ CLIPPED_SHARE = 0.05
 """Share of all samples near the peak that only clipping brings about (speech: under 0.001)."""
 GAP_S = 0.02
 """Timestamps that disagree by more than this with the samples so far are a gap or an overlap."""
+WHOLE = (-math.inf, math.inf)
+"""A span without ends."""
+SEEK_EARLY_S = 5.0
+"""Seconds before a span at which reading begins: a seek may land late, and decoders need a few packets."""
 EMPTY_S = 0.1
 """A gap of this length, half a model window, is no audio; a shorter one counts as silence."""
 CENTRE, SURROUND = 1.414, 0.25
@@ -44,11 +48,11 @@ CENTRE, SURROUND = 1.414, 0.25
 # --- Waveforms ---------------------------------------------------------------------------
 
 
-def waveform(media: Media, track: int | None = None, until_s: float = math.inf) -> Waveform:
+def waveform(media: Media, track: int | None = None, span: Span = WHOLE) -> Waveform:
     """One audio track as 16 kHz mono on the common clock, gaps filled with silence.
 
-    `track` counts the audio tracks from 0; None takes the one marked as default, else the first. What begins
-    more than `until_s` seconds after the track does is not read.
+    `track` counts the audio tracks from 0; None takes the one marked as default, else the first. Only what
+    sounds in `span` is read.
 
     Raises:
         MediaError: there is no audio, or none of it can be decoded.
@@ -57,7 +61,8 @@ def waveform(media: Media, track: int | None = None, until_s: float = math.inf) 
     stream = audio_track(media, track)
     damage = Damage(media.holes)
     try:
-        result = _stored(_runs(_timed(media, stream, damage, until_s)), until_s)
+        timed = _in_memory(media.recording, span) if media.recording else _timed(media, stream, damage, span)
+        result = _stored(_runs(timed), span)
     except FFmpegError as error:
         damage.errors.append(error.strerror or str(error))
         result = Waveform(np.zeros(0, np.float32), stream.start_s)
@@ -88,16 +93,18 @@ def audio_track(media: Media, track: int | None) -> AudioStream:
     return media.audio[track]
 
 
-def load_audio(path: Path | str, until_s: float = math.inf) -> Waveform:
-    """A separate audio file (or the audio of a video file) as 16 kHz mono; it starts at its own first moment.
-    What lies more than `until_s` seconds after that is not read.
+def load_audio(path: Path | str, span: Span = WHOLE) -> Waveform:
+    """A separate audio file (or the audio of a video file) as 16 kHz mono; audio alone starts at its own
+    first moment. Only what sounds in `span` is read.
 
     Raises:
         MediaError: the file is missing or holds no audio that can be read.
     """
     found = probe(path)
-    result = waveform(found, until_s=until_s)
-    return result if found.video else moved(result, -result.start_s)
+    if found.video:
+        return waveform(found, None, span)
+    begins_s = audio_track(found, None).start_s
+    return moved(waveform(found, None, (span[0] + begins_s, span[1] + begins_s)), -begins_s)
 
 
 def moved(audio: Waveform, by_s: float) -> Waveform:
@@ -137,23 +144,38 @@ class _Run:
 
 
 def _timed(
-    media: Media, stream: AudioStream, damage: Damage, until_s: float
+    media: Media, stream: AudioStream, damage: Damage, span: Span
 ) -> Iterator[tuple[float, int, Samples]]:
     """(time_s, rate, samples) of each frame, with one or two channels."""
-    end_s = stream.start_s + until_s
-    for time_s, _, frame in decoded(media, stream.index, damage, until_s=end_s):
-        if frame.samples and frame.sample_rate:
+    early_s = span[0] - SEEK_EARLY_S
+    seek_s = early_s + media.origin_s if early_s > stream.start_s else None
+    for time_s, _, frame in decoded(media, stream.index, damage, seek_s=seek_s, until_s=span[1]):
+        if frame.samples and frame.sample_rate and time_s >= span[0]:
             yield time_s, frame.sample_rate, _front(_channels(frame), [c.name for c in frame.layout.channels])
+
+
+def _in_memory(recording: Recording, span: Span) -> Iterator[tuple[float, int, Samples]]:
+    """The same of a recording, a second at a time."""
+    rate = recording.rate_hz
+    values = np.asarray(recording.samples).reshape(len(recording.samples), -1)
+    early = math.floor(max(0.0, span[0] - recording.audio_start_s))
+    for first in range(early * rate, len(values), rate):
+        block = _floats(values[first : first + rate])
+        yield recording.audio_start_s + first / rate, rate, block[:, :2]
 
 
 def _channels(frame: Any) -> Samples:
     """The samples of a PyAV frame, (n, channels) in [-1, 1]."""
     values = frame.to_ndarray()
-    values = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
+    return _floats(values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels))
+
+
+def _floats(values: npt.NDArray[Any]) -> Samples:
+    """Samples as numbers in [-1, 1], whatever they are stored as."""
     if values.dtype == np.uint8:
-        return (values.astype(np.float32) - 128) / 128
+        return np.asarray((values.astype(np.float32) - 128) / 128, np.float32)
     scale = 1.0 if values.dtype.kind == "f" else 1 / -float(np.iinfo(values.dtype).min)
-    return (values * scale).astype(np.float32)
+    return np.asarray(values * scale, np.float32)
 
 
 def _front(values: Samples, names: Sequence[str]) -> Samples:
@@ -212,9 +234,9 @@ def mix(block: Samples, louder: int) -> Samples:
     return block[:, louder] if np.square(mean).mean() < CANCELLED * loudest else mean
 
 
-def _stored(runs: Iterable[_Run], until_s: float) -> Waveform:
+def _stored(runs: Iterable[_Run], span: Span) -> Waveform:
     """The runs at 16 kHz on disk, in a file that goes away with the last reference to the waveform; the gaps
-    between them take no space. No more is kept than begins within `until_s` seconds."""
+    between them take no space. Only what sounds in `span` is kept."""
     damaged = 0
     start_s: float | None = None
     power = np.zeros(2)
@@ -231,13 +253,13 @@ def _stored(runs: Iterable[_Run], until_s: float) -> Waveform:
                 power += np.square(clean, dtype=np.float64).sum(axis=0)
                 yield mix(clean, louder=int(power[1] > power[0]))
 
-    limit = SAMPLE_RATE * until_s
-    end = 0
+    end, limit = 0, math.inf
     gaps: list[tuple[int, int]] = []
     try:
         with tempfile.TemporaryFile(prefix="avsync-") as file:
             for run in runs:
                 start_s = run.time_s if start_s is None else start_s
+                limit = SAMPLE_RATE * (span[1] - start_s)
                 place = round((run.time_s - start_s) * SAMPLE_RATE)
                 for block in resampled(mono(run.blocks), run.rate):
                     # What overlaps with what is there already is left out.

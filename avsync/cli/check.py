@@ -70,8 +70,12 @@ def check(
     avsync check film.mov --profile netflix --markers film.edl
     avsync check --watch in/ --jsonl out.jsonl --on-verdict './sort.sh {path}'
     avsync check talk.mp4 --json | jq .offset_ms
+    avsync check film.mkv --start 600 --duration 120
+    avsync check https://example.org/talk.mp4
+    ffmpeg -i talk.mp4 -c copy -f matroska - | avsync check -
     """
     from avsync.batch.inputs import find_media, is_manifest
+    from avsync.cli.inputs import as_files
     from avsync.cli.settings import settled, typed
     from avsync.report.document import exit_code
     from avsync.report.outputs import STDOUT, Targets, opened
@@ -89,25 +93,28 @@ def check(
         return watch_folder(watch, options, wanted, limits, settle_s=settle, workers=workers, quiet=quiet)
     if not paths:
         raise UsageError("Nothing to check was named; give a video, or a folder of videos.")
-    batch = engine == "ray" or len(paths) > 1 or paths[0].is_dir() or is_manifest(paths[0])
-    files = find_media(paths)
-    if engine != "ray":  # the machines of a cluster have models of their own
-        from avsync.networks.checkpoint import require
+    if any(isinstance(path, str) for path in paths) and (len(paths) > 1 or engine == "ray" or wanted.resume):
+        raise UsageError("An address or - is checked alone, without --resume and --engine ray.")
+    with as_files(paths, quiet=quiet) as (given, renamed):
+        batch = engine == "ray" or len(given) > 1 or given[0].is_dir() or is_manifest(given[0])
+        files = find_media(given)
+        if engine != "ray":  # the machines of a cluster have models of their own
+            from avsync.networks.checkpoint import require
 
-        require(options.model)
-    with opened(wanted, files, options, write=emit, batch=batch) as (reports, take):
-        todo = [number for number in range(len(files)) if number not in reports]
-        if reports and not quiet:
-            typer.echo(f"{len(reports)} of {len(files)} files are done already.", err=True)
-        try:
-            waiting = [files[number] for number in todo]
-            for number, report in checked(waiting, options, limits, workers, engine, batch, quiet):
-                take(todo[number], report)
-        finally:
-            # Also after Ctrl-C: what is done is worth showing.
-            done = [reports[number] for number in sorted(reports)]
-            if done and wanted.jsonl != STDOUT:
-                _print(done, batch=batch, as_json=as_json)
+            require(options.model)
+        with opened(wanted, files, options, write=emit, batch=batch) as (reports, take):
+            todo = [number for number in range(len(files)) if number not in reports]
+            if reports and not quiet:
+                typer.echo(f"{len(reports)} of {len(files)} files are done already.", err=True)
+            try:
+                waiting = [files[number] for number in todo]
+                for number, report in checked(waiting, options, limits, workers, engine, batch, quiet):
+                    take(todo[number], renamed(report))
+            finally:
+                # Also after Ctrl-C: what is done is worth showing.
+                done = [reports[number] for number in sorted(reports)]
+                if done and wanted.jsonl != STDOUT:
+                    _print(done, batch=batch, as_json=as_json)
     return exit_code(done)
 
 

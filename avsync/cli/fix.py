@@ -15,7 +15,7 @@ from avsync.core.options import CheckKeywords, as_keywords
 
 
 @guarded
-@with_check_options(*(name for name in CHECK_OPTIONS if name != "audio"))
+@with_check_options(*(name for name in CHECK_OPTIONS if name not in ("audio", "start_s", "duration_s")))
 def fix_offset(
     context: typer.Context,
     src: Annotated[Path, typer.Argument(metavar="IN", help="The video to repair; it is left as it is.")],

@@ -14,6 +14,8 @@ from avsync.core import constants
 from avsync.core.options import CheckOptions
 from avsync.core.profiles import PROFILES
 
+STDIN = "-"
+
 
 def _named(text: str) -> Path:
     """A path that was given: an empty one, of a shell variable that is not set, would mean this folder."""
@@ -29,6 +31,14 @@ MEASURING = "How it is measured"
 RESULTS = "Results in files"
 MANY = "Many files"
 HOOKS = "As a service"
+
+
+def _path_or_stream(text: str) -> Path | str:
+    """A path, or as text what is none: an address of the web or - for stdin, unless a file is called so."""
+    from avsync.media.elsewhere import is_address
+
+    return text if (text == STDIN or is_address(text)) and not Path(text).exists() else _named(text)
+
 
 # --- The options of a check ---------------------------------------------------------------
 
@@ -133,6 +143,24 @@ CHECK_OPTIONS: dict[str, Any] = {
             "(exhaustive), or adaptive on a CPU only (auto).",
         ),
     ],
+    "start_s": Annotated[
+        float,
+        typer.Option(
+            "--start",
+            rich_help_panel=MEASURING,
+            metavar="SECONDS",
+            help="Check only from here on; the times of the report stay those of the file.",
+        ),
+    ],
+    "duration_s": Annotated[
+        float | None,
+        typer.Option(
+            "--duration",
+            rich_help_panel=MEASURING,
+            metavar="SECONDS",
+            help="Check only this much. Default: up to the end.",
+        ),
+    ],
     "precision": Annotated[
         constants.Precision,
         typer.Option(
@@ -183,11 +211,12 @@ def with_check_options(*names: str) -> Callable[[Command], Command]:
 # --- Inputs, outputs and how the work is done ----------------------------------------------
 
 Paths = Annotated[
-    list[Path] | None,
+    list[Any] | None,  # of Path or str, see _path_or_stream
     typer.Argument(
         metavar="PATH",
-        parser=_named,
-        help="Videos, folders of videos, and lists of videos (.txt, or .csv with a column path).",
+        parser=_path_or_stream,
+        help="Videos, folders of videos, and lists of videos (.txt, or .csv with a column path); or one "
+        "http(s) address, or - for standard input.",
     ),
 ]
 Json = Annotated[

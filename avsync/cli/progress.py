@@ -15,6 +15,7 @@ from avsync.core.text import printable
 STAGES = {
     "probe": "reading the file",
     "model": "loading the model",
+    "download": "downloading",
     "audio": "reading the audio",
     "faces": "finding faces",
     "scores": "comparing lips and speech",

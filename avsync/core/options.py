@@ -82,6 +82,10 @@ class CheckOptions:
     """Frames between scored windows; None: every frame of a short file, fewer of a long one."""
     sample: Sample = "auto"
     """How much of a long file is scored."""
+    start_s: Annotated[float, Field(ge=0)] = 0.0
+    """Where the part that is checked begins, in seconds of the file, which the report keeps to."""
+    duration_s: Annotated[float, Field(gt=0)] | None = None
+    """How long that part is; None: up to the end."""
     precision: Precision = "auto"
     """How exactly the network computes on a CPU; "float32" is slower and changes no decision."""
 
@@ -102,6 +106,8 @@ class MeasureKeywords(TypedDict, total=False):
     device: Device
     stride: int | None
     sample: Sample
+    start_s: float
+    duration_s: float | None
     precision: Precision
 
 

@@ -7,7 +7,7 @@ inside clips and scores. Offsets are in milliseconds and positive when the audio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -43,8 +43,8 @@ ReasonKind = Literal[
 ]  # fmt: skip
 """Codes of what is to be said of an answer."""
 Cause = Literal[
-    "stopped", "not-needed", "no-video", "no-frames", "damaged", "no-face", "seen-too-briefly", "no-audio",
-    "not-speaking", "too-little-evidence", "silent",
+    "stopped", "not-needed", "excluded", "no-video", "no-frames", "damaged", "no-face", "seen-too-briefly",
+    "no-audio", "not-speaking", "too-little-evidence", "silent",
 ]  # fmt: skip
 """Codes of why a stretch, or a face, was not judged."""
 
@@ -91,6 +91,23 @@ class AudioStream:
     default: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Video and audio in memory, on one clock in seconds, for callers that have no file.
+
+    `frames`: uint8 (height, width, 3) RGB images of one size, upright; image i is shown at `times_s[i]`, and
+    these times ascend. `samples`: (n,) or (n, channels), floating point in [-1, 1] or integer PCM; there are
+    `rate_hz` a second, and the first sounds at `audio_start_s`. `name` is what reports and errors call it.
+    """
+
+    frames: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]
+    times_s: Sequence[float] | npt.NDArray[np.floating]
+    samples: npt.NDArray[Any]
+    rate_hz: int
+    audio_start_s: float = 0.0
+    name: str = "recording"
+
+
 @dataclass(frozen=True)
 class Piece:
     """A run of timestamps without a break: [first_s, past_s) on the container's own clock. What it holds is
@@ -132,6 +149,8 @@ class Media:
     """Stretches for which no stream has a packet, as where a file is corrupt."""
     header_s: float | None = None
     """The length that the header claims, where the packets do not bear it out."""
+    recording: Recording | None = None
+    """Where the media are if they are in memory; `path` is its name then."""
     unread_bytes: int = 0
     """Bytes behind the last packet that can be read, where they are too many for an index."""
 

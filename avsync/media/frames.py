@@ -24,6 +24,7 @@ from avsync.core.prefetch import ahead
 from avsync.core.records import Frame, Gap, Media, VideoStream
 from avsync.media.container import opened
 from avsync.media.decode import Damage, decoded
+from avsync.media.memory import frames_of
 from avsync.media.scan import LONGEST_S
 
 AHEAD_BYTES = 8 << 20
@@ -88,7 +89,11 @@ def shown(
     damage = Damage(media.holes)
     index = first
     try:
-        coming: Iterator[Timed] = decoded(media, video.index, damage, seek_s=seek_s)
+        coming: Iterator[Timed] = (
+            frames_of(media.recording, video.start_s + first / FRAME_RATE, damage)
+            if media.recording
+            else decoded(media, video.index, damage, seek_s=seek_s)
+        )
         coming = _progressive(coming) if video.interlaced else coming
         for index, frame in _on_grid(coming, video, first, stop):
             yield video.start_s + index / FRAME_RATE, frame
@@ -241,7 +246,7 @@ def _seek_point(media: Media, video: VideoStream, target_s: float) -> float | No
 
     MPEG streams have no index: a seek may land past a key frame, and all until the next would be lost.
     """
-    if len(media.pieces) > 1:
+    if len(media.pieces) > 1 or media.recording:
         return None
     target = target_s + media.origin_s
     margin = 1 + float(4 / video.fps)

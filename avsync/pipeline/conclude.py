@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def conclude(
     whole_s = job.media.duration_s
     report = replace(report, looked_at=spans, stride=looked.stride, complete=not stopped)
     notes = (
-        *_sampled(spans, whole_s, stopped),
+        *_sampled(spans, job.span, stopped),
         *_undecoded("damaged-video", [(gap.start_s, gap.end_s) for gap in looked.gaps if gap.damaged]),
         *notes,
     )
@@ -65,13 +66,16 @@ def conclude(
             reasons=notes if stopped else (why, *notes),
             tracks=tuple(_track(track, None) for track in looked.tracks),
             unjudged=(
-                *coverage.unjudged(looked.tracks, (), (), (), whole_s, 1, spans, missed, looked.gaps),
+                *_excluded(
+                    coverage.unjudged(looked.tracks, (), (), (), whole_s, 1, spans, missed, looked.gaps),
+                    job.span,
+                ),
                 *tail,
             ),
         )
     # Ctrl-C does not wait for the rest of the audio.
     pieces = [] if stopped and not listening.done() else listening.result()
-    heard = vad.heard(pieces, job.audio.start_s, whole_s) if pieces else None
+    heard = vad.heard(pieces, job.audio.start_s, job.span) if pieces else None
     calibration = Calibration.from_dict(job.loaded.calibration)
     report = judged(report, looked, heard, calibration, whole_s, missed)
     unread = any(note.kind == "unread-end" for note in notes)
@@ -79,8 +83,18 @@ def conclude(
         report,
         verdict="partly-judged" if unread and report.verdict == "in-sync" else report.verdict,
         reasons=(*report.reasons, *notes),
-        unjudged=(*report.unjudged, *tail),
+        unjudged=(*_excluded(report.unjudged, job.span), *tail),
     )
+
+
+def _excluded(unjudged: Sequence[Unjudged], span: Span) -> Iterator[Unjudged]:
+    """The same, with a cause of its own for what lies outside the part that is to be checked."""
+    for part in unjudged:
+        edges = [part.start_s, *(edge for edge in span if part.start_s < edge < part.end_s), part.end_s]
+        for start_s, end_s in pairwise(edges):
+            inside = span[0] <= (start_s + end_s) / 2 < span[1]
+            if end_s - start_s >= FRAME_S / 2:
+                yield replace(part, start_s=start_s, end_s=end_s, cause=part.cause if inside else "excluded")
 
 
 def judged(
@@ -173,15 +187,20 @@ def _track(track: FaceTrack, judged: TrackReport | None, portrait: bytes | None 
 
 
 def audio_notes(
-    found: Media, whole: Media, audio: Waveform, track: int | None, options: CheckOptions
+    found: Media,
+    whole: Media,
+    audio: Waveform,
+    track: int | None,
+    options: CheckOptions,
+    until_s: float,
 ) -> tuple[Reason, ...]:
     """Notes on the audio that was judged: of which `track` (None: of a file of its own), and what is wrong
-    with it. `found` is `whole` as far as there is video."""
+    with it. `found` is `whole` as far as there is video; the audio was read up to `until_s` at least."""
     return (
         *_which_track(found, track, options),
         *_unread(whole),
         *_jumps(whole),
-        *_broken_off(found, whole, audio, track),
+        *_broken_off(found, whole, audio, track, until_s),
         *_undecoded("damaged-audio", audio.undecoded),
         *_tail(found, whole),
         *waveform.audio_condition(audio),
@@ -213,7 +232,9 @@ def _jumps(whole: Media) -> tuple[Reason, ...]:
     return (Reason("clock-jumps", {"jumps": len(at_s), "at_s": at_s, "stray": stray}),)
 
 
-def _broken_off(found: Media, whole: Media, audio: Waveform, track: int | None) -> tuple[Reason, ...]:
+def _broken_off(
+    found: Media, whole: Media, audio: Waveform, track: int | None, until_s: float
+) -> tuple[Reason, ...]:
     """A note where the file, or its audio, ends long before its header says so, as after a broken copy."""
     said_s = None if _jumps(whole) else whole.header_s  # a header that believes wild timestamps says nothing
     if said_s is not None and said_s - whole.duration_s > max(BROKEN_OFF_S, 0.02 * said_s):
@@ -221,7 +242,7 @@ def _broken_off(found: Media, whole: Media, audio: Waveform, track: int | None) 
     if track is None:
         return ()
     stream = waveform.audio_track(found, track)
-    said_s = min(found.duration_s, stream.start_s + (stream.duration_s or 0.0))
+    said_s = min(until_s, found.duration_s, stream.start_s + (stream.duration_s or 0.0))
     end_s = audio.start_s + len(audio.samples) / SAMPLE_RATE
     if said_s - end_s <= max(BROKEN_OFF_S, 0.02 * said_s):
         return ()
@@ -250,11 +271,12 @@ def _no_speech(verdict: Verdict, heard: Speech | None) -> tuple[Reason, ...]:
     return (Reason("no-speech"),) if silent and verdict == "cannot-tell" else ()
 
 
-def _sampled(spans: Sequence[Span], whole_s: float, stopped: bool) -> tuple[Reason, ...]:
-    """How much was looked at, where that is not all."""
+def _sampled(spans: Sequence[Span], whole: Span, stopped: bool) -> tuple[Reason, ...]:
+    """How much of `whole` was looked at, where that is not all."""
+    whole_s = whole[1] - whole[0]
     looked = {"looked_s": schedule.total(spans), "duration_s": whole_s}
     if stopped:
         return (Reason("stopped", looked),)
     if whole_s - schedule.total(spans) < 1:
         return ()
-    return (Reason("sampled", {**looked, "gap_s": schedule.longest_gap(spans, whole_s)}),)
+    return (Reason("sampled", {**looked, "gap_s": schedule.longest_gap(spans, whole)}),)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from avsync.audio import vad, waveform
 from avsync.core.constants import FRAME_RATE, TOLERANCES_MS
-from avsync.core.errors import Interrupted, MediaError, ModelError
+from avsync.core.errors import Interrupted, MediaError, ModelError, UsageError
 from avsync.core.options import CheckOptions, plain
 from avsync.core.prefetch import beside
-from avsync.core.records import Cause, Media, Reason, Report, Unjudged
+from avsync.core.records import Cause, Media, Reason, Recording, Report, Span, Unjudged
 from avsync.core.timecode import Timebase, timebase
 from avsync.estimate.calibration import Calibration
 from avsync.media import probe
+from avsync.media.memory import described
 from avsync.pipeline import conclude, schedule, stretch
 from avsync.pipeline.stretch import timed
 
@@ -35,9 +36,14 @@ Progress = Callable[[str, float, float | None], None]
 
 
 def measure(
-    path: Path, options: CheckOptions, progress: Progress | None = None, loaded: Loaded | None = None
+    source: Path | Recording,
+    options: CheckOptions,
+    progress: Progress | None = None,
+    loaded: Loaded | None = None,
 ) -> Report:
-    """`check` with its options already made, and the model where the caller has it; the same errors."""
+    """`check` of a file, or of a recording in memory, with its options already made, and the model where the
+    caller has it; the same errors."""
+    path = Path(source.name) if isinstance(source, Recording) else source
     tell = progress or _silent
     timings: dict[str, float] = {}
     whole = probe.state(path)
@@ -57,7 +63,7 @@ def measure(
         try:
             tell("probe", 0, None)
             with timed(timings, "probe"):
-                found = probe.probe(path)
+                found = described(source) if isinstance(source, Recording) else probe.probe(path)
             report = replace(
                 report,
                 duration_s=found.duration_s,
@@ -114,22 +120,39 @@ def _judge(
     tell("audio", 0, None)
     with timed(timings, "audio"):
         whole, found = found, probe.without_tail(found)
-        until_s = found.duration_s + options.max_offset_ms / 1000 + 1
+        span = _asked(found, options)
+        around_s = options.max_offset_ms / 1000 + 1
+        # Where the video lasts as long as the file, the length may be a false claim of the header.
+        open_end = found is whole and span[1] >= found.duration_s and options.audio is None
+        heard = (
+            span[0] - around_s if span[0] > 0 else -math.inf,
+            math.inf if open_end else span[1] + around_s,
+        )
         track, audio = (
-            (None, waveform.load_audio(options.audio, until_s))
+            (None, waveform.load_audio(options.audio, heard))
             if options.audio
-            # Where the video lasts as long as the file, the length may be a false claim of the header.
-            else vad.judged_track(found, options.audio_track, math.inf if found is whole else until_s)
+            else vad.judged_track(found, options.audio_track, heard)
         )
         if waveform.is_silent(audio.samples):
             silent = Reason("silent", {"path": str(options.audio or found.path)})
             return _nothing(report, silent, "silent")
         report = replace(report, audio_track=track if len(found.audio) > 1 else report.audio_track)
-        notes = conclude.audio_notes(found, whole, audio, track, options)
+        notes = conclude.audio_notes(found, whole, audio, track, options, span[1])
     tell("faces", 0, 1)
-    job = stretch.Job(found, audio, loaded, options, found.duration_s, tell, timings)
+    job = stretch.Job(found, audio, loaded, options, span, span[1] - span[0], tell, timings)
     with beside(vad.listen(audio)) as listening:
         return _look(job, partial(conclude.conclude, report, job, notes, listening))
+
+
+def _asked(found: Media, options: CheckOptions) -> Span:
+    """The stretch (start, end) of the video that is to be checked, in seconds."""
+    if options.start_s >= found.duration_s > 0:
+        raise UsageError(
+            f"{found.path} lasts only {found.duration_s:.1f} s, so nothing begins at {options.start_s:g} s; "
+            "choose an earlier start."
+        )
+    length_s = math.inf if options.duration_s is None else options.duration_s
+    return options.start_s, min(found.duration_s, options.start_s + length_s)
 
 
 def _look(job: stretch.Job, conclude: Callable[..., Report]) -> Report:
@@ -137,7 +160,7 @@ def _look(job: stretch.Job, conclude: Callable[..., Report]) -> Report:
     looked = stretch.Looked()
     report = conclude(looked)
     try:
-        for spans in schedule.rounds(job.media.duration_s, adaptive=_adaptive(job)):
+        for spans in schedule.rounds(job.span, adaptive=_adaptive(job)):
             planned = replace(job, planned_s=looked.seconds + schedule.total(spans))
             for span in spans:
                 looked = stretch.look(planned, looked, span)

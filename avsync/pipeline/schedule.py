@@ -22,15 +22,16 @@ CERTAIN = 0.85
 """Probability from which on no more is looked at."""
 
 
-def rounds(duration_s: float, *, adaptive: bool) -> Iterator[list[Span]]:
-    """Lists of stretches, each list in order of time, that together are the whole video once.
+def rounds(span: Span, *, adaptive: bool) -> Iterator[list[Span]]:
+    """Lists of stretches, each list in order of time, that together are the whole of `span` once.
 
     Where not all is to be looked at, an answer is worth trying after each list.
     """
+    duration_s = span[1] - span[0]
     if not adaptive or duration_s <= SHORT_S:
-        yield cut(duration_s, CHUNK_S) if duration_s > 2 * CHUNK_S else [(0.0, duration_s)]
+        yield cut(span, CHUNK_S) if duration_s > 2 * CHUNK_S else [span]
         return
-    stretches = cut(duration_s, SAMPLE_S)
+    stretches = cut(span, SAMPLE_S)
     ends = (0, len(stretches) - 1)
     for number, chosen in enumerate(ROUNDS):
         yield [
@@ -40,10 +41,11 @@ def rounds(duration_s: float, *, adaptive: bool) -> Iterator[list[Span]]:
         ]
 
 
-def cut(duration_s: float, length_s: float) -> list[Span]:
+def cut(span: Span, length_s: float) -> list[Span]:
     """Stretches of equal length, at most `length_s`, that together are the whole."""
+    start_s, duration_s = span[0], span[1] - span[0]
     count = max(1, math.ceil(duration_s / length_s))
-    edges = [duration_s * i / count for i in range(count)] + [duration_s]
+    edges = [start_s + duration_s * i / count for i in range(count)] + [span[1]]
     return list(pairwise(edges))
 
 
@@ -75,7 +77,7 @@ def total(spans: Sequence[Span]) -> float:
     return sum(end - start for start, end in spans)
 
 
-def longest_gap(spans: Sequence[Span], duration_s: float) -> float:
-    """The longest stretch in seconds that none of `spans` (merged) holds."""
-    edges = [0.0, *(edge for span in spans for edge in span), duration_s]
+def longest_gap(spans: Sequence[Span], whole: Span) -> float:
+    """The longest stretch of `whole` in seconds that none of `spans` (merged, inside it) holds."""
+    edges = [whole[0], *(edge for span in spans for edge in span), whole[1]]
     return max(after - before for before, after in zip(edges[::2], edges[1::2], strict=True))

@@ -46,12 +46,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Job:
-    """One file and how to look at it. `planned_s`: seconds of it that will be looked at, as far as known."""
+    """One file and how to look at it. `span`: the stretch of it that is to be checked; `planned_s`: the
+    seconds of that which will be looked at, as far as known."""
 
     media: Media
     audio: Waveform
     loaded: Loaded
     options: CheckOptions
+    span: Span
     planned_s: float
     tell: Tell
     timings: dict[str, float]
@@ -140,7 +142,7 @@ def _score(
     from avsync.networks.scoring import score_clips
 
     length = span[1] - span[0]
-    whole = length >= job.media.duration_s
+    whole = length >= job.span[1] - job.span[0]
     clips = follow.face_clips(
         job.media,
         found,

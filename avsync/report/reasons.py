@@ -162,6 +162,7 @@ def fault_words(fault: Fault) -> str:
 _CAUSES: dict[Cause, str] = {
     "stopped": "the check was stopped before it",
     "not-needed": "not looked at, as the answer was certain enough without it",
+    "excluded": "outside the part that was to be checked",
     "no-video": "there is no video any more",
     "no-frames": "the video has no frames there",
     "damaged": "the video cannot be decoded there",

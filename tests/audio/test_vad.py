@@ -80,7 +80,7 @@ def test_the_track_with_speech_is_judged_beginning_with_the_players_own(
     noise = np.random.default_rng(0).normal(0, 0.1, len(voice)).astype(np.float32)
     by_kind = {"voice": voice, "noise": noise, "silence": np.zeros_like(voice)}
     monkeypatch.setattr(
-        waveform, "waveform", lambda _media, number, _until_s: Waveform(by_kind[kinds[number]], 0.0)
+        waveform, "waveform", lambda _media, number, _span: Waveform(by_kind[kinds[number]], 0.0)
     )
     streams = tuple(track(i, i == default) for i in range(len(kinds)))
     media = Media(Path("x.mkv"), "matroska", 6.0, None, streams, ("audio",) * len(kinds))

@@ -132,7 +132,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr("avsync.media.probe.probe", lambda path: replace(world.media, path=Path(path)))
     monkeypatch.setattr(waveform, "waveform", lambda *_track: world.sound)
     monkeypatch.setattr(
-        waveform, "load_audio", lambda path, _until_s: world.asked.update(audio=path) or world.sound
+        waveform, "load_audio", lambda path, _span: world.asked.update(audio=path) or world.sound
     )
     monkeypatch.setattr(follow, "face_clips", face_clips)
     monkeypatch.setattr(vad, "listen", lambda _sound: iter([world.speech]))
@@ -305,7 +305,7 @@ def test_sound_long_after_the_picture_is_neither_read_nor_judged(
 ):
     asked: list[float] = []
     monkeypatch.setattr(
-        waveform, "waveform", lambda _media, _track, until_s: asked.append(until_s) or world.sound
+        waveform, "waveform", lambda _media, _track, span: asked.append(span[1]) or world.sound
     )
     whole = avsync.check("talk.mp4")
     world.media = replace(world.media, duration_s=14_400.0)

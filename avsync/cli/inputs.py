@@ -1,0 +1,44 @@
+"""What a command is given to check that is no file: an address of the web, or standard input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from avsync.cli.options import STDIN
+from avsync.cli.progress import progress_bars, staged
+from avsync.core.errors import UsageError
+from avsync.core.records import Report
+from avsync.media import elsewhere
+from avsync.pipeline.sources import named
+
+
+@contextmanager
+def as_files(
+    paths: Sequence[Path | str], *, quiet: bool
+) -> Iterator[tuple[list[Path], Callable[[Report], Report]]]:
+    """The paths; or the one address, or standard input, as a temporary file while the block runs. And what
+    gives a report the name that the person knows.
+
+    Raises:
+        UsageError: standard input is a terminal.
+        MediaError: nothing comes from the address or from standard input.
+    """
+    files = [path for path in paths if isinstance(path, Path)]
+    if len(files) == len(paths):
+        yield files, lambda report: report
+        return
+    text = str(paths[0])
+    with ExitStack() as stack:
+        if text == STDIN:
+            if sys.stdin.isatty():
+                raise UsageError("Standard input is a terminal; pipe a video into it, or give a file.")
+            name = "standard input"
+            path = stack.enter_context(elsewhere.spooled(sys.stdin.buffer, name))
+        else:
+            name = elsewhere.shown(text)
+            with progress_bars(quiet=quiet) as bar:
+                path = stack.enter_context(elsewhere.downloaded(text, staged(bar)))
+        yield [path], stack.enter_context(named(path, name))

@@ -1,0 +1,64 @@
+"""Checks of what is no file with a name: a stream, an address of the web, or arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from avsync.core.errors import AvsyncError, Interrupted
+from avsync.core.options import CheckOptions
+from avsync.core.records import Recording, Report
+from avsync.media.elsewhere import spooled
+from avsync.pipeline.run import Progress, measure
+
+if TYPE_CHECKING:
+    from avsync.networks.checkpoint import Loaded
+
+Source = str | Path | IO[bytes] | Recording
+"""What `check` takes: the path of a file, a file object opened for reading bytes, or arrays."""
+
+
+def measure_source(
+    source: Source,
+    options: CheckOptions,
+    progress: Progress | None = None,
+    loaded: Loaded | None = None,
+) -> Report:
+    """`measure` of any source; the same errors."""
+    if isinstance(source, Recording):
+        return measure(source, options, progress, loaded)
+    if not hasattr(source, "read"):
+        return measure(Path(source), options, progress, loaded)  # pyright: ignore[reportArgumentType]
+    stream: Any = source
+    called = getattr(stream, "name", None)
+    name = called if isinstance(called, str) else "file object"
+    with spooled(stream, name) as path, named(path, name) as renamed:
+        return renamed(measure(path, options, progress, loaded))
+
+
+@contextmanager
+def named(path: Path, name: str) -> Iterator[Callable[[Report], Report]]:
+    """Lets errors of the block, and the reports given to the function, call the temporary file `path` by its
+    `name`."""
+
+    def words(value: Any) -> Any:
+        return value.replace(str(path), name) if isinstance(value, str) else value
+
+    def renamed(report: Report) -> Report:
+        reasons = tuple(
+            replace(reason, values={key: words(value) for key, value in reason.values.items()})
+            for reason in report.reasons
+        )
+        return replace(report, path=name, reasons=reasons)
+
+    try:
+        yield renamed
+    except AvsyncError as error:
+        error.args = tuple(map(words, error.args))
+        raise
+    except Interrupted as stop:
+        stop.so_far = renamed(stop.so_far)
+        raise
