@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
+from avsync.core.constants import VIDEO_SUFFIXES
 from avsync.core.errors import MediaError
 
 SUFFIXES = (".csv", ".lst", ".txt")
@@ -66,13 +67,6 @@ def _exists(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110
 
 
-MEDIA_SUFFIXES = (
-    *(".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gxf", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov"),
-    *(".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv"),
-)
-"""What counts as a video inside a folder; a file that is named outright may have any suffix."""
-
-
 def find_media(paths: Sequence[Path]) -> list[Path]:
     """Files to check: each path itself, for a list (see `manifest`) those that it names, and for a folder
     the videos below it, sorted; hidden ones and repetitions left out. A folder without videos, or that may
@@ -101,7 +95,7 @@ def _no_video(folder: Path) -> str:
 
 def videos_below(folder: Path) -> Iterator[Path]:
     """The videos below a folder, in no order, hidden ones left out."""
-    return (path for path in _videos(folder) if path.suffix.lower() in MEDIA_SUFFIXES)
+    return (path for path in _videos(folder) if path.suffix.lower() in VIDEO_SUFFIXES)
 
 
 def _videos(folder: Path) -> Iterator[Path]:
@@ -109,6 +103,6 @@ def _videos(folder: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in MEDIA_SUFFIXES:
+            if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES:
                 yield Path(root, name)
     yield from closed

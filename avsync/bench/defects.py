@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from avsync.core.constants import FRAME_MS, Method
 from avsync.core.errors import AvsyncError, MediaError, UsageError
 from avsync.core.records import Report
 from avsync.core.tolerance import defects, largest_error
-from avsync.media.ffmpeg import ffmpeg_path
+from avsync.media.ffmpeg import run_ffmpeg, source
 from avsync.media.probe import probe
 from avsync.report.summary import summary
 
@@ -147,15 +146,11 @@ def write_defect(clip: Path, kind: Kind, target: Path, foreign: Path | None = No
     length_s = probe(clip).duration_s
     audio = foreign if kind == "swap" and foreign else clip
     command = [
-        *[ffmpeg_path(), "-nostdin", "-v", "error", "-y"],
-        *["-i", f"file:{clip.resolve()}", "-i", f"file:{audio.resolve()}"],
+        *["-y", "-i", source(clip), "-i", source(audio)],
         *["-filter_complex", _filters(kind, length_s), "-map", "0:v:0", "-map", "[out]", "-c:v", "copy"],
-        *["-c:a", "aac", "-b:a", "128k", "-t", f"{length_s:.3f}", f"file:{target.resolve()}"],
+        *["-c:a", "aac", "-b:a", "128k", "-t", f"{length_s:.3f}", source(target)],
     ]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        detail = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise MediaError(f"No {kind} could be made of {clip}: {' '.join(detail)}")
+    run_ffmpeg(command, f"make a copy of {clip} with the defect {kind!r}")
 
 
 def _filters(kind: Kind, length_s: float) -> str:

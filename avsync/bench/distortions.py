@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,10 @@ import numpy as np
 import soundfile
 
 from avsync.audio import waveform
-from avsync.batch.inputs import MEDIA_SUFFIXES
 from avsync.bench.noise import RATE_HZ, music, pink_noise
-from avsync.core.errors import MediaError, UsageError
-from avsync.media.ffmpeg import ffmpeg_path
+from avsync.core.constants import VIDEO_SUFFIXES
+from avsync.core.errors import UsageError
+from avsync.media.ffmpeg import run_ffmpeg, source
 from avsync.media.probe import probe
 
 OWN = "own"
@@ -85,7 +84,7 @@ class Case:
 
 def find_clips(folder: Path) -> list[Path]:
     """Videos directly in `folder`, sorted. Raises UsageError when there is none."""
-    clips = sorted(p for p in folder.iterdir() if p.suffix.lower() in MEDIA_SUFFIXES)
+    clips = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
     if not clips:
         raise UsageError(f"There is no video in {folder}; give a folder of clips that are in sync.")
     return clips
@@ -174,15 +173,12 @@ def write_case(case: Case, target: Path) -> None:
         under = _interference(case, Path(folder) / "under.wav")
         mixed = "[s];[s][1:a:0]amix=inputs=2:duration=first:normalize=0,volume=0.5" if under else ""
         command = [
-            *[ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-i", f"file:{case.clip.resolve()}"],
-            *(["-i", f"file:{under}"] if under else []),
+            *["-y", "-i", source(case.clip)],
+            *(["-i", source(under)] if under else []),
             *["-filter_complex", f"{video};{audio}{mixed}[a]", "-map", "[v]", "-map", "[a]"],
-            *[*ENCODINGS[case.condition.encoding][1], f"file:{target.resolve()}"],
+            *[*ENCODINGS[case.condition.encoding][1], source(target)],
         ]
-        done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        detail = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise MediaError(f"{case.clip} could not be re-encoded: {' '.join(detail)}")
+        run_ffmpeg(command, f"re-encode {case.clip}")
 
 
 def _interference(case: Case, path: Path) -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,10 +32,10 @@ from avsync.core.constants import (
     WINDOW_FRAMES,
     WINDOW_MELS,
 )
-from avsync.core.errors import MediaError, ModelError
+from avsync.core.errors import ModelError
 from avsync.core.records import Clip, Waveform
 from avsync.demo.clip import write_demo
-from avsync.media.ffmpeg import ffmpeg_path
+from avsync.media.ffmpeg import run_ffmpeg, source
 from avsync.networks.base import Network, count_parameters
 from avsync.networks.checkpoint import Loaded
 from avsync.networks.scoring import audio_windows, score_clip, to_input
@@ -260,24 +259,14 @@ def write_long_video(target: Path, seconds: float, height: int = 720) -> None:
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         short = write_demo(Path(folder) / "short.mp4", duration_s=min(seconds, DEMO_PERIOD_S))
         width = height * 16 // 9
-        command = [
-            *[
-                ffmpeg_path(),
-                "-nostdin",
-                "-v",
-                "error",
-                "-y",
-                "-stream_loop",
-                "-1",
-                "-i",
-                f"file:{short}",
+        run_ffmpeg(
+            [
+                *["-y", "-stream_loop", "-1", "-i", source(short), "-t", f"{seconds}"],
+                *["-vf", f"scale=-2:{height},pad={width}:{height}:-1:-1", "-c:v", "libx264"],
+                *["-preset", "veryfast", "-crf", "20", "-c:a", "aac", source(target)],
             ],
-            *["-t", f"{seconds}", "-vf", f"scale=-2:{height},pad={width}:{height}:-1:-1", "-c:v", "libx264"],
-            *["-preset", "veryfast", "-crf", "20", "-c:a", "aac", f"file:{target.resolve()}"],
-        ]
-        done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        raise MediaError(f"{target} could not be made: {done.stderr.decode(errors='replace').strip()}")
+            f"make {target}",
+        )
 
 
 def end_to_end(model: str, seconds: float) -> dict[str, Any]:

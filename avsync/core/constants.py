@@ -14,6 +14,13 @@ WINDOW_FRAMES = 5
 PROTOCOL_RADIUS = 15
 """Candidates either side in the published protocol: 31 offsets, -15..+15 frames."""
 
+# --- Files -------------------------------------------------------------------------------
+VIDEO_SUFFIXES = (
+    *(".3g2", ".3gp", ".asf", ".avi", ".dv", ".f4v", ".flv", ".gxf", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv"),
+)
+"""What counts as a video inside a folder; a file that is named outright may have any suffix."""
+
 # --- Audio -------------------------------------------------------------------------------
 SAMPLE_RATE = 16_000
 """Hz, mono."""
@@ -35,8 +42,6 @@ DETECT_LONG_SIDE = 320
 """Pixels on the long side of the frame that the face detector sees."""
 DETECT_EVERY = 5
 """Frames (of 25 a second) from one face detection to the next."""
-STORED_LONG_SIDE = 1920
-"""Pixels on the long side of the frames that a check cuts crops from; larger video is scaled down."""
 STORED_LONG_SIDE = 1920
 """Pixels on the long side of the frames that a check cuts crops from; larger video is scaled down."""
 DECODE_LONG_SIDE = 1280

@@ -437,8 +437,8 @@ class Report(ByValue):
     settings: dict[str, Any] = field(default_factory=dict)
     """The options of the check, as plain values."""
     timings_s: dict[str, float] = field(default_factory=dict, compare=False)
-    """Seconds by stage: probe, model, audio, faces, crops (what the scores waited for them), scores, offset,
-    total."""
+    """Seconds by stage: probe, model, audio, faces (and their crops: what the scores waited for), scores,
+    offset, total. Stages that overlap in time are counted once."""
 
     def to_dict(self) -> dict[str, Any]:
         """The document of `avsync check --json` without its sentences: plain values, rounded, with units in

@@ -15,11 +15,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from avsync.core.constants import VIDEO_SUFFIXES
 from avsync.core.errors import MediaError, UsageError
 
-VIDEO_SUFFIXES = frozenset(
-    [".mp4", ".mov", ".mkv", ".avi", ".mpg", ".mpeg", ".webm", ".m4v", ".wmv", ".flv", ".ts", ".3gp", ".ogv"]
-)
 SPLIT_NAMES = {
     "pretrain": "pretrain",
     "train": "train",
@@ -105,7 +103,7 @@ def locate(folder: Path, clip: str) -> Path:
     stem = folder / clip
     if is_prepared(stem):
         return stem
-    candidates = (stem.with_name(stem.name + suffix) for suffix in (".mp4", *sorted(VIDEO_SUFFIXES)))
+    candidates = (stem.with_name(stem.name + suffix) for suffix in (".mp4", *VIDEO_SUFFIXES))
     return next((path for path in candidates if path.is_file()), stem.with_name(stem.name + ".mp4"))
 
 

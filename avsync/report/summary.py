@@ -20,11 +20,15 @@ MIN_UNSEEN_S = 1.0
 
 
 def no_drift_words(report: Report) -> str:
-    """That no drift is seen, and how large a one could be hidden."""
+    """That no drift is seen, and how large one could be without showing: over the whole video where that
+    lasts less than a minute."""
     possible = report.drift_possible_ms_per_min
     if possible is None:
         return "none seen"
-    return f"none seen; one of up to {possible:.0f} ms a minute cannot be excluded"
+    if report.duration_s is None or report.duration_s >= 60:
+        return f"none seen; one below {possible:.0f} ms a minute would not show"
+    total_ms = possible * report.duration_s / 60
+    return f"none seen; one below {total_ms:.0f} ms over the whole video would not show"
 
 
 def _joined(reasons: Sequence[str]) -> str:

@@ -46,8 +46,9 @@ def test_a_drift_is_printed_with_its_direction_and_uncertainty():
     drifting = replace(a_report(offset_ms=0.0), drift_ms_per_min=-60.0, drift_uncertainty_ms_per_min=4.0)
     assert "  drift: growing late by 60 ms a minute (+/- 4 ms)\n" in text(drifting)
     steady = replace(drifting, drift_ms_per_min=0.0, drift_possible_ms_per_min=90.0)
-    assert "  drift: none seen; one of up to 90 ms a minute cannot be excluded\n" in text(steady)
-    assert "up to 90 ms" in text(replace(steady, drift_ms_per_min=None))
+    assert "  drift: none seen; one below 90 ms a minute would not show\n" in text(steady)
+    assert "below 90 ms" in text(replace(steady, drift_ms_per_min=None))
+    assert "one below 15 ms over the whole video would not show\n" in text(replace(steady, duration_s=10.0))
     assert "  drift:" not in text(a_report())
     assert "at most a drift of 20 ms a minute" in text(a_report())
 
