@@ -135,10 +135,11 @@ def _frames(stretch: Fault | Segment | Turn | Unjudged, base: Timebase | None) -
 
 def _track_from(document: Mapping[str, Any]) -> TrackReport:
     curve = {"shifts": np.zeros(0, np.int64), "curve": np.zeros(0, np.float32)}
-    known = {**document, **curve, "reasons": _reasons_from(document)}
+    known = {**document, **curve, "segments": (), "reasons": _reasons_from(document)}
     offset = None if document["evidence"] is None else _made(Offset, known)
     boxes = tuple(tuple(box) for box in document.get("boxes", ()))
-    return _made(TrackReport, {**document, "offset": offset, "boxes": boxes})
+    segments = tuple(_made(Segment, segment) for segment in document.get("segments", ()))
+    return _made(TrackReport, {**document, "offset": offset, "boxes": boxes, "segments": segments})
 
 
 def _reasons_from(document: Mapping[str, Any]) -> tuple[Reason, ...]:
@@ -178,6 +179,7 @@ def _track_dict(track: TrackReport) -> dict[str, Any]:
         "evidence": _number(offset.evidence, 3) if offset else None,
         "at_edge": bool(offset.at_edge) if offset else False,
         "boxes": [[_number(value, 4) for value in box] for box in track.boxes],
+        "segments": [_segment_dict(part) for part in track.segments],
         "cause": track.cause,
         "reasons": [_reason_dict(reason) for reason in offset.reasons] if offset else [],
     }

@@ -343,6 +343,11 @@ class TrackReport:
     portrait: bytes | None = None
     boxes: tuple[tuple[float, float, float, float, float], ...] = ()
     """Once a second: the time, and x1, y1, x2, y2 as fractions of the displayed frame."""
+    segments: tuple[Segment, ...] = ()
+    """The stretches of this face that were judged, with the offsets that it has in each by itself."""
+    outline: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    """(n, 4): its boxes 25 times a second from `start_s` on; None in a report that was read from a
+    document."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from avsync.audio import vad, waveform
 from avsync.core.constants import FRAME_RATE, FRAME_S, MIN_SPEECH_S, SAMPLE_RATE, WINDOW_FRAMES
@@ -16,9 +17,12 @@ from avsync.core.records import (
     Cause,
     FaceTrack,
     Media,
+    Offset,
     Reason,
     ReasonKind,
     Report,
+    Scores,
+    Segment,
     Span,
     Speech,
     TrackReport,
@@ -143,6 +147,7 @@ def judged(
         s.track: TrackReport(
             *(s.track, 0, 0, len(s.times_s), o, i == speaking, float(weights[i].max())),
             coverage.why_not(o, float(weights[i].max())),
+            segments=_own_segments(o, s, weights[i], calibration),
         )
         for i, (s, o) in enumerate(zip(looked.scores, own, strict=True))
     }
@@ -173,6 +178,17 @@ def judged(
     )
 
 
+def _own_segments(
+    found: Offset, scores: Scores, weights: npt.NDArray[np.float64], calibration: Calibration
+) -> tuple[Segment, ...]:
+    """The stretches of one face, with the offset that each has by itself; none of a face that did not
+    count."""
+    parts = [part for part in found.segments if part.offset_ms is not None]
+    if not parts or weights.max() < speakers.COUNTED:
+        return ()
+    return coverage.with_own_offsets(parts, [scores], [weights], calibration)
+
+
 def _track(track: FaceTrack, judged: TrackReport | None, portrait: bytes | None = None) -> TrackReport:
     end_s = track.start_s + len(track.boxes) / FRAME_RATE
     report = judged or TrackReport(track.track, 0, 0, 0, None, cause=coverage.why_not(None, 0.0))
@@ -180,7 +196,9 @@ def _track(track: FaceTrack, judged: TrackReport | None, portrait: bytes | None 
         (track.start_s + first / FRAME_RATE, *(float(edge) for edge in track.boxes[first]))
         for first in range(0, len(track.boxes), FRAME_RATE)
     )
-    return replace(report, start_s=track.start_s, end_s=end_s, portrait=portrait, boxes=boxes)
+    return replace(
+        report, start_s=track.start_s, end_s=end_s, portrait=portrait, boxes=boxes, outline=track.boxes
+    )
 
 
 # --- Notes -------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING, Any
 from avsync import __version__
 from avsync.core.constants import FRAME_MS
 from avsync.core.files import Kind, protect, write_whole
-from avsync.core.records import Report, TrackReport, Unjudged, Verdict
+from avsync.core.records import Fault, Report, Segment, TrackReport, Unjudged, Verdict
 from avsync.core.text import printable
+from avsync.core.timecode import frame_at, label
 from avsync.core.tolerance import defects, own_offset, within
-from avsync.report.html_charts import data_address, map_chart, offset_chart
+from avsync.report.html_charts import chart_words, coverage_bar, data_address, gauge, map_chart, offset_chart
+from avsync.report.html_table import SCRIPT, SCRIPT_HASH, batch_row
 from avsync.report.reasons import cause_words, face_words, fault_words
 from avsync.report.summary import limits_words, no_drift_words, notes, speech_words, summary
+from avsync.report.thumbnails import thumbnails
 from avsync.report.words import (
     VERDICT_WORDS,
     certainty_words,
+    clock_time,
     drift_words,
     offset_words,
     percent,
-    timecode,
 )
 
 if TYPE_CHECKING:
@@ -71,12 +74,15 @@ def save_page(reports: Report | Sequence[Report], path: str | Path) -> Path:
     path = Path(path)
     protect(path, PAGE, "the report")
     chosen = [reports] if isinstance(reports, Report) else list(reports)
-    made = datetime.now(UTC)
-    return write_whole(path, render(chosen, made).encode(), what="the report")
+    frames = {number: thumbnails(chosen[number]) for number in sections(chosen)}
+    return write_whole(path, render(chosen, datetime.now(UTC), frames).encode(), what="the report")
 
 
-def render(reports: Sequence[Report], made: datetime) -> str:
-    """The page as text; `made` is the time that it names."""
+def render(
+    reports: Sequence[Report], made: datetime, frames: Mapping[int, Mapping[int, bytes]] | None = None
+) -> str:
+    """The page as text; `made` is the time that it names. `frames`: by the number of the report and of its
+    fault, a frame of the fault as a JPEG image."""
     shown = sections(reports)
     return (
         _environment()
@@ -84,6 +90,9 @@ def render(reports: Sequence[Report], made: datetime) -> str:
         .render(
             reports=reports,
             shown=shown,
+            frames=frames or {},
+            script=SCRIPT,
+            script_hash=SCRIPT_HASH,
             made=f"{made:%Y-%m-%d %H:%M} UTC",
             version=__version__,
             counts=[(verdict, number) for verdict in MARKS if (number := _count(reports)[verdict])],
@@ -137,7 +146,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "timecode": timecode,
+        "clock": clock_time,
         "offset": offset_words,
         "percent": percent,
         "safe_name": printable,
@@ -155,6 +164,12 @@ def _environment() -> Environment:
         "drift": drift,
         "speech": speech_words,
         "chart": offset_chart,
+        "chart_words": chart_words,
+        "gauge": gauge,
+        "coverage_bar": coverage_bar,
+        "batch_row": batch_row,
+        "codes": time_codes,
+        "jpeg": lambda image: data_address(image, "image/jpeg"),
         "score_chart": lambda report: report.score_map and map_chart(report, report.score_map),
         "parts": parts,
         "faces": faces,
@@ -250,6 +265,15 @@ def coverage_words(report: Report) -> str:
     return f"{judged_s:.1f} s of {whole_s:.1f} s were judged ({percent(judged_s / whole_s)})."
 
 
+def time_codes(report: Report, stretch: Segment | Fault | Unjudged) -> str:
+    """Time codes and frame numbers of a stretch; "" where the file's frames are not known."""
+    base = report.timebase
+    if base is None:
+        return ""
+    first, past = frame_at(base, stretch.start_s), frame_at(base, stretch.end_s)
+    return f"{label(base, first)} to {label(base, past)}, frames {first} to {past}"
+
+
 def parts(report: Report) -> list[dict[str, Any]]:
     """Rows of the table beside the chart: every judged stretch, those out of tolerance first where there
     are more than MAX_ROWS."""
@@ -291,6 +315,7 @@ def _face(track: TrackReport) -> dict[str, Any]:
         "track": track,
         "role": role,
         "said": face_words(track),
+        "alt": f"Face {track.track}, {role}, {clock_time(track.start_s)} to {clock_time(track.end_s)}",
         "offset": offset,
         "portrait": data_address(track.portrait, "image/jpeg") if track.portrait else "",
     }

@@ -12,17 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.records import Report, ScoreMap, Segment, Unjudged
+from avsync.core.records import Report, ScoreMap, Unjudged
 from avsync.core.tolerance import own_offset, within
-from avsync.report.words import offset_words, timecode
+from avsync.report.geometry import Stretch, extent, judged, stretches
+from avsync.report.words import clock_time, offset_words
 
 HEIGHT = 220
 """Pixels of the drawing, without the labels of the time below it."""
 TIME_LABELS = 5
 """Labels along the time: as many as fit on a phone."""
 OFFSET_LABELS = 6
-ROOM_MS = 60.0
-"""Space above and below the offsets that are shown."""
 WIDE = 22.0
 """Percent of the width that a label inside a bar needs on a phone."""
 MAP_LOW, MAP_HIGH = -1.5, 2.0
@@ -30,6 +29,8 @@ MAP_LOW, MAP_HIGH = -1.5, 2.0
 MAP_COLOURS = "cividis"
 """Its lightness alone tells high from low, in print and to those who see no colours."""
 MAP_ROWS = 200
+MAX_SAID = 8
+"""Stretches that the words of a chart name."""
 _STEPS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 
 
@@ -53,6 +54,22 @@ class Bar:
     top: float = 0.0
     height: float = 0.0
     bad: bool = False
+    own: bool = True
+    """Measured in this stretch alone; else it merely agrees with the rest."""
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """The offset beside the tolerance, in percent of the width, late on the left: the tolerance from `late`
+    to `early`, the answer `at` with its 95 % interval."""
+
+    late: float
+    early: float
+    zero: float
+    at: float
+    left: float
+    width: float
+    ticks: tuple[Tick, ...]
 
 
 @dataclass(frozen=True)
@@ -93,20 +110,59 @@ class Chart:
 
 
 def offset_chart(report: Report) -> Chart:
-    """The offset along the video, with what was not judged."""
-    early, late = report.tolerance_ms
-    values = [own_offset(s) for s in report.segments if s.offset_ms is not None]
-    axes = Axes(
-        0.0,
-        report.duration_s or max((s.end_s for s in report.segments), default=1.0),
-        min([-late, *values]) - ROOM_MS,
-        max([early, *values]) + ROOM_MS,
-    )
+    """The offset of each face along the video, with what was not judged."""
+    shown = stretches(report)
+    reach = extent(report, shown)
+    axes = Axes(reach.start_s, reach.end_s, reach.low_ms, reach.high_ms)
+    several = len({stretch.face for stretch in shown}) > 1
     return _chart(
         axes,
         report,
-        bars=tuple(_bar(axes, part, report) for part in report.segments if part.offset_ms is not None),
+        bars=tuple(_bar(axes, stretch, several) for stretch in shown),
         gaps=tuple(_gap(axes, stretch) for stretch in report.unjudged),
+    )
+
+
+def chart_words(report: Report) -> str:
+    """What the chart shows, for those who cannot see it."""
+    shown = stretches(report)
+    said = [
+        f"{clock_time(s.start_s)} to {clock_time(s.end_s)} {offset_words(s.offset_ms)}, "
+        f"{'outside' if s.bad else 'inside'} the tolerance"
+        for s in sorted(shown, key=lambda s: not s.bad)[:MAX_SAID]
+    ]
+    if not said:
+        return "No stretch has an offset."
+    more = f"; and {len(shown) - MAX_SAID} more, which the table below has" if len(shown) > MAX_SAID else ""
+    return f"Audio: {'; '.join(said)}{more}."
+
+
+def gauge(report: Report) -> Gauge | None:
+    """The offset of the file beside the tolerance; None where it has none."""
+    if report.offset_ms is None:
+        return None
+    early, late = report.tolerance_ms
+    spread = report.uncertainty_ms or 0.0
+    reach = 1.35 * max(early, late, abs(report.offset_ms) + spread)
+    axes = Axes(-reach, reach, 0.0, 1.0)
+    left, right = axes.x(report.offset_ms - spread), axes.x(report.offset_ms + spread)
+    labels = sorted({-late: f"-{late:.0f}", 0.0: "0", early: f"+{early:.0f}"}.items())
+    ticks = tuple(Tick(axes.x(offset), label) for offset, label in labels)
+    at = axes.x(report.offset_ms)
+    return Gauge(axes.x(-late), axes.x(early), axes.x(0.0), at, left, round(right - left, 3), ticks)
+
+
+def coverage_bar(report: Report) -> tuple[Bar, ...]:
+    """The stretches that were judged, along the video: what is left between them was not."""
+    axes = Axes(0.0, extent(report, ()).end_s, 0.0, 1.0)
+    return tuple(
+        Bar(
+            axes.x(part.start_s),
+            round(axes.x(part.end_s) - axes.x(part.start_s), 3),
+            "",
+            bad=not within(own_offset(part), report.tolerance_ms),
+        )
+        for part in judged(report)
     )
 
 
@@ -139,20 +195,14 @@ def _chart(axes: Axes, report: Report, **shown: object) -> Chart:
     )
 
 
-def _bar(axes: Axes, segment: Segment, report: Report) -> Bar:
-    offset, spread = own_offset(segment), segment.uncertainty_ms or 0.0
-    left, right = axes.x(segment.start_s), axes.x(segment.end_s)
-    top, bottom = axes.y(offset + spread), axes.y(offset - spread)
-    words = offset_words(offset)
-    return Bar(
-        left,
-        round(right - left, 3),
-        words if right - left >= WIDE else "",
-        axes.y(offset),
-        top,
-        round(bottom - top, 1),
-        not within(offset, report.tolerance_ms),
-    )
+def _bar(axes: Axes, stretch: Stretch, several: bool) -> Bar:
+    left, right = axes.x(stretch.start_s), axes.x(stretch.end_s)
+    top = axes.y(stretch.offset_ms + stretch.spread_ms)
+    bottom = axes.y(stretch.offset_ms - stretch.spread_ms)
+    face = f"face {stretch.face}: " if several else ""
+    label = f"{face}{offset_words(stretch.offset_ms)}" if right - left >= WIDE else ""
+    width, height = round(right - left, 3), round(bottom - top, 1)
+    return Bar(left, width, label, axes.y(stretch.offset_ms), top, height, stretch.bad, stretch.own)
 
 
 def _gap(axes: Axes, stretch: Unjudged) -> Bar:
@@ -166,7 +216,7 @@ def time_ticks(axes: Axes) -> tuple[Tick, ...]:
     step = next((s for s in _STEPS_S if span / s <= TIME_LABELS - 0.5), span)
     first = math.ceil(axes.start_s / step)
     times = [step * i for i in range(first, first + TIME_LABELS) if step * i <= axes.end_s]
-    return tuple(Tick(axes.x(time), timecode(time)) for time in times)
+    return tuple(Tick(axes.x(time), clock_time(time)) for time in times)
 
 
 def offset_ticks(axes: Axes) -> tuple[Tick, ...]:

@@ -12,10 +12,10 @@ import numpy as np
 
 from avsync.core.constants import FRAME_MS, STANDARD_NAMES
 from avsync.core.files import Kind, write_whole
-from avsync.core.records import Offset, Report, Segment
+from avsync.core.records import Offset, Report
 from avsync.core.text import printable
-from avsync.core.tolerance import own_offset, within
-from avsync.report.words import VERDICT_WORDS, offset_words, percent, timecode
+from avsync.report.geometry import Stretch, extent, stretches
+from avsync.report.words import VERDICT_WORDS, clock_time, offset_words, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SOFTWARE = "avsync"
 PLOT = Kind("plot", lambda head: b"tEXtSoftware\0" + SOFTWARE.encode() in head)
 _BAND = "#bfe3d0"
+_EDGE = "#14633f"
 _LINE = "#1f4e79"
 _BAD = "#b3261e"
 _GAP = "#8a8a8a"
@@ -92,7 +93,8 @@ def _draw_curve(axes: Axes, report: Report, offset: Offset | None) -> None:
     axes.axvspan(
         -late,
         early,
-        color=_BAND,
+        facecolor=_BAND,
+        edgecolor=_EDGE,
         zorder=0,
         label=f"in tolerance, {STANDARD_NAMES.get(report.standard, report.standard)}",
     )
@@ -118,42 +120,42 @@ def _draw_segments(axes: Axes, report: Report) -> None:
     axes.set_xlabel("time in the video")
     axes.set_ylabel("late   <   ms   >   early")
     early, late = report.tolerance_ms
-    axes.axhspan(-late, early, color=_BAND, zorder=0, label="in tolerance")
-    if not report.segments:
+    axes.axhspan(-late, early, facecolor=_BAND, edgecolor=_EDGE, zorder=0, label="in tolerance")
+    shown = stretches(report)
+    if not shown:
         _empty(axes, "no segments: nothing could be judged")
         return
-    for segment in report.segments:
-        _draw_segment(axes, segment, report)
+    for stretch in shown:
+        _draw_stretch(axes, stretch)
     for stretch in report.unjudged:
         span = (stretch.start_s, stretch.end_s)
         axes.axvspan(*span, facecolor="none", edgecolor=_GAP, hatch="//", linewidth=0, label="not judged")
-    _limits(axes, report)
-    axes.xaxis.set_major_formatter(lambda value, _position: timecode(value))
+    reach = extent(report, shown)
+    axes.set_xlim(reach.start_s, reach.end_s)
+    axes.set_ylim(reach.low_ms, reach.high_ms)
+    axes.xaxis.set_major_formatter(lambda value, _position: clock_time(value))
     axes.grid(alpha=0.3)
     _legend(axes)
 
 
-def _draw_segment(axes: Axes, segment: Segment, report: Report) -> None:
-    span = (segment.start_s, segment.end_s)
-    if segment.offset_ms is None:
-        return
-    offset = own_offset(segment)
-    good = within(offset, report.tolerance_ms)
-    colour, width, marker = (_LINE, 2.0, "|") if good else (_BAD, 4.0, "x")
-    spread = segment.uncertainty_ms or 0.0
-    low, high = offset - spread, offset + spread
+def _draw_stretch(axes: Axes, stretch: Stretch) -> None:
+    span = (stretch.start_s, stretch.end_s)
+    colour, width, marker = (_BAD, 4.0, "x") if stretch.bad else (_LINE, 2.0, "|")
+    low, high = stretch.offset_ms - stretch.spread_ms, stretch.offset_ms + stretch.spread_ms
     axes.fill_between(span, low, high, color=colour, alpha=0.2, linewidth=0)
-    label = "measured" if good else "measured, out of tolerance"
-    axes.plot(span, [offset] * 2, color=colour, linewidth=width, marker=marker, label=label)
-
-
-def _limits(axes: Axes, report: Report) -> None:
-    start = min(segment.start_s for segment in report.segments)
-    end = max(segment.end_s for segment in report.segments)
-    axes.set_xlim(min(0.0, start), max(end, report.duration_s or 0.0))
-    values = [own_offset(s) for s in report.segments if s.offset_ms is not None]
-    early, late = report.tolerance_ms
-    axes.set_ylim(min([-late, *values]) - 60, max([early, *values]) + 60)
+    if not stretch.own:
+        label, width, style = "agrees with the rest", 1.0, ":"
+    else:
+        label, style = ("measured, out of tolerance" if stretch.bad else "measured"), "-"
+    axes.plot(
+        span,
+        [stretch.offset_ms] * 2,
+        color=colour,
+        linewidth=width,
+        marker=marker,
+        linestyle=style,
+        label=label,
+    )
 
 
 def _legend(axes: Axes) -> None:

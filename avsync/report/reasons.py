@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from avsync.core.records import Cause, Fault, Reason, ReasonKind, TrackReport, Unjudged
-from avsync.report.words import offset_words, percent, timecode
+from avsync.report.words import clock_time, offset_words, percent
 
 # --- Reasons -----------------------------------------------------------------------------
 
@@ -56,25 +56,25 @@ def _partly(v: Mapping[str, Any]) -> str:
 def _sampled(v: Mapping[str, Any]) -> str:
     return (
         f"looked at {_looked(v)}, spread over the video, until the answer was certain enough; a fault of "
-        f"less than {timecode(v['gap_s'])} may lie between (--sample exhaustive looks at all of it)"
+        f"less than {clock_time(v['gap_s'])} may lie between (--sample exhaustive looks at all of it)"
     )
 
 
 def _looked(v: Mapping[str, Any]) -> str:
-    return f"{timecode(v['looked_s'])} of {timecode(v['duration_s'])}"
+    return f"{clock_time(v['looked_s'])} of {clock_time(v['duration_s'])}"
 
 
 def _from_to(v: Mapping[str, Any]) -> str:
-    return f"from {timecode(v['start_s'])} to {timecode(v['end_s'])}"
+    return f"from {clock_time(v['start_s'])} to {clock_time(v['end_s'])}"
 
 
 def _breaks_off(v: Mapping[str, Any]) -> str:
-    end, stored = timecode(v["end_s"]), timecode(v["stored_end_s"])
+    end, stored = clock_time(v["end_s"]), clock_time(v["stored_end_s"])
     return f"the file breaks off: its audio ends at {end} instead of {stored}"
 
 
 def _ends_early(v: Mapping[str, Any]) -> str:
-    end, stored = timecode(v["end_s"]), timecode(v["stored_end_s"])
+    end, stored = clock_time(v["end_s"]), clock_time(v["stored_end_s"])
     return f"the file breaks off: it ends at {end}, where its header says {stored}"
 
 
@@ -88,19 +88,19 @@ def _unread(v: Mapping[str, Any]) -> str:
 def _jumps(v: Mapping[str, Any]) -> str:
     if not v["jumps"]:
         return "some packets have wild timestamps, and were left out"
-    where = ", ".join(timecode(at_s) for at_s in v["at_s"][:3]) + (" and later" if v["jumps"] > 3 else "")
+    where = ", ".join(clock_time(at_s) for at_s in v["at_s"][:3]) + (" and later" if v["jumps"] > 3 else "")
     return f"the timestamps start over or jump at {where}; the parts were judged one after the other"
 
 
 def _no_video(v: Mapping[str, Any]) -> str:
-    end, lasts = timecode(v["end_s"]), timecode(v["duration_s"])
+    end, lasts = clock_time(v["end_s"]), clock_time(v["duration_s"])
     return f"the video ends at {end}, though the file lasts {lasts}; what is heard after it was not judged"
 
 
 def _damaged(what: str) -> Callable[[Mapping[str, Any]], str]:
     return lambda v: (
         f"the file is damaged: {v['lost_s']:.1f} s of its {what} could not be decoded, "
-        f"between {timecode(v['start_s'])} and {timecode(v['end_s'])}"
+        f"between {clock_time(v['start_s'])} and {clock_time(v['end_s'])}"
     )
 
 

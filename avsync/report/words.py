@@ -17,7 +17,7 @@ VERDICT_WORDS: dict[Verdict, str] = {
 }
 
 
-def timecode(seconds: float) -> str:
+def clock_time(seconds: float) -> str:
     """`seconds` as m:ss.t, or h:mm:ss from an hour on; negative times keep their sign."""
     tenths = round(abs(seconds) * 10)
     sign = "-" if seconds < 0 and tenths else ""
@@ -29,7 +29,7 @@ def timecode(seconds: float) -> str:
 
 def span_words(start_s: float, end_s: float) -> str:
     """ "0:24.8-0:36.6"."""
-    return f"{timecode(start_s)}-{timecode(end_s)}"
+    return f"{clock_time(start_s)}-{clock_time(end_s)}"
 
 
 def offset_words(offset_ms: float | None) -> str:

@@ -1,21 +1,26 @@
 """The page for people: it says what the report says, is one file, and holds for any file name."""
 
+import base64
+import hashlib
 import re
 import shutil
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
+from fractions import Fraction
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from media_factory import bar_clip
 from report_factory import said
 
 import avsync
 from avsync.core.errors import UsageError
 from avsync.core.records import Fault, Offset, Report, ScoreMap, Segment, TrackReport, Unjudged, Verdict
+from avsync.core.timecode import timebase
 from avsync.report.html import MAX_FACES, MAX_SECTIONS, keeper, render, save_page
 
 SHIFTS = np.arange(-15, 16)
@@ -66,9 +71,9 @@ def text(*reports: Report) -> str:
 
 
 def row(report: Report, *, name: str) -> str:
-    found = re.search(rf"<dt>{name}</dt><dd>(.*?)</dd>", page(report))
+    found = re.search(rf"<dt>{name}</dt><dd>(.*?)</dd>", page(report), re.DOTALL)
     assert found
-    return unescape(found[1])
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", found[1])).split())
 
 
 # --- words --------------------------------------------------------------------------------
@@ -166,6 +171,43 @@ def test_drift_and_local_faults_are_named():
     assert "0:02.0 to 0:04.0 210 ms early 80 % severe" in text(replace(LATE, faults=(FAULT,)))
 
 
+CODED = replace(LATE, faults=(FAULT,), timebase=timebase(Fraction(25), 0.0, "10:00:00:00"))
+
+
+def test_stretches_have_time_codes_and_frames_where_the_file_has():
+    assert "0:02.0 to 0:04.0 10:00:02:00 to 10:00:04:00, frames 50 to 100 210 ms early" in text(CODED)
+
+
+def test_a_fault_has_a_frame_that_says_what_it_shows():
+    drawn = render([CODED], NOON, {0: {0: PORTRAIT}})
+    (image,) = re.findall(r'<td class="still"><img src="(data:image/jpeg;base64,[^"]+)" alt="([^"]+)"', drawn)
+    assert image[1] == "Frame in the middle of 0:02.0 to 0:04.0, where the audio is off: 210 ms early"
+
+
+def test_the_page_of_a_real_file_shows_frames_of_its_faults(tmp_path: Path):
+    clip = bar_clip(tmp_path / "bars.mp4")
+    faults = (Fault(0.4, 0.8, 210.0, 20.0, 0.8, "severe"), Fault(900.0, 901.0, 1.0, 2.0, 0.9, "slight"))
+    written = save_page(replace(LATE, path=str(clip), faults=faults), tmp_path / "page.html").read_text()
+    assert written.count('<td class="still"><img') == 1
+    clip.unlink()
+    again = save_page(replace(LATE, path=str(clip), faults=faults), tmp_path / "page.html").read_text()
+    assert '<td class="still">' not in again
+
+
+def test_the_chart_has_the_offsets_of_each_face_by_itself():
+    one = replace(LATE.tracks[1], segments=(Segment(0.7, 3.0, -120.0, 9.0, 0.9, own_offset_ms=-131.0),))
+    two = replace(one, track=2, segments=(Segment(3.0, 8.0, -120.0, 9.0, 0.9, own_offset_ms=15.0),))
+    said = text(replace(LATE, tracks=(one, two)))
+    assert "face 1: 131 ms late" in said
+    assert "face 2: 15 ms early" in said
+    assert "0:00.7 to 0:03.0 131 ms late, outside the tolerance; 0:03.0 to 0:08.0 15 ms early, inside" in said
+
+
+def test_the_settings_are_folded_away_until_they_are_asked_for_or_printed():
+    assert re.search(r"<details>\s*<summary>.*Settings", page(LATE))
+    assert "beforeprint" in page(LATE)
+
+
 def test_reasons_are_said_once():
     noted = replace(LATE, verdict="cannot-tell", reasons=said("Nothing stands out.", "the file breaks off"))
     assert text(noted).count("he file breaks off") == text(noted).count("othing stands out") == 1
@@ -228,14 +270,21 @@ def tags(*reports: Report) -> list[tuple[str, dict[str, str | None]]]:
     return parser.seen
 
 
-def test_nothing_is_fetched_and_nothing_is_run():
+def test_only_the_script_of_the_page_itself_is_run():
+    (script,) = re.findall(r"<script>(.*?)</script>", page(LATE, LATE), re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'\"" in page(LATE, LATE)
+    assert not [name for _, attributes in tags(LATE, LATE) for name in attributes if name.startswith("on")]
+
+
+def test_nothing_is_fetched():
     found = tags(LATE, LATE)
     sources = [
         value or "" for _, attributes in found for key, value in attributes.items() if key in ("src", "href")
     ]
     assert sources
     assert all(source.startswith(("data:image/", "#")) for source in sources)
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in found}
+    assert not {"link", "iframe", "object"} & {tag for tag, _ in found}
     assert not re.search(r"https?://|@import", page(LATE))
     assert "default-src 'none'" in page(LATE)
 
@@ -263,7 +312,8 @@ def test_a_file_name_is_text_and_nothing_else(name: str, tmp_path: Path):
     report = replace(LATE, path=name, reasons=said(f"{name} is odd"))
     tags(report)
     written = save_page(report, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "<script>" not in written
+    assert written.count("<script>") == 1
+    assert "alert" not in written or "&lt;script&gt;" in written
     assert "\x1b" not in written
     assert "\u202e" not in written
     assert "49" not in re.findall(r"<h1[^>]*>(.*?)</h1>", written)[0]
@@ -293,6 +343,14 @@ def test_a_batch_has_counts_a_table_and_a_section_for_each_file():
     assert '<a href="#video-1">good.mp4</a>' in page(LATE, replace(LATE, path="good.mp4"))
 
 
+def test_the_table_of_a_batch_has_offset_share_judged_and_the_worst_fault():
+    broken = Report("/films/broken.mp4", "error", reasons=said("broken"))
+    faults = (Fault(2.0, 4.0, 50.0, 9.0, 0.9, "clear"), Fault(5.0, 6.0, -400.0, 9.0, 0.9, "severe"))
+    table = text(replace(LATE, faults=faults), broken)
+    assert "✕ Out of sync late one.mp4 120 ms late 91 % 400 ms late at 0:05.0" in table
+    assert "! Error broken.mp4 - - -" in table
+
+
 def test_a_library_shows_in_full_only_what_is_not_in_sync():
     good = replace(LATE, path="good.mp4", verdict="in-sync", offset_ms=3.0)
     said = text(*[good] * MAX_SECTIONS, LATE)
@@ -317,25 +375,53 @@ def test_portraits_are_kept_only_of_what_is_shown():
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
-@pytest.mark.parametrize("width", [390, 1280])
-def test_no_browser_scrolls_it_sideways(width: int, tmp_path: Path):
-    long = replace(LATE, path="/" + "a-very-long-name" * 12 + ".mp4")
-    inner = page(long, replace(LATE, verdict="mismatch")).replace("&", "&amp;").replace('"', "&quot;")
-    outer = tmp_path / "outer.html"
+def browsed(inner: str, script: str, folder: Path, width: int = 1280) -> str:
+    """What `script` makes of the document `d` of a page, by setting `answer`."""
+    quoted = inner.replace("&", "&amp;").replace('"', "&quot;")
+    outer = folder / "outer.html"
     outer.write_text(
-        f'<body><iframe id="f" style="width:{width}px;border:0" srcdoc="{inner}"></iframe><script>'
-        'const f = document.getElementById("f"); f.onload = () => { const d = f.contentDocument;'
-        "const n = d.querySelectorAll('article').length;"
-        "document.title = `${d.documentElement.scrollWidth} ${n}` };</script>"
+        f'<body><iframe id="f" style="width:{width}px;border:0" srcdoc="{quoted}"></iframe><script>'
+        'const f = document.getElementById("f"); f.onload = () => { const d = f.contentDocument; let answer;'
+        f"{script}; document.title = answer }};</script>"
     )
     command = [
         *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
         *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *(f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,900", "--dump-dom", outer.as_uri()),
+        *(f"--user-data-dir={folder / 'profile'}", "--window-size=1400,900", "--dump-dom", outer.as_uri()),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    measured = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
-    assert measured, done.stderr
-    assert int(measured[1]) <= width
-    assert measured[2] == "2"
+    answer = re.search(r"<title>(.*?)</title>", done.stdout)
+    assert answer, done.stderr
+    return unescape(answer[1])
+
+
+@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_browser_scrolls_it_sideways_and_a_file_is_one_line(width: int, tmp_path: Path):
+    long = replace(LATE, path="/" + "a-very-long-name" * 12 + ".mp4", faults=(FAULT,))
+    inner = page(long, replace(LATE, verdict="mismatch"))
+    answer = browsed(
+        inner,
+        "const rows = [...d.querySelectorAll('.files tbody tr')].map(row => row.offsetHeight);"
+        "answer = [d.documentElement.scrollWidth, d.querySelectorAll('article').length, ...rows].join(' ')",
+        tmp_path,
+        width,
+    )
+    scrolls, articles, *heights = map(int, answer.split())
+    assert scrolls <= width
+    assert articles == 2
+    assert max(heights) < 50, "a line of text is 24 pixels high"
+
+
+@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
+def test_the_table_of_a_batch_can_be_sorted(tmp_path: Path):
+    offsets = (-120.0, 7.0, None, -30.0)
+    inner = page(*(replace(LATE, path=f"{n}.mp4", offset_ms=offset) for n, offset in enumerate(offsets)))
+    order = "[...d.querySelectorAll('.files tbody th')].map(cell => cell.textContent[0]).join('')"
+    answer = browsed(
+        inner,
+        f"const b = d.querySelectorAll('.files thead button')[2]; b.click(); answer = {order};"
+        f"b.click(); answer += ' ' + {order}",
+        tmp_path,
+    )
+    assert answer == "0312 2130"

@@ -18,7 +18,7 @@ from avsync.core.timecode import timebase
 from avsync.core.tolerance import defects
 from avsync.report.document import EXIT_CODES, exit_code, to_dict, to_json, to_line
 from avsync.report.summary import summary
-from avsync.report.words import certainty_words, offset_words, percent, timecode
+from avsync.report.words import certainty_words, clock_time, offset_words, percent
 
 # --- words --------------------------------------------------------------------------------
 
@@ -79,7 +79,7 @@ def test_percent_says_100_only_of_certainty(probability: float):
     ],
 )
 def test_timecodes(seconds: float, words: str):
-    assert timecode(seconds) == words
+    assert clock_time(seconds) == words
 
 
 def test_the_words_for_a_probability_go_by_the_figure_that_is_shown():
