@@ -17,6 +17,7 @@ from avsync import __version__
 from avsync.cli.bench import app as bench_app
 from avsync.cli.check import check
 from avsync.cli.console import emit, fail, outcome, usage_words
+from avsync.cli.curate import curate
 from avsync.cli.demo import demo
 from avsync.cli.distill import app as distill_app
 from avsync.cli.fix import fix_offset
@@ -49,7 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, fix_offset, demo):
+for command in (check, fix_offset, demo, curate):
     app.command()(command)
 app.add_typer(models_app, name="models")
 app.add_typer(distill_app, name="distill")

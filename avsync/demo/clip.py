@@ -6,20 +6,16 @@ Frames are drawn from continuous time, so the clip is exact at any frame rate.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import ffmpeg
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
-from avsync.core.draft import Draft, draft, scratch
-from avsync.core.errors import OutputError, UsageError
+from avsync.core.errors import UsageError
 from avsync.demo import face, speech, voice
-from avsync.media.ffmpeg import run_ffmpeg, source
+from avsync.media.encode import write_video
 
 SIZE = 400
 """Width and height of the video, pixels."""
@@ -63,17 +59,7 @@ def write_demo(
     spoken = voice.voice(speech.speak(seed, heard_s), heard_s, seed)
     samples = _shifted(spoken, offset_ms, duration_s)
     frames = _frames(speech.speak(seed, duration_s), seed, duration_s, fps, size)
-    wav = io.BytesIO()
-    soundfile.write(wav, samples, voice.RATE_HZ, format="WAV")
-    try:
-        with draft(target) as made, scratch() as (file, audio):
-            file.write(wav.getvalue())
-            file.flush()
-            _encode(frames, size, Fraction(fps), audio, made)
-            made.publish(replace=True)
-    except OSError as error:
-        raise OutputError(f"The audio of the demo cannot be kept ({error.strerror or error}).") from error
-    return target
+    return write_video(target, frames, (size, size), Fraction(fps), samples, voice.RATE_HZ)
 
 
 def _validate(duration_s: float, fps: float | Fraction, size: int) -> None:
@@ -102,15 +88,3 @@ def _shifted(
     length = min(len(out) - start, len(source))
     out[start : start + length] = source[:length]
     return out
-
-
-def _encode(
-    frames: Iterator[npt.NDArray[np.uint8]], size: int, fps: Fraction, audio: Path, made: Draft
-) -> None:
-    drawn = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="rgb24", s=f"{size}x{size}", r=str(fps))
-    spoken = ffmpeg.input(source(audio))
-    coding = {"vcodec": "libx264", "preset": "veryfast", "crf": 18, "pix_fmt": "yuv420p"}
-    coding |= {"acodec": "aac", "audio_bitrate": "96k", "movflags": "+faststart", "format": "mp4"}
-    written = ffmpeg.output(drawn.video, spoken.audio, source(made.path), **coding)
-    arguments = written.overwrite_output().get_args()
-    run_ffmpeg(arguments, f"make the demo clip {made.target}", made, feed=(f.tobytes() for f in frames))

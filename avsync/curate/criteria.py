@@ -1,0 +1,20 @@
+"""What a stretch of video must be to be kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What a stretch must be to be kept. Lengths in seconds, faces in pixels of the stored video."""
+
+    min_length_s: float = 1.0
+    max_length_s: float = 20.0
+    """Longer stretches are cut into equal parts."""
+    min_probability: float = 0.75
+    """Both of the offset being right within 40 ms, and of the face being the one that speaks."""
+    min_face_px: float = 48.0
+    """Median height of the face."""
+    min_speech: float = 0.5
+    """Share of the stretch in which speech is heard."""

@@ -1,0 +1,199 @@
+"""A Report -> the stretches of its video that are worth training on, and why the rest is not. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from avsync.core.records import Report, Segment, Span, TrackReport, Turn
+from avsync.core.tolerance import exceeds
+from avsync.curate.criteria import Criteria
+
+Why = Literal[
+    "error", "not-judged", "mismatch", "drift", "nobody-visible", "not-sure", "too-short", "too-small",
+    "little-speech",
+]  # fmt: skip
+"""Codes of why speech is not kept, in the order in which they are looked at."""
+
+TimedBox = tuple[float, float, float, float, float]
+"""The time in seconds, and x1, y1, x2, y2 as fractions of the frame."""
+PAUSE_S = 1.0
+"""Pauses of one speaker up to this long are part of a stretch."""
+LEAST_S = 0.04
+"""Shorter remains of a turn are not worth a line."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """[start_s, end_s) of a video in which the face of one track says all that is heard, and how early its
+    audio is (ms). `boxes`: the face, about once a second."""
+
+    start_s: float
+    end_s: float
+    track: int
+    offset_ms: float
+    uncertainty_ms: float | None
+    probability: float
+    speaking: float
+    speech_share: float
+    face_px: float
+    boxes: tuple[TimedBox, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Speech in [start_s, end_s) that is not kept, and why."""
+
+    start_s: float
+    end_s: float
+    why: Why
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is kept of one video, and what is not; each in order of time."""
+
+    kept: tuple[Stretch, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Turns of one track that follow each other, and the speech in them."""
+
+    track: int | None
+    start_s: float
+    end_s: float
+    speech: tuple[Span, ...]
+    probability: float
+    segment: Segment | None = field(default=None)
+
+
+def select(report: Report, frame_height_px: int, criteria: Criteria) -> Selection:
+    """The stretches of a report that meet the criteria; `frame_height_px` is that of its video."""
+    whole = Dropped(0.0, report.duration_s or 0.0, "error")
+    if report.verdict == "error":
+        return Selection(dropped=(whole,))
+    if report.verdict == "mismatch":
+        return Selection(dropped=_all(report, "mismatch"))
+    if exceeds(report.drift_ms_per_min, report.max_drift_ms_per_min):
+        return Selection(dropped=_all(report, "drift"))
+    if report.offset_ms is None or report.verdict == "cannot-tell":
+        return Selection(dropped=_all(report, "not-sure"))
+    kept: list[Stretch] = []
+    dropped: list[Dropped] = []
+    tracks = {track.track: track for track in report.tracks}
+    for run in _runs(report.turns):
+        if run.track is None:
+            dropped.append(Dropped(run.start_s, run.end_s, "nobody-visible"))
+            continue
+        for part in _judged(run, report.segments):
+            for piece in _cut(part, criteria.max_length_s):
+                found = _weighed(piece, tracks[run.track], frame_height_px, criteria)
+                (kept if isinstance(found, Stretch) else dropped).append(found)  # pyright: ignore[reportArgumentType]
+    return Selection(tuple(kept), tuple(dropped))
+
+
+def _all(report: Report, why: Why) -> tuple[Dropped, ...]:
+    spoken = tuple(Dropped(turn.start_s, turn.end_s, why) for turn in report.turns)
+    return spoken or (Dropped(0.0, report.duration_s or 0.0, why),)
+
+
+def _runs(turns: Sequence[Turn]) -> Iterator[_Run]:
+    """Turns of one track with short pauses between them as one."""
+    run: _Run | None = None
+    for turn in turns:
+        if run and run.track == turn.track and turn.start_s - run.end_s <= PAUSE_S:
+            run = replace(
+                run,
+                end_s=turn.end_s,
+                speech=(*run.speech, (turn.start_s, turn.end_s)),
+                probability=min(run.probability, turn.probability),
+            )
+            continue
+        if run:
+            yield run
+        run = _Run(turn.track, turn.start_s, turn.end_s, ((turn.start_s, turn.end_s),), turn.probability)
+    if run:
+        yield run
+
+
+def _judged(run: _Run, segments: Sequence[Segment]) -> Iterator[_Run]:
+    """The parts of a run in judged segments of one offset each, and those between them."""
+    at = run.start_s
+    for segment in _joined(segments):
+        start, end = max(at, segment.start_s), min(run.end_s, segment.end_s)
+        if end - start < LEAST_S:
+            continue
+        if start - at >= LEAST_S:
+            yield replace(run, start_s=at, end_s=start)
+        yield replace(run, start_s=start, end_s=end, segment=segment)
+        at = end
+    if run.end_s - at >= LEAST_S:
+        yield replace(run, start_s=at)
+
+
+def _joined(segments: Sequence[Segment]) -> list[Segment]:
+    """Touching segments with one offset as one, as sure as the surer."""
+    joined: list[Segment] = []
+    for after in segments:
+        last = joined[-1] if joined else None
+        if last and last.offset_ms == after.offset_ms and after.start_s - last.end_s < LEAST_S:
+            probability = max(last.probability, after.probability)
+            joined[-1] = replace(last, end_s=after.end_s, probability=probability)
+        else:
+            joined.append(after)
+    return joined
+
+
+def _cut(run: _Run, longest_s: float) -> Iterator[_Run]:
+    count = max(1, math.ceil((run.end_s - run.start_s) / longest_s))
+    edges = np.linspace(run.start_s, run.end_s, count + 1).tolist()
+    for start, end in pairwise(edges):
+        yield replace(run, start_s=start, end_s=end)
+
+
+def _weighed(run: _Run, track: TrackReport, frame_height_px: int, criteria: Criteria) -> Stretch | Dropped:
+    length = run.end_s - run.start_s
+    boxes = _during(track, run.start_s, run.end_s)
+    face_px = float(np.median([box[4] - box[2] for box in boxes])) * frame_height_px if boxes else 0.0
+    spoken = sum(max(0.0, min(run.end_s, end) - max(run.start_s, start)) for start, end in run.speech)
+    segment = run.segment
+    if segment is None or segment.offset_ms is None:
+        return Dropped(run.start_s, run.end_s, "not-judged")
+    failed: tuple[tuple[Why, bool], ...] = (
+        ("not-sure", min(segment.probability, run.probability) < criteria.min_probability),
+        ("too-short", length < criteria.min_length_s),
+        ("too-small", face_px < criteria.min_face_px),
+        ("little-speech", spoken < criteria.min_speech * length),
+    )
+    for why, is_so in failed:
+        if is_so:
+            return Dropped(run.start_s, run.end_s, why)
+    return Stretch(
+        run.start_s,
+        run.end_s,
+        track.track,
+        segment.offset_ms,
+        segment.uncertainty_ms,
+        segment.probability,
+        run.probability,
+        spoken / length,
+        face_px,
+        boxes,
+    )
+
+
+def _during(
+    track: TrackReport, start_s: float, end_s: float
+) -> tuple[tuple[float, float, float, float, float], ...]:
+    """The boxes of a stretch: those in it, and the nearest before and after."""
+    inside = [i for i, box in enumerate(track.boxes) if start_s <= box[0] < end_s]
+    before = [i for i, box in enumerate(track.boxes) if box[0] < start_s][-1:]
+    after = [i for i, box in enumerate(track.boxes) if box[0] >= end_s][:1]
+    return tuple(track.boxes[i] for i in (*before, *inside, *after))
