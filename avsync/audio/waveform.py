@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
+from av.audio.frame import format_dtypes
+from av.audio.plane import AudioPlane
 from av.error import FFmpegError
 
 from avsync.core.constants import SAMPLE_RATE
@@ -43,6 +45,10 @@ EMPTY_S = 0.1
 """A gap of this length, half a model window, is no audio; a shorter one counts as silence."""
 CENTRE, SURROUND = 1.414, 0.25
 """Gains of the centre and of the channels behind when more than two channels are mixed to two."""
+
+
+DTYPES = {**format_dtypes, "s64": "i8", "s64p": "i8"}
+"""Of samples by FFmpeg's name of their format."""
 
 
 # --- Waveforms ---------------------------------------------------------------------------
@@ -166,8 +172,15 @@ def _in_memory(recording: Recording, span: Span) -> Iterator[tuple[float, int, S
 
 def _channels(frame: Any) -> Samples:
     """The samples of a PyAV frame, (n, channels) in [-1, 1]."""
-    values = frame.to_ndarray()
-    return _floats(values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels))
+    count, kind = frame.layout.nb_channels, np.dtype(DTYPES[frame.format.name])
+    # PyAV's own `planes`, and so to_ndarray(), read beyond their end from 8 planar channels on.
+    planes = [
+        np.frombuffer(AudioPlane(frame, number), kind)
+        for number in range(count if frame.format.is_planar else 1)
+    ]
+    if frame.format.is_planar:
+        return _floats(np.stack([plane[: frame.samples] for plane in planes], axis=1))
+    return _floats(planes[0][: frame.samples * count].reshape(-1, count))
 
 
 def _floats(values: npt.NDArray[Any]) -> Samples:

@@ -7,6 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import scipy.signal
@@ -149,6 +150,22 @@ class TestChannels:
         samples = waveform(probe(path)).samples
         assert tone_level(samples, 440) == pytest.approx(0.2, rel=0.02)
         assert tone_level(samples, 3000) < 0.001
+
+    @pytest.mark.parametrize(
+        ("channels", "name", "codec"),
+        [
+            (8, "a.m4a", ("-c:a", "aac", "-channel_layout", "7.1")),
+            (16, "a.mkv", ("-c:a", "libopus", "-mapping_family", "255")),
+            (2, "a.wav", ("-c:a", "pcm_s64le")),
+        ],
+    )
+    def test_channels_that_lie_apart_are_each_their_own(self, tmp_path, channels, name, codec):
+        voice = "0.2*sin(2*PI*440*t)"
+        path = audio_file(tmp_path / name, f"aevalsrc='{'|'.join([voice] * channels)}':s=48000:d=1", *codec)
+        frame = next(av.open(str(path)).decode(audio=0))
+        values = waveform_module._channels(frame)
+        assert values.shape == (frame.samples, channels)
+        assert np.isfinite(values).all() and np.abs(values).max() < 0.5
 
     def test_tracks_are_chosen_by_number_or_by_default(self, tmp_path):
         sines = [x for hz in (300, 700) for x in ("-f", "lavfi", "-i", f"sine={hz}:d=1")]

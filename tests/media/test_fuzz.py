@@ -1,0 +1,113 @@
+"""Damaged files in many containers, with fixed seeds: read or refused, in bounded time, never a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+
+H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+CONTAINERS: dict[str, tuple[str, ...]] = {
+    "mp4": (*H264, "-c:a", "aac"),
+    "fragmented.mp4": (*H264, "-c:a", "aac", "-movflags", "frag_keyframe+empty_moov"),
+    "mov": (*H264, "-c:a", "pcm_s16le"),
+    "mkv": (*H264, "-c:a", "aac"),
+    "webm": ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus"),
+    "ts": (*H264, "-c:a", "aac"),
+    "mpg": ("-c:v", "mpeg2video", "-c:a", "mp2"),
+    "avi": ("-c:v", "mpeg4", "-c:a", "libmp3lame"),
+    "flv": (*H264, "-c:a", "aac", "-ar", "44100"),
+    "wmv": ("-c:v", "wmv2", "-c:a", "wmav2"),
+    "ogv": ("-c:v", "libtheora", "-c:a", "libvorbis"),
+    "mxf": ("-c:v", "mpeg2video", "-c:a", "pcm_s16le", "-ar", "48000"),
+    "nut": ("-c:v", "mpeg4", "-c:a", "mp2"),
+}
+SEEDS = int(os.environ.get("AVSYNC_FUZZ", "24"))
+LIMIT_S = 20
+MEMORY = 2_000_000_000
+
+READER = """
+import json, resource, sys, time
+from pathlib import Path
+from avsync.audio.waveform import waveform
+from avsync.core.errors import AvsyncError
+from avsync.media.frames import frames
+from avsync.media.probe import probe
+
+for line in sys.stdin:
+    path, said, seconds = Path(line.strip()), "", time.process_time()
+    try:
+        media = probe(path)
+        if media.video:
+            for count, _ in enumerate(frames(media, long_side=64)):
+                if count > 2000:
+                    break
+        if media.audio:
+            waveform(media)
+    except AvsyncError as error:
+        said = str(error)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps([said, time.process_time() - seconds, peak]), flush=True)
+"""
+
+
+def mutated(content: bytes, seed: int) -> bytes:
+    """The bytes with damage of one of seven kinds."""
+    chance, damaged = random.Random(seed), bytearray(content)
+    at, size = chance.randrange(len(damaged) // 2), chance.randrange(100, len(damaged) // 4)
+    head = min(3000, len(damaged) - 8)
+    match seed % 7:
+        case 0:  # bytes of the header
+            for _ in range(chance.choice((1, 8, 40))):
+                damaged[chance.randrange(head)] = chance.randrange(256)
+        case 1:  # bits anywhere
+            for _ in range(60):
+                damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        case 2:  # the largest, smallest and most negative numbers in the header
+            for _ in range(4):
+                at = chance.randrange(16, head)
+                damaged[at : at + 4] = chance.choice(
+                    (b"\x7f\xff\xff\xff", bytes(4), b"\xff" * 4, b"\x80\0\0\0")
+                )
+        case 3:
+            del damaged[at : at + size]
+        case 4:
+            damaged[at : at + size] = chance.randbytes(size)
+        case 5:  # twice
+            damaged[at:at] = damaged[at : at + size]
+        case _:
+            del damaged[max(1, int(len(damaged) * chance.random())) :]
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_damaged_file_is_read_or_refused(tmp_path: Path, name: str):
+    whole = tmp_path / f"whole.{name}"
+    made = "testsrc=s=96x64:r=25:d=1.5", "sine=300:r=48000:d=1.5"
+    inputs = [word for source in made for word in ("-f", "lavfi", "-i", source)]
+    call = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *inputs, *CONTAINERS[name], str(whole)]
+    subprocess.run(call, check=True)
+    damaged = [tmp_path / f"{seed}.{name}" for seed in range(SEEDS)]
+    for seed, path in enumerate(damaged):
+        path.write_bytes(mutated(whole.read_bytes(), seed))
+    done = subprocess.run(
+        [sys.executable, "-c", READER],
+        input="\n".join(map(str, [whole, *damaged])),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == SEEDS + 1
+    assert answers[0][0] == ""
+    for path, (said, seconds, peak) in zip(damaged, answers[1:], strict=True):
+        assert "\n" not in said and "bug" not in said
+        assert seconds < LIMIT_S and peak < MEMORY, path.name
