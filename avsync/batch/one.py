@@ -8,17 +8,18 @@ from avsync.batch.inputs import _no_video
 from avsync.core.errors import AvsyncError, MediaError, unexpected
 from avsync.core.options import CheckOptions, plain
 from avsync.core.records import Reason, Report
-from avsync.pipeline import run
+from avsync.pipeline.run import Progress
+from avsync.pipeline.sources import measure_file
 
 
-def check_safely(file: Path, options: CheckOptions, progress: run.Progress | None = None) -> Report:
-    """`run.measure`, with an error turned into a report."""
+def check_safely(file: Path, options: CheckOptions, progress: Progress | None = None) -> Report:
+    """`measure_file`, with an error turned into a report."""
     try:
         if "\0" in str(file):
             raise MediaError(f"{file} is no name: it holds a zero byte; check the list that it comes from.")
         if file.is_dir():
             raise MediaError(_no_video(file))
-        return run.measure(file, options, progress)
+        return measure_file(file, options, progress)
     except AvsyncError as error:
         return failed(file, str(error), options)
     except Exception as error:

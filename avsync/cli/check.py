@@ -72,6 +72,7 @@ def check(
     avsync check talk.mp4 --json | jq .offset_ms
     avsync check film.mkv --start 600 --duration 120
     avsync check https://example.org/talk.mp4
+    avsync check --allow-playlists https://example.org/talk.m3u8
     ffmpeg -i talk.mp4 -c copy -f matroska - | avsync check -
     """
     from avsync.batch.inputs import find_media, is_manifest
@@ -95,7 +96,7 @@ def check(
         raise UsageError("Nothing to check was named; give a video, or a folder of videos.")
     if any(isinstance(path, str) for path in paths) and (len(paths) > 1 or engine == "ray" or wanted.resume):
         raise UsageError("An address or - is checked alone, without --resume and --engine ray.")
-    with as_files(paths, quiet=quiet) as (given, renamed):
+    with as_files(paths, quiet=quiet, allow_playlists=options.allow_playlists) as (given, renamed):
         batch = engine == "ray" or len(given) > 1 or given[0].is_dir() or is_manifest(given[0])
         files = find_media(given)
         if engine != "ray":  # the machines of a cluster have models of their own
@@ -132,7 +133,7 @@ def checked(
     from avsync.batch.run import check_many
     from avsync.batch.worker import limited_memory
     from avsync.cli.progress import STAGES, progress_bars, staged
-    from avsync.pipeline.run import measure
+    from avsync.pipeline.sources import measure_file
 
     if not files:
         return
@@ -140,7 +141,7 @@ def checked(
         if not batch and limits.seconds is None:
             try:
                 with limited_memory(limits.memory_bytes, options.device):
-                    report = measure(files[0], options, staged(bar))
+                    report = measure_file(files[0], options, staged(bar))
             except AvsyncError as error:
                 yield 0, failed(files[0], str(error), options)
                 raise

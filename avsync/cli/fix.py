@@ -13,9 +13,12 @@ from avsync.cli.options import CHECK_OPTIONS, Config, Quiet, with_check_options
 from avsync.core.constants import Method
 from avsync.core.options import CheckKeywords, as_keywords
 
+NOT_HERE = ("audio", "start_s", "duration_s", "allow_playlists")
+"""Options of a check that a repair has no use for: it is of one whole file."""
+
 
 @guarded
-@with_check_options(*(name for name in CHECK_OPTIONS if name not in ("audio", "start_s", "duration_s")))
+@with_check_options(*(name for name in CHECK_OPTIONS if name not in NOT_HERE))
 def fix_offset(
     context: typer.Context,
     src: Annotated[Path, typer.Argument(metavar="IN", help="The video to repair; it is left as it is.")],

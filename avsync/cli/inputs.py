@@ -12,12 +12,13 @@ from avsync.cli.progress import progress_bars, staged
 from avsync.core.errors import UsageError
 from avsync.core.records import Report
 from avsync.media import elsewhere
+from avsync.media.playlist import gathered, is_playlist
 from avsync.pipeline.sources import named
 
 
 @contextmanager
 def as_files(
-    paths: Sequence[Path | str], *, quiet: bool
+    paths: Sequence[Path | str], *, quiet: bool, allow_playlists: bool = False
 ) -> Iterator[tuple[list[Path], Callable[[Report], Report]]]:
     """The paths; or the one address, or standard input, as a temporary file while the block runs. And what
     gives a report the name that the person knows.
@@ -41,4 +42,6 @@ def as_files(
             name = elsewhere.shown(text)
             with progress_bars(quiet=quiet) as bar:
                 path = stack.enter_context(elsewhere.downloaded(text, staged(bar)))
+                if allow_playlists and is_playlist(path):
+                    path = stack.enter_context(gathered(text))
         yield [path], stack.enter_context(named(path, name))

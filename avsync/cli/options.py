@@ -161,6 +161,13 @@ CHECK_OPTIONS: dict[str, Any] = {
             help="Check only this much. Default: up to the end.",
         ),
     ],
+    "allow_playlists": Annotated[
+        bool,
+        typer.Option(
+            "--allow-playlists",
+            help="Read HLS playlists (.m3u8) as well, with the files of their own folder or host alone.",
+        ),
+    ],
     "precision": Annotated[
         constants.Precision,
         typer.Option(

@@ -86,6 +86,8 @@ class CheckOptions:
     """Where the part that is checked begins, in seconds of the file, which the report keeps to."""
     duration_s: Annotated[float, Field(gt=0)] | None = None
     """How long that part is; None: up to the end."""
+    allow_playlists: bool = False
+    """Whether an HLS playlist is read, which names other files of its folder, or addresses of its host."""
     precision: Precision = "auto"
     """How exactly the network computes on a CPU; "float32" is slower and changes no decision."""
 
@@ -108,6 +110,7 @@ class MeasureKeywords(TypedDict, total=False):
     sample: Sample
     start_s: float
     duration_s: float | None
+    allow_playlists: bool
     precision: Precision
 
 

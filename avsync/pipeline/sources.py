@@ -1,4 +1,4 @@
-"""Checks of what is no file with a name: a stream, an address of the web, or arrays."""
+"""Checks of what is no media file with a name: a stream, an address of the web, a playlist, or arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from avsync.core.errors import AvsyncError, Interrupted
 from avsync.core.options import CheckOptions
 from avsync.core.records import Recording, Report
 from avsync.media.elsewhere import spooled
-from avsync.pipeline.run import Progress, measure
+from avsync.media.playlist import gathered, is_playlist
+from avsync.pipeline import run
+from avsync.pipeline.run import Progress
 
 if TYPE_CHECKING:
     from avsync.networks.checkpoint import Loaded
@@ -29,14 +31,24 @@ def measure_source(
 ) -> Report:
     """`measure` of any source; the same errors."""
     if isinstance(source, Recording):
-        return measure(source, options, progress, loaded)
+        return run.measure(source, options, progress, loaded)
     if not hasattr(source, "read"):
-        return measure(Path(source), options, progress, loaded)  # pyright: ignore[reportArgumentType]
+        return measure_file(Path(source), options, progress, loaded)  # pyright: ignore[reportArgumentType]
     stream: Any = source
     called = getattr(stream, "name", None)
     name = called if isinstance(called, str) else "file object"
     with spooled(stream, name) as path, named(path, name) as renamed:
-        return renamed(measure(path, options, progress, loaded))
+        return renamed(run.measure(path, options, progress, loaded))
+
+
+def measure_file(
+    path: Path, options: CheckOptions, progress: Progress | None = None, loaded: Loaded | None = None
+) -> Report:
+    """`measure` of a file, or of the media that it names, where it is a playlist and those are allowed."""
+    if not (options.allow_playlists and is_playlist(path)):
+        return run.measure(path, options, progress, loaded)
+    with gathered(path) as media, named(media, str(path)) as renamed:
+        return renamed(run.measure(media, options, progress, loaded))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from command import run
@@ -175,3 +176,41 @@ def test_nothing_stays_open(video: Path):
     before = count()
     avsync.check(io.BytesIO(video.read_bytes()), duration_s=1.0)
     assert count() <= before
+
+
+# --- Playlists ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def playlist(video: Path, tmp_path: Path) -> Path:
+    """The video in segments of two seconds."""
+    call = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(video), "-c", "copy", "-f", "hls"]
+    subprocess.run([*call, "-hls_time", "2", "-hls_playlist_type", "vod", "a.m3u8"], check=True, cwd=tmp_path)
+    return tmp_path / "a.m3u8"
+
+
+def test_a_playlist_is_read_on_request_alone(playlist: Path):
+    refused = run("check", playlist)
+    assert refused.exit_code == 4
+    assert "is a list of other files or addresses" in refused.stderr and "--allow-playlists" in refused.stderr
+    with pytest.raises(MediaError, match="list of other files"):
+        avsync.check(playlist)
+    report = avsync.check(playlist, allow_playlists=True)
+    assert report.path == str(playlist)
+    assert report.offset_ms == pytest.approx(EARLY_MS, abs=30)
+
+
+def test_a_playlist_that_leaves_its_folder_is_one_sentence_that_names_it(playlist: Path, video: Path):
+    playlist.write_text(f"#EXTM3U\n#EXTINF:1,\n{video}\n#EXT-X-ENDLIST\n")
+    done = run("check", playlist, "--allow-playlists")
+    assert done.exit_code == 4
+    assert f"The playlist {playlist} names {video}, which is not in its own folder" in done.stderr
+
+
+def test_fix_offset_takes_no_playlist(playlist: Path, tmp_path: Path):
+    target = tmp_path / "out.mp4"
+    done = run("fix-offset", playlist, target, "--offset-ms", "100")
+    assert done.exit_code == 4
+    assert "is a list of other files or addresses" in done.stderr
+    assert not target.exists()
+    assert run("fix-offset", playlist, target, "--allow-playlists").exit_code == 2
