@@ -206,6 +206,7 @@ def forked(kind: Kind, temporary: Path, stderr: Path) -> int:
     code = 4
     try:
         os.setsid()
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup may have started this script
         os.environ["TMPDIR"], tempfile.tempdir = str(temporary), None
         sys.argv = ["avsync", *arguments]
         with stderr.open("wb") as complaints, Path(os.devnull).open("r+b") as nothing:

@@ -14,11 +14,11 @@ from demo_factory import moved_demo
 
 import avsync
 from avsync.audio.waveform import waveform
+from avsync.core.document import from_dict
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.records import Recording
 from avsync.media.frames import frames
 from avsync.media.probe import probe
-from avsync.report.document import from_dict
 
 EARLY_MS = 160.0
 
