@@ -1,18 +1,24 @@
-"""Clips as made programmes need them: one embedding for each visual and each audio window, motion, and
-speech."""
+"""Clips as made programmes need them: mouth crops, audio, motion and speech, which no network touches, and on
+top of them one embedding for each visual and each audio window.
+
+Both are kept in a folder, so that another checkpoint costs its own embeddings only, and other decisions
+cost nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.constants import FRAME_RATE, FRAME_S, SAMPLE_RATE, WINDOW_FRAMES
+from avsync.core.constants import FACE_SIZE, FRAME_RATE, FRAME_S, MOUTH_HEIGHT, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.core.errors import UsageError
+from avsync.core.files import replacing
 from avsync.core.records import Clip, FaceTrack, Waveform
 
 if TYPE_CHECKING:
@@ -25,6 +31,27 @@ MIN_FRAMES = 40
 """Shorter clips make no scene."""
 PHASES = (0.0, FRAME_S / 2)
 """Audio windows are embedded twice a frame, so that offsets are known to a quarter of a frame."""
+
+
+@dataclass(frozen=True)
+class Footage:
+    """The longest face of a clip and its audio: `mouths` (n, 48, 96, 3), of which frame i is shown at
+    (first_frame + i) / 25 s; `samples` at 16 kHz from `audio_start_s` on; motion of the mouth at
+    `motion_s`; probability of speech at `speech_s`."""
+
+    mouths: npt.NDArray[np.uint8]
+    first_frame: int
+    samples: Floats
+    audio_start_s: float
+    motion_s: npt.NDArray[np.float64]
+    motion: npt.NDArray[np.float64]
+    speech_s: npt.NDArray[np.float64]
+    speech: Floats
+
+
+NO_MOUTHS = np.zeros((0, MOUTH_HEIGHT, FACE_SIZE, 3), np.uint8)
+NO_TIMES, NO_VALUES = np.zeros(0), np.zeros(0, np.float32)
+NOTHING = Footage(NO_MOUTHS, 0, NO_VALUES, 0.0, NO_TIMES, NO_TIMES, NO_TIMES, NO_VALUES)
 
 
 @dataclass(frozen=True)
@@ -49,8 +76,9 @@ class Material:
         return self.name.split("/")[0]
 
 
-def material(path: Path, name: str, loaded: Loaded, delay_ms: float) -> Material | None:
-    """The longest face of a clip, with its audio; None where no face is found."""
+def footage(path: Path) -> Footage:
+    """The longest unbroken stretch of the longest face of a clip; without frames where it is too short for a
+    scene."""
     from avsync.audio import vad
     from avsync.audio.waveform import waveform
     from avsync.faces import follow, motion
@@ -60,26 +88,33 @@ def material(path: Path, name: str, loaded: Loaded, delay_ms: float) -> Material
     audio = waveform(media)
     tracks: list[FaceTrack] = []
     looks: dict[int, motion.Pieces] = {}
-    clips = list(motion.watched(follow.face_clips(media, lambda found, _: tracks.append(found)), looks))
+    found = follow.face_clips(media, lambda track, _: tracks.append(track), piece_frames=100_000)
+    clips = list(motion.watched(found, looks))
     if not tracks:
-        return None
-    longest = max(tracks, key=lambda found: int(found.seen.sum())).track
-    own = [clip for clip in clips if clip.track == longest and len(clip.mouths) >= WINDOW_FRAMES]
-    seen = [_embedded(loaded, clip) for clip in own]
-    if not seen:
-        return None
-    embedded, audio_s = _heard(loaded, audio)
+        return NOTHING
+    longest = max(tracks, key=lambda track: int(track.seen.sum())).track
+    own = max(
+        (clip for clip in clips if clip.track == longest), key=lambda clip: len(clip.mouths), default=None
+    )
+    if own is None or len(own.mouths) < MIN_FRAMES + WINDOW_FRAMES - 1:
+        return NOTHING
     chunks = np.concatenate([np.zeros(0, np.float32), *vad.listen(audio)])
     times, moved = (np.concatenate(part) for part in zip(*looks[longest], strict=True))
-    return Material(
-        name,
-        np.concatenate([visual for visual, _ in seen]),
-        np.concatenate([frames for _, frames in seen]),
-        *(embedded, audio_s, times, moved),
-        np.asarray(audio.start_s + (np.arange(len(chunks)) + 0.5) * vad.CHUNK_S, np.float64),
-        chunks,
-        delay_ms,
+    heard_s = audio.start_s + (np.arange(len(chunks)) + 0.5) * vad.CHUNK_S
+    return Footage(
+        own.mouths,
+        round(own.start_s * FRAME_RATE),
+        *(np.asarray(audio.samples), audio.start_s, times, moved),
+        *(np.asarray(heard_s, np.float64), chunks),
     )
+
+
+def material(found: Footage, name: str, loaded: Loaded, delay_ms: float) -> Material:
+    """A clip with the embeddings of a checkpoint. Raises UsageError where it makes none."""
+    visual, frames = _embedded(loaded, Clip(0, found.first_frame * FRAME_S, found.mouths))
+    audio, audio_s = _heard(loaded, Waveform(found.samples, found.audio_start_s))
+    speech = found.motion_s, found.motion, found.speech_s, found.speech
+    return Material(name, visual, frames, audio, audio_s, *speech, delay_ms)
 
 
 def _embedded(loaded: Loaded, clip: Clip) -> tuple[Floats, npt.NDArray[np.int64]]:
@@ -125,35 +160,49 @@ def _head(loaded: Loaded) -> ContrastHead:
     return model.contrast
 
 
-def save(found: Material, path: Path) -> None:
+def save(found: Footage | Material, path: Path) -> None:
     """Keep what was made of a clip, for the next run."""
-    arrays: dict[str, Any] = {f.name: np.asarray(getattr(found, f.name)) for f in fields(Material)}
-    np.savez(path, **arrays)
+    arrays: dict[str, Any] = {f.name: np.asarray(getattr(found, f.name)) for f in fields(found)}
+    with replacing(path) as stream:
+        np.savez(stream, **arrays)
 
 
-def load(path: Path) -> Material:
-    """What `save` kept."""
+def _kept(path: Path) -> dict[str, Any]:
+    """What `save` kept; plain numbers and texts as such."""
     with np.load(path) as kept:
-        values = {f.name: kept[f.name] for f in fields(Material)}
-    return Material(**{**values, "name": str(values["name"]), "delay_ms": float(values["delay_ms"])})
+        arrays = {name: kept[name] for name in kept.files}
+    return {name: value if value.ndim else value.item() for name, value in arrays.items()}
 
 
-def collect(folder: Path, delays: Mapping[str, float], cache: Path, loaded: Loaded) -> list[Material]:
-    """The clips below `folder` whose delay is known, by "speaker/clip"; each is computed once and kept in
-    `cache`."""
-    cache.mkdir(parents=True, exist_ok=True)
+def load_material(path: Path) -> Material:
+    """A clip with its embeddings, as `save` kept it."""
+    return Material(**_kept(path))
+
+
+def load_footage(path: Path) -> Footage:
+    """A clip without embeddings, as `save` kept it."""
+    return Footage(**_kept(path))
+
+
+def collect(
+    folders: Iterable[Path], delays: Mapping[str, float], cache: Path, loaded: Loaded
+) -> list[Material]:
+    """The clips below `folders` whose delay is known, by "speaker/clip"; what is computed of each is kept in
+    `cache`, under the checkpoint's SHA-256 where it depends on that."""
+    with loaded.path.open("rb") as weights:
+        embeddings = cache / hashlib.file_digest(weights, "sha256").hexdigest()[:16]
     found = []
-    for path in sorted(folder.rglob("*.mp4")):
+    for path in sorted(path for folder in folders for path in folder.rglob("*.mp4")):
         name = f"{path.parent.name}/{path.stem}"
         if name not in delays:
             continue
-        kept = cache / f"{loaded.name}-{name.replace('/', '_')}.npz"
-        if not kept.is_file():
-            made = material(path, name, loaded, delays[name])
-            if made is None:
+        file = f"{name.replace('/', '_')}.npz"
+        if not (cache / file).is_file():
+            save(footage(path), cache / file)
+        if not (embeddings / file).is_file():
+            seen = load_footage(cache / file)
+            if not len(seen.mouths):
                 continue
-            save(made, kept)
-        clip = load(kept)
-        if len(clip.frames) >= MIN_FRAMES:
-            found.append(clip)
+            save(material(seen, name, loaded, delays[name]), embeddings / file)
+        found.append(replace(load_material(embeddings / file), delay_ms=delays[name]))
     return found

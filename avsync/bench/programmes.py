@@ -1,76 +1,95 @@
-"""Made programmes: scenes of real clips joined to a few minutes with known defects, and how they are judged.
+"""Made programmes: scenes of real clips joined to minutes of video with known defects, from fixed seeds.
 
 A programme is composed of the embeddings of its clips (`programme_clips`), so that hundreds cost minutes:
-cuts, listeners, shots without a face under a voice, two faces, and wrong, dubbed, drifting or jumping
-scenes, from fixed seeds. Only networks that compare embeddings can be tried so.
+cuts, listeners, insets, narration without a face, two faces, and wrong, dubbed, drifting or jumping scenes.
+`programme_outcomes` judges them. Only networks that compare embeddings can be tried so.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from avsync.bench.programme_clips import Floats, Material
-from avsync.core.constants import FRAME_RATE, FRAME_S, SPEECH_PROBABILITY
-from avsync.core.records import FaceTrack, Report, Scores, Speech
+from avsync.core.constants import FRAME_RATE, FRAME_S, MAX_DRIFT_MS_PER_MIN, SPEECH_PROBABILITY
+from avsync.core.records import FaceTrack, Scores, Speech
 from avsync.core.tolerance import excess
-from avsync.estimate.calibration import Calibration
-from avsync.pipeline import conclude
 from avsync.pipeline.stretch import Looked
 
-Kind = Literal["clean", "offset", "scene", "dubbed", "mostly-dubbed", "jump", "drift"]
+Kind = Literal["clean", "offset", "scene", "scenes", "dubbed", "mostly-dubbed", "jump", "drift"]
+Sort = Literal["talk", "two", "inset", "listener", "narrated"]
 
 SHIFTS = np.arange(-15, 16)
 QUIET = 1.0
 """Motion below which a face is taken for that of a listener."""
 LISTENER_FRAMES = 40
-LENGTH_S = (45.0, 150.0)
-ERRORS_MS = (120.0, 500.0)
-DRIFTS_MS_PER_MIN = (45.0, 150.0)
+LEAST_FRAMES = 30
+"""Shorter scenes are not used."""
+LENGTH_S = (120.0, 600.0)
+ERRORS_MS = (60.0, 500.0)
+DRIFTS_MS_PER_MIN = (25.0, 150.0)
+MAX_DRIFT_MS = 900.0
+"""A drift changes the offset by no more than this from end to end: what is searched has an end, too."""
+BASE_MS = 20.0
+"""All of a programme may be this early or late as if by its makers, which is within every tolerance."""
 SHARES: Mapping[Kind, float] = {
-    "clean": 0.4, "offset": 0.1, "scene": 0.15, "dubbed": 0.1, "mostly-dubbed": 0.05, "jump": 0.1, "drift":
-    0.1,
+    "clean": 0.3, "offset": 0.08, "scene": 0.2, "scenes": 0.06, "dubbed": 0.1, "mostly-dubbed": 0.05,
+    "jump": 0.13, "drift": 0.08,
 }  # fmt: skip
+SORTS: Mapping[Sort, float] = {"talk": 0.55, "two": 0.12, "inset": 0.08, "listener": 0.12, "narrated": 0.13}
+TOLERANCE_MS = (40.0, 60.0)
+"""EBU R37, by which programmes are judged."""
 CLEAR = 2.0
-"""A defect counts from this multiple of the tolerance on."""
+"""An offset counts as a defect from this multiple of the tolerance on, and a drift of its limit."""
 LEAST_S = 2.0
 """Seconds of speech over visible faces in a defect for it to count."""
-LOCATED_S = 3.0
-"""The same for it to have to be found and located."""
 
 
 @dataclass(frozen=True)
 class Defect:
-    """What is wrong in [start_s, end_s): an offset in ms, None for speech that these lips do not say.
-    `speech_s`: seconds of speech over visible talking faces in it."""
+    """What is wrong in [start_s, end_s): an offset in ms, in its middle where it drifts; None for speech
+    that these lips do not say. `speech_s`: seconds of speech over visible talking faces in it; `counts`:
+    large enough to be found."""
 
     start_s: float
     end_s: float
     offset_ms: float | None
     speech_s: float
+    counts: bool
 
 
 @dataclass(frozen=True)
 class Programme:
-    """What is seen and heard in a composed programme, and what is wrong with it."""
+    """What is seen and heard in a composed programme, and what is wrong with it. By frame: `error_ms`, by how
+    much the audio is early, and `talking`, whether speech is heard over the face that says or ought to say
+    it."""
 
     seed: int
     kind: Kind
     looked: Looked
     speech: Speech
     duration_s: float
+    error_ms: npt.NDArray[np.float64]
+    talking: npt.NDArray[np.bool_]
     defects: tuple[Defect, ...]
+    drift_ms_per_min: float = 0.0
+
+    @property
+    def defective(self) -> bool:
+        """Whether it holds a defect that has to be noticed."""
+        return any(defect.counts for defect in self.defects)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """`frames` frames from `begin` on. `face` and its first window, `beside` (a listener) the same; None:
-    nobody is seen. The audio of `voice` is heard as if its video began at `voice_s`."""
+    """`frames` frames from `begin` on. `face` and its first window, `beside` (a listener or an inset) the
+    same; None: nobody is seen. The audio of `voice` is heard as if its video began at `voice_s`."""
 
     begin: int
     frames: int
@@ -89,81 +108,92 @@ class Scene:
         return self.begin + self.frames
 
 
-# --- Composing ---------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Script:
+    """The scenes of a programme, what is done to them, and by frame the error in ms."""
+
+    kind: Kind
+    scenes: tuple[Scene, ...]
+    dubbed: tuple[int, ...]
+    error_ms: npt.NDArray[np.float64]
+    drift_ms_per_min: float = 0.0
 
 
-def compose(clips: Sequence[Material], seed: int) -> Programme:
-    """The programme of a seed."""
+# --- What is shown, and what is done to it ----------------------------------------------------
+
+
+def script(clips: Sequence[Material], seed: int) -> Script:
+    """The scenes of a seed, and their defects."""
     rng = np.random.default_rng(seed)
-    kind = rng.choice(list(SHARES), p=list(SHARES.values()))
+    kind: Kind = rng.choice(list(SHARES), p=list(SHARES.values()))
     scenes = _scenes(clips, rng)
     talking = [i for i, scene in enumerate(scenes) if scene.talks]
-    total_s = scenes[-1].end * FRAME_S
-    error = np.zeros(scenes[-1].end)
+    length = scenes[-1].end
+    error = np.full(length, float(rng.uniform(-BASE_MS, BASE_MS)))
+    size = float(np.exp(rng.uniform(*np.log(ERRORS_MS))) * rng.choice([-1, 1]))
+    slope = 0.0
     dubbed: list[int] = []
-    size = float(rng.uniform(*ERRORS_MS) * rng.choice([-1, 1]))
     if kind == "offset":
         error[:] = size
     elif kind == "jump":
-        begin = scenes[int(rng.choice(talking))].begin + int(rng.integers(0, 25))
-        error[begin:] = size
+        error[_jump(scenes[int(rng.choice(talking))], rng) :] = size
     elif kind == "drift":
         slope = float(rng.uniform(*DRIFTS_MS_PER_MIN) * rng.choice([-1, 1]))
-        error = slope * (np.arange(len(error)) * FRAME_S - total_s / 2) / 60
-    elif kind == "scene":
-        scene = scenes[int(rng.choice(talking))]
-        error[scene.begin : scene.end] = size
+        slope = float(np.clip(slope, *np.array([-1, 1]) * MAX_DRIFT_MS * 60 / (length * FRAME_S)))
+        error = error + slope * (np.arange(length) - length / 2) * FRAME_S / 60
+    elif kind in ("scene", "scenes"):
+        first = int(rng.integers(len(talking)))
+        count = 1 if kind == "scene" else int(rng.integers(2, 6))
+        last = talking[min(first + count, len(talking)) - 1]
+        error[scenes[talking[first]].begin : scenes[last].end] = size
     elif kind in ("dubbed", "mostly-dubbed"):
         count = 1 if kind == "dubbed" else math.ceil(0.8 * len(talking))
         dubbed = sorted(rng.choice(talking, count, replace=False).tolist())
         for i in dubbed:
             scenes[i] = _dubbed(scenes[i], clips, rng)
-    audio, speech = _soundtrack(scenes, error, clips, rng)
-    looked = _faces(scenes, audio)
-    return Programme(
-        seed, kind, looked, Speech(0.0, FRAME_S, speech), total_s, _defects(scenes, error, dubbed, speech)
+    return Script(kind, tuple(scenes), tuple(dubbed), error, slope)
+
+
+def _jump(scene: Scene, rng: np.random.Generator) -> int:
+    """The frame at which the audio jumps: at a cut, or as often in the midst of a scene."""
+    if rng.random() < 0.5:
+        return scene.begin
+    return scene.begin + int(
+        rng.integers(scene.frames // 4, max(scene.frames // 4 + 1, 3 * scene.frames // 4))
     )
 
 
 def _scenes(clips: Sequence[Material], rng: np.random.Generator) -> list[Scene]:
     """Scenes of different lengths and sorts in a row, at least three of which talk."""
-    quiet = [
-        (clip, first, length)
-        for clip in clips
-        for first, length in [still(clip)]
-        if length >= LISTENER_FRAMES
-    ]
-    wanted = rng.uniform(*LENGTH_S) * FRAME_RATE
+    quiet = [(clip, *still(clip)) for clip in clips]
+    quiet = [(clip, first, length) for clip, first, length in quiet if length >= LISTENER_FRAMES]
+    wanted = np.exp(rng.uniform(*np.log(LENGTH_S))) * FRAME_RATE
     scenes: list[Scene] = []
     while not scenes or scenes[-1].end < wanted or sum(scene.talks for scene in scenes) < 3:
         begin = scenes[-1].end if scenes else 0
         voice = clips[int(rng.integers(len(clips)))]
         start, past = _usable(voice)
         frames = past - start
-        sort = rng.choice(["talk", "two", "listener", "nobody"], p=[0.6, 0.15, 0.15, 0.1])
-        listener = quiet[int(rng.integers(len(quiet)))] if quiet else None
-        face = (voice, start)
+        sort: Sort = rng.choice(list(SORTS), p=list(SORTS.values()))
+        other = quiet[int(rng.integers(len(quiet)))] if quiet and sort in ("two", "listener") else None
+        if sort == "inset":
+            shown = clips[int(rng.integers(len(clips)))]
+            other = (shown, 0, len(shown.frames))
+        face: tuple[Material, int] | None = (voice, start)
         beside = None
-        if sort == "two" and listener and listener[0].speaker != voice.speaker:
-            frames = min(frames, listener[2])
-            beside = listener[:2]
-        elif sort == "listener" and listener and listener[0].speaker != voice.speaker:
-            frames = min(frames, listener[2])
-            face = listener[:2]
-        elif sort == "nobody":
+        if sort == "narrated":
             face = None
-        if frames < 30:
-            continue
-        voice_s = float(voice.frames[start]) * FRAME_S
-        scenes.append(Scene(begin, frames, face, beside, voice, voice_s))
+        elif other and other[0].speaker != voice.speaker:
+            frames = min(frames, other[2])
+            face, beside = (other[:2], None) if sort == "listener" else (face, other[:2])
+        if frames >= LEAST_FRAMES:
+            scenes.append(Scene(begin, frames, face, beside, voice, float(voice.frames[start]) * FRAME_S))
     return scenes
 
 
 def _usable(clip: Material) -> tuple[int, int]:
-    """(first, past) of the windows whose own audio exists, with consecutive frames."""
-    ends = np.flatnonzero(np.diff(clip.frames) != 1)
-    past = int(ends[0]) + 1 if len(ends) else len(clip.frames)
-    audio_s = clip.frames[:past] * FRAME_S - clip.delay_ms / 1000
+    """(first, past) of the windows whose own audio exists."""
+    audio_s = clip.frames * FRAME_S - clip.delay_ms / 1000
     inside = np.flatnonzero((audio_s >= clip.audio_s[0]) & (audio_s <= clip.audio_s[-1]))
     return (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0)
 
@@ -189,6 +219,24 @@ def _dubbed(scene: Scene, clips: Sequence[Material], rng: np.random.Generator) -
     return replace(scene, voice=voice, voice_s=float(voice.audio_s[0]) + voice.delay_ms / 1000)
 
 
+# --- From the script to scores ----------------------------------------------------------------
+
+
+def compose(clips: Sequence[Material], seed: int) -> Programme:
+    """The programme of a seed, as a check would see it."""
+    written = script(clips, seed)
+    scenes, error = written.scenes, written.error_ms
+    audio, speech = _soundtrack(scenes, error, clips, np.random.default_rng(seed))
+    talking = np.zeros(len(error), bool)
+    for i, scene in enumerate(scenes):
+        talking[scene.begin : scene.end] = scene.talks or i in written.dubbed
+    talking &= speech >= SPEECH_PROBABILITY
+    return Programme(
+        *(seed, written.kind, _faces(scenes, audio), Speech(0.0, FRAME_S, speech), len(error) * FRAME_S),
+        *(error, talking, _defects(written, talking), written.drift_ms_per_min),
+    )
+
+
 def _soundtrack(
     scenes: Sequence[Scene],
     error_ms: npt.NDArray[np.float64],
@@ -204,7 +252,8 @@ def _soundtrack(
         frame = np.arange(scene.frames)
         # What fits the video at t is heard at t less the error.
         at = scene.voice_s + frame * FRAME_S + (error_ms[scene.begin : scene.end] - clip.delay_ms) / 1000
-        nearest = np.abs(clip.audio_s[:, None] - at[None]).argmin(axis=0)
+        nearest = np.searchsorted(clip.audio_s, at).clip(1, len(clip.audio_s) - 1)
+        nearest -= np.abs(clip.audio_s[nearest - 1] - at) < np.abs(clip.audio_s[nearest] - at)
         missing = np.abs(clip.audio_s[nearest] - at) > FRAME_S
         picked = clip.audio[nearest].copy()
         picked[missing] = hush[rng.integers(len(hush), size=int(missing.sum()))]
@@ -235,7 +284,7 @@ def _faces(scenes: Sequence[Scene], audio: Floats) -> Looked:
             visual = clip.visual[first : first + scene.frames]
             frames = scene.begin + np.arange(len(visual))
             heard = padded[frames[:, None] + 15 + SHIFTS]
-            logits = np.einsum("td,tkd->tk", visual, heard, dtype=np.float32)
+            logits = np.einsum("td,tkd->tk", visual, heard, optimize=True).astype(np.float32)
             scores.append(Scores(number, np.asarray(frames * FRAME_S, np.float64), SHIFTS, logits))
             start_s = scene.begin * FRAME_S
             moved_s = start_s + clip.motion_s - clip.frames[first] * FRAME_S
@@ -249,113 +298,21 @@ def _faces(scenes: Sequence[Scene], audio: Floats) -> Looked:
     return Looked((whole,), tuple(tracks), tuple(scores), {}, motion, 1)
 
 
-def _defects(
-    scenes: Sequence[Scene], error_ms: npt.NDArray[np.float64], dubbed: Sequence[int], speech: Floats
-) -> tuple[Defect, ...]:
-    """Runs of frames with an offset, and dubbed scenes."""
-    talking = np.zeros(len(error_ms), bool)
-    for i, scene in enumerate(scenes):
-        talking[scene.begin : scene.end] = scene.talks or i in dubbed
-    talking &= speech >= SPEECH_PROBABILITY
-    found = [
-        Defect(s.begin * FRAME_S, s.end * FRAME_S, None, float(talking[s.begin : s.end].sum()) * FRAME_S)
-        for s in (scenes[i] for i in dubbed)
-    ]
-    wrong = np.concatenate([[0], np.abs(error_ms) > 0, [0]]).astype(int)
-    edges = np.flatnonzero(np.diff(wrong))
-    for first, past in zip(edges[::2], edges[1::2], strict=True):
-        seconds = float(talking[first:past].sum()) * FRAME_S
-        found.append(Defect(first * FRAME_S, past * FRAME_S, float(np.median(error_ms[first:past])), seconds))
+def _defects(written: Script, talking: npt.NDArray[np.bool_]) -> tuple[Defect, ...]:
+    """Dubbed scenes, runs of frames that are out of tolerance, and a drift over all."""
+
+    def defect(first: int, past: int, offset_ms: float | None, large: bool) -> Defect:
+        speech_s = float(talking[first:past].sum()) * FRAME_S
+        return Defect(first * FRAME_S, past * FRAME_S, offset_ms, speech_s, large and speech_s >= LEAST_S)
+
+    scenes, error = written.scenes, written.error_ms
+    found = [defect(scenes[i].begin, scenes[i].end, None, True) for i in written.dubbed]
+    if written.drift_ms_per_min:
+        large = abs(written.drift_ms_per_min) >= CLEAR * MAX_DRIFT_MS_PER_MIN
+        return (*found, defect(0, len(error), float(np.median(error)), large))
+    edges = [0, *(np.flatnonzero(np.diff(error)) + 1).tolist(), len(error)]
+    for first, past in pairwise(edges):
+        size = float(error[first])
+        if excess(size, TOLERANCE_MS) > 1:
+            found.append(defect(first, past, size, excess(size, TOLERANCE_MS) >= CLEAR))
     return tuple(found)
-
-
-# --- Judging -----------------------------------------------------------------------------
-
-
-def judged(programme: Programme, calibration: Calibration) -> Report:
-    """The report of a programme, as a check would make it."""
-    report = Report(f"programme {programme.seed}", "cannot-tell", duration_s=programme.duration_s)
-    return conclude.judged(
-        report, programme.looked, programme.speech, calibration, programme.duration_s, "stopped"
-    )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a programme was judged. `found` and `error_s`: of each defect that has to be located, whether a
-    fault says so, and how far off its start or end lies."""
-
-    programme: Programme
-    report: Report
-    found: tuple[bool, ...]
-    error_s: tuple[float, ...]
-
-    @property
-    def defective(self) -> bool:
-        """Whether it holds a defect that has to be noticed."""
-        return any(_counts(defect, self.programme.kind) for defect in self.programme.defects)
-
-
-def outcome(programme: Programme, report: Report) -> Outcome:
-    """Compare a report with what is wrong with its programme."""
-    located = [
-        _located(defect, report)
-        for defect in programme.defects
-        if programme.kind in ("scene", "dubbed") and defect.speech_s >= LOCATED_S
-    ]
-    found = tuple(error is not None for error in located)
-    return Outcome(programme, report, found, tuple(error for error in located if error is not None))
-
-
-def _counts(defect: Defect, kind: Kind) -> bool:
-    if defect.speech_s < LEAST_S:
-        return False
-    return defect.offset_ms is None or kind == "drift" or excess(defect.offset_ms, (40.0, 60.0)) > CLEAR
-
-
-def _located(defect: Defect, report: Report) -> float | None:
-    """How far the fault that says a defect lies off, in seconds; None where there is no such fault."""
-    for fault in report.faults:
-        common = min(fault.end_s, defect.end_s) - max(fault.start_s, defect.start_s)
-        if common < 0.3 * (defect.end_s - defect.start_s):
-            continue
-        if defect.offset_ms is None or fault.offset_ms is None:
-            same = defect.offset_ms is None and fault.offset_ms is None
-        else:
-            same = abs(fault.offset_ms - defect.offset_ms) <= 60
-        if same:
-            return max(abs(fault.start_s - defect.start_s), abs(fault.end_s - defect.end_s))
-    return None
-
-
-def summarise(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
-    """The figures of issue and page: rates are shares 0..1, None where there is nothing to count."""
-    bad = [o for o in outcomes if o.defective]
-    clean = [o for o in outcomes if o.programme.kind == "clean"]
-    found = [each for o in outcomes for each in o.found]
-    errors = [each for o in outcomes for each in o.error_s]
-    judged = [
-        (o.report.speech_judged_s or 0.0) / o.report.speech_seen_s for o in clean if o.report.speech_seen_s
-    ]
-    return {
-        "programmes": len(outcomes),
-        "defective": len(bad),
-        "false_in_sync": _share([o.report.verdict == "in-sync" for o in bad]),
-        "clean": len(clean),
-        "false_alarms": _share([o.report.verdict in ("out-of-sync", "mismatch") for o in clean]),
-        "clean_undecided": _share([o.report.verdict in ("partly-judged", "cannot-tell") for o in clean]),
-        "scenes_found": _share(found),
-        "located_within_300_ms": _share([error <= 0.3 for error in errors]),
-        "clean_judged_share": float(np.median(judged)) if judged else None,
-    }
-
-
-def _share(flags: Sequence[bool]) -> float | None:
-    return sum(flags) / len(flags) if flags else None
-
-
-def run(clips: Sequence[Material], calibration: Calibration, count: int, seed: int = 0) -> Iterator[Outcome]:
-    """Compose and judge programmes of consecutive seeds."""
-    for number in range(seed, seed + count):
-        programme = compose(clips, number)
-        yield outcome(programme, judged(programme, calibration))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,15 +14,23 @@ from avsync.cli.console import emit, guarded
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import UsageError
 
+if TYPE_CHECKING:
+    from avsync.bench.programme_outcomes import Outcome
+
 Clips = Annotated[
-    Path, typer.Argument(metavar="DATA", help="Folder of clips, <speaker>/<clip>.mp4 below it anywhere.")
+    list[Path],
+    typer.Argument(metavar="DATA", help="Folders of clips, <speaker>/<clip>.mp4 below them anywhere."),
 ]
 Known = Annotated[
-    Path, typer.Option(metavar="FILE", help="JSON of the clips' own errors in ms; others are left out.")
+    list[Path],
+    typer.Option(
+        metavar="FILE", help="JSON of the clips' own errors in ms; others are left out. Repeatable."
+    ),
 ]
 Cache = Annotated[Path, typer.Option(metavar="FOLDER", help="Where what is computed of the clips is kept.")]
 Count = Annotated[int, typer.Option(min=1, help="Programmes to compose.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the first programme.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Processes that judge programmes.")]
 
 
 @guarded
@@ -31,29 +40,60 @@ def programmes(
     cache: Cache,
     count: Count = 100,
     seed: Seed = 0,
+    jobs: Jobs = 1,
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> int:
-    """Judge made programmes: scenes of clips joined, with known defects.
+    """Judge made programmes of 2 to 10 minutes: scenes of clips joined, with known defects.
+
+    What is computed of the clips is kept, so that a second run takes seconds a programme.
 
     [bold]Example[/bold]
-    avsync bench programmes lrs2/ --known delays.json --cache /tmp/clips --count 200
+    avsync bench programmes lrs2/ --known delays.json --cache /tmp/clips --count 300 --jobs 2
     """
-    from avsync.bench import programmes as bench
+    from avsync.bench import programme_outcomes as bench
     from avsync.bench.programme_clips import collect
     from avsync.estimate.calibration import Calibration
-    from avsync.networks.checkpoint import load
+    from avsync.pipeline.run import load_model
 
-    loaded = load(model, device)
-    delays = {name: float(ms) for name, ms in json.loads(known.read_text(encoding="utf-8")).items()}
+    loaded = load_model(model, device)
+    delays = {
+        name: float(ms)
+        for file in known
+        for name, ms in json.loads(file.read_text(encoding="utf-8")).items()
+        if "/" in name
+    }
     clips = collect(data, delays, cache, loaded)
     if len({clip.speaker for clip in clips}) < 2:
-        raise UsageError(f"{data} holds clips of fewer than two speakers that {known} names.")
-    found = bench.summarise(list(bench.run(clips, Calibration.from_dict(loaded.calibration), count, seed)))
-    lines = [
-        f"{name.replace('_', ' ')}: {'-' if value is None else f'{value:.3g}'}"
-        for name, value in found.items()
-    ]
-    emit(json.dumps(found, indent=2) + "\n" if as_json else "\n".join(lines) + "\n")
+        folders = ", ".join(map(str, data))
+        raise UsageError(f"{folders} holds clips of fewer than two speakers that --known names.")
+    calibration = Calibration.from_dict(loaded.calibration)
+    outcomes = bench.run(clips, calibration, range(seed, seed + count), jobs)
+    if as_json:
+        emit(json.dumps(bench.document(outcomes), indent=2) + "\n")
+    else:
+        emit("\n".join(_lines(outcomes)) + "\n")
     return 0
+
+
+def _lines(outcomes: Sequence[Outcome]) -> list[str]:
+    """The figures and the curves as a person reads them."""
+    from avsync.bench import programme_outcomes as bench
+
+    found = bench.summarise(outcomes)
+    lines = [f"{name.replace('_', ' ')}: {_number(value)}" for name, value in found.items()]
+    for title, rows in (
+        ("Local defects by seconds of speech", bench.by_speech(outcomes)),
+        ("Local defects by size in ms", bench.by_size(outcomes)),
+    ):
+        lines += ["", f"{title}: from, to, how many, found, not called in sync"]
+        lines += ["  ".join(_number(value) for value in row) for row in rows]
+    for what, table in bench.reliability(outcomes).items():
+        lines += ["", f"Probability ({what}): mean, share right, how many"]
+        lines += ["  ".join(_number(value) for value in row) for row in table]
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from avsync.core.constants import FRAME_MS, MIN_PROBABILITY
 from avsync.core.records import Offset, Reason, Scores
 from avsync.estimate.calibration import Calibration
-from avsync.estimate.peak import MIN_BLOCKS, Measure, evidence
+from avsync.estimate.peak import MIN_BLOCKS, Measure, evidence, measure
 from avsync.estimate.timeline import main_piece, timeline
 
 FLAT_EVIDENCE = 5.0
@@ -54,6 +54,19 @@ def estimate(
         drift_ms_per_min=line.drift_ms_per_min,
         drift_uncertainty_ms_per_min=line.drift_uncertainty,
         drift_possible_ms_per_min=line.drift_possible,
+        reasons=_doubts(m, scores.shifts, calibration),
+    )
+
+
+def constant(scores: Scores, calibration: Calibration) -> Offset:
+    """The one offset that suits a track best, without a look at how it changes along the video."""
+    found = evidence(scores, calibration)
+    if not len(found.rows):
+        return _nothing(scores.shifts)
+    m = measure(found, calibration)
+    return Offset(
+        *(m.offset_ms, m.uncertainty_ms, m.probability, m.evidence, m.at_edge, scores.shifts),
+        m.curve.astype(np.float32),
         reasons=_doubts(m, scores.shifts, calibration),
     )
 

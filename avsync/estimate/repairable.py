@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from avsync.core.records import Segment
+from avsync.core.records import Report, Segment
+from avsync.core.tolerance import defects
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,17 @@ class Shift:
 
     offset_ms: float
     left: tuple[Left, ...]
+
+
+def repair_shift(report: Report) -> Shift | None:
+    """The shift that brings every judged stretch of a file within tolerance; None where none does, or where
+    it would leave the file out of sync for another reason."""
+    if report.offset_ms is None or not {"offset", "local"} & set(defects(report)):
+        return None
+    whole = Segment(0.0, report.duration_s or 0.0, report.offset_ms, None, report.probability)
+    faults = [Segment(f.start_s, f.end_s, f.offset_ms, None, f.probability) for f in report.faults]
+    judged = [*(report.segments or (whole,)), *faults]
+    return single_shift(judged, report.tolerance_ms, report.offset_ms, report.drift_ms_per_min or 0.0)
 
 
 def single_shift(

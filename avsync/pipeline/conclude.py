@@ -114,7 +114,7 @@ def judged(
     cells = speakers.cells(looked.scores, calibration)
     weights = speakers.weigh(looked.scores, cells)
     pooled = offset.pooled(looked.scores, weights, calibration)
-    own = [offset.estimate(scores, calibration) for scores in looked.scores]
+    own = [offset.constant(scores, calibration) for scores in looked.scores]
     speaking = offset.choose_speaker(own)
     moving = [motion.moves(looked.motion.get(s.track, ()), s.times_s) for s in looked.scores]
     known = heard or Speech(0.0, FRAME_S, np.zeros(0, np.float32))
