@@ -44,6 +44,11 @@ class Calibration:
     mismatch_level: float | None = None
     """A curve whose top is lower does not come from lips that say this speech; None: never judged."""
 
+    support: float = 1.5
+    """Log-likelihood ratio of the file's offset from which on a few seconds of speech bear it out."""
+    contradiction: float = 0.0
+    """The same, at or below which they contradict it."""
+
     def to_dict(self) -> dict[str, Any]:
         """Numbers and lists only, for YAML."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

@@ -133,3 +133,24 @@ def pooled(
     trust = np.concatenate([np.asarray(weight, np.float64) for weight in weights])[_time_order(tracks)]
     cuts = np.unique([float(track.times_s[0]) for track in tracks if len(track.times_s)])[1:]
     return estimate(combine(tracks), calibration, trust, cuts)
+
+
+def along(answer: Offset, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+    """The offset of the file, in ms, at each of `times_s` (n,) -> (n,): that of the judged stretch there, or
+    of the nearest one; None where it is not sure."""
+    judged = [s for s in answer.segments if s.offset_ms is not None]
+    if answer.offset_ms is None or answer.probability < MIN_PROBABILITY or not judged:
+        return None
+    starts, ends = (np.array([getattr(s, name) for s in judged]) for name in ("start_s", "end_s"))
+    apart = np.maximum(starts - times_s[:, None], times_s[:, None] - ends).clip(0)
+    nearest = apart.argmin(axis=1)
+    middle = (starts + ends) / 2
+    slope = (answer.drift_ms_per_min or 0.0) / 60
+    offsets = np.array([s.offset_ms for s in judged], np.float64)
+    return np.asarray(offsets[nearest] + slope * (times_s - middle[nearest]), np.float64)
+
+
+def near(total: npt.NDArray[np.float64], shifts: npt.NDArray[np.int64], offset_ms: float) -> float:
+    """The highest value of a curve `total` (n_shifts,) within half a frame of an offset."""
+    places = -(offset_ms + np.array([-0.5, 0.0, 0.5]) * FRAME_MS) / FRAME_MS
+    return float(np.interp(places, shifts, total).max())

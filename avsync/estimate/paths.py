@@ -30,9 +30,9 @@ MAX_CHANGE = 30
 MAX_BASES = 4
 """Offsets that are tried as the one that a video keeps returning to."""
 MIN_DRIFT_BLOCKS = 8
-EASE_AT_CUTS = 0.5
+EASE_AT_CUTS = 1.0
 """Factor on the price of a jump where a shot begins."""
-AT_CUTS = 0.8
+AT_CUTS = 0.5
 """Share of the jumps that lie where a shot begins."""
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core.constants import FRAME_MS, FRAME_S, WINDOW_FRAMES
-from avsync.core.records import Scores, Span, Turn
-from avsync.estimate.calibration import CEILING, Calibration
+from avsync.core.records import Offset, Scores, Span, Turn
+from avsync.estimate.calibration import CEILING, Calibration, log_ratios
+from avsync.estimate.offset import along, near
 from avsync.estimate.peak import averaged, block_sums, evidence
 
 Floats = npt.NDArray[np.float64]
@@ -32,39 +33,24 @@ COUNTED = 0.5
 """A window with a lower weight was not judged."""
 SURE_EVIDENCE = 4.0
 """Log odds from which on a track as a whole is sure of its offset."""
-MIN_TALK_S = 3.0
-"""Less speech over a moving mouth says nothing about whose it is."""
-FOREIGN_TALK_S = 4.0
-"""From so much on, lips that fit the speech nowhere are a fault; below, a doubt."""
-FOREIGN_PER_S = -0.6
-"""Log-likelihood ratio of the best offset, for each second of speech over a moving mouth, at or below which
-the speech is another's. Of six seconds of foreign speech 91 % had less, of four 75 %; of clips whose
-speakers are known to be in sync none of 170, of 62 wild ones 3 % (val and unaligned lists, avsync-3)."""
-DOUBTED_EVIDENCE = -0.5
-"""The same for a doubt."""
+JUMP_REACH_S = 2.0
+"""A jump was first found no further off than this."""
+FILE_SHARE = 0.9
+"""Share of the speakers of a file that have its offset; the others may have any."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """Part [start_s, end_s) of the track with number `index` in the list: `windows` are its windows' numbers,
-    `total` (n_shifts,) the summed log-likelihood ratio of each offset."""
+    `rows` (n_windows, n_shifts) their log-likelihood ratios, 0 where nothing can be compared, and `total`
+    (n_shifts,) those of all together."""
 
     index: int
     start_s: float
     end_s: float
     windows: npt.NDArray[np.int64]
+    rows: Floats
     total: Floats
-
-
-@dataclass(frozen=True)
-class Foreign:
-    """Speech in [start_s, end_s) that the lips seen there do not say at any offset; `sure`: long and clear
-    enough for a fault. `talk_s`: seconds of speech over a moving mouth in it."""
-
-    start_s: float
-    end_s: float
-    talk_s: float
-    sure: bool
 
 
 def cells(tracks: Sequence[Scores], calibration: Calibration) -> list[Cell]:
@@ -83,7 +69,9 @@ def _cut(index: int, scores: Scores, calibration: Calibration) -> list[Cell]:
         windows = np.flatnonzero(which == i)
         if len(windows):
             total = summed(scores, windows, calibration)
-            found.append(Cell(index, float(edges[i]), float(edges[i + 1]), windows, total))
+            rows = log_ratios(scores.logits[windows], calibration.temperature, calibration.outlier)
+            span = float(edges[i]), float(edges[i + 1])
+            found.append(Cell(index, *span, windows, np.nan_to_num(rows), total))
     return found
 
 
@@ -100,9 +88,12 @@ def summed(scores: Scores, windows: npt.NDArray[np.int64], calibration: Calibrat
     return np.nan_to_num(curve, nan=float(np.nanmean(curve))) * observations
 
 
-def speaking(found: Sequence[Cell]) -> Floats:
+def speaking(
+    found: Sequence[Cell], answer: Offset | None = None, calibration: Calibration | None = None
+) -> Floats:
     """Probability, (n_cells,), that the face of each cell is the one that speaks there. Where a track is
-    sure as a whole, a cell need not be sure of the offset once more."""
+    sure as a whole, a cell need not be sure of the offset once more; nor where it has that of the file,
+    `answer`."""
     heights = np.array([cell.total.max() - np.log(len(cell.total)) for cell in found])
     for index in {cell.index for cell in found}:
         own = [i for i, cell in enumerate(found) if cell.index == index]
@@ -110,15 +101,56 @@ def speaking(found: Sequence[Cell]) -> Floats:
         best = int(whole.argmax())
         if whole[best] - np.log(len(whole)) >= SURE_EVIDENCE:
             heights[own] = np.maximum(heights[own], [found[i].total[best] for i in own])
+    if answer is not None and (expected := judged_near(answer, found)) is not None:
+        bias_ms = (calibration or Calibration()).bias_ms
+        there = [
+            _along(cell, answer.shifts, *ends, bias_ms) for cell, ends in zip(found, expected, strict=True)
+        ]
+        heights = np.logaddexp(np.log(FILE_SHARE) + there, np.log(1 - FILE_SHARE) + heights)
     odds = np.exp(np.minimum(heights, 30.0))
-    return np.asarray(odds / (odds + 1.0 + _together(found) @ odds), np.float64)
+    return np.asarray(odds / (odds + 1.0 + together(found) @ odds), np.float64)
 
 
-def weigh(tracks: Sequence[Scores], found: Sequence[Cell]) -> list[Floats]:
+def judged_near(answer: Offset, found: Sequence[Cell]) -> list[tuple[float, float]] | None:
+    """The offsets of the file, in ms, before and after the middle of each cell, which differ where it may
+    hold a jump; None where the file has no sure offset."""
+    starts, ends = (np.array([getattr(cell, name) for cell in found]) for name in ("start_s", "end_s"))
+    before, after = (along(answer, edge) for edge in (starts - JUMP_REACH_S, ends + JUMP_REACH_S))
+    middle = along(answer, (starts + ends) / 2)
+    if before is None or after is None or middle is None:
+        return None
+    return [
+        (b, a) if abs(a - b) > FRAME_MS and not answer.drift_ms_per_min else (m, m)
+        for b, m, a in zip(before.tolist(), middle.tolist(), after.tolist(), strict=True)
+    ]
+
+
+def _along(
+    cell: Cell, shifts: npt.NDArray[np.int64], before_ms: float, after_ms: float, bias_ms: float
+) -> float:
+    """The log-likelihood ratio of a cell that has one offset first and then the other; where they are the
+    same, of that one."""
+    if before_ms == after_ms:
+        return near(cell.total, shifts, before_ms + bias_ms)
+    columns = [int(np.abs(-FRAME_MS * shifts - ms - bias_ms).argmin()) for ms in (before_ms, after_ms)]
+    first, then = (np.concatenate([[0.0], np.cumsum(cell.rows[:, column])]) for column in columns)
+    gained = first + then[-1] - then
+    # As many observations as the sum of the cell counts, less what the choice of the place is worth.
+    scale = float(np.abs(cell.total).sum() / max(np.abs(cell.rows.sum(axis=0)).sum(), 1e-9))
+    ends = max(gained[0], gained[-1]) * scale
+    return float(max(ends, gained.max() * scale - np.log(len(cell.rows) * scale + 1)))
+
+
+def weigh(
+    tracks: Sequence[Scores],
+    found: Sequence[Cell],
+    answer: Offset | None = None,
+    calibration: Calibration | None = None,
+) -> list[Floats]:
     """How much each window counts, (n_windows,) 0..1 by track: the probability that its face speaks. Where no
     cell is likely, all of them count by how likely they are, so that many weak ones add up."""
     weights = [np.full(len(scores.times_s), MIN_WEIGHT) for scores in tracks]
-    shares = speaking(found)
+    shares = speaking(found, answer, calibration)
     best = shares.max(initial=0.0)
     scale = 1.0 if best >= COUNTED else 1.0 / max(best, 1e-9)
     for cell, share in zip(found, shares, strict=True):
@@ -126,7 +158,7 @@ def weigh(tracks: Sequence[Scores], found: Sequence[Cell]) -> list[Floats]:
     return weights
 
 
-def _together(found: Sequence[Cell]) -> Mask:
+def together(found: Sequence[Cell]) -> Mask:
     """(n_cells, n_cells): whether two faces are seen at the same time for most of one's cell; neighbouring
     shots may touch."""
     index, start, end = (
@@ -137,11 +169,16 @@ def _together(found: Sequence[Cell]) -> Mask:
 
 
 def turns(
-    tracks: Sequence[Scores], found: Sequence[Cell], spoken: Sequence[Span], bias_ms: float = 0.0
+    tracks: Sequence[Scores],
+    found: Sequence[Cell],
+    spoken: Sequence[Span],
+    answer: Offset | None = None,
+    calibration: Calibration | None = None,
 ) -> tuple[Turn, ...]:
     """Who speaks in each stretch of speech [start, end) of `spoken`, in order of time; neighbouring cells
     of one face as one. Of faces seen at once the likelier one, where it is likely at all."""
-    shares = speaking(found)
+    shares = speaking(found, answer, calibration)
+    bias_ms = (calibration or Calibration()).bias_ms
     likely = [i for i in np.argsort(-shares, kind="stable") if shares[i] >= COUNTED]
     said: list[Turn] = []
     for span in spoken:
@@ -187,64 +224,3 @@ def _merged(said: Sequence[Turn]) -> tuple[Turn, ...]:
         sure = share * turn.probability + (1 - share) * last.probability
         joined[-1] = Turn(last.start_s, turn.end_s, turn.track, offset, sure)
     return tuple(joined)
-
-
-def foreign(
-    tracks: Sequence[Scores],
-    found: Sequence[Cell],
-    talking: Sequence[Mask],
-    calibration: Calibration,
-    every_s: float,
-) -> tuple[Foreign, ...]:
-    """Where speech is heard over a moving mouth that does not say it, in order of time; neighbours as one.
-
-    talking: by track (n_windows,), where the mouth moves while speech is heard; every_s: seconds from one
-    window to the next. A face beside another one that speaks says nothing.
-    """
-    if calibration.mismatch_level is None:
-        return ()
-    stretches: list[Foreign] = []
-    for group in _loose_runs(found, talking):
-        index = group[0].index
-        windows = np.concatenate([cell.windows for cell in group])
-        windows = windows[talking[index][windows]]
-        talk_s = len(windows) * every_s
-        if talk_s < MIN_TALK_S:
-            continue
-        height = float(summed(tracks[index], windows, calibration).max())
-        sure = talk_s >= FOREIGN_TALK_S and height <= FOREIGN_PER_S * talk_s
-        if sure or height <= DOUBTED_EVIDENCE:
-            stretches.append(Foreign(group[0].start_s, group[-1].end_s, talk_s, sure))
-        else:  # a face that may speak: what is seen beside it is no more than a doubt
-            stretches.append(Foreign(group[0].start_s, group[-1].end_s, 0.0, sure=False))
-    return tuple(stretch for stretch in _joined(stretches) if stretch.talk_s)
-
-
-def _joined(stretches: Sequence[Foreign]) -> list[Foreign]:
-    """Those of faces seen at the same time as one, in order of time; sure where all of them are."""
-    joined: list[Foreign] = []
-    for after in sorted(stretches, key=lambda stretch: stretch.start_s):
-        last = joined[-1] if joined else None
-        if last is None or after.start_s >= last.end_s - CELL_S / 4:
-            joined.append(after)
-            continue
-        end, talk = max(last.end_s, after.end_s), max(last.talk_s, after.talk_s)
-        joined[-1] = Foreign(last.start_s, end, talk, last.sure and after.sure)
-    return joined
-
-
-def _loose_runs(found: Sequence[Cell], talking: Sequence[Mask]) -> list[list[Cell]]:
-    """Runs of cells of one track that may hold foreign speech: nobody in view explains the speech there."""
-    shares = speaking(found)
-    explained = np.asarray((_together(found) & (shares >= COUNTED)).any(axis=1))
-    runs: list[list[Cell]] = []
-    last = -2
-    for i, cell in enumerate(found):
-        if shares[i] >= COUNTED or explained[i] or not talking[cell.index][cell.windows].any():
-            continue
-        if last == i - 1 and found[last].index == cell.index:
-            runs[-1].append(cell)
-        else:
-            runs.append([cell])
-        last = i
-    return runs

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from avsync.core.constants import MAX_DRIFT_MS_PER_MIN, MIN_JUDGED, MIN_PROBABILITY
 from avsync.core.records import Fault, Offset, Reason, ReasonKind, Scores, Segment, Severity, Verdict
 from avsync.core.tolerance import exceeds, excess
-from avsync.estimate.speakers import Foreign
+from avsync.estimate.support import Contradiction
 
 MISMATCH_SPEECH_S = 10.0
 """Seconds of foreign speech over moving mouths before a video that fits nowhere is called a mismatch."""
@@ -43,7 +43,7 @@ def judge(
     tolerance_ms: tuple[float, float],
     max_drift_ms_per_min: float = MAX_DRIFT_MS_PER_MIN,
     *,
-    foreign: Sequence[Foreign] = (),
+    foreign: Sequence[Contradiction] = (),
     talk_s: float = 0.0,
     contested: float = 0.0,
     judged_share: float = 1.0,
@@ -135,15 +135,19 @@ def _hints(segments: Sequence[Segment], tolerance_ms: tuple[float, float], *, ou
 def local_faults(
     segments: Sequence[Segment], tolerance_ms: tuple[float, float], rest_ms: float
 ) -> tuple[Fault, ...]:
-    """The stretches that differ from the rest, whose offset is `rest_ms`; neighbouring ones with the same
-    offset are one."""
+    """The stretches that differ from the rest, whose offset is `rest_ms`; those with the same offset and
+    nothing else between them that was judged are one."""
     faults: list[Fault] = []
+    unbroken = False
     for s in segments:
-        if not s.fault or s.offset_ms is None or s.uncertainty_ms is None:
+        if s.offset_ms is None or s.uncertainty_ms is None:
+            continue
+        if not s.fault:
+            unbroken = False
             continue
         start_s, offset_ms = s.start_s, s.offset_ms
-        last = faults[-1] if faults else None
-        if last and last.offset_ms is not None and _same(last, s, last.offset_ms - s.offset_ms):
+        last = faults[-1] if faults and unbroken else None
+        if last and last.offset_ms is not None and abs(last.offset_ms - s.offset_ms) <= s.uncertainty_ms:
             faults.pop()
             start_s = last.start_s
             # Each offset is that of its middle, so their mean by length is that of the middle of both.
@@ -151,11 +155,8 @@ def local_faults(
             offset_ms = share * s.offset_ms + (1 - share) * last.offset_ms
         grade = severity(offset_ms, tolerance_ms, rest_ms)
         faults.append(Fault(start_s, s.end_s, offset_ms, s.uncertainty_ms, s.probability, grade))
+        unbroken = True
     return tuple(faults)
-
-
-def _same(last: Fault, after: Segment, apart_ms: float) -> bool:
-    return last.end_s == after.start_s and abs(apart_ms) <= (after.uncertainty_ms or 0.0)
 
 
 def severity(offset_ms: float, tolerance_ms: tuple[float, float], rest_ms: float = 0.0) -> Severity:
@@ -217,5 +218,5 @@ def _fault(fault: Fault) -> Reason:
     return _at("fault", fault, offset_ms=fault.offset_ms)
 
 
-def _at(kind: ReasonKind, stretch: Segment | Fault | Foreign, **values: float) -> Reason:
+def _at(kind: ReasonKind, stretch: Segment | Fault | Contradiction, **values: float) -> Reason:
     return Reason(kind, {"start_s": stretch.start_s, "end_s": stretch.end_s, **values})

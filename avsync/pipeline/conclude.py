@@ -30,7 +30,7 @@ from avsync.core.records import (
     Verdict,
     Waveform,
 )
-from avsync.estimate import coverage, offset, speakers, verdict
+from avsync.estimate import coverage, offset, speakers, support, verdict
 from avsync.estimate.calibration import Calibration
 from avsync.faces import motion
 from avsync.pipeline import schedule, stretch
@@ -113,6 +113,9 @@ def judged(
     why the rest was not looked at."""
     cells = speakers.cells(looked.scores, calibration)
     weights = speakers.weigh(looked.scores, cells)
+    first = offset.pooled(looked.scores, weights, calibration)
+    # Once the offset of the file is known, each face is asked about that one rather than about any.
+    weights = speakers.weigh(looked.scores, cells, first, calibration)
     pooled = offset.pooled(looked.scores, weights, calibration)
     own = [offset.constant(scores, calibration) for scores in looked.scores]
     speaking = offset.choose_speaker(own)
@@ -136,7 +139,9 @@ def judged(
         pooled,
         report.tolerance_ms,
         report.max_drift_ms_per_min,
-        foreign=speakers.foreign(looked.scores, cells, speaking_windows, calibration, stride * FRAME_S),
+        foreign=support.contradictions(
+            looked.scores, cells, speaking_windows, pooled, calibration, stride * FRAME_S
+        ),
         talk_s=seen_s,
         contested=contested,
         judged_share=judged_s / seen_s if seen_s >= MIN_SPEECH_S else 1.0,
@@ -168,7 +173,7 @@ def judged(
         segments=coverage.with_own_offsets(
             coverage.judged_parts(pooled.segments, unjudged), looked.scores, weights, calibration
         ),
-        turns=speakers.turns(looked.scores, cells, vad.spans(known), calibration.bias_ms),
+        turns=speakers.turns(looked.scores, cells, vad.spans(known), pooled, calibration),
         judged_s=duration_s - sum(stretch.end_s - stretch.start_s for stretch in unjudged),
         speech_s=vad.seconds(heard) if heard else None,
         speech_seen_s=seen_s if heard else None,

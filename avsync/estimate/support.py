@@ -1,0 +1,174 @@
+"""Whether each stretch of visible speech bears out the offset of the file, contradicts it, or leaves it
+open.
+
+The offset of a file is known from all of it, so a stretch need not find an offset of its own among many: it
+is asked about one, which two seconds of speech can answer. Pure numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from avsync.core.constants import FRAME_MS, FRAME_S, WINDOW_FRAMES
+from avsync.core.records import Offset, Scores
+from avsync.estimate.calibration import Calibration
+from avsync.estimate.offset import along, near
+from avsync.estimate.speakers import COUNTED, Cell, Floats, Mask, speaking, summed, together
+
+ASKED_S = 3.0
+"""Seconds of speech over a moving mouth that are asked together, where there are so many."""
+MIN_TALK_S = 1.5
+"""Less speech over a moving mouth says nothing about whose it is."""
+FAULT_TALK_S = 3.0
+"""From so much on, lips that contradict the offset are a fault; below, a doubt."""
+FOREIGN_PER_S = -0.6
+"""There, the log-likelihood ratio of the best offset, for each second of speech over a moving mouth, at or
+below which the speech is another's."""
+MAX_RIVAL = 6.0
+"""An offset elsewhere may be likelier than the file's by so much (natural logarithm) in a stretch that bears
+it out: of stretches of 3 s in sync 0.5 % have a likelier one, of those off by 80 ms nine in ten."""
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """Speech in [start_s, end_s) that the lips seen there do not say at the offset of the file; `sure`: long
+    and clear enough for a fault. `talk_s`: seconds of speech over a moving mouth in it."""
+
+    start_s: float
+    end_s: float
+    talk_s: float
+    sure: bool
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the face of a track says in [start_s, end_s): that the offset `fits`, or speaks `against` it, or
+    neither."""
+
+    index: int
+    start_s: float
+    end_s: float
+    talk_s: float
+    fits: bool
+    against: bool
+
+
+def contradictions(
+    tracks: Sequence[Scores],
+    found: Sequence[Cell],
+    talking: Sequence[Mask],
+    answer: Offset,
+    calibration: Calibration,
+    every_s: float,
+) -> tuple[Contradiction, ...]:
+    """The stretches of visible speech that do not bear out the offset of the file, in order of time;
+    neighbours as one.
+
+    talking: by track (n_windows,), where the mouth moves while speech is heard; every_s: seconds from one
+    window to the next. A face beside another one that speaks is not asked.
+    """
+    if calibration.mismatch_level is None:
+        return ()
+    shares = speaking(found, answer, calibration)
+    beside = np.asarray((together(found) & (shares >= COUNTED)).any(axis=1))
+    answers: list[_Answer] = []
+    for index, scores in enumerate(tracks):
+        asked = talking[index].copy()
+        for cell, explained in zip(found, beside, strict=True):
+            if cell.index == index and explained:
+                asked[cell.windows] = False
+        answers += _asked(index, scores, np.flatnonzero(asked), answer, calibration, every_s)
+    return _joined([_doubted(each, answers) for each in answers])
+
+
+def _asked(
+    index: int,
+    scores: Scores,
+    windows: npt.NDArray[np.int64],
+    answer: Offset,
+    calibration: Calibration,
+    every_s: float,
+) -> list[_Answer]:
+    """The answers of a track, of about ASKED_S of talk each, that together last as long as the track."""
+    if not len(windows):
+        return []
+    expected = along(answer, scores.times_s)
+    parts = _parts(windows, expected, every_s)
+    past = WINDOW_FRAMES * FRAME_S
+    bounds = [
+        float(scores.times_s[part[0]] + scores.times_s[before[-1]] + past) / 2
+        for before, part in pairwise(parts)
+    ]
+    edges = [float(scores.times_s[0]), *bounds, float(scores.times_s[-1]) + past]
+    answers = []
+    for part, (start_s, end_s) in zip(parts, pairwise(edges), strict=True):
+        total, talk_s = summed(scores, part, calibration), len(part) * every_s
+        if expected is None:
+            fits, against = _anywhere(total, talk_s)
+        else:
+            offset_ms = float(expected[part].mean()) + calibration.bias_ms
+            fits, against = _there(total, near(total, scores.shifts, offset_ms), talk_s, calibration)
+        answers.append(_Answer(index, start_s, end_s, talk_s, fits or talk_s < MIN_TALK_S, against))
+    return answers
+
+
+def _there(total: Floats, there: float, talk_s: float, calibration: Calibration) -> tuple[bool, bool]:
+    """(fits, against) of a stretch whose log-likelihood ratio at the offset of the file is `there`."""
+    least = calibration.support * min(1.0, talk_s / ASKED_S)
+    fits = there >= least and float(total.max()) - there <= MAX_RIVAL
+    return fits, there <= calibration.contradiction
+
+
+def _anywhere(total: Floats, talk_s: float) -> tuple[bool, bool]:
+    """The same where the file has no sure offset."""
+    height = float(total.max())
+    return height > 0, height <= FOREIGN_PER_S * talk_s
+
+
+def _parts(
+    windows: npt.NDArray[np.int64], expected: Floats | None, every_s: float
+) -> list[npt.NDArray[np.int64]]:
+    """The windows in runs of about ASKED_S; none reaches over a jump of the offset."""
+    jumps = np.zeros(0, np.int64)
+    if expected is not None:
+        jumps = np.flatnonzero(np.abs(np.diff(expected[windows])) > FRAME_MS) + 1
+    parts = []
+    for run in np.split(windows, jumps):
+        parts += np.array_split(run, max(1, round(len(run) * every_s / ASKED_S)))
+    return [part for part in parts if len(part)]
+
+
+def _doubted(each: _Answer, answers: Sequence[_Answer]) -> _Answer:
+    """The same, but no more than open where another face is seen that does not speak against the offset."""
+    if not each.against:
+        return each
+    for other in answers:
+        common = min(each.end_s, other.end_s) - max(each.start_s, other.start_s)
+        rival = other.index != each.index and other.talk_s >= MIN_TALK_S and not other.against
+        if rival and common > (each.end_s - each.start_s) / 2:
+            return replace(each, against=False, fits=other.fits)
+    return each
+
+
+def _joined(answers: Sequence[_Answer]) -> tuple[Contradiction, ...]:
+    """What does not fit, in order of time; neighbours, and faces seen at the same time, as one."""
+    joined: list[_Answer] = []
+    for each in sorted(answers, key=lambda one: one.start_s):
+        last = joined[-1] if joined else None
+        if each.fits:
+            continue
+        if last is None or each.start_s > last.end_s + FRAME_S or last.against != each.against:
+            joined.append(each)
+            continue
+        beside = each.start_s < last.end_s - 1
+        talk_s = max(last.talk_s, each.talk_s) if beside else last.talk_s + each.talk_s
+        joined[-1] = replace(last, end_s=max(last.end_s, each.end_s), talk_s=talk_s)
+    return tuple(
+        Contradiction(one.start_s, one.end_s, one.talk_s, one.against and one.talk_s >= FAULT_TALK_S)
+        for one in joined
+    )
