@@ -45,9 +45,9 @@ class Calibration:
     """A curve whose top is lower does not come from lips that say this speech; None: never judged."""
 
     support: float = 1.5
-    """Log-likelihood ratio of the file's offset from which on a few seconds of speech bear it out."""
-    contradiction: float = 0.0
-    """The same, at or below which they contradict it."""
+    """Log-likelihood ratio of the file's offset from which on three seconds of speech bear it out."""
+    contradiction: float = -0.8
+    """The same for each second of it, at or below which they contradict it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers and lists only, for YAML."""

@@ -29,6 +29,9 @@ FAULT_TALK_S = 3.0
 FOREIGN_PER_S = -0.6
 """There, the log-likelihood ratio of the best offset, for each second of speech over a moving mouth, at or
 below which the speech is another's."""
+BRIEF_SUPPORT = -1.0
+"""What MIN_TALK_S must reach for the offset to be borne out, where ASKED_S must reach `calibration.support`:
+so little speech is heard to contradict an offset before it is heard to confirm one."""
 MAX_RIVAL = 6.0
 """An offset elsewhere may be likelier than the file's by so much (natural logarithm) in a stretch that bears
 it out: of stretches of 3 s in sync 0.5 % have a likelier one, of those off by 80 ms nine in ten."""
@@ -119,9 +122,10 @@ def _asked(
 
 def _there(total: Floats, there: float, talk_s: float, calibration: Calibration) -> tuple[bool, bool]:
     """(fits, against) of a stretch whose log-likelihood ratio at the offset of the file is `there`."""
-    least = calibration.support * min(1.0, talk_s / ASKED_S)
+    brief = max(0.0, (ASKED_S - talk_s) / (ASKED_S - MIN_TALK_S))
+    least = (1 - brief) * calibration.support + brief * BRIEF_SUPPORT
     fits = there >= least and float(total.max()) - there <= MAX_RIVAL
-    return fits, there <= calibration.contradiction
+    return fits, there <= calibration.contradiction * talk_s
 
 
 def _anywhere(total: Floats, talk_s: float) -> tuple[bool, bool]:

@@ -37,6 +37,8 @@ FIT = 3.5
 """The same for a fault with an offset of its own: of three seconds of speech 98 % have more at their offset,
 of another's speech at any offset 2 % (val lists, avsync-4)."""
 MIN_FAULT_OBSERVATIONS = 6
+MIN_APART_MS = 55.0
+"""No smaller difference is a fault of its own: one in twenty stretches of 3 s is a frame off."""
 FACE_BIAS_MS = 100.0
 """Models may err by as much from one face to the next; a smaller difference must exceed the uncertainty."""
 CONTRADICTION = 0.02
@@ -182,7 +184,7 @@ def _measured(found: Evidence, runs: Sequence[Ints], calibration: Calibration) -
 
 def _differs(apart: Measure, rest: Measure) -> bool:
     unsure = float(np.hypot(apart.uncertainty_ms, rest.uncertainty_ms))
-    return abs(apart.offset_ms - rest.offset_ms) > min(max(unsure, FRAME_MS), FACE_BIAS_MS)
+    return abs(apart.offset_ms - rest.offset_ms) > min(max(unsure, MIN_APART_MS), FACE_BIAS_MS)
 
 
 def _runs(found: Evidence, blocks: Blocks, path: Ints) -> list[tuple[int, Ints]]:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from avsync.audio.waveform import GAP_S
 from avsync.core.errors import CannotTell, MediaError, OutputError
 from avsync.core.records import AudioStream, Media, Report
+from avsync.core.tolerance import within
 from avsync.media import decode
 from avsync.media.container import opened
 from avsync.media.decode import Damage
@@ -90,11 +91,14 @@ def stretches(report: Report) -> tuple[Stretch, ...]:
     for fault in report.faults:
         if fault.offset_ms is None:  # no offset mends lips that do not say the speech
             continue
+        middle_s = (fault.start_s + fault.end_s) / 2
+        if within(fault.offset_ms - 1000 * line.offset_s(middle_s), report.tolerance_ms):
+            continue  # in tolerance once the rest is mended
         start = -math.inf if first and fault.start_s <= first.start_s else fault.start_s
         end = math.inf if last and fault.end_s >= last.end_s else fault.end_s
         if start > begun:
             found.append(replace(line, start_s=begun, end_s=start))
-        found.append(Stretch(start, end, (fault.start_s + fault.end_s) / 2, fault.offset_ms, slope))
+        found.append(Stretch(start, end, middle_s, fault.offset_ms, slope))
         begun = end
     return (*found, replace(line, start_s=begun)) if begun < math.inf else tuple(found)
 
