@@ -117,7 +117,18 @@ def _asked(
             offset_ms = float(expected[part].mean()) + calibration.bias_ms
             fits, against = _there(total, near(total, scores.shifts, offset_ms), talk_s, calibration)
         answers.append(_Answer(index, start_s, end_s, talk_s, fits or talk_s < MIN_TALK_S, against))
-    return answers
+    return _spread(answers)
+
+
+def _spread(answers: Sequence[_Answer]) -> list[_Answer]:
+    """The same, but what is open beside speech against the offset in the same shot is against it, too: dubs
+    begin and end at cuts."""
+    spread = list(answers)
+    order = range(1, len(spread))
+    for here, beside in (*((i, i - 1) for i in order), *((i - 1, i) for i in reversed(order))):
+        if spread[beside].against and not spread[here].fits:
+            spread[here] = replace(spread[here], against=True)
+    return spread
 
 
 def _there(total: Floats, there: float, talk_s: float, calibration: Calibration) -> tuple[bool, bool]:
