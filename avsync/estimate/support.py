@@ -51,7 +51,7 @@ class Contradiction:
 @dataclass(frozen=True)
 class _Answer:
     """What the face of a track says in [start_s, end_s): that the offset `fits`, or speaks `against` it, or
-    neither."""
+    neither; `rival`: for another one."""
 
     index: int
     start_s: float
@@ -59,6 +59,7 @@ class _Answer:
     talk_s: float
     fits: bool
     against: bool
+    rival: bool = False
 
 
 def contradictions(
@@ -111,38 +112,15 @@ def _asked(
     answers = []
     for part, (start_s, end_s) in zip(parts, pairwise(edges), strict=True):
         total, talk_s = summed(scores, part, calibration), len(part) * every_s
+        place = index, start_s, end_s, talk_s
         if expected is None:
-            fits, against = _anywhere(total, talk_s)
+            height = float(total.max())
+            found = _Answer(*place, height > 0, height <= FOREIGN_PER_S * talk_s, rival=True)
         else:
             offset_ms = float(expected[part].mean()) + calibration.bias_ms
-            fits, against = _there(total, near(total, scores.shifts, offset_ms), talk_s, calibration)
-        answers.append(_Answer(index, start_s, end_s, talk_s, fits or talk_s < MIN_TALK_S, against))
+            found = _there(place, total, near(total, scores.shifts, offset_ms), calibration)
+        answers.append(replace(found, fits=True) if talk_s < MIN_TALK_S else found)
     return _spread(answers)
-
-
-def _spread(answers: Sequence[_Answer]) -> list[_Answer]:
-    """The same, but what is open beside speech against the offset in the same shot is against it, too: dubs
-    begin and end at cuts."""
-    spread = list(answers)
-    order = range(1, len(spread))
-    for here, beside in (*((i, i - 1) for i in order), *((i - 1, i) for i in reversed(order))):
-        if spread[beside].against and not spread[here].fits:
-            spread[here] = replace(spread[here], against=True)
-    return spread
-
-
-def _there(total: Floats, there: float, talk_s: float, calibration: Calibration) -> tuple[bool, bool]:
-    """(fits, against) of a stretch whose log-likelihood ratio at the offset of the file is `there`."""
-    brief = max(0.0, (ASKED_S - talk_s) / (ASKED_S - MIN_TALK_S))
-    least = (1 - brief) * calibration.support + brief * BRIEF_SUPPORT
-    fits = there >= least and float(total.max()) - there <= MAX_RIVAL
-    return fits, there <= calibration.contradiction * talk_s
-
-
-def _anywhere(total: Floats, talk_s: float) -> tuple[bool, bool]:
-    """The same where the file has no sure offset."""
-    height = float(total.max())
-    return height > 0, height <= FOREIGN_PER_S * talk_s
 
 
 def _parts(
@@ -156,6 +134,33 @@ def _parts(
     for run in np.split(windows, jumps):
         parts += np.array_split(run, max(1, round(len(run) * every_s / ASKED_S)))
     return [part for part in parts if len(part)]
+
+
+def _there(
+    place: tuple[int, float, float, float], total: Floats, there: float, calibration: Calibration
+) -> _Answer:
+    """The answer at a `place` (index, start_s, end_s, talk_s) whose log-likelihood ratio at the offset of the
+    file is `there`."""
+    talk_s = place[-1]
+    brief = max(0.0, (ASKED_S - talk_s) / (ASKED_S - MIN_TALK_S))
+    least = (1 - brief) * calibration.support + brief * BRIEF_SUPPORT
+    rival = float(total.max()) - there > MAX_RIVAL
+    return _Answer(*place, there >= least and not rival, there <= calibration.contradiction * talk_s, rival)
+
+
+def _spread(answers: Sequence[_Answer]) -> list[_Answer]:
+    """The same, but what is open goes with what is beside it in the same shot: dubs begin and end at cuts,
+    and a speaker who is in sync has weak moments."""
+    spread = list(answers)
+    order = range(1, len(spread))
+    steps = [*((i, i - 1) for i in order), *((i - 1, i) for i in reversed(order))]
+    for here, beside in steps:
+        if spread[beside].against and not spread[here].fits:
+            spread[here] = replace(spread[here], against=True)
+    for here, beside in steps:
+        if answers[beside].fits and not spread[here].against and not spread[here].rival:
+            spread[here] = replace(spread[here], fits=True)
+    return spread
 
 
 def _doubted(each: _Answer, answers: Sequence[_Answer]) -> _Answer:

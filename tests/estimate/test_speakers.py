@@ -8,19 +8,14 @@ from scores_factory import made
 
 from avsync.core.records import Scores
 from avsync.estimate.calibration import Calibration
-from avsync.estimate.speakers import COUNTED, Foreign, cells, foreign, turns, weigh
+from avsync.estimate.offset import pooled
+from avsync.estimate.speakers import COUNTED, cells, speaking, turns, weigh
 
 SHARP = Calibration(temperature=0.6, mismatch_level=0.0)
 
 
 def weights(*tracks: Scores) -> list[np.ndarray]:
     return weigh(tracks, cells(tracks, SHARP))
-
-
-def found(*tracks: Scores, talks: bool = True, calibration: Calibration = SHARP) -> tuple[Foreign, ...]:
-    parts = cells(tracks, calibration)
-    talking = [np.full(len(track.times_s), talks) for track in tracks]
-    return foreign(tracks, parts, talking, calibration, 0.04)
 
 
 def test_a_speaker_counts_whatever_the_evidence_of_another_shot():
@@ -47,26 +42,21 @@ def test_neighbouring_shots_that_touch_do_not_compete():
     assert b.max() >= COUNTED
 
 
-def test_lips_that_fit_the_speech_nowhere_are_foreign():
-    (stretch,) = found(made(750, height=0), made(250, start_s=40.0, seed=1))
-    assert (stretch.start_s, stretch.end_s) == pytest.approx((0, 30), abs=0.3)
-    assert stretch.sure
-    assert found(made(750)) == ()
+def test_a_face_that_has_the_offset_of_the_file_need_not_find_it_anew():
+    weak = made(60, height=1.2, seed=3, start_s=12.0)
+    tracks = [made(250), weak]
+    parts = cells(tracks, SHARP)
+    answer = pooled(tracks, weigh(tracks, parts), SHARP)
+    before, after = speaking(parts), speaking(parts, answer, SHARP)
+    assert after[-1] > before[-1]
 
 
-def test_a_silent_mouth_or_a_listener_beside_the_speaker_is_not_foreign():
-    assert found(made(750, height=0), talks=False) == ()
-    assert found(made(750, height=0), made(750, seed=1)) == ()
-
-
-def test_a_few_seconds_are_a_doubt_and_less_says_nothing():
-    (stretch,) = found(made(90, height=0, seed=4))
-    assert not stretch.sure
-    assert found(made(50, height=0, seed=4)) == ()
-
-
-def test_without_a_calibrated_level_nothing_is_foreign():
-    assert found(made(750, height=0), calibration=Calibration(temperature=0.6)) == ()
+def test_the_face_of_a_shot_in_which_the_offset_jumps_counts_all_along():
+    jumps = made(300, np.where(np.arange(300) < 140, 0.0, 6.0), height=3.0)
+    tracks = [jumps, made(250, 6.0, seed=1, start_s=12.0)]
+    parts = cells(tracks, SHARP)
+    answer = pooled(tracks, weigh(tracks, parts), SHARP)
+    assert weigh(tracks, parts, answer, SHARP)[0].min() >= COUNTED
 
 
 # --- Turns ------------------------------------------------------------------------------------

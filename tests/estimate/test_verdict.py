@@ -12,7 +12,7 @@ import avsync
 from avsync.core.records import Fault, Offset, Reason, Report, Scores, Segment
 from avsync.core.tolerance import excess
 from avsync.estimate.offset import estimate
-from avsync.estimate.speakers import Foreign
+from avsync.estimate.support import Contradiction
 from avsync.estimate.verdict import contested_share, judge, severity
 from avsync.report.document import to_json
 from avsync.report.reasons import reason_words
@@ -66,7 +66,7 @@ def test_no_window_cannot_tell():
     nothing = Offset(
         None, None, 0.0, 0.0, False, np.arange(3), np.zeros(3, np.float32), reasons=said("no face")
     )
-    assert judge(nothing, EBU) == judge(nothing, EBU, foreign=(Foreign(0, 20, 20.0, sure=True),))
+    assert judge(nothing, EBU) == judge(nothing, EBU, foreign=(Contradiction(0, 20, 20.0, sure=True),))
     assert judge(nothing, EBU).verdict == "cannot-tell"
 
 
@@ -78,7 +78,7 @@ def everywhere(scores: Scores, flag=True):
 
 
 def test_a_dubbed_scene_is_a_fault_of_its_own():
-    judged = judge(answer(0), EBU, foreign=(Foreign(10, 18, 6.0, sure=True),), talk_s=40.0)
+    judged = judge(answer(0), EBU, foreign=(Contradiction(10, 18, 6.0, sure=True),), talk_s=40.0)
     assert judged.verdict == "out-of-sync"
     (fault,) = judged.faults
     assert (fault.kind, fault.start_s, fault.end_s, fault.offset_ms) == ("mismatch", 10, 18, None)
@@ -87,18 +87,24 @@ def test_a_dubbed_scene_is_a_fault_of_its_own():
 
 
 def test_a_video_most_of_which_is_dubbed_does_not_match():
-    foreign = (Foreign(10, 40, 25.0, sure=True),)
+    foreign = (Contradiction(10, 40, 25.0, sure=True),)
     assert judge(answer(0), EBU, foreign=foreign, talk_s=30.0).verdict == "mismatch"
 
 
 def test_where_nothing_is_sure_ten_seconds_of_foreign_speech_are_a_mismatch():
     unsure = answer(0, probability=0.2)
-    assert judge(unsure, EBU, foreign=(Foreign(0, 14, 12.0, sure=True),), talk_s=12.0).verdict == "mismatch"
-    assert judge(unsure, EBU, foreign=(Foreign(0, 8, 6.0, sure=True),), talk_s=6.0).verdict == "cannot-tell"
+    assert (
+        judge(unsure, EBU, foreign=(Contradiction(0, 14, 12.0, sure=True),), talk_s=12.0).verdict
+        == "mismatch"
+    )
+    assert (
+        judge(unsure, EBU, foreign=(Contradiction(0, 8, 6.0, sure=True),), talk_s=6.0).verdict
+        == "cannot-tell"
+    )
 
 
 def test_a_short_scene_that_fits_nowhere_is_not_called_in_sync():
-    judged = judge(answer(0), EBU, foreign=(Foreign(10, 14, 3.0, sure=False),), talk_s=40.0)
+    judged = judge(answer(0), EBU, foreign=(Contradiction(10, 14, 3.0, sure=False),), talk_s=40.0)
     assert (judged.verdict, judged.faults) == ("partly-judged", ())
     assert judged.reasons == (Reason("against", {"start_s": 10, "end_s": 14}),)
 

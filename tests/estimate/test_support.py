@@ -1,0 +1,57 @@
+"""Each stretch of visible speech bears out the offset of the file, contradicts it, or leaves it open."""
+
+import numpy as np
+import pytest
+from scores_factory import made
+
+from avsync.core.records import Scores
+from avsync.estimate.calibration import Calibration
+from avsync.estimate.offset import pooled
+from avsync.estimate.speakers import cells, weigh
+from avsync.estimate.support import FAULT_TALK_S, MIN_TALK_S, Contradiction, contradictions
+
+SHARP = Calibration(temperature=0.6, mismatch_level=0.0)
+
+
+def found(*tracks: Scores, talks: bool = True, calibration: Calibration = SHARP) -> tuple[Contradiction, ...]:
+    parts = cells(tracks, calibration)
+    talking = [np.full(len(track.times_s), talks) for track in tracks]
+    answer = pooled(tracks, weigh(tracks, parts), calibration)
+    return contradictions(tracks, parts, talking, answer, calibration, 0.04)
+
+
+def test_speech_at_the_offset_of_the_file_bears_it_out():
+    assert found(made(500), made(60, seed=1, start_s=20.0), made(60, seed=2, start_s=25.0)) == ()
+
+
+def test_a_short_scene_with_another_offset_does_not_bear_it_out():
+    (stretch,) = found(made(500), made(60, 4.0, seed=1, start_s=20.0))
+    assert (stretch.start_s, stretch.end_s) == pytest.approx((20.0, 22.5), abs=0.2)
+
+
+def test_a_scene_of_another_voice_is_a_sure_contradiction_as_long_as_its_shot():
+    (stretch,) = found(made(500), made(200, height=0, seed=1, start_s=20.0))
+    assert stretch.sure
+    assert (stretch.start_s, stretch.end_s) == pytest.approx((20.0, 28.0), abs=0.2)
+    assert stretch.talk_s == pytest.approx(8.0)
+
+
+def test_less_than_a_fault_needs_is_open_and_still_less_says_nothing():
+    (stretch,) = found(made(500), made(round(25 * FAULT_TALK_S) - 15, height=0, seed=1, start_s=20.0))
+    assert not stretch.sure
+    assert found(made(500), made(round(25 * MIN_TALK_S) - 5, height=0, seed=1, start_s=20.0)) == ()
+
+
+def test_where_the_file_has_no_sure_offset_lips_have_to_fit_nowhere():
+    (stretch,) = found(made(750, height=0))
+    assert stretch.sure
+    assert (stretch.start_s, stretch.end_s) == pytest.approx((0, 30), abs=0.3)
+
+
+def test_a_silent_mouth_or_a_listener_beside_the_speaker_contradicts_nothing():
+    assert found(made(750, height=0), talks=False) == ()
+    assert found(made(750, height=0), made(750, seed=1)) == ()
+
+
+def test_without_a_calibrated_level_nothing_contradicts():
+    assert found(made(750, height=0), calibration=Calibration(temperature=0.6)) == ()
