@@ -222,7 +222,7 @@ def test_a_fault_long_enough_counts(min_fault_s: float, verdict: str, grade: str
 
 def test_a_fault_shorter_than_those_that_count_is_only_listed():
     segments = [part(0, 20, 0), part(20, 24, 200, fault=True), part(24, 40, 0)]
-    dubbed = Foreign(28.0, 31.0, 3.0, sure=True)
+    dubbed = Contradiction(28.0, 31.0, 3.0, sure=True)
     judged = judge(answer(0, segments=segments), EBU, foreign=[dubbed], talk_s=40.0, min_fault_s=4.1)
     assert judged.verdict == "in-sync"
     assert [fault.severity for fault in judged.faults] == ["slight", "slight"]
