@@ -272,6 +272,14 @@ Markers = Annotated[
         help="Write faults, offsets and gaps as markers for editing suites: .otio, .edl, .fcpxml or .csv.",
     ),
 ]
+Overlay = Annotated[
+    Path | None,
+    typer.Option(
+        rich_help_panel=RESULTS,
+        metavar="FILE",
+        help="Write the video as .mp4 with faces, who speaks, the offset and the scores drawn on it.",
+    ),
+]
 Page = Annotated[
     Path | None,
     typer.Option(
@@ -345,6 +353,7 @@ TARGETS: dict[str, Any] = {
     "plot": (Plot, None),
     "page": (Page, None),
     "markers": (Markers, None),
+    "overlay": (Overlay, None),
     "on_verdict": (OnVerdict, None),
     "webhook": (Webhook, None),
 }

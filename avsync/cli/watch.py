@@ -31,10 +31,10 @@ def watch_folder(
     from avsync.batch.watch import arrivals
     from avsync.networks.checkpoint import find
 
-    whole = (targets.junit, targets.page, targets.plot, targets.markers)
+    whole = (targets.junit, targets.page, targets.plot, targets.markers, targets.overlay)
     if any(target is not None for target in whole):
         raise UsageError(
-            "--watch writes --jsonl; --report, --junit, --plot and --markers need a run that ends."
+            "--watch writes --jsonl; --report, --junit, --plot, --markers and --overlay need a run that ends."
         )
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; give one to --watch.")

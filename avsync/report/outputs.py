@@ -31,6 +31,7 @@ class Targets:
     junit: Path | None = None
     page: Path | None = None
     markers: Path | None = None
+    overlay: Path | None = None
     on_verdict: str | None = None
     webhook: str | None = None
 
@@ -52,14 +53,14 @@ def opened(
     """
     if targets.resume and targets.jsonl in (None, STDOUT):
         raise UsageError("--resume goes on with the file that --jsonl names; give one.")
-    whole = (targets.junit, targets.page, targets.plot, targets.markers)
+    whole = (targets.junit, targets.page, targets.plot, targets.markers, targets.overlay)
     if STDOUT in whole:
         raise UsageError("Only --json and --jsonl - write to stdout; name a file for the other results.")
     chosen = [path for path in (targets.jsonl, *whole) if path is not None]
     if len({path.resolve() for path in chosen}) < len(chosen):
         raise UsageError("Two results cannot go into the same file; give each its own name.")
     draw = _plotter(targets.plot, files, batch)
-    mark = _marker(targets.markers, batch)
+    mark, lay = _marker(targets.markers, batch), _overlayer(targets.overlay, batch)
     tellers, failed = _tellers(targets), []
     if targets.junit is not None:
         from avsync.core.files import ready
@@ -74,6 +75,7 @@ def opened(
             write_line(number, report)
             draw(number, report)
             mark(number, report)
+            lay(number, report)
             for tell in tellers:
                 try:
                     tell(report)
@@ -179,6 +181,26 @@ def _marker(path: Path | None, batch: bool) -> Take:
             save_markers(report, path)
 
     return mark
+
+
+def _overlayer(path: Path | None, batch: bool) -> Take:
+    """A function that draws the overlay of the one file; looks at `path` before the work."""
+    if path is None:
+        return lambda _number, _report: None
+    from avsync.core.files import ready
+    from avsync.report.overlay import OVERLAY, save_overlay
+
+    if batch:
+        raise UsageError(f"Several files cannot share the overlay {path}; check one file with --overlay.")
+    if path.suffix.lower() != ".mp4":
+        raise UsageError(f"{path} is no name of an overlay; give --overlay a file that ends in .mp4.")
+    ready(path, OVERLAY, "--overlay")
+
+    def lay(_number: int, report: Report) -> None:
+        if report.verdict != "error":
+            save_overlay(report, path)
+
+    return lay
 
 
 def _save_junit(path: Path, reports: Sequence[Report]) -> None:

@@ -1,0 +1,214 @@
+"""The video of a report with what was found drawn on it, so that a person can see what the verdict rests
+on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from avsync.audio import waveform
+from avsync.core.constants import FRAME_RATE, SAMPLE_RATE
+from avsync.core.draft import scratch
+from avsync.core.errors import MediaError
+from avsync.core.files import Kind, replacement
+from avsync.core.records import Media, Report, ScoreMap, TrackReport, VideoStream
+from avsync.core.timecode import timecode_at
+from avsync.core.tolerance import own_offset, within
+from avsync.media.ffmpeg import run_ffmpeg, source
+from avsync.media.frames import frame_size, frames
+from avsync.media.images import Image, cv2, resize
+from avsync.media.probe import probe
+from avsync.report.html_charts import MAP_HIGH, MAP_LOW
+from avsync.report.reasons import cause_words
+from avsync.report.words import clock_time, offset_words
+
+LONG_SIDE = 960
+STRIP = 64
+"""Pixels of the score strip below the frame."""
+LINE = 26
+"""Pixels of the line of words above it."""
+MARK = "avsync overlay"
+MARK_ID = "4d0ef6d8-6f7c-4c3e-9a6c-0a5c1a2f9b11"
+"""By which an overlay is known as one: a message in the first frame of its video."""
+OVERLAY = Kind("overlay", lambda head: MARK.encode() in head)
+
+Colour = tuple[int, int, int]
+GOOD: Colour = (60, 200, 120)
+BAD: Colour = (235, 70, 60)
+QUIET: Colour = (170, 178, 186)
+WHITE: Colour = (255, 255, 255)
+DARK: Colour = (18, 21, 24)
+
+
+def save_overlay(report: Report, path: str | Path) -> Path:
+    """Write an MP4 of the video (25 frames a second, at most LONG_SIDE pixels) with the box of each face, who
+    speaks, the offset of the moment, and the scores with a line at the moment. Its audio is what was judged:
+    mono, 16 kHz.
+
+    Raises:
+        MediaError: the file cannot be read any more.
+        SetupError: there is no ffmpeg.
+        OutputError: it cannot be written.
+    """
+    path = Path(path)
+    media = probe(report.path)
+    if media.video is None:
+        raise MediaError(f"{report.path} has no video, only audio; give a video file.")
+    width, height = frame_size(media.video, LONG_SIDE)
+    height += LINE + STRIP
+    target = path.resolve()
+    import soundfile
+
+    with scratch() as (file, wav), replacement(target) as made:
+        soundfile.write(cast(Any, file), _audio(report, media, media.video), SAMPLE_RATE, format="WAV")
+        file.flush()
+        drawn = (np.ascontiguousarray(image).tobytes() for image in pictures(report, media))
+        run_ffmpeg(
+            [
+                *("-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"),
+                *("-r", str(FRAME_RATE), "-i", "pipe:0", "-i", source(wav)),
+                *("-map", "0:v", "-map", "1:a", "-c:v", "libx264", "-preset", "veryfast", "-crf", "23"),
+                *("-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "96k"),
+                *(
+                    "-bsf:v",
+                    f"h264_metadata=sei_user_data='{MARK_ID}+{MARK}'",
+                    "-f",
+                    "mp4",
+                    source(made.path),
+                ),
+            ],
+            f"write the overlay {path}",
+            made,
+            feed=drawn,
+        )
+        made.publish(replace=True)
+    return path
+
+
+def _audio(report: Report, media: Media, video: VideoStream) -> npt.NDArray[np.float32]:
+    """The audio that was judged, from the first frame of the video to its end."""
+    separate = report.settings.get("audio")
+    track = report.audio_track
+    found = waveform.load_audio(separate) if separate else waveform.waveform(media, track)
+    ahead = round((found.start_s - video.start_s) * SAMPLE_RATE)
+    samples = found.samples[-ahead:] if ahead < 0 else np.pad(found.samples, (ahead, 0))
+    length = round((media.duration_s - video.start_s) * SAMPLE_RATE)
+    return np.asarray(samples[: max(1, length)], np.float32)
+
+
+def pictures(report: Report, media: Media) -> Iterator[Image]:
+    """The frames with what was found drawn on them, uint8 (height + LINE + STRIP, width, 3) RGB."""
+    strip: Image | None = None
+    for frame in frames(media, long_side=LONG_SIDE):
+        height, width = frame.image.shape[:2]
+        if strip is None:
+            strip = score_strip(report.score_map, report.duration_s or media.duration_s, width)
+        picture = np.empty((height + LINE + STRIP, width, 3), np.uint8)
+        picture[:height] = frame.image
+        picture[height : height + LINE] = DARK
+        picture[height + LINE :] = strip
+        _draw_faces(picture, report, frame.time_s, width, height)
+        words, colour = moment_words(report, frame.time_s)
+        _write(picture, words, 6, height + LINE - 8, colour, width)
+        _draw_playhead(
+            picture, frame.time_s / max(1e-9, report.duration_s or media.duration_s), height + LINE
+        )
+        yield picture
+
+
+def moment_words(report: Report, time_s: float) -> tuple[str, Colour]:
+    """The time, its time code and the offset of the stretch that it lies in; or why there is none."""
+    when = clock_time(time_s)
+    if report.timebase is not None:
+        when = f"{when}  {timecode_at(report.timebase, time_s)}"
+    for fault in report.faults:
+        if fault.kind == "mismatch" and fault.start_s <= time_s < fault.end_s:
+            return f"{when}  the lips do not say the speech", BAD
+    for part in report.segments:
+        if part.start_s <= time_s < part.end_s and part.offset_ms is not None:
+            inside = within(own_offset(part), report.tolerance_ms)
+            return f"{when}  audio {offset_words(own_offset(part))}", GOOD if inside else BAD
+    for gap in report.unjudged:
+        if gap.start_s <= time_s < gap.end_s:
+            return f"{when}  not judged: {cause_words(gap)}", QUIET
+    return when, QUIET
+
+
+def speaker_at(report: Report, time_s: float) -> int | None:
+    """The number of the face that speaks at a time; None where nobody who is seen does."""
+    return next((turn.track for turn in report.turns if turn.start_s <= time_s < turn.end_s), None)
+
+
+def face_at(track: TrackReport, time_s: float) -> npt.NDArray[np.float32] | None:
+    """x1, y1, x2, y2 of a face as fractions of the frame; None where it is not seen. A report that was read
+    from a document has one box a second, between which the face is taken to move evenly."""
+    if not track.start_s - 0.5 / FRAME_RATE <= time_s < track.end_s:
+        return None
+    if track.outline is not None and len(track.outline):
+        index = round((time_s - track.start_s) * FRAME_RATE)
+        return track.outline[min(max(0, index), len(track.outline) - 1)]
+    if not track.boxes:
+        return None
+    table = np.asarray(track.boxes)
+    return np.array([np.interp(time_s, table[:, 0], table[:, edge]) for edge in range(1, 5)], np.float32)
+
+
+def score_strip(scores: ScoreMap | None, duration_s: float, width: int) -> Image:
+    """The score map as an image (STRIP, width, 3), early on top, at its place along the whole video; grey
+    where there are no scores."""
+    strip = np.full((STRIP, width, 3), 60, np.uint8)
+    if scores is None or not len(scores.values):
+        return strip
+    share = np.clip((scores.values.T - MAP_LOW) / (MAP_HIGH - MAP_LOW), 0, 1)
+    grey = np.where(np.isfinite(share), 255 * np.nan_to_num(share), 60).astype(np.uint8)
+    coloured = cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_CIVIDIS), cv2.COLOR_BGR2RGB)
+    first = round(width * scores.start_s / max(1e-9, duration_s))
+    past = round(width * (scores.start_s + scores.step_s * len(scores.values)) / max(1e-9, duration_s))
+    first, past = min(first, width - 1), min(max(past, first + 1), width)
+    strip[:, first:past] = resize(np.ascontiguousarray(coloured, np.uint8), past - first, STRIP)
+    return strip
+
+
+def _draw_faces(picture: Image, report: Report, time_s: float, width: int, height: int) -> None:
+    speaker = speaker_at(report, time_s)
+    for track in report.tracks:
+        box = face_at(track, time_s)
+        if box is None:
+            continue
+        speaks = track.track == speaker
+        colour, words = _face_words(track, report, time_s, speaks)
+        left, top, right, bottom = (round(float(v)) for v in box * (width, height, width, height))
+        cv2.rectangle(picture, (left, top), (right, bottom), colour, 4 if speaks else 1, cv2.LINE_AA)
+        _write(picture, words, max(2, left), max(16, top - 6), colour, width)
+
+
+def _face_words(track: TrackReport, report: Report, time_s: float, speaks: bool) -> tuple[Colour, str]:
+    name = f"face {track.track}{' speaks' if speaks else ''}"
+    if track.cause is not None:
+        return QUIET, f"{name}, not judged"
+    here = [p for p in track.segments if p.start_s <= time_s < p.end_s and p.own_offset_ms is not None]
+    if not here:
+        return WHITE, name
+    offset_ms = own_offset(here[0])
+    return (GOOD if within(offset_ms, report.tolerance_ms) else BAD), f"{name}: {offset_words(offset_ms)}"
+
+
+def _write(picture: Image, words: str, x: int, y: int, colour: Colour, width: int) -> None:
+    """Words on a dark ground, so that they can be read on anything; smaller where they would not fit."""
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.5
+    (length, tall), below = cv2.getTextSize(words, font, scale, 1)
+    scale *= min(1.0, (width - 8) / max(1, length))
+    length = round(length * scale / 0.5)
+    x = max(2, min(x, width - 4 - length))
+    cv2.rectangle(picture, (x - 2, y - tall - 2), (x + length + 2, y + below), DARK, cv2.FILLED)
+    cv2.putText(picture, words, (x, y), font, scale, colour, 1, cv2.LINE_AA)
+
+
+def _draw_playhead(picture: Image, share: float, top: int) -> None:
+    x = round(min(1.0, max(0.0, share)) * (picture.shape[1] - 1))
+    cv2.line(picture, (x, top), (x, picture.shape[0] - 1), DARK, 3)
+    cv2.line(picture, (x, top), (x, picture.shape[0] - 1), WHITE, 1)
