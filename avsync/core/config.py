@@ -12,8 +12,11 @@ from avsync.core.options import CheckOptions
 
 NAME = "avsync.toml"
 MAX_BYTES = 1 << 16
-SETTINGS = tuple(field.name for field in fields(CheckOptions) if field.name != "audio")
-"""What the table [check] may set. A file that is merely found can start no program and write nothing."""
+SETTINGS = tuple(
+    field.name for field in fields(CheckOptions) if field.name not in ("audio", "allow_playlists")
+)
+"""What the table [check] may set. A file that is merely found can start no program, write nothing, and let no
+other file be read than those that were named."""
 PATHS = ("profile", "model")
 """Settings that may be a path, which is then taken from the folder of the file."""
 

@@ -51,6 +51,7 @@ def mutated(content: bytes, seed: int) -> bytes:
     return bytes(damaged)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("count", [12, pytest.param(120, marks=pytest.mark.slow)])
 def test_damaged_files_are_rows_like_any_other(clip: Path, tmp_path: Path, count: int):
     files = [tmp_path / f"{seed}.mp4" for seed in range(count)]

@@ -110,6 +110,7 @@ def test_a_line_that_is_no_name_is_a_row_like_any_other(tmp_path: Path):
 LISTS = st.binary(max_size=300) | st.text("abx.mp4,;\t\"'#\r\n\0 pathfile", max_size=120).map(str.encode)
 
 
+@pytest.mark.fuzz
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LISTS, st.sampled_from([".txt", ".csv", ".lst"]))
 def test_whatever_a_list_holds_it_is_read_or_refused(tmp_path: Path, content: bytes, suffix: str):

@@ -86,6 +86,7 @@ def mutated(content: bytes, seed: int) -> bytes:
     return bytes(damaged)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_a_damaged_file_is_read_or_refused(tmp_path: Path, name: str):
     whole = tmp_path / f"whole.{name}"

@@ -237,6 +237,7 @@ LINES = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.fuzz
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(LINES | st.text(max_size=30), max_size=12))
 def test_any_playlist_is_media_or_one_sentence(tmp_path: Path, lines: list[str]):

@@ -1,6 +1,9 @@
 """A checkpoint is found, verified and loaded, or refused in one sentence."""
 
+import json
+import random
 import resource
+import struct
 import subprocess
 import sys
 from itertools import pairwise
@@ -179,6 +182,7 @@ def test_a_card_that_is_not_ours_is_refused(saved: Path, card: str) -> None:
 LIKE_YAML = st.text(alphabet="abc:-[]{}&*!|>%@#'\" \n\t0123.", max_size=80).map(str.encode)
 
 
+@pytest.mark.fuzz
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200) | LIKE_YAML)
 def test_whatever_a_card_holds_it_is_refused(saved: Path, card: bytes) -> None:
@@ -186,6 +190,45 @@ def test_whatever_a_card_holds_it_is_refused(saved: Path, card: bytes) -> None:
         saved.with_suffix(".yaml").write_bytes(b"tensors: [" + content)
         with pytest.raises(ModelError):
             checkpoint.load(saved)
+
+
+TENSOR = st.fixed_dictionaries(
+    {
+        "dtype": st.sampled_from(["F32", "F16", "I64", "F4", "x", 5]),
+        "shape": st.lists(st.integers(-2, 1 << 62), max_size=4),
+        "data_offsets": st.lists(st.integers(-2, 1 << 62), max_size=3),
+    }
+)
+HEADER = st.dictionaries(st.sampled_from(["fc.weight", "__metadata__", "a"]), TENSOR | st.text(max_size=5))
+
+
+@pytest.mark.fuzz
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    HEADER.map(lambda header: json.dumps(header).encode()) | st.binary(max_size=60),
+    st.none() | st.integers(0, 1 << 63),
+)
+def test_whatever_the_head_of_weights_claims_it_is_refused(
+    tmp_path: Path, head: bytes, length: int | None
+) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(head) if length is None else length) + head + bytes(64))
+    with pytest.raises(ModelError):
+        checkpoint.load(path)
+
+
+@pytest.mark.fuzz
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 1 << 30), st.integers(1, 40))
+def test_whatever_was_done_to_a_pickle_it_is_read_or_refused(tmp_path: Path, seed: int, changes: int) -> None:
+    chance, path = random.Random(seed), tmp_path / "a.pth"
+    torch.save({"state_dict": {"fc.weight": torch.zeros(4, 2), "n": torch.tensor(1)}}, path)
+    damaged = bytearray(path.read_bytes())
+    for _ in range(changes):
+        damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+    path.write_bytes(damaged)
+    with pytest.raises(ModelError):
+        checkpoint.load(path)
 
 
 def test_a_missing_card_or_file_or_name_says_what_to_do(saved: Path, tmp_path: Path) -> None:

@@ -215,6 +215,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.fuzz
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(st.sampled_from([*json.loads(to_line(LATE)), "size_bytes"]), JSON, max_size=4),
