@@ -15,86 +15,30 @@ from typing import Any
 
 from avsync.bench import paper_figures, published
 from avsync.bench.compare import RESULT, clips_of, evaluate
+from avsync.bench.paper_plan import (
+    FIG2,
+    FIG3,
+    NEEDED,
+    OTHERS,
+    PARTS,
+    SCALES,
+    STUDENTS,
+    TABLE1,
+    TABLE2,
+    TEACHER,
+    Scale,
+)
 from avsync.core.errors import UsageError
 from avsync.core.files import write_whole
 from avsync.data.shards import Store
 from avsync.distill.checkpoint import LAST
-from avsync.distill.losses import LAYERS
 from avsync.distill.monitor import read_metrics
 from avsync.distill.run import default_cache, start
 from avsync.evaluation.protocol import FRAMES_K
 from avsync.networks.checkpoint import read_card
 
 Row = dict[str, Any]
-TEACHER = "vocalist"
-PARTS = ("table1", "table2", "fig2", "fig3", "fig4")
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How large an experiment is: dims by architecture (empty: the paper's), settings of every run, and how
-    many test clips are evaluated (0: all)."""
-
-    dims: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    limit: int = 0
-
-
-SCALES: dict[str, Scale] = {
-    "paper": Scale({}, {}),
-    "tiny": Scale(
-        {
-            "mtdvocalist": {"channels": [4, 4, 8, 8, 16], "d_model": 16, "heads": 4, "layers": 4},
-            "vocalist": {"channels": [4, 8, 8, 16, 32], "d_model": 32, "heads": 4, "layers": 4},
-            "syncnet": {"family": "syncnet"},
-            "perfect-match": {"family": "perfect-match"},
-            "avst": {"family": "avst", "channels": [4, 8, 8, 16, 32], "heads": 4, "layers": 2},
-        },
-        {
-            "batch": 16, "samples_per_epoch": 320, "epochs": 2, "lr": 1e-3, "warmup_epochs": 0,
-            "schedule": "cosine", "clip_norm": 2.0, "validation_draws": 2, "validation_clips": 4,
-            "preprocessing": {"channels": "rgb", "scale": 1 / 255}, "log_steps": 5,
-        },
-        limit=12,
-    ),
-}  # fmt: skip
-"""Sizes by name; "tiny" proves on two cores that everything works, and measures nothing else."""
-
-STUDENTS: dict[str, dict[str, Any]] = {
-    "bce": {"method": "bce"},
-    "kd": {"method": "kd"},
-    "rkd": {"method": "rkd"},
-    "minilm": {"method": "minilm"},
-    "fitnets": {"method": "fitnets"},
-    "mtd": {"method": "mtd", "weighting": "uw25", "validation_losses": True},
-    "nmtd": {"method": "nmtd"},
-    "nmtd-without-vr": {"method": "nmtd", "terms": "cad"},
-    "nmtd-without-cad": {"method": "nmtd", "terms": "vr"},
-    **{f"layer-{layer}": {"method": "nmtd", "layers": layer} for layer in LAYERS},
-    **{f"mtd-{kind}": {"method": "mtd", "weighting": kind} for kind in ("aw13", "aw25", "uw13")},
-}
-"""Students by run, with the settings that tell them apart."""
-OTHERS: dict[str, dict[str, Any]] = {
-    name: {"method": "bce", "student": name} for name in ("syncnet", "perfect-match", "avst")
-}
-"""Networks that the paper compares with, trained as theirs do."""
-TABLE1 = {
-    "bce": "student, BCE", "kd": "student, KD", "rkd": "student, RKD", "minilm": "student, MiniLM*",
-    "fitnets": "student, FitNets", "mtd": "MTDVocaLiST",
-}  # fmt: skip
-"""Runs of Table 1 -> the published rows beside them."""
-TABLE2 = {"nmtd-without-vr": "without VR", "nmtd-without-cad": "without CAD", "nmtd": "CAD and VR"}
-FIG2 = {TEACHER: "VocaLiST", "syncnet": "SyncNet", "perfect-match": "Perfect Match", "avst": "AVST", **TABLE1}
-FIG3 = {
-    "bce": "BCE", **{f"layer-{layer}": layer for layer in LAYERS}, "nmtd": "uniform", "mtd-aw13": "AW-13",
-    "mtd-aw25": "AW-25", "mtd-uw13": "UW-13", "mtd": "UW-25",
-}  # fmt: skip
-"""The 18 bars: no distillation, one layer each, and all layers by every weighting."""
-NEEDED = {
-    "table1": (TEACHER, *TABLE1), "table2": tuple(TABLE2), "fig2": tuple(FIG2), "fig3": tuple(FIG3),
-    "fig4": ("mtd",),
-}  # fmt: skip
-"""Runs that each part shows."""
+FRONT = "front"
 
 
 def reproduce(
@@ -179,12 +123,19 @@ class _Experiment:
         return best
 
     def _settings(self, name: str) -> dict[str, Any]:
+        """What the recipe of a run is made of."""
         common = {"preset": self.preset, **self.scale.settings, "seed": self.seed}
+        if name == FRONT:
+            return {**common, **(self.scale.front or {})}
         if name == TEACHER:
-            own = {"method": "bce", "student": TEACHER}
+            own: dict[str, Any] = {"method": "bce", "student": TEACHER}
+        elif name in OTHERS:
+            own = dict(OTHERS[name])
         else:
-            own = OTHERS.get(name) or {"student": "mtdvocalist", **STUDENTS[name]}
-        settings = {**common, **own}
+            own = {"student": "mtdvocalist", **STUDENTS[name]}
+            if self.scale.front:
+                own["init"] = str(self.trained(FRONT))
+        settings = {**common, **own, **self.scale.own.get(name, {})}
         if settings["student"] == "perfect-match":
             settings |= {"objective": "match", "select": "within_1"}
         settings["student"] = self.scale.dims.get(settings["student"], settings["student"])

@@ -7,6 +7,7 @@ is under half the margin of its contrastive loss; Perfect Match has the same tru
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -27,45 +28,55 @@ MAX_SCALE = 50.0
 @dataclass(frozen=True)
 class SyncNetDims:
     """`family` "syncnet" or "perfect-match". `crop`: whole faces, as the public weights take them, or the
-    mouths of the prepared cache, which are stretched to 224 x 224. `margin` of the contrastive loss."""
+    mouths of the prepared cache, which are stretched to 224 x 224. `margin` of the contrastive loss. `width`:
+    channels of every layer as a share of the public weights'."""
 
     family: Literal["syncnet", "perfect-match"] = "syncnet"
     crop: CropKind = "mouth"
     margin: float = 20.0
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.width <= 1:
+            raise ValueError(f"width is a share above 0 and up to 1, not {self.width}")
+
+    def channels(self, public: int) -> int:
+        """Channels of a layer that has `public` of them in the public weights."""
+        return max(1, round(public * self.width))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML."""
         return asdict(self)
 
 
-def _audio_trunk() -> nn.Sequential:
-    """(n, 1, 13, 20) -> (n, 512, 1, 1)."""
+def _audio_trunk(c: Callable[[int], int]) -> nn.Sequential:
+    """(n, 1, 13, 20) -> (n, 512 at full width, 1, 1)."""
     return nn.Sequential(
-        *_conv2d(1, 64),
+        *_conv2d(1, c(64)),
         nn.MaxPool2d(1, 1),
-        *_conv2d(64, 192),
+        *_conv2d(c(64), c(192)),
         nn.MaxPool2d(3, (1, 2)),
-        *_conv2d(192, 384),
-        *_conv2d(384, 256),
-        *_conv2d(256, 256),
+        *_conv2d(c(192), c(384)),
+        *_conv2d(c(384), c(256)),
+        *_conv2d(c(256), c(256)),
         nn.MaxPool2d(3, 2),
-        *_conv2d(256, 512, (5, 4), 0),
+        *_conv2d(c(256), c(512), (5, 4), 0),
     )
 
 
-def _lip_trunk() -> nn.Sequential:
-    """(n, 3, 5, 224, 224) -> (n, 512, 1, 1, 1)."""
+def _lip_trunk(c: Callable[[int], int]) -> nn.Sequential:
+    """(n, 3, 5, 224, 224) -> (n, 512 at full width, 1, 1, 1)."""
     flat, half, beside = (1, 3, 3), (1, 2, 2), (0, 1, 1)
     return nn.Sequential(
-        *_conv3d(3, 96, (WINDOW_FRAMES, 7, 7), stride=half),
+        *_conv3d(3, c(96), (WINDOW_FRAMES, 7, 7), stride=half),
         nn.MaxPool3d(flat, half),
-        *_conv3d(96, 256, (1, 5, 5), stride=half, padding=beside),
+        *_conv3d(c(96), c(256), (1, 5, 5), stride=half, padding=beside),
         nn.MaxPool3d(flat, half, beside),
-        *_conv3d(256, 256, flat, padding=beside),
-        *_conv3d(256, 256, flat, padding=beside),
-        *_conv3d(256, 256, flat, padding=beside),
+        *_conv3d(c(256), c(256), flat, padding=beside),
+        *_conv3d(c(256), c(256), flat, padding=beside),
+        *_conv3d(c(256), c(256), flat, padding=beside),
         nn.MaxPool3d(flat, half),
-        *_conv3d(256, 512, (1, 6, 6)),
+        *_conv3d(c(256), c(512), (1, 6, 6)),
     )
 
 
@@ -77,8 +88,11 @@ def _conv3d(c_in: int, c_out: int, kernel: tuple[int, int, int], **shape: Any) -
     return [nn.Conv3d(c_in, c_out, kernel, **shape), nn.BatchNorm3d(c_out), nn.ReLU()]
 
 
-def _projection() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, EMBEDDING))
+def _projection(c: Callable[[int], int]) -> nn.Sequential:
+    width = c(512)
+    return nn.Sequential(
+        nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, c(EMBEDDING))
+    )
 
 
 class SyncNet(Network):
@@ -89,8 +103,8 @@ class SyncNet(Network):
     def __init__(self, dims: SyncNetDims = SyncNetDims()) -> None:
         super().__init__()
         self.dims: SyncNetDims = dims
-        self.netcnnaud, self.netfcaud = _audio_trunk(), _projection()
-        self.netcnnlip, self.netfclip = _lip_trunk(), _projection()
+        self.netcnnaud, self.netfcaud = _audio_trunk(dims.channels), _projection(dims.channels)
+        self.netcnnlip, self.netfclip = _lip_trunk(dims.channels), _projection(dims.channels)
         if dims.family == "perfect-match":
             self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
 
