@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from avsync.core.constants import Mask
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.files import write_whole
 from avsync.data.labels import evenly
@@ -88,15 +89,22 @@ def _train(
 
 
 def evaluate(
-    name: str, checkpoint: str | Path, store: Store, folder: Path, device: str = "auto"
+    name: str,
+    checkpoint: str | Path,
+    store: Store,
+    folder: Path,
+    device: str = "auto",
+    mask: Mask = "both",
 ) -> dict[str, Any]:
     """A row of the table: parameters, minutes of training, validation F1, and accuracy in percent by input
-    length on the clips of `store`. Kept in `folder` and read from there the next time."""
+    length on the clips of `store`, with candidates missing by `mask`. Kept in `folder` and read from there
+    the next time."""
     path = folder / RESULT
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if kept is not None and kept["mask"] == mask:
+        return kept
     loaded = load(checkpoint, device)
-    scores = list(clip_scores(loaded, store))
+    scores = list(clip_scores(loaded, store, mask=mask))
     row = {
         "name": name,
         "parameters": count_parameters(loaded.model),
@@ -104,6 +112,7 @@ def evaluate(
         "f1": (loaded.info.get("validation") or {}).get("f1"),
         "accuracy": {str(k): round(100 * protocol_accuracy(scores, k), 2) for k in FRAMES_K},
         "clips": len(scores),
+        "mask": mask,
     }
     write_whole(path, json.dumps(row).encode(), what="the result")
     return row

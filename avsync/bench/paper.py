@@ -28,6 +28,7 @@ from avsync.bench.paper_plan import (
     TEACHER,
     Scale,
 )
+from avsync.core.constants import Mask
 from avsync.core.errors import UsageError
 from avsync.core.files import write_whole
 from avsync.data.shards import Store
@@ -51,6 +52,7 @@ def reproduce(
     teacher: str | None = None,
     seed: int = 0,
     split: str = "test",
+    mask: Mask | None = None,
     cache: Path | None = None,
     workers: int = 0,
     device: str = "auto",
@@ -60,7 +62,8 @@ def reproduce(
     """Train, evaluate and draw the parts in `only` (empty: all) into `out`; the tables as Markdown, by part.
 
     `teacher`: name or path of the checkpoint that teaches; None trains one of the teacher's shape first.
-    `tell` is called with the name of each run before it starts.
+    `mask`: which candidates of short clips are missing; None: that of the preset. `tell` is called with the
+    name of each run before it starts.
 
     Raises UsageError for an unknown part or scale, and whatever training raises.
     """
@@ -73,7 +76,8 @@ def reproduce(
     options: dict[str, Any] = {"data": data, "cache": cache, "workers": workers, "device": device}
     options["quiet"] = quiet
     start({}, prepare_only=True, **options)
-    experiment = _Experiment(out / "runs", SCALES[scale], preset, teacher, seed, options, tell)
+    mask = mask or ("one-sided" if preset == "authors" else "both")
+    experiment = _Experiment(out / "runs", SCALES[scale], preset, teacher, seed, mask, options, tell)
     store = clips_of(cache, split, SCALES[scale].limit)
     rows = {name: experiment.row(name, store) for part in parts for name in NEEDED[part]}
     tables = {part: _part(part, rows, out, experiment.folder("mtd")) for part in parts}
@@ -92,6 +96,7 @@ class _Experiment:
     preset: str
     teacher: str | None
     seed: int
+    mask: Mask
     options: Mapping[str, Any]
     tell: Callable[[str], None]
 
@@ -101,10 +106,13 @@ class _Experiment:
     def row(self, name: str, store: Store) -> Row:
         """Figures of a run, trained as far as that is still to do."""
         if name == TEACHER and self.teacher:
-            return evaluate(name, self.teacher, store, self.folder(name), self.options["device"])
+            return self._evaluated(name, self.teacher, store)
         best = self.trained(name)
-        row = evaluate(name, best, store, self.folder(name), self.options["device"])
+        row = self._evaluated(name, best, store)
         return {**row, "f1_authors": (read_card(best).get("validation") or {}).get("f1_authors")}
+
+    def _evaluated(self, name: str, checkpoint: str | Path, store: Store) -> Row:
+        return evaluate(name, checkpoint, store, self.folder(name), self.options["device"], self.mask)
 
     def trained(self, name: str) -> Path:
         """The best checkpoint of a run."""

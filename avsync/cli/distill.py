@@ -24,6 +24,7 @@ from avsync.cli.training_options import (
     Teacher,
     Workers,
 )
+from avsync.core import constants
 from avsync.core.errors import UsageError
 
 app = typer.Typer()
@@ -164,6 +165,10 @@ def paper(
     teacher: Teacher = None,
     seed: Annotated[int, typer.Option(help="Seed of every run.")] = 0,
     split: Split = "test",
+    mask: Annotated[
+        constants.Mask | None,
+        typer.Option(help="Missing candidates of short clips. Default: one-sided with --preset authors."),
+    ] = None,
     cache: Cache = None,
     workers: Workers = 0,
     device: Device = "auto",
@@ -186,7 +191,7 @@ def paper(
     options: dict[str, Any] = {"cache": cache, "workers": workers, "device": device, "quiet": quiet}
     tables = reproduce(
         data, out, only=_words(only), scale=scale, preset=preset, teacher=teacher, seed=seed, split=split,
-        tell=lambda name: log.info("training %s", name), **options,
+        mask=mask, tell=lambda name: log.info("training %s", name), **options,
     )  # fmt: skip
     emit("\n".join(f"{part}\n\n{table}" for part, table in tables.items()))
 

@@ -77,6 +77,10 @@ Precision = Literal["auto", "float32"]
 Engine = Literal["local", "ray"]
 """Where the files of a batch are checked: in processes of this machine, or on a Ray cluster."""
 
+Mask = Literal["both", "one-sided"]
+"""Which candidates outside a clip count as missing in the published evaluation: all of them, or those on one
+side only, as the authors' code has it (`evaluation.protocol.missing`)."""
+
 STANDARDS: tuple[Standard, ...] = get_args(Standard)
 DETECTORS: tuple[Detector, ...] = get_args(Detector)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.constants import PROTOCOL_RADIUS, WINDOW_FRAMES
+from avsync.core.constants import PROTOCOL_RADIUS, WINDOW_FRAMES, Mask
 
 FRAMES_K = (5, 7, 9, 11, 13, 15)
 """Input lengths of the published tables, in frames."""
@@ -20,6 +20,20 @@ LONG_S = 3.0
 MISSING_SCORE = -1000.0
 """Score of a candidate that lies outside the clip, by the protocol."""
 TOLERATED_FRAMES = 1
+
+
+def missing(starts: npt.NDArray[np.int64], windows: int, mask: Mask = "both") -> npt.NDArray[np.bool_]:
+    """(len(starts), 31): the candidates that score -1000, for windows `starts` of a clip of `windows`.
+
+    "both": all that lie outside the clip. "one-sided": of the first 15 windows only those before the clip,
+    of the last 15 only those behind it. The two differ where a window is among both, so in clips of fewer
+    than 30 windows: there the authors' code scores what is behind the clip with an audio input of zeros.
+    """
+    other = starts[:, None] + np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)
+    behind = other >= windows
+    if mask == "one-sided":
+        behind &= (starts >= PROTOCOL_RADIUS)[:, None]
+    return (other < 0) | behind
 
 
 def protocol_average(logits: npt.ArrayLike, frames_k: int) -> npt.NDArray[np.float64]:

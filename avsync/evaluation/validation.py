@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from avsync.core.constants import PROTOCOL_RADIUS, WINDOW_FRAMES
+from avsync.core.constants import PROTOCOL_RADIUS, WINDOW_FRAMES, Mask
 from avsync.core.records import Clip, Waveform
 from avsync.data.labels import delay_of
 from avsync.data.loading import Features, Reader, as_frames, pair_bytes, pair_inputs
 from avsync.data.pairs import Pairs
 from avsync.data.shards import SAMPLES_PER_FRAME, Store
-from avsync.evaluation.protocol import protocol_hits
+from avsync.evaluation.protocol import missing, protocol_hits
 from avsync.networks.base import Scorer
-from avsync.networks.scoring import score_clip
+from avsync.networks.scoring import blank_logits, score_clip
 
 
 def f1_score(logits: npt.NDArray, labels: npt.NDArray, threshold: float = 0.0) -> float:
@@ -64,11 +64,15 @@ def pair_scores(
 
 
 def clip_scores(
-    scorer: Scorer, store: Store, stride: int = 1, delays: Mapping[str, float] = MappingProxyType({})
+    scorer: Scorer,
+    store: Store,
+    stride: int = 1,
+    delays: Mapping[str, float] = MappingProxyType({}),
+    mask: Mask = "both",
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """The published protocol's score matrix (windows, 31) of each prepared clip, NaN where a candidate lies
-    outside it; clips without a window are left out. A `stride` over 1 skips windows to save time. `delays`:
-    as `labels.delay_of` reads them."""
+    """The published protocol's score matrix (windows, 31) of each prepared clip, NaN where a candidate is
+    missing by `mask`; clips without a window are left out. A `stride` over 1 skips windows to save time.
+    `delays`: as `labels.delay_of` reads them."""
     for number, clip in enumerate(store.clips):
         windows = min(clip.frames, clip.samples // SAMPLES_PER_FRAME) - WINDOW_FRAMES
         if windows < 1:
@@ -79,7 +83,11 @@ def clip_scores(
         video = Clip(0, 0.0, np.array(store.mouths(number)))
         scores = score_clip(scorer, video, starts, audio, PROTOCOL_RADIUS)
         other = starts[:, None] + np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)
-        yield np.where((other >= 0) & (other < windows), scores, np.nan)
+        gone = missing(starts, windows, mask)
+        padded = ~gone & ((other < 0) | (other >= windows))
+        if padded.any():
+            scores = np.where(padded, blank_logits(scorer, video.mouths, starts)[:, None], scores)
+        yield np.where(gone, np.nan, scores)
 
 
 def window_accuracy(scores: Sequence[npt.NDArray[np.float32]], frames_k: int = WINDOW_FRAMES) -> float:

@@ -16,7 +16,15 @@ import torch
 from torch import Tensor
 
 from avsync.audio.mel import mel_span
-from avsync.core.constants import FRAME_RATE, FRAME_S, MEL_RATE, SAMPLE_RATE, WINDOW_FRAMES, WINDOW_MELS
+from avsync.core.constants import (
+    FRAME_RATE,
+    FRAME_S,
+    MEL_BANDS,
+    MEL_RATE,
+    SAMPLE_RATE,
+    WINDOW_FRAMES,
+    WINDOW_MELS,
+)
 from avsync.core.errors import Interrupted
 from avsync.core.records import Clip, Scores, Waveform
 from avsync.networks.base import AudioInput, Preprocessing, Scorer
@@ -210,3 +218,22 @@ def audio_tokens(scorer: Scorer, audio: npt.NDArray[np.float32]) -> Tensor:
         torch.from_numpy(np.ascontiguousarray(audio[part])).to(scorer.device) for part in _batches(len(audio))
     ]
     return torch.cat([scorer.model.audio_tokens(part[:, None]) for part in parts])
+
+
+@torch.inference_mode()
+def blank_logits(
+    scorer: Scorer, mouths: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """Logits (len(starts),) of the windows that start at `starts` with an audio input of zeros, which is what
+    the authors' evaluation pads a clip with."""
+    model = scorer.model
+    bands, columns = (13, 20) if model.audio_input == "mfcc" else (MEL_BANDS, WINDOW_MELS)
+    blank = np.zeros((1, bands, columns + 2 * model.audio_context), np.float32)
+    if model.audio_context:
+        tokens = model.column_tokens(torch.from_numpy(blank).to(scorer.device))
+        audio = tokens[:, model.audio_context : model.audio_context + WINDOW_MELS]
+    else:
+        audio = audio_tokens(scorer, blank)
+    visual = visual_tokens(scorer, mouths, starts)
+    rows = torch.arange(len(starts), device=scorer.device)
+    return model.score_pairs(visual, audio, rows, torch.zeros_like(rows)).float().cpu().numpy()
