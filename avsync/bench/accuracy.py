@@ -22,7 +22,7 @@ from avsync.core.constants import (
     SAMPLE_RATE,
     WINDOW_FRAMES,
 )
-from avsync.core.records import Clip, Scores, Waveform
+from avsync.core.records import Clip, FaceDistance, Scores, Waveform
 from avsync.data.labels import Recorded, delay_of, entry_of
 from avsync.data.loading import reader
 from avsync.data.pairs import validation_pairs
@@ -35,7 +35,7 @@ from avsync.evaluation.validation import pair_scores
 from avsync.networks.base import count_parameters
 from avsync.networks.checkpoint import Loaded
 from avsync.networks.scoring import audio_tokens, audio_windows, score_clip, visual_tokens
-from avsync.networks.syncnet import SyncNetOffset, syncnet_offset
+from avsync.networks.syncnet import face_distance
 
 VALIDATION_SPLIT = "val"
 RESAMPLINGS = 1000
@@ -58,7 +58,7 @@ class ClipResult:
     offset_ms: float | None
     probability: float
     seconds: float
-    syncnet: SyncNetOffset | None = None
+    syncnet: FaceDistance | None = None
 
     @property
     def source(self) -> str:
@@ -190,11 +190,11 @@ def _clip(
 
 
 @torch.inference_mode()
-def _syncnet(loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], audio: Waveform) -> SyncNetOffset:
+def _syncnet(loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], audio: Waveform) -> FaceDistance:
     """The offset by the mean distance of all windows, with silence beyond the clip's ends."""
     windows = audio_windows(clip, audio, 0, loaded.model.audio_input)
     video = visual_tokens(loaded, clip.mouths, starts).cpu().numpy()
-    return syncnet_offset(video, audio_tokens(loaded, windows[: len(starts)]).cpu().numpy())
+    return face_distance(video, audio_tokens(loaded, windows[: len(starts)]).cpu().numpy())
 
 
 def validation_f1(loaded: Loaded, store: Store) -> list[float]:
@@ -246,7 +246,7 @@ def summarise(results: Sequence[ClipResult], true_ms: float = 0.0) -> dict[str, 
     }
 
 
-def _syncnet_summary(answers: Sequence[SyncNetOffset]) -> dict[str, Any]:
+def _syncnet_summary(answers: Sequence[FaceDistance]) -> dict[str, Any]:
     """Share of clips that SyncNet's own evaluation puts within a frame of the truth, and its confidence."""
     if not answers:
         return {}

@@ -36,12 +36,9 @@ _TINY_STUDENT = {
 }  # fmt: skip
 _TINY_TEACHER = {**_TINY_STUDENT, "channels": [8, 16, 24, 32, 48], "d_model": 48}
 _DENSE = {
-    "objective": "dense",
-    "method": "bce",
-    "batch": 8,
-    "samples_per_epoch": 800,
-    "validation_stride": 16,
-}
+    "objective": "dense", "method": "bce", "batch": 8, "samples_per_epoch": 800, "validation_stride": 16,
+    "select": "within_1",
+}  # fmt: skip
 
 SCALES: dict[str, Scale] = {
     "paper": Scale("paper's sizes"),
@@ -66,7 +63,7 @@ SCALES: dict[str, Scale] = {
             }
         },
         front={
-            **_DENSE, "epochs": 5, "student": _TINY_STUDENT,
+            **_DENSE, "epochs": 3, "lr": 2e-3, "validation_epochs": 3, "student": _TINY_STUDENT,
             "dense": {"frames": 45, "anchors": 0, "contrast": 1.0, "front_lr": 1.0},
         },
         limit=20,

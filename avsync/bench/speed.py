@@ -29,6 +29,7 @@ from avsync.core.constants import (
     MOUTH_HEIGHT,
     PROTOCOL_RADIUS,
     SAMPLE_RATE,
+    WHOLE_FACE_SIZE,
     WINDOW_FRAMES,
     WINDOW_MELS,
 )
@@ -39,10 +40,9 @@ from avsync.media.ffmpeg import run_ffmpeg, source
 from avsync.networks.base import Network, count_parameters
 from avsync.networks.checkpoint import Loaded
 from avsync.networks.scoring import audio_windows, score_clip, to_input
-from avsync.networks.syncnet import FACE_PIXELS
 from avsync.pipeline import run
 
-FRAME_SIZES = {"mouth": (MOUTH_HEIGHT, FACE_SIZE), "face": (FACE_PIXELS, FACE_PIXELS)}
+FRAME_SIZES = {"mouth": (MOUTH_HEIGHT, FACE_SIZE), "face": (WHOLE_FACE_SIZE, WHOLE_FACE_SIZE)}
 AUDIO_SHAPES = {"mel": (1, 1, MEL_BANDS, WINDOW_MELS), "mfcc": (1, 1, COEFFICIENTS, WINDOW_COLUMNS)}
 """Shapes of one window's inputs."""
 PAIRS = 2 * PROTOCOL_RADIUS + 1

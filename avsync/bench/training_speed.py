@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,8 @@ from avsync.data.labels import read_delays
 from avsync.data.shards import REGION, SAMPLES_PER_FRAME, ShardWriter, Store, StoredClip
 from avsync.data.sources import TRAINING
 from avsync.distill.distributed import World
-from avsync.distill.loop import autocast, inputs_ahead, settle, train_step
+from avsync.distill.inputs import Loader, tuned
+from avsync.distill.loop import STAGES, is_bf16, settle, train_step
 from avsync.distill.methods import METHODS
 from avsync.distill.recipe import Recipe, changed
 from avsync.distill.run import find_teacher, make_task
@@ -52,7 +52,8 @@ class TrainSpeed:
     the same inputs again and again. `gflop_per_sample`: 10^9 operations of the step, teacher, student and
     backward pass. `tflops`: 10^12 of them a second. `peak_tflops`: what one large matrix product reaches
     in the same precision, `datasheet_tflops` what the maker says (None where that is not known); the
-    `share_of_...` are of those. `paper_hours`: the paper's 80 x 96,318 samples at this rate, for pairs.
+    `share_of_...` are of those. `stage_ms`: milliseconds a step of each stage, each waited for.
+    `paper_hours`: the paper's 80 x 96,318 samples at this rate, for pairs.
     """
 
     method: str
@@ -72,6 +73,7 @@ class TrainSpeed:
     share_of_datasheet: float | None
     paper_hours: float | None
     peak_mb: float
+    stage_ms: Mapping[str, float]
     steps: int
     runs: int
 
@@ -91,7 +93,7 @@ def train_speed(
     target = pick_device(device)
     teacher = _teacher(recipe, target)
     teacher_size = sum(p.numel() for p in teacher.model.parameters()) if teacher else None
-    with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder, tuned(target):
         store = _store(cache or made_clips(Path(folder)), recipe)
         compiled = recipe.machine.compile
         # Operations are counted before anything is compiled, which would hide them.
@@ -102,7 +104,7 @@ def train_speed(
         trainer.module.train()
         operations = gflop(lambda: train_step(trainer, task.load(0, 0))) / recipe.batch
         if compiled:
-            trainer.module.compile()
+            trainer.compile()
         steps = _warm_up(trainer)
         loaded, again = [], []
         for number in range(runs):
@@ -110,8 +112,9 @@ def train_speed(
                 progress(number, runs)
             loaded.append(recipe.batch * steps / _seconds(trainer, steps, load=True))
             again.append(recipe.batch * steps / _seconds(trainer, steps, load=False))
+        stages = stage_seconds(trainer, steps)
     rate = spread(loaded)
-    low = _is_bf16(recipe, target)
+    low = is_bf16(recipe.machine.precision, target)
     tflops = rate.median * operations / 1000
     peak = matrix_tflops(target, torch.bfloat16 if low else torch.float32)
     sheet = _datasheet(target) if low else None
@@ -133,6 +136,7 @@ def train_speed(
         share_of_datasheet=tflops / sheet if sheet else None,
         paper_hours=PAPER_SAMPLES / rate.median / 3600 if recipe.objective == "pairs" else None,
         peak_mb=round(peak_mb(target), 1),
+        stage_ms={stage: round(1000 * seconds, 3) for stage, seconds in stages.items()},
         steps=steps,
         runs=runs,
     )
@@ -184,8 +188,8 @@ def _seconds(trainer: Trainer, steps: int, *, load: bool) -> float:
     """Duration of `steps` steps, with inputs loaded ahead as in training, or the same inputs every time."""
     task, first = trainer.task, trainer.progress.step
     with (
-        ThreadPoolExecutor(1, "inputs") as pool,
-        closing(inputs_ahead(task, pool, 0, first, first + steps)) as coming,
+        Loader(trainer.device, trainer.recipe.machine.loaders) as loader,
+        closing(loader.ahead(task, 0, first, first + steps)) as coming,
     ):
         same = None if load else task.load(0, first)
         settle(trainer.device)
@@ -197,9 +201,26 @@ def _seconds(trainer: Trainer, steps: int, *, load: bool) -> float:
         return time.perf_counter() - begun
 
 
-def _is_bf16(recipe: Recipe, device: torch.device) -> bool:
-    with autocast(recipe.machine.precision, device):
-        return torch.is_autocast_enabled(device.type)
+def stage_seconds(trainer: Trainer, steps: int) -> dict[str, float]:
+    """Seconds a step of each stage by itself, waited for one after the other: "inputs", which training loads
+    meanwhile, and STAGES."""
+    spent = dict.fromkeys(("inputs", *STAGES), 0.0)
+    at = time.perf_counter()
+
+    def mark(stage: str) -> None:
+        nonlocal at
+        settle(trainer.device)
+        spent[stage] += time.perf_counter() - at
+        at = time.perf_counter()
+
+    for _ in range(steps):
+        settle(trainer.device)
+        at = time.perf_counter()
+        inputs = trainer.task.load(0, trainer.progress.step)
+        mark("inputs")
+        train_step(trainer, inputs, mark)
+        trainer.progress.step += 1
+    return {stage: seconds / steps for stage, seconds in spent.items()}
 
 
 def matrix_tflops(device: torch.device, dtype: torch.dtype, runs: int = 5) -> float:

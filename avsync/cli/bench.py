@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avsync.cli.bench_accuracy import accuracy, defects, videos
+from avsync.cli.bench_generated import generated
 from avsync.cli.bench_options import (
     AsJson,
     Device,
@@ -83,6 +84,7 @@ app.command()(accuracy)
 app.command()(videos)
 app.command()(defects)
 app.command()(programmes)
+app.command()(generated)
 
 
 @app.command()

@@ -12,9 +12,12 @@ from rich.table import Table
 from avsync.bench.defects import AMOUNT_MS, Trial, after_words, found_words
 from avsync.bench.published import NOTE, ROWS, Published
 from avsync.bench.videos import LIMITS_MS, Outcome, groups, summarise
+from avsync.core.text import printable
 from avsync.evaluation.protocol import FRAMES_K, LONG_S
+from avsync.report.words import offset_words, percent
 
 if TYPE_CHECKING:
+    from avsync.bench.generated import Video
     from avsync.bench.speed import ModelSpeed
     from avsync.bench.training_speed import TrainSpeed
 
@@ -179,6 +182,10 @@ def training_table(found: TrainSpeed) -> Table:
         rows["of the maker's figure"] = f"{found.share_of_datasheet:.1%} of {found.datasheet_tflops:g}"
     if found.paper_hours:
         rows["hours for the paper's 80 x 96,318 samples"] = f"{found.paper_hours:.3g}"
+    whole = sum(found.stage_ms.values())
+    for stage, ms in found.stage_ms.items():
+        named = "inputs, loaded meanwhile" if stage == "inputs" else stage
+        rows[f"stage by itself: {named}"] = f"{ms:.3g} ms a step, {ms / whole:.0%}"
     for name, value in rows.items():
         made.add_row(name, value)
     return made
@@ -292,3 +299,31 @@ def machine_words(machine: Mapping[str, Any]) -> str:
         f"{processor_words(machine)}, float32. RTF: seconds of work per second of one face, with every "
         "window scored; peak: of the whole process, or of the GPU's memory."
     )
+
+
+def generated_tables(videos: Sequence[Video], found: Mapping[str, Any]) -> list[Table | str]:
+    """Every video's main face, and the figures of all."""
+    names = [name for name in found["measures"] if not name.startswith(("offset", "probability"))]
+    rows = table("Each video's main face", "video", "audio is", "sure", *names)
+    for video in videos:
+        face = video.main
+        if face is None:
+            rows.add_row(
+                printable(str(video.path)), printable(video.message) or "no face", "-", *["-"] * len(names)
+            )
+            continue
+        cells = (f"{face.measures[name]:.3f}" if name in face.measures else "-" for name in names)
+        rows.add_row(
+            printable(str(video.path)), offset_words(face.offset_ms), percent(face.probability), *cells
+        )
+    title = f"{found['with_a_face']} of {found['videos']} videos"
+    figures = table(title, "measure", "videos", "mean", "median", "95 % interval of the mean")
+    for name, of in found["measures"].items():
+        cells = (
+            str(of["count"]),
+            f"{of['mean']:.3f}",
+            f"{of['median']:.3f}",
+            f"{of['low']:.3f} to {of['high']:.3f}",
+        )
+        figures.add_row(name, *cells)
+    return [rows, figures]

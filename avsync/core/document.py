@@ -11,7 +11,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from avsync.core.records import Fault, Offset, Reason, Report, Segment, TrackReport, Turn, Unjudged
+from avsync.core.records import (
+    FaceDistance,
+    Fault,
+    Offset,
+    Reason,
+    Report,
+    Segment,
+    TrackReport,
+    Turn,
+    Unjudged,
+)
 from avsync.core.timecode import Timebase, frame_at, label
 from avsync.core.tolerance import defects
 
@@ -139,7 +149,13 @@ def _track_from(document: Mapping[str, Any]) -> TrackReport:
     offset = None if document["evidence"] is None else _made(Offset, known)
     boxes = tuple(tuple(box) for box in document.get("boxes", ()))
     segments = tuple(_made(Segment, segment) for segment in document.get("segments", ()))
-    return _made(TrackReport, {**document, "offset": offset, "boxes": boxes, "segments": segments})
+    own = {
+        "offset": offset,
+        "boxes": boxes,
+        "segments": segments,
+        "syncnet": _syncnet_from(document.get("syncnet")),
+    }
+    return _made(TrackReport, {**document, **own})
 
 
 def _reasons_from(document: Mapping[str, Any]) -> tuple[Reason, ...]:
@@ -178,11 +194,30 @@ def _track_dict(track: TrackReport) -> dict[str, Any]:
         "probability": _number(offset.probability, 4) if offset else None,
         "evidence": _number(offset.evidence, 3) if offset else None,
         "at_edge": bool(offset.at_edge) if offset else False,
+        "syncnet": _syncnet_dict(track.syncnet),
         "boxes": [[_number(value, 4) for value in box] for box in track.boxes],
         "segments": [_segment_dict(part) for part in track.segments],
         "cause": track.cause,
         "reasons": [_reason_dict(reason) for reason in offset.reasons] if offset else [],
     }
+
+
+def _syncnet_dict(found: FaceDistance | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "lse_d": _number(found.distance, 4),
+        "lse_c": _number(found.confidence, 4),
+        "offset_frames": found.offset,
+        "windows": found.windows,
+    }
+
+
+def _syncnet_from(document: Mapping[str, Any] | None) -> FaceDistance | None:
+    if document is None:
+        return None
+    names = ("offset_frames", "lse_d", "lse_c", "windows")
+    return FaceDistance(*(document[name] for name in names))
 
 
 def _reason_dict(reason: Reason) -> dict[str, Any]:

@@ -217,9 +217,9 @@ class FaceTrack(ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Clip(ByValue):
-    """Consecutive mouth crops of one track: `mouths` uint8 (n, 48, 96, 3) RGB;
-    frame i is shown at start_s + i / 25. A long track comes as several clips that overlap by
-    four frames, so that no window of five frames is lost."""
+    """Consecutive mouth crops of one track: `mouths` uint8 (n, 48, 96, 3) RGB, or whole faces
+    (n, 224, 224, 3) for networks that look at those; frame i is shown at start_s + i / 25. A long track comes
+    as several clips that overlap by four frames, so that no window of five frames is lost."""
 
     track: int
     start_s: float
@@ -327,6 +327,17 @@ class Offset(ByValue):
 
 
 @dataclass(frozen=True)
+class FaceDistance:
+    """SyncNet's own answer for a face: `offset` in frames (positive: the audio is early), the smallest mean
+    distance (LSE-D), and its `confidence`, by how much that lies under the median (LSE-C), over `windows`."""
+
+    offset: int
+    distance: float
+    confidence: float
+    windows: int
+
+
+@dataclass(frozen=True)
 class TrackReport:
     """One face track in the report: where it was, what it said. `speaking` marks the track that the
     verdict comes from. `weight` is how much its windows counted, 0..1; where it did not count, `cause` says
@@ -341,6 +352,8 @@ class TrackReport:
     weight: float = 0.0
     cause: Cause | None = None
     portrait: bytes | None = None
+    syncnet: FaceDistance | None = None
+    """SyncNet's own evaluation, where it is the model and every frame was judged."""
     boxes: tuple[tuple[float, float, float, float, float], ...] = ()
     """Once a second: the time, and x1, y1, x2, y2 as fractions of the displayed frame."""
     segments: tuple[Segment, ...] = ()

@@ -16,7 +16,15 @@ from torch.nn import functional as F
 
 from avsync.audio.mel import mel_filters
 from avsync.audio.mfcc import WINDOW_SAMPLES, mfcc
-from avsync.core.constants import FFT_SAMPLES, HOP_SAMPLES, MEL_RATE, WINDOW_FRAMES, WINDOW_MELS
+from avsync.core.constants import (
+    FACE_SIZE,
+    FFT_SAMPLES,
+    HOP_SAMPLES,
+    MEL_RATE,
+    MOUTH_HEIGHT,
+    WINDOW_FRAMES,
+    WINDOW_MELS,
+)
 from avsync.core.constants import FRAME_RATE as FPS
 from avsync.data.augment import NONE, Augmentation, augment_frames, augment_mels, augment_waves
 from avsync.data.shards import MARGIN, REGION, SAMPLES_PER_FRAME, Store
@@ -32,7 +40,8 @@ HALF_FFT = FFT_SAMPLES // 2
 
 
 class Bytes(NamedTuple):
-    """Raw input on the device: `frames` uint8 (n, t, 68, 116, 3), `waves` float (n, samples) in -1..1."""
+    """Raw input on the device: `frames` uint8 (n, t, 68, 116, 3) or with less margin, `waves` float
+    (n, samples) in -1..1."""
 
     frames: Tensor
     waves: Tensor
@@ -41,9 +50,9 @@ class Bytes(NamedTuple):
 class Reader(Protocol):
     """Where bytes come from. `clips` (n,), `frames` (n, t) and `samples` (n, m) are numbers inside a
     clip; they may point beyond its ends: frames repeat the last one, samples are mirrored as far as a centred
-    STFT reaches, and silent beyond."""
+    STFT reaches, and silent beyond. `margin` pixels round the mouth come with it."""
 
-    def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes: ...
+    def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray, margin: int = MARGIN) -> Bytes: ...
 
 
 def mirrored(index: npt.NDArray, length: int | npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
@@ -67,13 +76,15 @@ class Streamed:
     def __init__(self, store: Store, device: torch.device) -> None:
         self.store, self.device = store, device
 
-    def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes:
+    def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray, margin: int = MARGIN) -> Bytes:
         pin = self.device.type == "cuda"
-        images = torch.empty((*frames.shape, *REGION), dtype=torch.uint8, pin_memory=pin)
+        rows, columns = (inner(size, margin) for size in REGION[:2])
+        shape = (*frames.shape, rows.stop - rows.start, columns.stop - columns.start, 3)
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=pin)
         waves = torch.empty(samples.shape, dtype=torch.int16, pin_memory=pin)
         for row, clip in enumerate(clips):
             source = self.store.frames(clip)
-            images.numpy()[row] = source[np.clip(frames[row], 0, len(source) - 1)]
+            images.numpy()[row] = source[np.clip(frames[row], 0, len(source) - 1), rows, columns]
             waves.numpy()[row] = samples_of(self.store.wave(clip), samples[row])
         moved = images.to(self.device, non_blocking=True)
         return Bytes(moved, waves.to(self.device, non_blocking=True).float() / 32768)
@@ -92,13 +103,19 @@ class Resident:
             self.frames[f : f + n] = torch.from_numpy(np.array(store.frames(clip)))
             self.waves[w : w + m] = torch.from_numpy(np.array(store.wave(clip)))
 
-    def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes:
+    def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray, margin: int = MARGIN) -> Bytes:
+        rows, columns = (inner(size, margin) for size in REGION[:2])
         n, m = self.counts[clips].T[..., None]
         f, w = self.starts[clips].T[..., None]
         images = torch.from_numpy(f + np.clip(frames, 0, n - 1)).to(self.device)
         index, inside = mirrored(samples, m)
         waves = self.waves[torch.from_numpy(w + index).to(self.device)].float() / 32768
-        return Bytes(self.frames[images], waves * torch.from_numpy(inside).to(self.device))
+        return Bytes(self.frames[:, rows, columns][images], waves * torch.from_numpy(inside).to(self.device))
+
+
+def inner(size: int, margin: int) -> slice:
+    """The part of a stored side of `size` pixels that holds the mouth and `margin` pixels either way."""
+    return slice(MARGIN - margin, size - MARGIN + margin)
 
 
 def reader(store: Store, device: torch.device) -> Resident | Streamed:
@@ -150,13 +167,19 @@ def audio_inputs(features: Features, waves: Tensor) -> Tensor:
 
 
 def pair_bytes(
-    source: Reader, clips: IntArray, video: IntArray, audio: IntArray, features: Features = "mel"
+    source: Reader,
+    clips: IntArray,
+    video: IntArray,
+    audio: IntArray,
+    features: Features = "mel",
+    margin: int = 0,
 ) -> Bytes:
     """Bytes of video windows at frames `video` (n,) and audio windows at frames `audio`, (n,) or, several
-    for each video window, (n, k); their samples lie one after the other."""
+    for each video window, (n, k); their samples lie one after the other. Augmentation needs the whole margin
+    (`margin_for`)."""
     frames = video[:, None] + np.arange(WINDOW_FRAMES)
     samples = window_samples(features, audio.reshape(-1))
-    return source.fetch(clips, frames, samples.reshape(len(clips), -1))
+    return source.fetch(clips, frames, samples.reshape(len(clips), -1), margin)
 
 
 def pair_inputs(
@@ -174,10 +197,17 @@ def pair_inputs(
     return mouths, augment_mels(audio[:, 0], rng, amount)[:, None] if features != "mfcc" else audio
 
 
+def margin_for(amount: Augmentation) -> int:
+    """Pixels round the mouth that an augmentation needs: without one, no more than the mouth is moved."""
+    return 0 if amount == NONE else MARGIN
+
+
 def cut(regions: Tensor) -> Tensor:
-    """uint8 regions (..., 68, 116, 3) -> their inner mouths (..., 3, 48, 96) as floats in 0..1."""
-    inner = regions[..., MARGIN:-MARGIN, MARGIN:-MARGIN, :]
-    return inner.movedim(-1, -3).float() / 255
+    """uint8 regions (..., 68, 116, 3), or with less margin, -> their inner mouths (..., 3, 48, 96) as floats
+    in 0..1."""
+    margin = (regions.shape[-3] - MOUTH_HEIGHT) // 2
+    inside = regions[..., margin : margin + MOUTH_HEIGHT, margin : margin + FACE_SIZE, :]
+    return inside.movedim(-1, -3).float() / 255
 
 
 def as_frames(mouths: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -24,7 +24,14 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from avsync.audio import waveform
-from avsync.core.constants import DECODE_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT, SAMPLE_RATE, WINDOW_FRAMES
+from avsync.core.constants import (
+    DECODE_LONG_SIDE,
+    FACE_SIZE,
+    MOUTH_HEIGHT,
+    SAMPLE_RATE,
+    WHOLE_FACE_SIZE,
+    WINDOW_FRAMES,
+)
 from avsync.core.constants import FRAME_RATE as FPS
 from avsync.core.errors import AvsyncError, MediaError, ModelError, unexpected
 from avsync.core.files import FULL, disk_errors, write_whole
@@ -36,7 +43,6 @@ from avsync.faces.track import find_tracks
 from avsync.media import frames
 from avsync.media.images import Image, cv2, resize
 from avsync.media.probe import probe
-from avsync.networks.syncnet import FACE_PIXELS
 
 Progress = Callable[[int, int, str], None]
 """progress(done, total, id of the clip just finished)."""
@@ -331,10 +337,6 @@ def _list_broken(cache: Path, broken: Sequence[BrokenClip]) -> None:
     write_whole(path, table.getvalue().encode())
 
 
-PADDING = 0.4
-"""Of half the face box's longer side: room around the face, as SyncNet's own cropping leaves it."""
-
-
 def face_frames(clip: StoredClip) -> npt.NDArray[np.uint8]:
     """The frames of a prepared clip as (n, 224, 224, 3) RGB.
 
@@ -345,28 +347,9 @@ def face_frames(clip: StoredClip) -> npt.NDArray[np.uint8]:
     if not path.exists():
         raise MediaError(f"{path} is gone, and the prepared cache holds no whole faces of it.")
     if is_prepared(path):
-        images = [resize(face, FACE_PIXELS, FACE_PIXELS) for face in prepared_faces(path)]
+        images = [resize(face, WHOLE_FACE_SIZE, WHOLE_FACE_SIZE) for face in prepared_faces(path)]
     else:
-        images = list(main_face_frames(path, padded_face))
+        images = list(main_face_frames(path, crop.padded_face))
     if len(images) != clip.frames:
         raise MediaError(f"{path} has changed since it was prepared; prepare it again.")
     return np.stack(images)
-
-
-def padded_face(image: Image, box: npt.NDArray[np.float32]) -> Image:
-    """A square around the face box with more room below than above, scaled to (224, 224, 3); beyond the
-    image its edge is repeated. `box` x1, y1, x2, y2 as fractions of the image."""
-    height, width = image.shape[:2]
-    x1, y1, x2, y2 = box.astype(np.float64) * [width, height, width, height]
-    half = max(x2 - x1, y2 - y1, 1.0) / 2
-    left = (x1 + x2) / 2 - half * (1 + PADDING)
-    upper = (y1 + y2) / 2 - half
-    scale = FACE_PIXELS / (2 * half * (1 + PADDING))
-    if scale < 0.5:  # first averaged down: interpolation alone would skip pixels
-        small = resize(image, max(1, round(width * 2 * scale)), max(1, round(height * 2 * scale)))
-        left, upper = left * small.shape[1] / width, upper * small.shape[0] / height
-        image, scale = small, scale * width / small.shape[1]
-    matrix = np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - upper) * scale - 0.5]])
-    size = (FACE_PIXELS, FACE_PIXELS)
-    face = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return face.astype(np.uint8, copy=False)

@@ -48,7 +48,13 @@ class SpeechCorpus:
         self.frames: IntArray = np.array([len(wave) // SAMPLES_PER_FRAME for wave in self._waves])
         self.share: npt.NDArray[np.float64] = self.frames / self.frames.sum()
 
-    def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray) -> Bytes:  # noqa: ARG002 (a Reader)
+    def fetch(
+        self,
+        clips: IntArray,
+        frames: IntArray,  # noqa: ARG002 (a Reader, as is the margin)
+        samples: IntArray,
+        margin: int = 0,  # noqa: ARG002
+    ) -> Bytes:
         """Waves as every reader gives them, and no frames."""
         waves = np.empty(samples.shape, np.int16)
         for row, clip in enumerate(clips):

@@ -10,8 +10,7 @@ import copy
 import math
 import signal
 import time
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -20,13 +19,13 @@ from torch import Tensor, nn
 
 from avsync.core.errors import AvsyncError
 from avsync.distill.distributed import anyone, mean_over_processes, share_first, share_of_mean, wait
+from avsync.distill.inputs import Loader, tuned
 from avsync.distill.monitor import Monitor
 from avsync.distill.optim import learning_rate, set_rate, update_average
-from avsync.distill.tasks import Task
 from avsync.distill.trainer import Trainer, TrainingError, keep_best
 
-AHEAD = 2
-"""Steps whose inputs are loaded ahead."""
+STAGES = ("teacher", "student", "backward", "optimiser")
+"""Parts of a step; "student" is its forward pass and the losses."""
 TIMED_STEPS = (2, 8)
 """Steps before the timing that turns minutes into steps, and up to its end."""
 
@@ -61,9 +60,13 @@ def asked_to_stop() -> Iterator[list[int]]:
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """bf16 where asked for; "auto" means on a GPU."""
-    enabled = precision == "bf16" or (precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    """bf16 where `is_bf16`."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_bf16(precision, device))
+
+
+def is_bf16(precision: str, device: torch.device) -> bool:
+    """Whether steps are computed in bf16: where asked for; "auto" means on a GPU."""
+    return precision == "bf16" or (precision == "auto" and device.type == "cuda")
 
 
 def train(trainer: Trainer, monitor: Monitor | None) -> None:
@@ -74,10 +77,10 @@ def train(trainer: Trainer, monitor: Monitor | None) -> None:
         Interrupted: the user stopped the run; it is saved.
         OutputError: the disk is full; the last checkpoint is kept.
     """
-    progress, every = trainer.progress, trainer.recipe.validation.epochs
-    with asked_to_stop() as stop, ThreadPoolExecutor(1, "inputs") as pool:
+    progress, every, device = trainer.progress, trainer.recipe.validation.epochs, trainer.device
+    with asked_to_stop() as stop, tuned(device), Loader(device, trainer.recipe.machine.loaders) as loader:
         while progress.done < progress.total:
-            _epoch(trainer, monitor, pool, stop)
+            _epoch(trainer, monitor, loader, stop)
             progress.epoch, progress.step = progress.epoch + 1, 0
             if progress.epoch % every == 0 or progress.done >= progress.total:
                 _validate(trainer, monitor)
@@ -93,10 +96,15 @@ def plan(trainer: Trainer) -> int:
     before = copy.deepcopy(trainer.state())
     trainer.module.train()
     begun, stop = 0.0, TIMED_STEPS[1]
-    with ThreadPoolExecutor(1, "inputs") as pool, closing(repeated(trainer.task, pool, stop)) as inputs:
+    device = trainer.device
+    with (
+        tuned(device),
+        Loader(device, trainer.recipe.machine.loaders) as loader,
+        closing(loader.repeated(trainer.task, stop)) as inputs,
+    ):
         for number, taken in enumerate(inputs):
             if number == TIMED_STEPS[0]:
-                settle(trainer.device)
+                settle(device)
                 begun = time.perf_counter()
             train_step(trainer, taken)
     settle(trainer.device)
@@ -105,34 +113,12 @@ def plan(trainer: Trainer) -> int:
     return share_first(max(1, round(60 * schedule.minutes / seconds)))
 
 
-def repeated(task: Task, pool: ThreadPoolExecutor, count: int) -> Generator[Any]:
-    """Inputs of the first steps, over and over where an epoch is shorter."""
-    while count > 0:
-        part = min(count, task.steps)
-        yield from inputs_ahead(task, pool, 0, 0, part)
-        count -= part
-
-
-def inputs_ahead(task: Task, pool: ThreadPoolExecutor, epoch: int, first: int, stop: int) -> Generator[Any]:
-    """Inputs of the steps first..stop of an epoch, in order, while the next ones are loaded."""
-    ahead: dict[int, Future] = {}
-    try:
-        for step in range(first, stop):
-            for coming in range(step, min(step + AHEAD + 1, stop)):
-                if coming not in ahead:
-                    ahead[coming] = pool.submit(task.load, epoch, coming)
-            yield ahead.pop(step).result()
-    finally:
-        for future in ahead.values():
-            future.cancel()
-
-
-def _epoch(trainer: Trainer, monitor: Monitor | None, pool: ThreadPoolExecutor, stop: list[int]) -> None:
+def _epoch(trainer: Trainer, monitor: Monitor | None, loader: Loader, stop: list[int]) -> None:
     machine, task, progress = trainer.recipe.machine, trainer.task, trainer.progress
     log = _Log(trainer, monitor)
     last = progress.step + min(task.steps - progress.step, progress.total - progress.done)
     trainer.module.train()
-    with closing(inputs_ahead(task, pool, progress.epoch, progress.step, last)) as inputs:
+    with closing(loader.ahead(task, progress.epoch, progress.step, last)) as inputs:
         while progress.step < last:
             begun = time.perf_counter()
             total, losses = train_step(trainer, next(inputs))
@@ -163,8 +149,11 @@ def settle(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def train_step(trainer: Trainer, inputs: Any) -> tuple[Tensor, dict[str, Tensor]]:
-    """One update of the weights; returns the loss and its parts, on the device."""
+def train_step(
+    trainer: Trainer, inputs: Any, mark: Callable[[str], None] = lambda _: None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """One update of the weights; returns the loss and its parts, on the device. `mark` is called with the
+    name of each stage (STAGES) that is over."""
     recipe, progress, optimiser = trainer.recipe, trainer.progress, trainer.recipe.optimiser
     # Dropout, too, is a function of where the run is.
     torch.manual_seed(hash((recipe.seed, progress.epoch, progress.step, trainer.world.rank)) % 2**63)
@@ -172,18 +161,23 @@ def train_step(trainer: Trainer, inputs: Any) -> tuple[Tensor, dict[str, Tensor]
     rate = learning_rate(optimiser.lr, recipe.schedule, progress.done, epoch_steps, progress.total)
     set_rate(trainer.optimizer, rate)
     with autocast(recipe.machine.precision, trainer.device):
-        total, losses = trainer.task.loss(trainer.module, inputs)
+        opinion = trainer.task.teach(inputs)
+        mark("teacher")
+        total, losses = trainer.task.loss(trainer.module, inputs, opinion)
+        mark("student")
     # Processes may hold different numbers of samples; DistributedDataParallel averages them as equals.
     share = share_of_mean(trainer.task.count(inputs), trainer.device)
     total = total * share
     trainer.optimizer.zero_grad(set_to_none=True)
     total.backward()
+    mark("backward")
     if optimiser.clip_norm:
         nn.utils.clip_grad_norm_(trainer.task.objective.parameters(), optimiser.clip_norm)
     trainer.optimizer.step()
     if trainer.average is not None:
         states = trainer.average.state_dict().values(), trainer.task.objective.state_dict().values()
         update_average(*states, optimiser.ema, progress.done + 1)
+    mark("optimiser")
     return total.detach(), {name: loss.detach() * share for name, loss in losses.items()}
 
 

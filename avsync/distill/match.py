@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from avsync.audio.mfcc import COLUMNS_PER_FRAME, WINDOW_COLUMNS, WINDOW_SAMPLES, mfcc
 from avsync.core.constants import WINDOW_FRAMES
 from avsync.data.augment import NONE, augment_frames, augment_waves
-from avsync.data.loading import as_frames, cut, reader
+from avsync.data.loading import as_frames, cut, margin_for, reader
 from avsync.data.pairs import clip_order
 from avsync.data.shards import SAMPLES_PER_FRAME
 from avsync.distill.tasks import Ground, match_figures
@@ -71,7 +71,10 @@ class MatchTask:
         samples = np.arange(2 * radius * SAMPLES_PER_FRAME + WINDOW_SAMPLES) - 1
         start = (video - radius) * SAMPLES_PER_FRAME
         raw = self._train.fetch(
-            clips, video[:, None] + np.arange(WINDOW_FRAMES), start[:, None] + samples[None]
+            clips,
+            video[:, None] + np.arange(WINDOW_FRAMES),
+            start[:, None] + samples[None],
+            margin_for(amount),
         )
         mouths = cut(raw.frames) if amount == NONE else augment_frames(raw.frames, rng, amount)
         waves = raw.waves if amount == NONE else augment_waves(raw.waves, rng, amount)
@@ -80,9 +83,15 @@ class MatchTask:
         inside = (other >= 0) & (other < self._windows[clips][:, None])
         return mouths, audio, torch.from_numpy(inside).to(mouths.device)
 
-    def loss(self, module: nn.Module, inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
+    def teach(self, inputs: Inputs) -> None:  # noqa: ARG002 (a Task; nobody teaches it)
+        return None
+
+    def loss(self, module: nn.Module, inputs: Inputs, opinion: None) -> tuple[Tensor, dict[str, Tensor]]:  # noqa: ARG002
         mouths, audio, inside = inputs
         return module(as_frames(mouths, self.ground.preprocessing), audio, inside)
+
+    def compile(self) -> None:
+        pass  # there is no teacher
 
     def count(self, inputs: Inputs) -> int:
         return len(inputs[0])

@@ -24,7 +24,7 @@ from avsync.distill import curves
 from avsync.distill.checkpoint import load_state
 from avsync.distill.dense import DenseObjective
 from avsync.distill.distributed import Draws, World, share_first, wait, world
-from avsync.distill.loop import plan, train
+from avsync.distill.loop import is_bf16, plan, train
 from avsync.distill.match import MatchObjective, MatchTask
 from avsync.distill.methods import METHODS
 from avsync.distill.monitor import Monitor, read_metrics
@@ -218,7 +218,7 @@ def make_task(
     """Networks and data of a run, on the device."""
     torch.manual_seed(recipe.seed)
     if teacher is not None:
-        freeze(teacher.model)
+        freeze(teacher.model, torch.bfloat16 if is_bf16(recipe.machine.precision, device) else None)
     student = build_network(recipe.network.student)
     draws = Draws(recipe.seed, recipe.batch, at)
     pixels, init = recipe.network.preprocessing, recipe.network.init

@@ -222,6 +222,9 @@ class Machine(Part):
 
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: Flag = False
+    """Compile student, losses and teacher."""
+    loaders: Whole = Field(default=2, ge=1)
+    """Threads that load inputs."""
     channels_last: Flag = True
     save_steps: Whole = Field(default=500, ge=1)
     """Steps from one checkpoint to the next, besides one at each epoch's end."""

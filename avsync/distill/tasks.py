@@ -17,13 +17,14 @@ from avsync.core.constants import WINDOW_FRAMES
 from avsync.data.augment import Augmentation
 from avsync.data.dense_batch import DenseBatch, Runs, audio_batch, dense_inputs, draw_runs, fetch_runs
 from avsync.data.labels import delay_of, evenly, of_speakers, shares, with_known_delays
-from avsync.data.loading import Bytes, Features, as_frames, pair_bytes, pair_inputs, reader
+from avsync.data.loading import Bytes, Features, as_frames, margin_for, pair_bytes, pair_inputs, reader
 from avsync.data.pairs import Pairs, draw_pairs, loud_windows, validation_pairs
 from avsync.data.shards import Store
 from avsync.data.speech_corpus import SpeechCorpus
 from avsync.distill import dense
 from avsync.distill.dense import DenseObjective, draw_anchors, teach_windows
 from avsync.distill.distributed import Draws, gather
+from avsync.distill.losses import Outputs
 from avsync.distill.pairs import PairObjective, teach
 from avsync.distill.settings import Data, Validation
 from avsync.distill.speech_teacher import SpeechEncoder
@@ -36,9 +37,10 @@ Matrix = npt.NDArray[np.float32]
 
 
 class Task(Protocol):
-    """`load` is a pure function of its arguments, so that a thread may run ahead and a resumed run
-    sees the same inputs; `count` says how many samples the loss of a step's inputs is the mean of;
-    `validate` gives the figures of a network, "score" the one that it is selected by."""
+    """`load` is a pure function of its arguments, so that threads may run ahead and a resumed run
+    sees the same inputs; `teach` is what the frozen teacher says of them, None without one; `count` says how
+    many samples the loss of a step's inputs is the mean of; `compile` compiles the teacher; `validate` gives
+    the figures of a network, "score" the one that it is selected by."""
 
     steps: int
 
@@ -46,8 +48,10 @@ class Task(Protocol):
     def objective(self) -> nn.Module: ...
 
     def load(self, epoch: int, step: int) -> Any: ...
-    def loss(self, module: nn.Module, inputs: Any) -> Loss: ...
+    def teach(self, inputs: Any) -> Any: ...
+    def loss(self, module: nn.Module, inputs: Any, opinion: Any) -> Loss: ...
     def count(self, inputs: Any) -> int: ...
+    def compile(self) -> None: ...
     def clips(self, epoch: int, step: int) -> list[str]: ...
     def validate(self, objective: nn.Module) -> dict[str, float]: ...
 
@@ -91,6 +95,7 @@ class PairTask:
 
     def __init__(self, objective: PairObjective, ground: Ground, teacher: Scorer | None) -> None:
         self.objective, self.teacher, self.ground = objective, teacher, ground
+        self._teach = teach
         data, store, draws = ground.data, ground.train, ground.draws
         mel = objective.student.audio_input == "mel"
         self.features: Features = "mfcc" if not mel else "mel-window" if data.mel == "window" else "mel"
@@ -114,17 +119,23 @@ class PairTask:
         """Mouths (n, 5, 3, 48, 96), audio, mels (n, 1, 80, 16) or MFCCs (n, 1, 13, 20), and labels (n,) of
         this process's share of a step."""
         pairs, rng = self._pairs(epoch, step), self.ground.draws.rng(epoch, step)
-        raw = pair_bytes(self._train, pairs.clips, pairs.video, pairs.audio, self.features)
+        margin = margin_for(self.ground.augment)
+        raw = pair_bytes(self._train, pairs.clips, pairs.video, pairs.audio, self.features, margin)
         mouths, audio = pair_inputs(raw, rng, self.ground.augment, self.features)
         return mouths, audio, torch.from_numpy(pairs.labels).to(mouths.device)
 
-    def loss(self, module: nn.Module, inputs: tuple[Tensor, Tensor, Tensor]) -> Loss:
+    def teach(self, inputs: tuple[Tensor, Tensor, Tensor]) -> Outputs | None:
+        if self.teacher is None:
+            return None
+        frames = as_frames(inputs[0], self.teacher.preprocessing)
+        return self._teach(self.teacher.model, frames, inputs[1], self.objective.maps)
+
+    def loss(self, module: nn.Module, inputs: tuple[Tensor, Tensor, Tensor], opinion: Outputs | None) -> Loss:
         mouths, audio, labels = inputs
-        outputs = None
-        if self.teacher is not None:
-            frames = as_frames(mouths, self.teacher.preprocessing)
-            outputs = teach(self.teacher.model, frames, audio, self.objective.maps)
-        return module(as_frames(mouths, self.ground.preprocessing), audio, labels, outputs)
+        return module(as_frames(mouths, self.ground.preprocessing), audio, labels, opinion)
+
+    def compile(self) -> None:
+        self._teach = torch.compile(teach)
 
     def count(self, inputs: tuple[Tensor, Tensor, Tensor]) -> int:
         return len(inputs[2])
@@ -213,9 +224,14 @@ class DenseTask:
         encode = self._speech_encoder.window_features
         return replace(batch, speech=encode(raw.waves, batch.windows, runs.tempo, batch.context))
 
-    def loss(self, module: nn.Module, inputs: DenseInputs) -> Loss:
-        opinion = None if self.teacher is None else teach_windows(self.teacher, inputs.batch)
+    def teach(self, inputs: DenseInputs) -> Tensor | None:
+        return None if self.teacher is None else teach_windows(self.teacher, inputs.batch)
+
+    def loss(self, module: nn.Module, inputs: DenseInputs, opinion: Tensor | None) -> Loss:
         return module(inputs.batch, inputs.anchors, opinion, inputs.alone)
+
+    def compile(self) -> None:
+        pass  # the number of windows changes with every step, for each of which the teacher would be compiled
 
     def count(self, inputs: DenseInputs) -> int:
         return int(inputs.batch.windows.sum())

@@ -70,7 +70,12 @@ class Trainer:
             # The graph never changes, and may leave parts out (the encoders of embeddings that learn alone).
             self.module = DistributedDataParallel(objective, static_graph=True, gradient_as_bucket_view=True)
         if self.recipe.machine.compile:
-            self.module.compile()
+            self.compile()
+
+    def compile(self) -> None:
+        """Compile student, losses and teacher."""
+        self.module.compile()
+        self.task.compile()
 
     @property
     def best_model(self) -> nn.Module:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.constants import FACE_SIZE, FRAME_RATE, WINDOW_FRAMES
+from avsync.core.constants import FACE_SIZE, FRAME_RATE, WHOLE_FACE_SIZE, WINDOW_FRAMES
 from avsync.core.records import Clip
 from avsync.media.images import Image, cv2, resize
 
 OVERLAP = WINDOW_FRAMES - 1
 """Frames that the pieces of a long clip share, so that no window is lost."""
+PADDING = 0.4
+"""Of half the face box's longer side: room around the face, as SyncNet's own cropping leaves it."""
 
 
 @dataclass
@@ -92,3 +94,32 @@ def _bounds(low: float, high: float, size: int) -> tuple[int, int]:
     """Whole pixels around low..high, at least one of them, inside 0..size."""
     first = int(np.clip(np.floor(low), 0, size - 1))
     return first, int(np.clip(np.ceil(high), first + 1, size))
+
+
+def padded_face(image: Image, box: npt.NDArray[np.float32]) -> Image:
+    """A square around the face box with more room below than above, scaled to 224 x 224; beyond the
+    image its edge is repeated. `image` (height, width) or (height, width, 3); `box` x1, y1, x2, y2 as
+    fractions of it."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = box.astype(np.float64) * [width, height, width, height]
+    half = max(x2 - x1, y2 - y1, 1.0) / 2
+    left = (x1 + x2) / 2 - half * (1 + PADDING)
+    upper = (y1 + y2) / 2 - half
+    scale = WHOLE_FACE_SIZE / (2 * half * (1 + PADDING))
+    if scale < 0.5:  # first averaged down: interpolation alone would skip pixels
+        small = resize(image, max(1, round(width * 2 * scale)), max(1, round(height * 2 * scale)))
+        left, upper = left * small.shape[1] / width, upper * small.shape[0] / height
+        image, scale = small, scale * width / small.shape[1]
+    matrix = np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - upper) * scale - 0.5]])
+    size = (WHOLE_FACE_SIZE, WHOLE_FACE_SIZE)
+    face = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return face.astype(np.uint8, copy=False)
+
+
+def mouths_of(faces: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The lower halves of the face boxes in `padded_face` crops (n, 224, 224, 3), as mouth crops
+    (n, 48, 96, 3); a box is taken for a square."""
+    side = round(WHOLE_FACE_SIZE / (1 + PADDING))
+    left = (WHOLE_FACE_SIZE - side) // 2
+    halves = faces[:, side // 2 : side, left : left + side]
+    return np.stack([resize(half, FACE_SIZE, FACE_SIZE // 2) for half in halves])

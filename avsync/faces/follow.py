@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avsync.core.constants import DETECT_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT
+from avsync.core.constants import DETECT_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT, CropKind
 from avsync.core.records import Clip, FaceTrack, Gap, Media
 from avsync.faces import detect as detectors
-from avsync.faces.crop import Roll, crop, rest
+from avsync.faces.crop import Roll, crop, padded_face, rest
 from avsync.faces.detect import Detect
 from avsync.faces.shots import SMALL_SIZE, structure
 from avsync.faces.track import MIN_FACE_PIXELS, SMOOTH_REACH, Boxes, Trail, followed
@@ -22,6 +22,8 @@ from avsync.media.planes import Planes, planes
 
 Found = Callable[[FaceTrack, Image], None]
 """found(track, face): a face that lasted, when it is over, and its 96x96 RGB portrait."""
+Cut = Callable[[Planes, Boxes], Image]
+"""What a network sees of a face box in a frame."""
 
 
 def face_clips(
@@ -35,9 +37,10 @@ def face_clips(
     start_s: float | None = None,
     end_s: float | None = None,
     on_gap: Callable[[Gap], None] | None = None,
+    kind: CropKind = "mouth",
 ) -> Generator[Clip, None, None]:
-    """The mouth crops of every face that lasts 0.4 s or more, as they stream by; clips of several faces may
-    alternate.
+    """The crops, mouths or whole faces by `kind`, of every face that lasts 0.4 s or more, as they stream by;
+    clips of several faces may alternate.
 
     Faces are numbered from `first_number` as they appear, and told to `found` when they are over; when the
     generator is closed early, those that are not over as far as they came. Stretches where a face is not seen
@@ -49,7 +52,7 @@ def face_clips(
     coming = shown(media, start_s=start_s, end_s=end_s, progress=progress, on_gap=on_gap)
     least = MIN_FACE_PIXELS / max(1, video.height) if video else 0.0
     frames = planes(coming, video) if video else iter(())
-    yield from clips(frames, detectors.load(detector), found, first_number, piece_frames, least)
+    yield from clips(frames, detectors.load(detector), found, first_number, piece_frames, least, kind)
 
 
 @dataclass(eq=False)
@@ -64,7 +67,13 @@ class _Face:
 
 
 def clips(
-    frames: Iterable[Planes], detect: Detect, found: Found, first_number: int, piece_frames: int, least: float
+    frames: Iterable[Planes],
+    detect: Detect,
+    found: Found,
+    first_number: int,
+    piece_frames: int,
+    least: float,
+    kind: CropKind = "mouth",
 ) -> Iterator[Clip]:
     """`face_clips` on frames at 25 a second; `least`: lowest face kept, as a fraction of the frame."""
     held: deque[Planes] = deque()
@@ -85,7 +94,7 @@ def clips(
                     number += 1
                 if face := faces.get(trail):
                     until = trail.keys[-1] - trail.keys[0] + (1 if trail in closed else -SMOOTH_REACH)
-                    yield from _cut(face, until, held, now, piece_frames)
+                    yield from _cut(face, until, held, now, piece_frames, CUTS[kind])
             for trail in closed:
                 if face := faces.pop(trail, None):
                     yield from rest(face.roll)
@@ -103,7 +112,9 @@ def _next(trail: Trail, faces: dict[Trail, _Face]) -> int:
     return trail.keys[0] + (faces[trail].done if trail in faces else 0)
 
 
-def _cut(face: _Face, until: int, held: deque[Planes], now: int, piece_frames: int) -> Iterator[Clip]:
+def _cut(
+    face: _Face, until: int, held: deque[Planes], now: int, piece_frames: int, cut: Cut
+) -> Iterator[Clip]:
     """Cuts the face's crops up to its frame `until`; `held` ends with frame number `now`."""
     if until <= face.done:
         return
@@ -113,7 +124,7 @@ def _cut(face: _Face, until: int, held: deque[Planes], now: int, piece_frames: i
     for number, box, here in zip(range(face.done, until), boxes, seen, strict=True):
         frame = held[trail.keys[0] + number - first_held]
         if here:
-            roll.take(number, _crop(frame, box, FACE_SIZE - MOUTH_HEIGHT))
+            roll.take(number, cut(frame, box))
         elif roll.mouths:
             yield from rest(roll)
         if len(roll.mouths) == piece_frames:
@@ -122,13 +133,27 @@ def _cut(face: _Face, until: int, held: deque[Planes], now: int, piece_frames: i
         if key in trail.keys[-8:] and here:
             score = float(trail.boxes[trail.keys.index(key)][4])
             if score > face.score + 0.02:
-                face.score, face.portrait = score, _crop(frame, box, 0)
+                face.score, face.portrait = score, _portrait(frame, box)
     face.done = until
 
 
-def _crop(frame: Planes, box: Boxes, top: int) -> Image:
-    parts = (crop(plane, box, top=top) for plane in (frame.y, frame.u, frame.v))
-    return np.rint(frame.rgb(*parts)).astype(np.uint8)
+def _cropped(frame: Planes, cut: Callable[[Image], Image]) -> Image:
+    return np.rint(frame.rgb(*map(cut, (frame.y, frame.u, frame.v)))).astype(np.uint8)
+
+
+def _portrait(frame: Planes, box: Boxes) -> Image:
+    return _cropped(frame, lambda plane: crop(plane, box))
+
+
+def _mouth(frame: Planes, box: Boxes) -> Image:
+    return _cropped(frame, lambda plane: crop(plane, box, top=FACE_SIZE - MOUTH_HEIGHT))
+
+
+def _whole_face(frame: Planes, box: Boxes) -> Image:
+    return _cropped(frame, lambda plane: padded_face(plane, box))
+
+
+CUTS: dict[CropKind, Cut] = {"mouth": _mouth, "face": _whole_face}
 
 
 def _small(frame: Planes) -> Image:

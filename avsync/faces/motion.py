@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.constants import FRAME_RATE, FRAME_S, WINDOW_FRAMES
+from avsync.core.constants import FRAME_RATE, FRAME_S, WHOLE_FACE_SIZE, WINDOW_FRAMES
 from avsync.core.records import Clip
+from avsync.faces.crop import mouths_of
 from avsync.media.images import cv2
 
 MOUTH_PART = slice(6, 33), slice(25, 71)
@@ -34,7 +35,8 @@ Pieces = list[tuple[Floats, Floats]]
 def watched(clips: Iterable[Clip], motion: dict[int, Pieces]) -> Iterator[Clip]:
     """The clips as they are; how their mouths move is added to `motion` by track."""
     for clip in clips:
-        looks = mouth_motion(clip.mouths)
+        whole = clip.mouths.shape[1] == WHOLE_FACE_SIZE
+        looks = mouth_motion(mouths_of(clip.mouths) if whole else clip.mouths)
         times = clip.start_s + STEP * FRAME_S * np.arange(0.5, len(looks))
         motion.setdefault(clip.track, []).append((times, looks))
         yield clip

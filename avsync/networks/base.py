@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from avsync.core.constants import CropKind
+
 AudioInput = Literal["mel", "mfcc"]
-CropKind = Literal["mouth", "face"]
 
 
 PAIRS_AT_ONCE = 248

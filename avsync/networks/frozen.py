@@ -8,13 +8,25 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
-def freeze(model: nn.Module) -> nn.Module:
+def freeze(model: nn.Module, low: torch.dtype | None = None) -> nn.Module:
     """Make `model` ready to be asked often and never trained, in place: eval mode, no gradients, each
     batch norm folded into the convolution before it, convolutions channels-last. Its numbers stay the same
-    but for rounding."""
+    but for rounding. `low`: the type that autocast multiplies in, to which weights are then cast once instead
+    of in every step."""
     fold_norms(model.eval().requires_grad_(False))
     channels_last(model)
+    if low is not None:
+        cast_products(model, low)
     return model
+
+
+def cast_products(module: nn.Module, kind: torch.dtype) -> None:
+    """Cast the weights of convolutions, linear layers and attentions, in place; they are what autocast casts
+    before it multiplies."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear | nn.MultiheadAttention):
+            for parameter in part.parameters(recurse=False):
+                parameter.data = parameter.data.to(kind)
 
 
 def fold_norms(module: nn.Module) -> None:

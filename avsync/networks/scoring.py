@@ -30,6 +30,8 @@ from avsync.core.records import Clip, Scores, Waveform
 from avsync.networks.base import AudioInput, Preprocessing, Scorer
 
 Progress = Callable[[str, float, float | None], None]
+Keep = Callable[[Clip, npt.NDArray[np.int64], Tensor, Tensor], None]
+"""keep(clip, frames, video, audio): tokens of the windows of a clip for which there is audio."""
 
 WINDOWS_AT_ONCE = 32
 """Windows or frames that go through a front-end together."""
@@ -45,6 +47,7 @@ def score_clips(
     max_shift: int = 15,
     stride: int = 1,
     progress: Progress | None = None,
+    keep: Keep | None = None,
 ) -> list[Scores]:
     """Scores of every track in `clips`, against audio from `max_shift` frames before to as many after.
 
@@ -62,7 +65,7 @@ def score_clips(
             starts = window_starts(clip, stride)
             if not len(starts):
                 continue
-            logits = score_clip(scorer, clip, starts, waveform, max_shift)
+            logits = score_clip(scorer, clip, starts, waveform, max_shift, keep)
             rows.setdefault(clip.track, []).append((clip.start_s + starts * FRAME_S, logits))
             if progress:
                 progress("scores", clip.start_s + len(clip.mouths) * FRAME_S, None)
@@ -86,9 +89,15 @@ def _join(
 
 @torch.inference_mode()
 def score_clip(
-    scorer: Scorer, clip: Clip, starts: npt.NDArray[np.int64], waveform: Waveform, max_shift: int
+    scorer: Scorer,
+    clip: Clip,
+    starts: npt.NDArray[np.int64],
+    waveform: Waveform,
+    max_shift: int,
+    keep: Keep | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Logits (len(starts), 2 * max_shift + 1) of one clip, NaN where there is no audio for a pair."""
+    """Logits (len(starts), 2 * max_shift + 1) of one clip, NaN where there is no audio for a pair. `keep` is
+    given the tokens that they are made of."""
     exists = audio_exists(clip, waveform, max_shift)
     wanted = starts[:, None] + np.arange(2 * max_shift + 1)[None]
     needed = np.unique(wanted[exists[wanted]])
@@ -97,6 +106,10 @@ def score_clip(
         return logits
     visual = visual_tokens(scorer, clip.mouths, starts)
     audio = clip_audio_tokens(scorer, clip, waveform, max_shift, needed)
+    if keep is not None:
+        heard = np.isin(starts + max_shift, needed)
+        own = np.searchsorted(needed, starts[heard] + max_shift)
+        keep(clip, starts[heard], visual[torch.from_numpy(heard)], audio[torch.from_numpy(own)])
     rows, columns = np.nonzero(exists[wanted])
     position = np.searchsorted(needed, wanted[rows, columns])
     pairs = (torch.from_numpy(index).to(scorer.device) for index in (rows, position))

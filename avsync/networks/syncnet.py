@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avsync.core.constants import PROTOCOL_RADIUS, WINDOW_FRAMES
-from avsync.networks.base import AudioInput, CropKind, Network
+from avsync.core.constants import FRAME_S, PROTOCOL_RADIUS, WHOLE_FACE_SIZE, WINDOW_FRAMES, CropKind
+from avsync.core.records import Clip, FaceDistance
+from avsync.networks.base import AudioInput, Network
 
-FACE_PIXELS = 224
 EMBEDDING = 1024
 MAX_SCALE = 50.0
 
@@ -118,8 +118,10 @@ class SyncNet(Network):
 
     def visual_tokens(self, frames: Tensor) -> Tensor:
         """(n, 15, height, width) -> embeddings (n, 1024); other sizes are stretched to 224 x 224."""
-        if frames.shape[-2:] != (FACE_PIXELS, FACE_PIXELS):
-            frames = F.interpolate(frames, (FACE_PIXELS, FACE_PIXELS), mode="bilinear", align_corners=False)
+        if frames.shape[-2:] != (WHOLE_FACE_SIZE, WHOLE_FACE_SIZE):
+            frames = F.interpolate(
+                frames, (WHOLE_FACE_SIZE, WHOLE_FACE_SIZE), mode="bilinear", align_corners=False
+            )
         clips = frames.unflatten(1, (WINDOW_FRAMES, 3)).transpose(1, 2)
         return self._finish(self.netfclip(self.netcnnlip(clips).flatten(1)))
 
@@ -139,23 +141,45 @@ class SyncNet(Network):
         return (visual * audio).sum(-1)
 
 
-@dataclass(frozen=True)
-class SyncNetOffset:
-    """SyncNet's own answer: `offset` in frames (positive: the audio is early), the smallest mean distance,
-    and `confidence`, by how much it lies under the median."""
-
-    offset: int
-    min_dist: float
-    confidence: float
-
-
-def syncnet_offset(
+def face_distance(
     video: npt.NDArray[np.float32], audio: npt.NDArray[np.float32], radius: int = PROTOCOL_RADIUS
-) -> SyncNetOffset:
-    """From one embedding a frame of each stream, (n, d), with zeros for the audio beyond the ends."""
+) -> FaceDistance:
+    """SyncNet's own evaluation of one face: from one embedding a frame of each stream, (n, d), with zeros for
+    the audio beyond the ends."""
     padded = np.pad(audio, ((radius, radius), (0, 0)))
     shifted = np.stack([padded[i : i + len(video)] for i in range(2 * radius + 1)], 1)
     # 1e-6 keeps PyTorch's pairwise distance, which the public evaluation uses, from an infinite slope.
     mean = np.linalg.norm(video[:, None] - shifted + 1e-6, axis=-1).mean(axis=0)
     best = int(mean.argmin())
-    return SyncNetOffset(radius - best, float(mean[best]), float(np.median(mean) - mean[best]))
+    return FaceDistance(radius - best, float(mean[best]), float(np.median(mean) - mean[best]), len(video))
+
+
+class FaceEmbeddings:
+    """The embeddings of faces by track, kept while their clips are scored at every frame."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, list[tuple[float, npt.NDArray[np.float32], npt.NDArray[np.float32]]]] = {}
+
+    def keep(self, clip: Clip, frames: npt.NDArray[np.int64], video: Tensor, audio: Tensor) -> None:
+        """Embeddings (n, d) of the windows at the consecutive `frames` (n,) of a clip, of both streams. A
+        clip that goes on where the last one of its track ended is joined to it."""
+        if not len(frames):
+            return
+        start_s = clip.start_s + float(frames[0]) * FRAME_S
+        new = video.float().cpu().numpy(), audio.float().cpu().numpy()
+        runs = self._runs.setdefault(clip.track, [])
+        if runs and abs(runs[-1][0] + len(runs[-1][1]) * FRAME_S - start_s) < FRAME_S / 2:
+            first_s, *before = runs.pop()
+            new = np.concatenate([before[0], new[0]]), np.concatenate([before[1], new[1]])
+            start_s = first_s
+        runs.append((start_s, *new))
+
+    def distances(self) -> dict[int, FaceDistance]:
+        """Of every track, over the longest stretch in which its face is seen. As in the public evaluation its
+        last window does not count."""
+        longest = {track: max(runs, key=lambda run: len(run[1])) for track, runs in self._runs.items()}
+        return {
+            track: face_distance(video[:-1], audio[:-1])
+            for track, (_, video, audio) in longest.items()
+            if len(video) > 1
+        }

@@ -153,6 +153,7 @@ def judged(
             *(s.track, 0, 0, len(s.times_s), o, i == speaking, float(weights[i].max())),
             coverage.why_not(o, float(weights[i].max())),
             segments=_own_segments(o, s, weights[i], calibration),
+            syncnet=looked.distances.get(s.track),
         )
         for i, (s, o) in enumerate(zip(looked.scores, own, strict=True))
     }

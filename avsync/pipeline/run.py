@@ -201,18 +201,11 @@ def _fastest(loaded: Loaded, precision: str) -> Loaded:
 
 
 def prepared(model: str | Path | Loaded, options: CheckOptions) -> Loaded:
-    """A model given by name or path, or as it was loaded, ready to score mouths with the device and precision
-    of `options` (a loaded one stays on its device). Raises ModelError where a check cannot use it."""
+    """A model given by name or path, or as it was loaded, ready to score with the device and precision
+    of `options` (a loaded one stays on its device). Raises ModelError where it cannot be used."""
     if isinstance(model, str | Path):
-        loaded = load_model(str(model), options.device, options.precision)
-    else:
-        loaded = _fastest(model, options.precision)
-    if loaded.model.crop == "face":
-        raise ModelError(
-            f"{loaded.path} looks at whole faces, but a check cuts out mouths; "
-            "judge it with: avsync bench accuracy --data."
-        )
-    return loaded
+        return load_model(str(model), options.device, options.precision)
+    return _fastest(model, options.precision)
 
 
 def _silent(stage: str, done: float, total: float | None) -> None:

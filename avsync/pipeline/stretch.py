@@ -19,7 +19,7 @@ from avsync.core.constants import FRAME_MS, FRAME_RATE, FRAME_S, WINDOW_FRAMES
 from avsync.core.errors import Interrupted
 from avsync.core.options import CheckOptions
 from avsync.core.prefetch import ahead
-from avsync.core.records import FaceTrack, Gap, Media, Scores, Span, Waveform
+from avsync.core.records import FaceDistance, FaceTrack, Gap, Media, Scores, Span, Waveform
 from avsync.faces import follow, motion
 from avsync.media.images import Image, encoded
 from avsync.pipeline.schedule import total
@@ -62,8 +62,8 @@ class Job:
 @dataclass(frozen=True)
 class Looked:
     """What was found in the stretches `spans`: tracks, the scores of those that have any; by the track's
-    number the face as JPEG, and how the mouth moves. `stride` in frames, None before the first face.
-    `gaps`: stretches without new frames, which no score speaks of."""
+    number the face as JPEG, how the mouth moves, and SyncNet's distances where it is the model. `stride` in
+    frames, None before the first face. `gaps`: stretches without new frames, which no score speaks of."""
 
     spans: tuple[Span, ...] = ()
     tracks: tuple[FaceTrack, ...] = ()
@@ -72,6 +72,7 @@ class Looked:
     motion: dict[int, motion.Pieces] = field(default_factory=dict)
     stride: int | None = None
     gaps: tuple[Gap, ...] = ()
+    distances: dict[int, FaceDistance] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -87,7 +88,13 @@ def look(job: Job, before: Looked, span: Span) -> Looked:
     tracks: list[FaceTrack] = []
     gaps: list[Gap] = []
     stride = before.stride or job.options.stride or auto_stride(job.planned_s, job.loaded)
-    looked = replace(before, portraits=dict(before.portraits), motion=dict(before.motion), stride=stride)
+    looked = replace(
+        before,
+        portraits=dict(before.portraits),
+        motion=dict(before.motion),
+        distances=dict(before.distances),
+        stride=stride,
+    )
 
     def found(track: FaceTrack, face: Image) -> None:
         tracks.append(track)
@@ -140,6 +147,7 @@ def _score(
     """Scores of the faces of the stretch, which `found` is told. Crops stream into the model while the next
     are cut; what it waits for them is booked to the faces."""
     from avsync.networks.scoring import score_clips
+    from avsync.networks.syncnet import FaceEmbeddings
 
     length = span[1] - span[0]
     whole = length >= job.span[1] - job.span[0]
@@ -158,7 +166,11 @@ def _score(
             else job.tell("survey", looked.seconds + share * length, job.planned_s)
         ),
         on_gap=on_gap,
+        kind=job.loaded.model.crop,
     )
+    # SyncNet's own evaluation is of every frame.
+    every = job.loaded.model.family == "syncnet" and looked.stride == 1
+    embeddings = FaceEmbeddings() if every else None
     waited = job.timings.get("faces", 0.0)
     started = time.perf_counter()
     try:
@@ -169,8 +181,11 @@ def _score(
                 job.audio,
                 max_shift=math.ceil(job.options.max_offset_ms / FRAME_MS),
                 stride=looked.stride or 1,
+                keep=embeddings.keep if embeddings else None,
             )
     finally:
+        if embeddings:
+            looked.distances.update(embeddings.distances())
         waited = job.timings.get("faces", 0.0) - waited
         spent = time.perf_counter() - started - waited
         job.timings["scores"] = job.timings.get("scores", 0.0) + spent
@@ -188,6 +203,7 @@ def in_order(looked: Looked) -> Looked:
         ),
         portraits={number[track]: face for track, face in looked.portraits.items() if track in number},
         motion={number[track]: pieces for track, pieces in looked.motion.items() if track in number},
+        distances={number[track]: found for track, found in looked.distances.items() if track in number},
     )
 
 

@@ -141,8 +141,18 @@ def _table(*columns: str, title: str | None = None) -> Table:
     return table
 
 
+def _lse(track: TrackReport) -> tuple[str, str]:
+    """SyncNet's distance and confidence."""
+    found = track.syncnet
+    return ("-", "-") if found is None else (f"{found.distance:.3f}", f"{found.confidence:.3f}")
+
+
 def _tracks(tracks: Sequence[TrackReport], console: Console) -> Table:
-    table = _table("face", "time", "audio is", "sure", *(["evidence"] if console.width >= _WIDE else []))
+    shown = any(track.syncnet for track in tracks)
+    lse = ("LSE-D", "LSE-C") if shown else ()
+    table = _table(
+        "face", "time", "audio is", "sure", *lse, *(["evidence"] if console.width >= _WIDE else [])
+    )
     ranked = sorted(tracks, key=lambda t: (not t.speaking, -_evidence(t)))
     for track in ranked[:_MAX_ROWS]:
         offset = track.offset
@@ -151,6 +161,7 @@ def _tracks(tracks: Sequence[TrackReport], console: Console) -> Table:
             span_words(track.start_s, track.end_s),
             offset_words(offset.offset_ms if offset else None),
             percent(offset.probability) if offset else "-",
+            *(_lse(track) if shown else ()),
             f"{_evidence(track):.1f}" if offset else "-",
         )
         table.add_row(*cells[: len(table.columns)], style="bold" if track.speaking else "")

@@ -17,11 +17,12 @@ from avsync.bench.accuracy import (
     validation_f1,
 )
 from avsync.bench.corruptions import parse_corruptions
+from avsync.core.records import FaceDistance
 from avsync.data.shards import ShardWriter, Store, StoredClip
 from avsync.evaluation.protocol import existing_hits, protocol_hits
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import load, save
-from avsync.networks.syncnet import SyncNet, SyncNetDims, SyncNetOffset
+from avsync.networks.syncnet import SyncNet, SyncNetDims
 from avsync.networks.vocalist import Dims, VocaLiST
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
@@ -150,7 +151,7 @@ def test_syncnet_is_also_evaluated_by_its_own_evaluation(tmp_path: Path) -> None
     store = Store(made_cache(tmp_path / "cache", {"test": [12]}), ["test"])
     (result,) = evaluate_clips(load(path, "cpu"), store)
     assert result.syncnet is not None and -15 <= result.syncnet.offset <= 15
-    answers = [replace(result, syncnet=SyncNetOffset(n, 1.0, float(n))) for n in (0, 1, 3)]
+    answers = [replace(result, syncnet=FaceDistance(n, 1.0, float(n), 20)) for n in (0, 1, 3)]
     row = summarise(answers)
     assert row["syncnet_whole_clip_accuracy"][0] == pytest.approx(66.67, abs=0.01)
     assert row["syncnet_median_confidence"] == 1.0

@@ -9,6 +9,7 @@ from distill_factory import FAST, SHARED, TINY, TINY_TEACHER, made_cache
 from avsync.bench import training_speed
 from avsync.bench.training_speed import TrainSpeed, train_speed
 from avsync.core.errors import MediaError
+from avsync.distill.loop import STAGES
 from avsync.distill.recipe import recipe_from
 from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
@@ -36,6 +37,8 @@ def test_rates_shares_and_hours_are_those_of_the_measured_seconds() -> None:
     assert found.tflops == pytest.approx(rate.median * found.gflop_per_sample / 1000, rel=0.01)
     assert found.share_of_peak == pytest.approx(found.tflops / found.peak_tflops)
     assert found.paper_hours == pytest.approx(80 * 96_318 / rate.median / 3600)
+    assert set(found.stage_ms) == {"inputs", *STAGES}
+    assert all(ms > 0 for stage, ms in found.stage_ms.items() if stage != "teacher")
     assert (found.precision, found.data, found.datasheet_tflops) == ("fp32", "made", None)
 
 

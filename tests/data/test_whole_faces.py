@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from distill_factory import wav2lip_clip
 
+from avsync.core.constants import WHOLE_FACE_SIZE
 from avsync.core.errors import MediaError
-from avsync.data.prepare import FACE_PIXELS, cut_video, face_frames, padded_face
+from avsync.data.prepare import cut_video, face_frames
 from avsync.data.shards import StoredClip
 from avsync.demo.clip import write_demo
+from avsync.faces.crop import padded_face
 
 
 def clip(path: Path, frames: int) -> StoredClip:
@@ -19,14 +21,14 @@ def clip(path: Path, frames: int) -> StoredClip:
 
 def test_a_prepared_folder_gives_its_frames(tmp_path: Path) -> None:
     wav2lip_clip(tmp_path / "clip", 0, frames=12)
-    assert face_frames(clip(tmp_path / "clip", 12)).shape == (12, FACE_PIXELS, FACE_PIXELS, 3)
+    assert face_frames(clip(tmp_path / "clip", 12)).shape == (12, WHOLE_FACE_SIZE, WHOLE_FACE_SIZE, 3)
 
 
 def test_a_video_gives_as_many_faces_as_mouths(tmp_path: Path) -> None:
     video = write_demo(tmp_path / "clip.mp4", duration_s=1.0)
     mouths = cut_video(video).frames
     faces = face_frames(clip(video, len(mouths)))
-    assert faces.shape == (len(mouths), FACE_PIXELS, FACE_PIXELS, 3)
+    assert faces.shape == (len(mouths), WHOLE_FACE_SIZE, WHOLE_FACE_SIZE, 3)
     assert faces.std() > 10
 
 
@@ -46,5 +48,5 @@ def test_the_face_s_centre_lies_above_the_middle_whatever_the_size(size: tuple[i
     radius = width // 40
     image[height // 2 - radius : height // 2 + radius, width // 2 - radius : width // 2 + radius] = 255
     rows, columns = np.nonzero(padded_face(image, box)[..., 0] > 127)
-    assert columns.mean() == pytest.approx(FACE_PIXELS / 2 - 0.5, abs=0.6)
-    assert rows.mean() == pytest.approx(FACE_PIXELS / 2.8 - 0.5, abs=0.6)
+    assert columns.mean() == pytest.approx(WHOLE_FACE_SIZE / 2 - 0.5, abs=0.6)
+    assert rows.mean() == pytest.approx(WHOLE_FACE_SIZE / 2.8 - 0.5, abs=0.6)

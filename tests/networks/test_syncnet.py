@@ -15,10 +15,11 @@ from numpy.testing import assert_allclose
 from seeded import REFERENCE
 
 from avsync.core.errors import ModelError, UsageError
+from avsync.core.records import Clip, FaceDistance
 from avsync.networks import checkpoint
 from avsync.networks.base import count_parameters
 from avsync.networks.download import fetch
-from avsync.networks.syncnet import SyncNet, SyncNetDims, syncnet_offset
+from avsync.networks.syncnet import FaceEmbeddings, SyncNet, SyncNetDims, face_distance
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +70,15 @@ def test_lips_of_a_whole_face_give_one_embedding(public: Path) -> None:
 def test_the_offset_meets_the_reference() -> None:
     expected = json.loads((REFERENCE / "syncnet_offset_seed11.json").read_text())
     streams = np.load(REFERENCE / "syncnet_offset_seed11.npz")
-    found = syncnet_offset(streams["video"], streams["audio"])
+    found = face_distance(streams["video"], streams["audio"])
     assert found.offset == expected["offset"]
-    assert found.min_dist == pytest.approx(expected["min_dist"], rel=1e-4)
+    assert found.distance == pytest.approx(expected["min_dist"], rel=1e-4)
     assert found.confidence == pytest.approx(expected["confidence"], rel=1e-4)
 
 
 def test_early_audio_has_a_positive_offset() -> None:
     stream = np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32)
-    assert syncnet_offset(stream[:50], stream[6:56]).offset == 6
+    assert face_distance(stream[:50], stream[6:56]).offset == 6
 
 
 def test_a_pair_closer_than_half_the_margin_is_in_sync() -> None:
@@ -95,12 +96,20 @@ def test_perfect_match_has_the_same_trunk_and_a_cosine() -> None:
     assert network.pair_logits(one, one).item() == pytest.approx(10.0, rel=1e-4)
 
 
-def test_a_check_refuses_a_network_that_looks_at_whole_faces(public: Path, tmp_path: Path) -> None:
-    from avsync import check
-    from avsync.demo.clip import write_demo
+def test_pieces_of_a_track_count_as_one_and_an_interruption_splits_it() -> None:
+    rng = np.random.default_rng(0)
+    video, audio = rng.standard_normal((2, 60, 8)).astype(np.float32)
 
-    with pytest.raises(ModelError, match="whole faces"):
-        check(write_demo(tmp_path / "clip.mp4", duration_s=1.0), model=str(public))
+    def kept(pieces: list[tuple[int, int]]) -> FaceDistance:
+        embeddings = FaceEmbeddings()
+        for first, stop in pieces:
+            clip = Clip(4, 2.0 + first / 25, np.zeros((stop - first + 4, 1, 1, 3), np.uint8))
+            part = torch.from_numpy(video[first:stop]), torch.from_numpy(audio[first:stop])
+            embeddings.keep(clip, np.arange(stop - first), *part)
+        return embeddings.distances()[4]
+
+    assert kept([(0, 30), (30, 60)]) == kept([(0, 60)]) == face_distance(video[:-1], audio[:-1])
+    assert kept([(0, 20), (25, 60)]) == face_distance(video[25:-1], audio[25:-1])
 
 
 def test_the_public_file_can_only_be_fetched_by_hand() -> None:
