@@ -204,7 +204,7 @@ def _seconds(trainer: Trainer, steps: int, *, load: bool) -> float:
 def stage_seconds(trainer: Trainer, steps: int) -> dict[str, float]:
     """Seconds a step of each stage by itself, waited for one after the other: "inputs", which training loads
     meanwhile, and STAGES."""
-    spent = dict.fromkeys(("inputs", *STAGES), 0.0)
+    spent: dict[str, float] = dict.fromkeys(("inputs", *STAGES), 0.0)
     at = time.perf_counter()
 
     def mark(stage: str) -> None:

@@ -166,13 +166,12 @@ class FaceEmbeddings:
         if not len(frames):
             return
         start_s = clip.start_s + float(frames[0]) * FRAME_S
-        new = video.float().cpu().numpy(), audio.float().cpu().numpy()
+        seen, heard = video.float().cpu().numpy(), audio.float().cpu().numpy()
         runs = self._runs.setdefault(clip.track, [])
         if runs and abs(runs[-1][0] + len(runs[-1][1]) * FRAME_S - start_s) < FRAME_S / 2:
-            first_s, *before = runs.pop()
-            new = np.concatenate([before[0], new[0]]), np.concatenate([before[1], new[1]])
-            start_s = first_s
-        runs.append((start_s, *new))
+            start_s, seen_before, heard_before = runs.pop()
+            seen, heard = np.concatenate([seen_before, seen]), np.concatenate([heard_before, heard])
+        runs.append((start_s, seen, heard))
 
     def distances(self) -> dict[int, FaceDistance]:
         """Of every track, over the longest stretch in which its face is seen. As in the public evaluation its
