@@ -35,7 +35,7 @@ from avsync.core.constants import (
 from avsync.core.constants import FRAME_RATE as FPS
 from avsync.core.errors import AvsyncError, MediaError, ModelError, unexpected
 from avsync.core.files import FULL, disk_errors, write_whole
-from avsync.core.records import FaceTrack, Media
+from avsync.core.records import FaceTrack, Gap, Media, Span
 from avsync.data.shards import MARGIN, SAMPLES_PER_FRAME, BrokenClip, ShardWriter, StoredClip, read_shards
 from avsync.data.sources import Source, is_prepared
 from avsync.faces import crop
@@ -54,6 +54,10 @@ MIN_FRAMES = 2 * WINDOW_FRAMES
 BROKEN = "broken.csv"
 SILENT = 1e-4
 """Largest amplitude of audio without speech: -80 dB, a few steps of 16 bits."""
+MAX_LOST_S = 0.1
+"""Seconds of a clip that may be damaged: two frames, which augmentation repeats as often."""
+JPEG_BEGIN, JPEG_END, JPEG_TAIL = b"\xff\xd8", b"\xff\xd9", 64
+"""Marks round a JPEG image; a few bytes behind the last one do no harm."""
 NEEDED_BYTES = 1 << 28
 """Free bytes without which preparation does not begin."""
 
@@ -222,14 +226,18 @@ def cut_video(path: Path) -> Cut:
     """The mouth of the main face of a video, and its audio, by the product's own stages.
 
     Raises:
-        AvsyncError: the video cannot be read, or shows no face for long enough.
+        AvsyncError: the video cannot be read, shows no face for long enough, or a part of it that would be
+            used is damaged: what decoders make up there would be learned.
     """
     found = _with_video(path)
     track, first, stop = main_face(path, find_tracks(found))
-    images = list(_frames(found, track, first, stop, _region))
+    gaps: list[Gap] = []
+    images = list(_frames(found, track, first, stop, _region, gaps.append))
     audio = waveform.waveform(found)
-    begin_s = track.start_s + first / FPS - audio.start_s
-    wave = _aligned(audio.samples, round(begin_s * SAMPLE_RATE), len(images))
+    start_s = track.start_s + first / FPS
+    lost = [(gap.start_s, gap.end_s) for gap in gaps if gap.damaged]
+    _refuse_damage(path, [*lost, *audio.undecoded], (start_s, track.start_s + stop / FPS))
+    wave = _aligned(audio.samples, round((start_s - audio.start_s) * SAMPLE_RATE), len(images))
     return Cut(np.stack(images), wave, float(found.video.fps if found.video else FPS))
 
 
@@ -250,9 +258,25 @@ def _with_video(path: Path) -> Media:
     return found
 
 
-def _frames(found: Media, track: FaceTrack, first: int, stop: int, cut: CutFace) -> Iterator[Image]:
+def _refuse_damage(path: Path, lost: Sequence[Span], used: Span) -> None:
+    """Raises MediaError where more than MAX_LOST_S of the stretch `used` could not be decoded."""
+    inside = [min(end, used[1]) - max(start, used[0]) for start, end in lost]
+    lost_s = sum(seconds for seconds in inside if seconds > 0)
+    if lost_s > MAX_LOST_S:
+        raise MediaError(f"{path} is damaged: {lost_s:.1f} s of it cannot be decoded.")
+
+
+def _frames(
+    found: Media,
+    track: FaceTrack,
+    first: int,
+    stop: int,
+    cut: CutFace,
+    on_gap: Callable[[Gap], None] | None = None,
+) -> Iterator[Image]:
     start_s, end_s = track.start_s + first / FPS, track.start_s + stop / FPS
-    for frame in frames.frames(found, long_side=DECODE_LONG_SIDE, start_s=start_s, end_s=end_s):
+    shown = frames.frames(found, long_side=DECODE_LONG_SIDE, start_s=start_s, end_s=end_s, on_gap=on_gap)
+    for frame in shown:
         number = round((frame.time_s - track.start_s) * FPS)
         if first <= number < stop:
             yield cut(frame.image, track.boxes[number])
@@ -311,11 +335,15 @@ def cut_prepared(folder: Path) -> Cut:
 
 
 def prepared_faces(folder: Path) -> Iterator[Image]:
-    """The numbered images of a prepared clip, RGB. Raises MediaError when one cannot be read."""
+    """The numbered images of a prepared clip, RGB. Raises MediaError when one cannot be read, or is cut
+    short: decoders fill what is missing, which in a face is the mouth, with grey."""
     for path in _numbered(folder):
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+        content = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
         if image is None:
             raise MediaError(f"{path} is not a readable image.")
+        if content[:2].tobytes() == JPEG_BEGIN and JPEG_END not in content[-JPEG_TAIL:].tobytes():
+            raise MediaError(f"{path} is cut short.")
         yield np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
 
