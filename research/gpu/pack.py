@@ -1,4 +1,4 @@
-"""Pack prepared clips into one small file for a machine that takes no gigabytes: frames as JPEG, audio as FLAC.
+"""Pack prepared clips into one small file for a machine that takes no gigabytes: JPEG and FLAC.
 
 python research/gpu/pack.py cache/lrs2-mini out.zip --megabytes 55
 python research/gpu/pack.py out.zip cache/unpacked --unpack
