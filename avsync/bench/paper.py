@@ -80,7 +80,8 @@ def reproduce(
     experiment = _Experiment(out / "runs", SCALES[scale], preset, teacher, seed, mask, options, tell)
     store = clips_of(cache, split, SCALES[scale].limit)
     rows = {name: experiment.row(name, store) for part in parts for name in NEEDED[part]}
-    tables = {part: _part(part, rows, out, experiment.folder("mtd")) for part in parts}
+    what = f"{SCALES[scale].note}, {data.name}, {split}, {len(store)} clips"
+    tables = {part: _part(part, rows, out, experiment.folder("mtd"), what) for part in parts}
     for part, text in tables.items():
         write_whole(out / f"{part}.md", text.encode(), what="the table")
     write_whole(out / "results.json", json.dumps(list(rows.values()), indent=1).encode(), what="the results")
@@ -150,21 +151,21 @@ class _Experiment:
         return settings
 
 
-def _part(part: str, rows: Mapping[str, Row], out: Path, mtd: Path) -> str:
-    """The table of a part, its figure drawn into `out` where it has one."""
+def _part(part: str, rows: Mapping[str, Row], out: Path, mtd: Path, what: str) -> str:
+    """The table of a part, its figure drawn into `out` where it has one; `what` was measured, in words."""
     match part:
         case "table1":
             return _accuracy_table(rows, {TEACHER: "VocaLiST", **TABLE1})
         case "table2":
             return _f1_table(rows)
         case "fig2":
-            paper_figures.size_and_accuracy([rows[name] for name in FIG2], out / "fig2.png")
+            paper_figures.size_and_accuracy([rows[name] for name in FIG2], out / "fig2.png", what)
             return _accuracy_table(rows, FIG2)
         case "fig3":
-            paper_figures.bars([(label, rows[name]) for name, label in FIG3.items()], out / "fig3.png")
+            paper_figures.bars([(label, rows[name]) for name, label in FIG3.items()], out / "fig3.png", what)
             return _bars_table(rows)
     records = [r for r in read_metrics(mtd) if r["kind"] == "validation"]
-    paper_figures.validation_losses(records, out / "fig4.png")
+    paper_figures.validation_losses(records, out / "fig4.png", what)
     return _losses_table(records)
 
 

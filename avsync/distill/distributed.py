@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+from torch.nn.parallel import DistributedDataParallel
 
 PREPARE_HOURS = 72
 """Hours that the other processes wait while the first prepares the data."""
@@ -167,10 +168,17 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.running_var.lerp_(variance * count / max(1, count - 1), share)
 
 
-def share_batch_norms(module: nn.Module) -> nn.Module:
-    """Replace every batch norm below `module` by one that all processes share, in place: PyTorch's own on
-    GPUs, ours elsewhere."""
-    if dist.is_initialized() and dist.get_backend() == "nccl":
+def spread(objective: nn.Module) -> nn.Module:
+    """The objective as all processes of the group train it together."""
+    share_batch_norms(objective, native=dist.get_backend() == "nccl")
+    # The graph never changes, and may leave parts out (the encoders of embeddings that learn alone).
+    return DistributedDataParallel(objective, static_graph=True, gradient_as_bucket_view=True)
+
+
+def share_batch_norms(module: nn.Module, *, native: bool = False) -> nn.Module:
+    """Replace every batch norm below `module` by one that all processes share, in place: PyTorch's own, which
+    works on GPUs only, where `native`, else ours."""
+    if native:
         for name, child in module.named_children():
             setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
         return module

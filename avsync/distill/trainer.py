@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from avsync.core.errors import AvsyncError
 from avsync.core.files import disk_errors
 from avsync.distill.checkpoint import save_state
-from avsync.distill.distributed import World, share_batch_norms
+from avsync.distill.distributed import World, spread
 from avsync.distill.optim import make_optimizer
 from avsync.distill.recipe import Recipe, to_plain
 from avsync.distill.tasks import Task
@@ -61,14 +60,10 @@ class Trainer:
         objective = self.task.objective.to(self.device)
         if self.recipe.machine.channels_last:
             channels_last(objective)
-        if self.world.size > 1:
-            share_batch_norms(objective)
+        module = spread(objective) if self.world.size > 1 else objective
         self.optimizer = make_optimizer(objective, self.recipe.optimiser, front_share(self.recipe))
         self.average = copy.deepcopy(objective).eval() if self.recipe.optimiser.ema else None
-        self.module: nn.Module = objective
-        if self.world.size > 1:
-            # The graph never changes, and may leave parts out (the encoders of embeddings that learn alone).
-            self.module = DistributedDataParallel(objective, static_graph=True, gradient_as_bucket_view=True)
+        self.module: nn.Module = module
         if self.recipe.machine.compile:
             self.compile()
 

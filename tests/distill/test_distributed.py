@@ -13,7 +13,7 @@ from distill_factory import FAST, TINY, wav2lip_set
 from torch import nn
 
 from avsync.distill.checkpoint import load_state
-from avsync.distill.distributed import SharedBatchNorm, share_batch_norms
+from avsync.distill.distributed import SharedBatchNorm, share_batch_norms, spread
 from avsync.distill.monitor import read_metrics
 
 RECIPE = {**FAST, "method": "bce", "student": TINY, "samples_per_epoch": 12, "epochs": 1, "lr": 1e-7}
@@ -88,3 +88,84 @@ def test_a_shared_norm_alone_is_an_ordinary_one():
     x = torch.randn(5, 3, 8, 8)
     torch.testing.assert_close(shared(x), plain(x))
     torch.testing.assert_close(shared[1].running_var, plain[1].running_var)
+
+
+@pytest.fixture
+def group(tmp_path):
+    """A group of this process alone."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1
+    )
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def network():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    )
+
+
+def test_the_graph_is_static_and_gradients_lie_in_their_buckets(group):
+    module = spread(network())
+    assert module.static_graph and module.gradient_as_bucket_view
+    kinds = [type(part) for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    assert kinds == [SharedBatchNorm, SharedBatchNorm]
+
+
+def test_on_gpus_the_shared_norm_is_pytorchs_own():
+    kinds = [
+        type(part)
+        for part in share_batch_norms(network(), native=True).modules()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm)
+    ]
+    assert kinds == [nn.SyncBatchNorm, nn.SyncBatchNorm]
+
+
+COUNTS = """
+import json, sys, torch
+from avsync.distill.distributed import gather, mean_over_processes, share_of_mean, world
+import numpy as np
+values = [[1.0, 2.0, 6.0], [10.0]]
+with world(torch.device("cpu")) as at:
+    mine = torch.tensor(values[at.rank])
+    share = share_of_mean(len(mine), torch.device("cpu"))
+    mean = float(mean_over_processes(mine.mean() * share))
+    whole = gather(np.array([values[at.rank][at.rank:at.rank + 1]], np.float32))
+    print(json.dumps([mean, whole.tolist()]))
+"""
+
+
+@pytest.mark.slow
+def test_means_over_processes_are_weighted_by_their_counts(tmp_path):
+    """Three samples in one process and one in the other: the mean is that of the four."""
+    shared = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", COUNTS],
+            env={**shared, "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in both:
+        said, _ = process.communicate(timeout=300)
+        assert json.loads(said)[0] == pytest.approx((1 + 2 + 6 + 10) / 4)
+
+
+def test_torchrun_leaves_every_option_of_a_run_to_it():
+    """torchrun takes any beginning of its own options for them, as it once did with --run."""
+    from torch.distributed.run import get_args_parser
+
+    ours = ["--run-dir", "x", "--resume", "y", "--data", "d", "--teacher", "t", "--out", "o", "--cache", "c",
+            "--config", "mtd", "--epochs", "2", "--batch", "8", "--lr", "1e-3", "--seed", "1", "--kl", "x",
+            "--minutes", "1", "--workers", "2", "--device", "cpu", "--quiet"]  # fmt: skip
+    parsed = get_args_parser().parse_args(["--nproc-per-node", "2", "-m", "avsync", "distill", *ours])
+    assert parsed.training_script == "avsync" and parsed.training_script_args == ["distill", *ours]
+    named = {name for name in ours if name.startswith("--")}
+    help_text = subprocess.run(
+        [sys.executable, "-m", "avsync", "distill", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert all(name in help_text for name in named)

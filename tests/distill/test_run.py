@@ -80,6 +80,20 @@ def test_distilling_writes_a_checkpoint_that_loads_and_says_where_it_comes_from(
     assert loaded.info["method"] == "mtd"
     assert loaded.info["teacher"]["sha256"] == weights.file_sha256(ground / "teacher.safetensors")
     assert loaded.info["clips"] == 6
+    card = loaded.info
+    assert {
+        "layers",
+        "terms",
+        "kl",
+        "kl_reduction",
+        "lr",
+        "batch",
+        "epochs",
+        "seed",
+        "data",
+        "versions",
+    } <= set(card)
+    assert (card["data"], len(card["layers"]), card["terms"]) == ("data", 12, ["cad", "vr"])
     assert 0 <= loaded.info["validation"]["f1"] <= 1
     for chart in ("curves.png", "weights.png"):
         assert (tmp_path / "run" / chart).read_bytes().startswith(b"\x89PNG")
@@ -319,6 +333,18 @@ def test_a_full_disk_in_mid_epoch_keeps_the_checkpoint_before(ground, tmp_path, 
     monkeypatch.undo()
     go(ground, None, resume=tmp_path)
     assert max(losses(tmp_path)) == 15
+
+
+def test_checkpoints_are_saved_by_steps_whenever_the_log_is_written(ground, tmp_path, monkeypatch):
+    def stop(trainer, inputs, real=loop.train_step):
+        if trainer.progress.done == 5:
+            raise RuntimeError("the power fails")
+        return real(trainer, inputs)
+
+    monkeypatch.setattr(loop, "train_step", stop)
+    with pytest.raises(RuntimeError, match="power"):
+        go(ground, tmp_path, {**LONG, "save_steps": 2, "log_steps": 1000})
+    assert checkpoint.load_state(tmp_path)["progress"]["done"] == 4
 
 
 def test_minutes_become_steps_that_a_resumed_run_keeps(ground, tmp_path):
