@@ -276,8 +276,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
 ):
     real, calls = PairTask.loss, itertools.count(1)
 
-    def broken(self, module, inputs):
-        total, parts = real(self, module, inputs)
+    def broken(self, module, inputs, opinion):
+        total, parts = real(self, module, inputs, opinion)
         return (total * float("nan") if next(calls) == 4 else total), parts
 
     monkeypatch.setattr(PairTask, "loss", broken)
@@ -337,14 +337,14 @@ def test_a_full_disk_in_mid_epoch_keeps_the_checkpoint_before(ground, tmp_path, 
 
 def test_checkpoints_are_saved_by_steps_whenever_the_log_is_written(ground, tmp_path, monkeypatch):
     def stop(trainer, inputs, real=loop.train_step):
-        if trainer.progress.done == 5:
+        if trainer.progress.done == 4:
             raise RuntimeError("the power fails")
         return real(trainer, inputs)
 
     monkeypatch.setattr(loop, "train_step", stop)
     with pytest.raises(RuntimeError, match="power"):
-        go(ground, tmp_path, {**LONG, "save_steps": 2, "log_steps": 1000})
-    assert checkpoint.load_state(tmp_path)["progress"]["done"] == 4
+        go(ground, tmp_path, {**LONG, "save_steps": 3, "log_steps": 1000})
+    assert checkpoint.load_state(tmp_path)["progress"]["done"] == 3
 
 
 def test_minutes_become_steps_that_a_resumed_run_keeps(ground, tmp_path):
