@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "avsync"
 
 ROOMS = (
     *("core", "media", "audio", "faces", "networks", "estimate", "report", "pipeline", "repair", "batch"),
-    *("api", "curate", "demo", "data", "evaluation", "distill", "bench", "cli"),
+    *("api", "curate", "live", "demo", "data", "evaluation", "distill", "bench", "cli"),
 )
 """A folder may import those before it in this list, and itself."""
 

@@ -22,6 +22,7 @@ from avsync.cli.demo import demo
 from avsync.cli.distill import app as distill_app
 from avsync.cli.fix import fix_offset
 from avsync.cli.models import app as models_app
+from avsync.cli.monitor import monitor
 from avsync.cli.train import train
 from avsync.core.errors import EXIT_IN_SYNC, EXIT_USAGE
 
@@ -50,7 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, fix_offset, demo, curate):
+for command in (check, fix_offset, demo, curate, monitor):
     app.command()(command)
 app.add_typer(models_app, name="models")
 app.add_typer(distill_app, name="distill")

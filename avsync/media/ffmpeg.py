@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -153,6 +154,23 @@ def run_ffmpeg(
         raise unwritable(target.target, error)
     if process.returncode:
         raise _failure(lines, process.returncode, deed, target)
+
+
+@contextmanager
+def running(arguments: Iterable[str]) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], list[str]]]]:
+    """An ffmpeg that goes on while the block lasts, with its stdout as a pipe; and a function that gives what
+    it has complained of so far. It ends with the thread that starts it.
+
+    Raises:
+        SetupError: there is no ffmpeg.
+    """
+    call = [ffmpeg_path(), "-hide_banner", "-nostdin", "-loglevel", "error", *arguments]
+    with tempfile.TemporaryFile() as log:
+        process = _started(call, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        try:
+            yield process, lambda: _complaints(log)
+        finally:
+            _end(process)
 
 
 def _feed(process: subprocess.Popen[bytes], feed: Iterable[bytes]) -> None:

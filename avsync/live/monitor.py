@@ -1,0 +1,115 @@
+"""Watch a stream: readings as it goes on, and a new connection whenever it breaks."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from avsync.core.errors import MediaError
+from avsync.core.options import CheckOptions
+from avsync.core.records import Report
+from avsync.live.addresses import protocols, shown
+from avsync.live.receive import SILENT_S, connected
+from avsync.live.rolling import Rolling
+
+if TYPE_CHECKING:
+    from avsync.networks.checkpoint import Loaded
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+"""Before a new connection; twice as long after each that fails."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The state of a stream at a moment. `report` speaks of the last seconds; None where the connection has
+    failed, `failed` says why then. `lag_s`: from the arrival of the newest frame to this reading. `lost`:
+    pieces that were not looked at for want of time; `reconnects`: connections that have broken."""
+
+    address: str
+    time: datetime
+    report: Report | None
+    lag_s: float
+    reconnects: int
+    lost: int
+    failed: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: those of the report that matter from moment to moment."""
+        plain = {} if self.report is None else self.report.to_dict()
+        kept = ("verdict", "offset_ms", "uncertainty_ms", "probability", "standard", "reasons", "faults")
+        return {
+            "schema": 1,
+            "address": self.address,
+            "time": self.time.isoformat(timespec="milliseconds"),
+            "connected": self.report is not None,
+            **{name: plain.get(name) for name in kept},
+            "window_s": plain.get("duration_s"),
+            "lag_s": round(self.lag_s, 2),
+            "reconnects": self.reconnects,
+            "lost": self.lost,
+            "failed": self.failed or None,
+        }
+
+
+def monitor(
+    address: str,
+    loaded: Loaded,
+    options: CheckOptions,
+    *,
+    every_s: float = 5.0,
+    window_s: float = 30.0,
+    give_up_after: int | None = None,
+) -> Iterator[Reading]:
+    """Readings of a stream, one every `every_s` seconds or at the next key frame, each on its last `window_s`
+    seconds; one more whenever the connection fails. Ends only after `give_up_after` failures in a row.
+
+    Raises:
+        UsageError: the address is none of a stream.
+        SetupError: there is no ffmpeg.
+    """
+    protocols(address)
+    name = shown(address)
+    rolling = Rolling(name, loaded, options, window_s)
+    reconnects = lost = failures = 0
+    wait_s = FIRST_WAIT_S
+    while give_up_after is None or failures < give_up_after:
+        rolling.clear()
+        failed = ""
+        with connected(address, every_s, options.audio_track) as connection:
+            while not failed:
+                try:
+                    piece = connection.pieces.get(timeout=SILENT_S + 2 * every_s)
+                except queue.Empty:
+                    failed = f"nothing came for {SILENT_S + 2 * every_s:g} s"
+                    break
+                if piece is None:
+                    failed = connection.failed
+                    break
+                try:
+                    report = rolling.add(piece)
+                except MediaError as error:
+                    log.warning("%s: %s", name, error)
+                    continue
+                finally:
+                    piece.close()
+                failures, wait_s = 0, FIRST_WAIT_S
+                yield _reading(name, report, piece.arrived, reconnects, lost + connection.lost)
+            lost += connection.lost
+        failures += 1
+        reconnects += 1
+        failed = failed.replace(address, name)
+        yield Reading(name, datetime.now(UTC), None, 0.0, reconnects, lost, failed)
+        if give_up_after is None or failures < give_up_after:
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+def _reading(name: str, report: Report, arrived: float, reconnects: int, lost: int) -> Reading:
+    return Reading(name, datetime.now(UTC), report, time.monotonic() - arrived, reconnects, lost)
