@@ -6,7 +6,6 @@ Whatever needs torch or OpenCV is imported inside the commands, so that `avsync 
 from __future__ import annotations
 
 import io
-import signal
 import sys
 from typing import Annotated, Any
 
@@ -23,6 +22,7 @@ from avsync.cli.distill import app as distill_app
 from avsync.cli.fix import fix_offset
 from avsync.cli.models import app as models_app
 from avsync.cli.monitor import monitor
+from avsync.cli.signals import end_by_exceptions
 from avsync.cli.train import train
 from avsync.core.errors import EXIT_IN_SYNC, EXIT_USAGE
 
@@ -87,11 +87,7 @@ def main() -> None:
         # A name that the terminal's encoding lacks is shown escaped rather than ending in an error.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        # A plain kill and a closed terminal then also remove temporary files, as Ctrl-C does; nohup stays.
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+    end_by_exceptions()
     try:
         sys.exit(outcome(lambda: app(prog_name="avsync")))
     except SystemExit as end:
