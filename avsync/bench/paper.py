@@ -35,6 +35,7 @@ from avsync.data.shards import Store
 from avsync.distill.checkpoint import LAST
 from avsync.distill.monitor import read_metrics
 from avsync.distill.run import default_cache, start
+from avsync.distill.trainer import BEST
 from avsync.evaluation.protocol import FRAMES_K
 from avsync.networks.checkpoint import read_card
 
@@ -77,7 +78,7 @@ def reproduce(
     options["quiet"] = quiet
     start({}, prepare_only=True, **options)
     mask = mask or ("one-sided" if preset == "authors" else "both")
-    experiment = _Experiment(out / "runs", SCALES[scale], preset, teacher, seed, mask, options, tell)
+    experiment = Experiment(out / "runs", SCALES[scale], preset, teacher, seed, mask, options, tell)
     store = clips_of(cache, split, SCALES[scale].limit)
     rows = {name: experiment.row(name, store) for part in parts for name in NEEDED[part]}
     what = f"{SCALES[scale].note}, {data.name}, {split}, {len(store)} clips"
@@ -89,7 +90,7 @@ def reproduce(
 
 
 @dataclass
-class _Experiment:
+class Experiment:
     """Trains runs when they are first asked for."""
 
     root: Path
@@ -118,20 +119,22 @@ class _Experiment:
     def trained(self, name: str) -> Path:
         """The best checkpoint of a run."""
         folder = self.folder(name)
-        best = folder / "best.safetensors"
+        best = folder / BEST
         if (folder / RESULT).is_file():
             return best
         self.tell(name)
         if (folder / LAST).is_file():
             start({}, resume=folder, **self.options)
             return best
-        settings = self._settings(name)
+        settings = self.settings(name)
         taught = settings["method"] != "bce"
         teacher = (self.teacher or str(self.trained(TEACHER))) if taught else None
+        if self.scale.front and name in STUDENTS:
+            self.trained(FRONT)
         start(settings, run=folder, teacher=teacher, **self.options)
         return best
 
-    def _settings(self, name: str) -> dict[str, Any]:
+    def settings(self, name: str) -> dict[str, Any]:
         """What the recipe of a run is made of."""
         common = {"preset": self.preset, **self.scale.settings, "seed": self.seed}
         if name == FRONT:
@@ -143,7 +146,7 @@ class _Experiment:
         else:
             own = {"student": "mtdvocalist", **STUDENTS[name]}
             if self.scale.front:
-                own["init"] = str(self.trained(FRONT))
+                own["init"] = str(self.folder(FRONT) / BEST)
         settings = {**common, **own, **self.scale.own.get(name, {})}
         if settings["student"] == "perfect-match":
             settings |= {"objective": "match", "select": "within_1"}

@@ -50,7 +50,7 @@ def draw_curves(records: Records, path: Path) -> None:
             lower.plot(*zip(*points, strict=True), marker=".", label=label)
     lower.set(xlabel="step", ylabel="validation", ylim=(0, 1))
     if validation:
-        lower.legend(loc="lower right", fontsize=7)
+        lower.legend(loc="best", fontsize=7)
     _save(figure, path)
 
 

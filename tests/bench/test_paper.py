@@ -7,8 +7,9 @@ import pytest
 from distill_factory import wav2lip_set
 
 from avsync.bench import paper
-from avsync.bench.paper import FIG3, NEEDED, PARTS, SCALES, reproduce
+from avsync.bench.paper import FIG3, NEEDED, PARTS, SCALES, Experiment, reproduce
 from avsync.core.errors import UsageError
+from avsync.distill.recipe import recipe_from
 
 PNG = b"\x89PNG"
 
@@ -68,6 +69,20 @@ def test_every_part_at_toy_size(ground: Path) -> None:
     assert len(tables["fig3"].splitlines()) == 2 + len(FIG3) == 20
     for part in ("fig2", "fig3", "fig4"):
         assert (ground / "out" / f"{part}.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize("preset", ["paper", "authors"])
+@pytest.mark.parametrize("scale", ["paper", "tiny"])
+def test_every_run_of_every_scale_has_a_recipe(tmp_path: Path, scale: str, preset: str) -> None:
+    mask = "one-sided" if preset == "authors" else "both"
+    experiment = Experiment(tmp_path, SCALES[scale], preset, None, 0, mask, {}, lambda _: None)
+    names = [*dict.fromkeys(name for part in NEEDED.values() for name in part)]
+    names += [paper.FRONT] if SCALES[scale].front else []
+    recipes = {name: recipe_from(experiment.settings(name)) for name in names}
+    assert len(names) == 28 + (scale == "tiny")
+    assert all(r.losses.method != "bce" for n, r in recipes.items() if n.startswith(("nmtd", "layer", "mtd")))
+    assert recipes["mtd"].losses.kl == ("teacher-student" if preset == "authors" else "student-teacher")
+    assert (recipes["mtd"].network.init is None) == (scale == "paper")
 
 
 def test_unknown_parts_and_scales_are_refused(tmp_path: Path) -> None:
