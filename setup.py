@@ -1,16 +1,16 @@
-"""The README as a package index shows it: relative links lead nowhere there, so they become absolute."""
+"""The README as a package index shows it: of links to files of the repository, which lead nowhere there,
+only the text stays."""
 
 import re
-import tomllib
 from pathlib import Path
 
 from setuptools import setup
 
-ROOT = Path(__file__).parent
-URLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+RELATIVE = r"\((?![a-z]+:|#)[^)]*\)"
 
+without_images = re.sub(rf"!\[[^]]*\]{RELATIVE}\n+", "", README)
 setup(
-    long_description=re.sub(r"\]\((?![a-z]+:|#)", rf"]({URLS['Files']}/", README),
+    long_description=re.sub(rf"\[([^]]*)\]{RELATIVE}", r"\1", without_images),
     long_description_content_type="text/markdown",
 )
