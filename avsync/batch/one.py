@@ -16,7 +16,9 @@ def check_safely(file: Path, options: CheckOptions, progress: Progress | None = 
     """`measure_file`, with an error turned into a report."""
     try:
         if "\0" in str(file):
-            raise MediaError(f"{file} is no name: it holds a zero byte; check the list that it comes from.")
+            raise MediaError(
+                f"{file} is not a file name: it holds a zero byte; check the list that it comes from."
+            )
         if file.is_dir():
             raise MediaError(_no_video(file))
         return measure_file(file, options, progress)

@@ -17,8 +17,8 @@ from avsync.media.probe import probe, state
 
 POLL_S = 1.0
 PATIENCE = 12
-"""A file that rests, but cannot be read or is shorter than its header says, counts as complete after so many
-times the settling time: it is then broken, and a check says how."""
+"""A file that rests, but cannot be read or is shorter than its header says, counts as complete after this
+many times the settling time: it is then broken, and a check says how."""
 
 State = tuple[int, int]
 

@@ -2,7 +2,7 @@
 
 One connection a process instead of a pool: a crash in a codec, a file that takes too long or too much memory
 then costs that file and no other. A thread for each connection waits for messages, because a process that is
-stopped halfway through one would otherwise stop whoever reads it.
+stopped halfway through one would otherwise block its reader.
 """
 
 from __future__ import annotations
@@ -187,14 +187,14 @@ def _die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = parent_process()
-    if parent is not None and os.getppid() != parent.pid:  # it died before the kernel was told
+    if parent is not None and os.getppid() != parent.pid:  # it died before the call
         os._exit(1)
 
 
 def _serve(connection: Connection, options: CheckOptions, limits: Limits, threads: int) -> None:
     """The life of a process: check the files that come until the connection closes."""
     _die_with_parent()
-    with suppress(BrokenPipeError, ConnectionResetError, EOFError):  # the batch has ended; nobody listens
+    with suppress(BrokenPipeError, ConnectionResetError, EOFError):  # the batch has ended
         _answer(connection, options, limits, threads)
 
 

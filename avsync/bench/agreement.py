@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from avsync.bench.accuracy import ClipResult
 
 LENGTHS_S = (1, 2, 4, 10, math.inf)
-"""Clips are told apart by length: 1 to 2 s, 2 to 4 s and so on."""
+"""Clips are grouped by length: 1 to 2 s, 2 to 4 s and so on."""
 
 
 def agreement(results: Sequence[ClipResult], recorded: Mapping[str, Recorded]) -> dict[str, Any]:

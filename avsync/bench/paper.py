@@ -2,7 +2,7 @@
 beside the published numbers.
 
 Every network is a run of its own in `runs/`, shared by all parts that show it, so an experiment that was
-stopped goes on where it was, and another part adds only what is missing.
+stopped continues where it was, and another part adds only what is missing.
 """
 
 from __future__ import annotations

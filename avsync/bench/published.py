@@ -1,4 +1,4 @@
-"""Rows that papers print, to stand beside measured ones. None of them was measured here."""
+"""Results published in the papers, for comparison. None of them was measured here."""
 
 from __future__ import annotations
 

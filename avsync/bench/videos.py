@@ -78,7 +78,7 @@ def failed(path: Path, error: AvsyncError) -> Report:
 
 
 def outcome(case: Case, report: Report) -> Outcome:
-    """The report of a case beside what is known of it."""
+    """The report on a case, and its true offset."""
     error = None if report.offset_ms is None else report.offset_ms - case.early_ms
     return Outcome(
         case,

@@ -245,5 +245,5 @@ def _read_document(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}.") from error
     if not isinstance(document, dict) or document.get("schema") != 1:
-        raise UsageError(f"{path} is no document of avsync bench --json.")
+        raise UsageError(f"{path} is not a document of avsync bench --json.")
     return document

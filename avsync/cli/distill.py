@@ -176,7 +176,7 @@ def paper(
 ) -> None:
     """Train and tabulate the experiments of the MTDVocaLiST paper.
 
-    Each network is a run of its own in DIR/runs. A stopped experiment goes on
+    Each network is a run of its own in DIR/runs. A stopped experiment continues
     where it was, and --only adds what is missing.
 
     [bold]Examples[/bold]

@@ -37,7 +37,7 @@ def watch_folder(
             "--watch writes --jsonl; --report, --junit, --plot, --markers and --overlay need a run that ends."
         )
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; give one to --watch.")
+        raise UsageError(f"{folder} is not a folder; give one to --watch.")
     find(options.model)
     resumed = replace(targets, resume=targets.jsonl not in (None, STDOUT))
     try:

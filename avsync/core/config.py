@@ -35,12 +35,12 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES} bytes, so it is no configuration.")
+            raise UsageError(f"{path} is larger than {MAX_BYTES} bytes, so it is not a configuration.")
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{path} is no TOML: {error}.") from error
+        raise UsageError(f"{path} is not TOML: {error}.") from error
     table = content.pop("check", {})
     if content or not isinstance(table, dict):
         wrong = next(iter(content), "check")

@@ -48,7 +48,7 @@ DETECT_EVERY = 5
 STORED_LONG_SIDE = 1920
 """Pixels on the long side of the frames that a check cuts crops from; larger video is scaled down."""
 DECODE_LONG_SIDE = 1280
-"""The same where training data are prepared."""
+"""Pixels on the long side of the frames that training data are prepared from."""
 
 # --- Decisions ---------------------------------------------------------------------------
 MAX_OFFSET_MS = 600.0
@@ -63,9 +63,9 @@ MAX_DRIFT_MS_PER_MIN = 20.0
 """Largest drift in tolerance: in two minutes it uses up what EBU R37 allows early audio."""
 
 SPEECH_PROBABILITY = 0.5
-"""Probability from which on a moment counts as speech."""
+"""A moment at or above this probability counts as speech."""
 MIN_SPEECH_S = 0.5
-"""Less speech than this in a file is taken for none."""
+"""A file with less speech than this counts as having none."""
 
 Standard = Literal["ebu", "itu", "itu-acceptable", "atsc", "netflix"]
 Detector = Literal["centerface", "sfd", "yunet", "retinaface", "scrfd", "blazeface"]
@@ -73,10 +73,10 @@ Device = Literal["auto", "cpu", "cuda"]
 Method = Literal["copy", "retime"]
 """How `fix-offset` repairs."""
 Sample = Literal["auto", "adaptive", "exhaustive"]
-"""How much of a long video is scored: until the answer is certain, or all of it; "auto" is adaptive where the
-model runs on a CPU."""
+"""How much of a long video is scored: as much as a certain answer needs, or all of it; "auto" is adaptive on
+a CPU."""
 Precision = Literal["auto", "float32"]
-"""How exactly the network computes: "auto" is bfloat16 in the front-ends where the CPU multiplies that."""
+"""Precision of the network: "auto" is bfloat16 in the front-ends where the CPU supports it."""
 Engine = Literal["local", "ray"]
 """Where the files of a batch are checked: in processes of this machine, or on a Ray cluster."""
 

@@ -83,14 +83,14 @@ def from_dict(document: Mapping[str, Any]) -> Report:
     """The report that `to_dict` made a document of; curves, images and the score map are not in one.
 
     Raises:
-        ValueError: it is no such document, or one of another version.
+        ValueError: it is not such a document, or one of another version.
     """
     if document.get("schema") != SCHEMA:
         raise ValueError(f"a document of schema {document.get('schema')!r}; this avsync reads {SCHEMA}")
     try:
         return _report_from(document)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"no document of a report: {type(error).__name__} at {error}") from error
+        raise ValueError(f"not the document of a report: {type(error).__name__} at {error}") from error
 
 
 def _report_from(document: Mapping[str, Any]) -> Report:

@@ -1,4 +1,4 @@
-"""Files from the network: over HTTPS alone, checked against their SHA-256, gone on with after a break."""
+"""Downloads: over HTTPS only, checked against their SHA-256, resumed after a break."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TIMEOUT_S = 30
 
 
 def download(url: str, target: Path, sha256: str | None, progress: Progress | None = None) -> Path:
-    """Put the file at `url` into `target`, unless it is there; it appears whole and checked or not at all.
+    """Download `url` to `target`, unless it is there; it appears whole and checked, or not at all.
 
-    A download that breaks off leaves TARGET.part, from which the next one goes on. `sha256` None means that
-    nobody has published the checksum: then the caller must prove what it got.
+    A download that breaks off leaves TARGET.part, which the next one continues. `sha256` None: no checksum
+    is published, so the caller must verify the content.
 
     Raises:
-        ModelError: it cannot be had, or is not the file that was expected.
+        ModelError: it cannot be downloaded, or is not the file that was expected.
     """
     import pooch
 
@@ -44,16 +44,16 @@ def download(url: str, target: Path, sha256: str | None, progress: Progress | No
             pooch.retrieve(url, sha256, target.name, target.parent, downloader=keep)
     except OSError as error:  # those of requests are, too
         raise ModelError(f"{url} could not be downloaded ({_line(error)}); try again.") from error
-    except ValueError as error:  # pooch's word for another checksum
+    except ValueError as error:  # how pooch reports a wrong checksum
         raise ModelError(
-            f"What {url} gave is not the file that avsync knows (SHA-256 {sha256}); it was not kept."
+            f"The file at {url} does not have the expected SHA-256, {sha256}; it was not kept."
         ) from error
     return target
 
 
 @contextlib.contextmanager
 def _secure() -> Iterator[requests.Session]:
-    """A session that follows no redirection away from HTTPS."""
+    """A session that does not follow redirects away from HTTPS."""
     import requests
 
     with requests.Session() as session:
@@ -62,7 +62,7 @@ def _secure() -> Iterator[requests.Session]:
 
 
 def _resume(session: requests.Session, url: str, part: Path, progress: Progress | None) -> None:
-    """Bring `part` to the whole length of what is at `url`."""
+    """Download what `part` still lacks of `url`."""
     done = part.stat().st_size if part.is_file() else 0
     ranges = {"Range": f"bytes={done}-"} if done else {}
     with session.get(url, stream=True, timeout=TIMEOUT_S, headers=ranges) as response:

@@ -1,8 +1,8 @@
-"""A result while it is being written: a file that has no name before it is whole, so that whatever ends the
-program, kill -9 too, leaves nothing behind.
+"""A result while it is being written: a file without a name until it is complete, so that even kill -9 leaves
+nothing behind.
 
-Where a file system cannot hold nameless files (network shares, exFAT, macOS), the draft has a hidden name and
-is locked while it is written; drafts that nobody has locked are removed when the next one is made there.
+Where a file system has no nameless files (network shares, exFAT, macOS), the draft has a hidden name and is
+locked while it is written; unlocked drafts are removed when the next one is made in that folder.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from avsync.core.errors import OutputError, UsageError
 
 try:
     import fcntl
-except ImportError:  # Windows removes no drafts of others, since it cannot tell whether they are in use.
+except ImportError:  # On Windows stale drafts stay: nothing shows whether they are in use.
     fcntl = None
 
 NAMELESS = getattr(os, "O_TMPFILE", 0)
 NOT_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
-"""How file systems and kernels say that they have no nameless files."""
+"""Error numbers of file systems and kernels without nameless files."""
 HIDDEN = re.compile(r"\.avsync-[0-9a-f]{16}\.part")
 PROBE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class Draft:
-    """An open file that will be `target`, with rights of at most `mode`. `path` opens it in this process and
-    in its children."""
+    """An open file that will become `target`, with permissions of at most `mode`. `path` opens it in this
+    process and its children."""
 
     target: Path
     path: Path
@@ -48,8 +48,8 @@ class Draft:
         """Give the file its name.
 
         Raises:
-            UsageError: without `replace`, something of that name has appeared meanwhile; it stays.
-            OutputError: the folder takes no file any more.
+            UsageError: without `replace`, something of that name has appeared since; it stays.
+            OutputError: the folder does not accept the file.
         """
         try:
             if hasattr(os, "fchmod"):
@@ -67,14 +67,14 @@ class Draft:
                 self.path.replace(self.target)
         except FileExistsError as error:
             raise UsageError(
-                f"{self.target} appeared while its content was made, and stays as it is; use --force to "
+                f"{self.target} appeared while it was being made, and is left as it is; use --force to "
                 "replace it, or give another name."
             ) from error
         except OSError as error:
             raise unwritable(self.target, error) from error
 
     def _link(self, name: Path) -> None:
-        """Raises FileExistsError where the name is taken, however late."""
+        """Raises FileExistsError where the name is taken by now."""
         if self.nameless:
             folder = os.open(name.parent, os.O_RDONLY)
             try:
@@ -92,7 +92,8 @@ class Draft:
             self.path.replace(name)
 
     def no_room(self) -> OSError | None:
-        """Why the file cannot grow, or None where it can; programs that write to it say so in many ways."""
+        """Why the file cannot grow, or None where it can: programs that write to it report that in many
+        ways."""
         size = os.fstat(self.handle).st_size
         if not hasattr(os, "posix_fallocate"):
             return None
@@ -106,12 +107,12 @@ class Draft:
 
 @contextmanager
 def draft(target: Path, mode: int = 0o666) -> Iterator[Draft]:
-    """A draft of `target` in its folder; what is not published when the block ends is gone.
+    """A draft of `target` in its folder; unless published, it is gone when the block ends.
 
-    It has the rights of a new file: `mode` less the umask.
+    It has the permissions of a new file: `mode` less the umask.
 
     Raises:
-        OutputError: the folder takes no file.
+        OutputError: the folder does not accept a file.
     """
     target = target.absolute()
     try:
@@ -145,7 +146,10 @@ def scratch() -> Iterator[tuple[IO[bytes], Path]]:
 def unwritable(target: Path, error: OSError | str) -> OutputError:
     """The error that says why `target` cannot be written."""
     why = error if isinstance(error, str) else error.strerror or str(error)
-    return OutputError(f"{target} cannot be written ({why}); make room, allow it, or choose another place.")
+    return OutputError(
+        f"{target} cannot be written ({why}); free some space, change its permissions, or choose another "
+        "place."
+    )
 
 
 def sweep(folder: Path) -> None:

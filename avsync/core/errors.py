@@ -4,12 +4,12 @@ The command line prints the sentence and exits with `exit_code`.
     AvsyncError            4   the base; catch it to catch every error raised on purpose
       UsageError           2   the request is wrong: an option, a target that is the source or exists already
         OptionError        2   one option cannot have its value
-      MediaError           4   a media file cannot be read or decoded, or its copy would not be a true one
+      MediaError           4   a media file cannot be read or decoded, or its copy would differ from it
       ModelError           4   a checkpoint is missing, damaged or of the wrong shape, or cannot be downloaded
       SetupError           4   something avsync needs is not installed or too old: ffmpeg, OpenCV, Ray
       OutputError          4   a result cannot be written: the disk is full, the folder is read-only
-      CannotTell           3   the file is fine, but its synchrony cannot be judged or would not be mended
-    Interrupted                a KeyboardInterrupt that carries what was done before Ctrl-C
+      CannotTell           3   the file is fine, but its synchrony cannot be judged, or not be repaired
+    Interrupted                a KeyboardInterrupt that carries what was done by then
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class OptionError(UsageError):
 
 
 class MediaError(AvsyncError):
-    """A media file cannot be read or decoded, or a copy of it would not hold what it holds."""
+    """A media file cannot be read or decoded, or a copy of it would differ from it."""
 
 
 class ModelError(AvsyncError):
@@ -64,7 +64,7 @@ class OutputError(AvsyncError):
 
 
 class CannotTell(AvsyncError):  # noqa: N818 - an answer rather than a failure
-    """The file is fine, but holds nothing that synchrony could be judged by (no face, no speech)."""
+    """The file is fine, but nothing in it shows its synchrony (no face, no speech)."""
 
     exit_code = EXIT_CANNOT_TELL
 
@@ -78,11 +78,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 NO_MEMORY = ("allocate memory", "enough memory", "out of memory", "insufficient memory", "bad_alloc")
-"""How torch, OpenCV, FFmpeg and the C library say that they got no memory."""
+"""How torch, OpenCV, FFmpeg and the C library word running out of memory."""
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error means that memory ran out, whichever library says so."""
+    """Whether an error means that memory ran out, whichever library raised it."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or any(words in said for words in NO_MEMORY)
 

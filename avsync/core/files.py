@@ -1,4 +1,4 @@
-"""Results in files: written whole or not at all, and never over a file of another kind."""
+"""Result files: written whole or not at all, and never over a file of another kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from avsync.core.draft import Draft, draft
 from avsync.core.errors import OutputError, UsageError
 
 YAML_BYTES = 1 << 18
-"""More than any card; YAML is read slowly."""
+"""More than any card has; parsing YAML is slow."""
 HEAD_BYTES = 1 << 16
 """How much of a file is read to tell whether it is an older result."""
 
@@ -31,7 +31,7 @@ class Kind:
 
 @contextmanager
 def replacement(target: Path) -> Iterator[Draft]:
-    """A draft of `target` that has the rights of what is there; of a new file where nothing is."""
+    """A draft of `target` with the permissions of the file there, or of a new file where there is none."""
     rights = target.stat().st_mode & 0o777 if target.exists() else None
     with draft(target, 0o666 if rights is None else rights) as made:
         if rights is not None:  # the umask is for new files
@@ -41,12 +41,12 @@ def replacement(target: Path) -> Iterator[Draft]:
 
 @contextmanager
 def replacing(path: Path, what: str = "") -> Iterator[IO[bytes]]:
-    """A stream whose bytes are at `path`, in a folder that is made for it, once the block has ended without
-    an error; until then what was there stays, and its rights are kept. A link stays a link, and a device or
-    pipe gets the bytes as they come.
+    """A stream whose content replaces `path` once the block has ended without an error; until then the old
+    file stays, and its permissions are kept. Its folder is made. A link stays a link; a device or pipe gets
+    the bytes as they come.
 
     Raises:
-        OutputError: it cannot be written; `what` says in it what the result is.
+        OutputError: it cannot be written; `what` names the result in the message.
     """
     try:
         if takes_bytes(path):
@@ -65,20 +65,20 @@ def replacing(path: Path, what: str = "") -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: Path, content: bytes, *, what: str = "") -> Path:
-    """Put `content` into `path`, see `replacing`."""
+    """Write `content` to `path`; see `replacing`."""
     with replacing(path, what) as stream:
         stream.write(content)
     return path
 
 
 def takes_bytes(path: Path) -> bool:
-    """Whether a device or a pipe is at `path`; a file that took its name would destroy it."""
+    """Whether `path` is a device or a pipe, which a file must not replace."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results, with those above it, unless it is there. Raises OutputError where it cannot
-    be made, or takes no files: before the work whose result would go there."""
+    """Make a folder for results, and its parents, unless it exists. Raises OutputError where it cannot be
+    made or written to, so that this is known before the work."""
     try:
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -92,7 +92,7 @@ def make_folder(folder: Path) -> None:
 
 
 def ready(path: Path, kind: Kind, option: str) -> None:
-    """`protect` a target that `option` names, and make its folder. Raises UsageError where it is a folder."""
+    """`protect` the target of `option` and make its folder. Raises UsageError where it is a folder."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file for {option}.")
     protect(path, kind, option)
@@ -101,8 +101,8 @@ def ready(path: Path, kind: Kind, option: str) -> None:
 
 
 def protect(path: Path, kind: Kind, option: str) -> None:
-    """Raises UsageError where a file is at `path` that is neither empty nor of this kind: overwriting it
-    would destroy something else than an older result."""
+    """Raises UsageError where `path` is a file that is neither empty nor of this kind, so that only older
+    results are overwritten."""
     try:
         # Devices and pipes have no beginning to look at, and reading one may wait for ever.
         if not path.is_file():
@@ -112,15 +112,17 @@ def protect(path: Path, kind: Kind, option: str) -> None:
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
     if head and not kind.is_own(head):
-        raise UsageError(f"{path} exists and is no {kind.name} of avsync's; name another file for {option}.")
+        raise UsageError(
+            f"{path} exists and is not a {kind.name} written by avsync; name another file for {option}."
+        )
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file that someone else may have written.
+    """The content of a YAML file from an untrusted source.
 
     Raises:
-        ValueError: it cannot be read: no YAML, nested too deeply, or with aliases, by which a kilobyte can
-            mean gigabytes.
+        ValueError: it cannot be read, is not YAML, is nested too deeply, or has aliases, by which a kilobyte
+            can expand to gigabytes.
     """
     import yaml
 
@@ -132,7 +134,7 @@ def read_yaml(path: Path) -> Any:
             raise ValueError("it has aliases")
         return yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError("it is no YAML") from error
+        raise ValueError("it is not YAML") from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except OSError as error:
@@ -144,7 +146,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def disk_errors(folder: Path, then: str) -> Iterator[None]:
-    """Turn a full or closed disk into one sentence that ends with what follows from it."""
+    """Turn a full or read-only disk into one sentence that ends in `then`, the consequence."""
     try:
         yield
     except (OSError, RuntimeError, OutputError) as failure:

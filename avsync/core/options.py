@@ -34,7 +34,7 @@ MIN_SEARCH_MS = 2 * FRAME_MS
 MAX_SEARCH_MS = 60_000.0
 MAX_SHIFT_MS = 3_600_000.0
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
-"""A text is no number, True is not 1, and neither NaN nor infinity is a duration."""
+"""A string is not a number, True is not 1, and neither NaN nor infinity is a duration."""
 
 Tolerance = Annotated[float, Field(gt=0, le=MAX_SEARCH_MS)]
 AnyPath = Annotated[Path, Field(strict=False)]
@@ -53,7 +53,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, config=STRICT)
 class CheckOptions:
-    """Options of `avsync check`; durations in ms. `check_options` makes one and words its errors."""
+    """Options of `avsync check`; durations in ms. Made by `check_options`, which words the errors."""
 
     model: str = DEFAULT_MODEL
     """Name of a checkpoint, or a path to one."""
@@ -89,7 +89,7 @@ class CheckOptions:
     allow_playlists: bool = False
     """Whether an HLS playlist is read, which names other files of its folder, or addresses of its host."""
     precision: Precision = "auto"
-    """How exactly the network computes on a CPU; "float32" is slower and changes no decision."""
+    """Precision of the network on a CPU; "float32" is slower and changes no decision."""
 
 
 class MeasureKeywords(TypedDict, total=False):
@@ -122,7 +122,7 @@ class CheckKeywords(MeasureKeywords, total=False):
 
 @dataclass(frozen=True, config=STRICT)
 class FixOptions:
-    """Options of `avsync fix-offset`. `fix_options` makes one and words its errors."""
+    """Options of `avsync fix-offset`. Made by `fix_options`, which words the errors."""
 
     offset_ms: Annotated[float, Field(ge=-MAX_SHIFT_MS, le=MAX_SHIFT_MS)] | None = None
     """The offset to remove (positive: the audio is early); None: measure it."""
@@ -180,7 +180,7 @@ def _plain(value: Any) -> Any:
 
 
 def _validated(make: Callable[..., Made], options: dict[str, Any]) -> Made:
-    """`make(**options)`, with pydantic's first complaint turned into an error of avsync's."""
+    """`make(**options)`, with pydantic's first complaint as one of avsync's errors."""
     try:
         return make(**options)
     except ValidationError as error:

@@ -44,5 +44,5 @@ def find(group: Group, name: str) -> Any | None:
     except Exception as error:  # whatever another package's import does
         raise SetupError(
             f"{name} comes from the package {package}, which cannot be used "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); mend it, or choose another."
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); fix it, or choose another."
         ) from error

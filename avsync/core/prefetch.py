@@ -1,4 +1,4 @@
-"""Making and using at the same time: a thread works ahead of whoever takes the items."""
+"""Produce items in a thread while others are being consumed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @contextmanager
 def beside(items: Iterable[T]) -> Iterator[Future[list[T]]]:
-    """All of `items`, made in a thread of their own while the block runs; leaving it early stops them."""
+    """All of `items`, produced in a thread of their own while the block runs; leaving it early stops that."""
     over = Event()
     with ThreadPoolExecutor(1, "avsync-beside") as pool:
         try:
@@ -28,10 +28,10 @@ _END: Any = object()
 
 
 def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
-    """`items` as they are, made in a thread of their own, up to `depth` of them before they are asked for.
+    """`items`, produced in a thread of their own, up to `depth` of them in advance.
 
-    What goes wrong among them is raised in its place. Closing this early waits for the item in the making,
-    then closes `items`.
+    An exception is raised in place of its item. Closing this early waits for the item being produced, then
+    closes `items`.
     """
     with ThreadPoolExecutor(1, "avsync-ahead") as pool:
         coming = deque(pool.submit(next, items, _END) for _ in range(depth))

@@ -86,7 +86,9 @@ def load_profile(name: str) -> Profile:
     except ValueError as error:
         raise UsageError(f"The profile {path} cannot be read: {error}.") from error
     if not isinstance(content, dict) or not content:
-        raise UsageError(f"{path} is no profile: it sets nothing; see the page on QC in the documentation.")
+        raise UsageError(
+            f"{path} is not a profile: it sets nothing; see the page on QC in the documentation."
+        )
     source = content.pop("source", "")
     try:
         limits = Limits.model_validate(content)

@@ -41,12 +41,12 @@ ReasonKind = Literal[
     "damaged-video", "damaged-audio", "empty-audio", "silent-audio", "clipped-audio", "not-numbers",
     "file-changed", "error",
 ]  # fmt: skip
-"""Codes of what is to be said of an answer."""
+"""Codes of what a report says about its answer."""
 Cause = Literal[
     "stopped", "not-needed", "excluded", "no-video", "no-frames", "damaged", "no-face", "seen-too-briefly",
     "no-audio", "not-speaking", "too-little-evidence", "silent",
 ]  # fmt: skip
-"""Codes of why a stretch, or a face, was not judged."""
+"""Codes for why a stretch, or a face, was not judged."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class VideoStream:
     """Counter-clockwise turn that a player applies: 0, 90, 180 or -90."""
     interlaced: bool = False
     late_s: float = 0.0
-    """How much later frames are presented than the demuxer says: it takes a frame that an edit list cuts in
-    two away, but moves the next one to its place."""
+    """How much later frames are presented than the demuxer says: it drops a frame that an edit list cuts in
+    two, but moves the next one into its place."""
     timecode: str | None = None
     """SMPTE time code of the first frame, as the file stores it: "01:00:00:00"; ";" before the frames is
     drop-frame."""
@@ -148,7 +148,7 @@ class Media:
     holes: tuple[Span, ...] = ()
     """Stretches for which no stream has a packet, as where a file is corrupt."""
     header_s: float | None = None
-    """The length that the header claims, where the packets do not bear it out."""
+    """The length that the header claims, where the packets contradict it."""
     recording: Recording | None = None
     """Where the media are if they are in memory; `path` is its name then."""
     unread_bytes: int = 0
@@ -190,8 +190,8 @@ class Waveform(ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Speech(ByValue):
-    """Probability of speech, float32 (n,) 0..1, in each `step_s` seconds from `start_s` on; NaN where nobody
-    listened."""
+    """Probability of speech, float32 (n,) 0..1, in each `step_s` seconds from `start_s` on; NaN where the
+    detector did not run."""
 
     start_s: float
     step_s: float
@@ -259,8 +259,8 @@ class Embeddings(ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Reason(ByValue):
-    """Something to say of an answer: a code and the plain values that its sentence names, with their units in
-    their names. `report.reasons` has the sentences."""
+    """Something to report about an answer: a code, and the plain values that its sentence names, with their
+    units in their names. `report.reasons` has the sentences."""
 
     kind: ReasonKind
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -269,10 +269,10 @@ class Reason(ByValue):
 @dataclass(frozen=True)
 class Segment:
     """Offset of one stretch: [start_s, end_s) in seconds, ms, probability 0..1.
-    `offset_ms` is that of all stretches which agree; None where the evidence is too thin (a gap); a gap that
-    rather speaks for another offset than the rest of the video has it in `hint_ms`; `against`: it speaks
-    against the offset of the rest. `fault`: the offset differs from that of the rest. `own_offset_ms`:
-    measured in this stretch alone, None where that is not sure."""
+    `offset_ms` is shared by all stretches that agree; None where there is too little evidence (a gap). A gap
+    that points to an offset other than that of the rest has it in `hint_ms`; `against`: it contradicts the
+    offset of the rest. `fault`: the offset differs from that of the rest. `own_offset_ms`: measured in this
+    stretch alone, None where that is too uncertain."""
 
     start_s: float
     end_s: float
@@ -308,7 +308,7 @@ class Offset(ByValue):
     `probability` (0..1, calibrated) that the true offset is within one frame (40 ms) of `offset_ms`.
     `evidence` is the height of the peak over the rest in units of its noise. `curve` (n_shifts,) float32:
     averaged logits.
-    `drift_ms_per_min`, and half its 95 % interval, are None when the drift cannot be told, 0 where none is
+    `drift_ms_per_min`, and half its 95 % interval, are None when the drift is not known, 0 where none is
     seen. `reasons`: why not sure.
     """
 
@@ -339,7 +339,7 @@ class FaceDistance:
 
 @dataclass(frozen=True)
 class TrackReport:
-    """One face track in the report: where it was, what it said. `speaking` marks the track that the
+    """One face track in the report: where it was, and its offset. `speaking` marks the track that the
     verdict comes from. `weight` is how much its windows counted, 0..1; where it did not count, `cause` says
     why. `portrait` is its face as a JPEG image of 96x96 pixels, or None."""
 
@@ -365,8 +365,8 @@ class TrackReport:
 
 @dataclass(frozen=True)
 class Unjudged:
-    """A stretch [start_s, end_s) in seconds that the verdict does not speak of, and why. `hint_ms`: the
-    offset that its weak evidence rather speaks for, where that is another than the rest has."""
+    """A stretch [start_s, end_s) in seconds that the verdict does not cover, and why. `hint_ms`: the
+    offset that its weak evidence points to, where that differs from the rest."""
 
     start_s: float
     end_s: float
@@ -431,7 +431,7 @@ class Report(ByValue):
     timebase: Timebase | None = None
     """How frames of the file are numbered and labelled; None where its video is not known."""
     judged_s: float = 0.0
-    """Seconds of video with a face that the answer speaks of."""
+    """Seconds of video with a face that the answer covers."""
     speech_s: float | None = None
     """Seconds of speech in the audio, as far as the video lasts."""
     speech_seen_s: float | None = None
@@ -446,7 +446,7 @@ class Report(ByValue):
     audio_track: int | None = None
     unjudged: tuple[Unjudged, ...] = ()
     complete: bool = True
-    """False where the check was stopped early, so that it speaks of `looked_at` only."""
+    """False where the check was stopped early, so that it covers `looked_at` only."""
     looked_at: tuple[Span, ...] = ()
     """The stretches [start, end) in seconds that were searched for faces and judged where there were any."""
     score_map: ScoreMap | None = None
@@ -470,7 +470,7 @@ class Report(ByValue):
         """The report of a document that `to_dict` or `avsync check --json` made; `to_dict` gives it again.
 
         Raises:
-            ValueError: it is no such document, or one of another version.
+            ValueError: it is not such a document, or one of another version.
         """
         from avsync.core.document import from_dict
 

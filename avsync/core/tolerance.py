@@ -29,13 +29,13 @@ def within(offset_ms: float, tolerance_ms: tuple[float, float]) -> bool:
 
 
 def own_offset(segment: Segment) -> float:
-    """The offset to show of a judged stretch, in ms: its own where that is sure, else that of all which
-    agree."""
+    """The offset to show for a judged stretch, in ms: its own where that is certain, else the one it
+    shares."""
     return segment.offset_ms or 0.0 if segment.own_offset_ms is None else segment.own_offset_ms
 
 
 def defects(report: Report) -> tuple[str, ...]:
-    """Which defects are out of tolerance: "offset", "drift", "local", "mismatch"."""
+    """The defects that are out of tolerance: "offset", "drift", "local", "mismatch"."""
     if report.verdict != "out-of-sync":
         return ()
     found = {

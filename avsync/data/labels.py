@@ -1,4 +1,4 @@
-"""What is known about clips beside their media: speakers, and the delays that put their synchrony right."""
+"""What is known about clips apart from their media: speakers, and the delays that correct their synchrony."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Which windows a step trains on. Every draw is a pure function of seed and epoch, so a resumed run
-goes on exactly where it was and every process of a distributed run knows the whole batch."""
+continues exactly where it was and every process of a distributed run knows the whole batch."""
 
 from __future__ import annotations
 

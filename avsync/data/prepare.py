@@ -1,6 +1,6 @@
 """Decode, find the face, cut the mouth, read the audio: once, in parallel, into the cache of `shards`.
 
-A run that was stopped goes on with the clips that are not in a finished shard. Clips whose files have
+A run that was stopped continues with the clips that are not in a finished shard. Clips whose files have
 changed are made again, those that were only copied or touched are not. What cannot be used is listed with
 the reason and never stops the rest.
 """
@@ -119,8 +119,8 @@ def _held(cache: Path) -> dict[tuple[str, str], StoredClip | BrokenClip]:
 
 
 def _still_holds(record: StoredClip | BrokenClip | None, path: Path, *, retry: bool) -> bool:
-    """Whether `record` speaks of what lies at `path` now. Bytes are read only where size or time differ, as
-    a copy's do."""
+    """Whether `record` describes the file at `path` as it is now. Bytes are read only where size or time
+    differ, as a copy's do."""
     if record is None or (retry and isinstance(record, BrokenClip)):
         return False
     return record.fingerprint == fingerprint(path) or record.content == content(path) != ""
@@ -142,7 +142,7 @@ def _run(
     groups = [missing[i : i + size] for i in range(0, len(missing), size)]
     done = total - len(missing)
     with disk_errors(
-        cache, "preparation stopped: make room and run the same command, it goes on where it was"
+        cache, "preparation stopped: free some space and run the same command, which continues where it was"
     ):
         for group in _written(groups, cache, number, workers):
             done += len(group)
@@ -329,7 +329,7 @@ def cut_prepared(folder: Path) -> Cut:
     whole = np.array([0, 0, 1, 1], np.float32)
     images = [_region(face, whole) for face in prepared_faces(folder)]
     if len(images) < MIN_FRAMES:
-        raise MediaError(f"{folder} holds only {len(images)} images; {MIN_FRAMES} are the least.")
+        raise MediaError(f"{folder} holds only {len(images)} images; at least {MIN_FRAMES} are needed.")
     wave = _aligned(waveform.load_audio(folder / "audio.wav").samples, 0, len(images))
     return Cut(np.stack(images), wave, float(FPS))
 
@@ -348,7 +348,7 @@ def prepared_faces(folder: Path) -> Iterator[Image]:
 
 
 def _numbered(folder: Path) -> Iterator[Path]:
-    """0.jpg, 1.jpg ... as far as they go."""
+    """0.jpg, 1.jpg ... up to the first that is missing."""
     return takewhile(Path.is_file, (folder / f"{number}.jpg" for number in count()))
 
 

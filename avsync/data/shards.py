@@ -32,7 +32,7 @@ SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 
 @dataclass(frozen=True)
 class StoredClip:
-    """One prepared clip. `fingerprint` tells the source file's size and time, `content` the SHA-256 of its
+    """One prepared clip. `fingerprint` is the source file's size and time, `content` the SHA-256 of its
     bytes, so that a changed file is prepared again and a copied one is not; `fps` is the source's own rate
     (the frames are at 25)."""
 
@@ -155,7 +155,7 @@ class Store:
         self._waves = [entry[2] for entry in found]
 
     def select(self, keep: Callable[[StoredClip], bool]) -> Store:
-        """The same store with only the clips that `keep` accepts."""
+        """This store with only the clips that `keep` accepts."""
         chosen = [i for i, clip in enumerate(self.clips) if keep(clip)]
         part = copy.copy(self)
         part.clips = tuple(self.clips[i] for i in chosen)

@@ -165,7 +165,9 @@ def _from_csv(path: Path) -> Iterator[Source]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no CSV file; give --data a folder of videos or a CSV file.") from error
+        raise UsageError(
+            f"{path} is not a CSV file; give --data a folder of videos or a CSV file."
+        ) from error
     rows = csv.DictReader(io.StringIO(text))
     if rows.fieldnames is None or not {"path", "split"} <= set(rows.fieldnames):
         raise UsageError(f"{path} needs a header line with the columns path and split (and id, if you like).")

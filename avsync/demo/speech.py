@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter1d
 Signal = npt.NDArray[np.floating[Any]]
 
 TAIL_S = 0.6
-"""A track goes on this long after it is needed, so that what follows a phone can shape it."""
+"""A track continues this long after it is needed, so that the next phone can shape the last one."""
 CONTROL_HZ = 400
 """Steps per second of everything that speech moves."""
 LEAD_S = 0.055

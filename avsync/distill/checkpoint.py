@@ -1,4 +1,4 @@
-"""The one file that a run needs to go on exactly where it was, written whole or not at all."""
+"""The one file that a run needs to resume exactly where it was, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     """
     target = folder / LAST
     kept = f"the last good checkpoint is {target}" if target.exists() else "there is no checkpoint yet"
-    then = f"training stopped; {kept}: make room and go on with --resume {folder}"
+    then = f"training stopped; {kept}: free some space and resume with --resume {folder}"
     with disk_errors(folder, then), draft(target) as made:
         with open(made.handle, "wb", closefd=False) as file:
             stream = _Stream(file)

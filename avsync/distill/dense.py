@@ -116,8 +116,8 @@ class DenseObjective(nn.Module):
         return total, losses
 
     def echo(self, alone: DenseBatch) -> dict[str, Tensor]:
-        """Losses of audio without video: what the recogniser's head says of a window must point
-        to what the audio front-end says of it, and tell it from its neighbours."""
+        """Losses of audio without video: the embedding of a window by the recogniser's head must match
+        that by the audio front-end, and differ from those of its neighbours."""
         assert self.speech_head is not None and alone.speech is not None  # noqa: S101 (checked with the recipe)
         dense = self.settings
         spoken = self.contrast.scaled(self.speech_head.settled(alone.speech))

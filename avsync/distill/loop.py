@@ -1,4 +1,4 @@
-"""The one training loop: step, log, validate, keep the best, and be able to go on after any stop.
+"""The one training loop: step, log, validate, keep the best, and be able to resume after any stop.
 
 Inputs and random numbers of a step depend only on (seed, epoch, step), so a run that was killed and
 resumed gives the same losses as one that was not.
@@ -31,7 +31,7 @@ TIMED_STEPS = (2, 8)
 
 
 class Interrupted(AvsyncError):  # noqa: N818 - an answer rather than a failure
-    """The user stopped the run; everything needed to go on is saved."""
+    """The user stopped the run; everything needed to resume is saved."""
 
     exit_code = 130
 
@@ -138,7 +138,7 @@ def _epoch(trainer: Trainer, monitor: Monitor | None, loader: Loader, stop: list
                 trainer.save()
             if halted:
                 raise Interrupted(
-                    f"Stopped after step {progress.done}; go on with --resume {trainer.folder}."
+                    f"Stopped after step {progress.done}; resume with --resume {trainer.folder}."
                 )
     log.flush()
 
@@ -234,7 +234,7 @@ class _Log:
         named = ", ".join(clips[:5]) + (f" and {len(clips) - 5} more" if len(clips) > 5 else "")
         return (
             f"The loss is no number at batch {step + 1} of epoch {epoch + 1} (clips {named}), so "
-            "training stopped; the last good checkpoint is kept: look at those clips and go on with "
+            "training stopped; the last good checkpoint is kept: look at those clips and resume with "
             f"--resume {trainer.folder}, or start again with a lower lr or with clip_norm."
         )
 

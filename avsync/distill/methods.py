@@ -75,7 +75,9 @@ def check_method(
     if weights and weighting != "manual":
         raise UsageError(f"weights are for weighting: manual; with {weighting} they mean nothing.")
     if unknown := sorted(set(weights) - set(tasks)):
-        raise UsageError(f"The weights name {unknown[0]!r}, which is no task; tasks are {', '.join(tasks)}.")
+        raise UsageError(
+            f"The weights name {unknown[0]!r}, which is not a task; tasks are {', '.join(tasks)}."
+        )
 
 
 def parse_layers(text: str) -> tuple[str, ...]:

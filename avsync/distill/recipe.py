@@ -94,7 +94,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"The configuration {path} is no valid YAML: {error}.") from error
+        raise UsageError(f"The configuration {path} is not valid YAML: {error}.") from error
     if not isinstance(values, dict):
         raise UsageError(f"The configuration {path} must be a list of `name: value` lines.")
     if isinstance(values.get("delays"), str):

@@ -122,7 +122,7 @@ def _local_device(device: str) -> torch.device:
 
 
 def default_cache(data: Path) -> Path:
-    """`cache/NAME-xxxxxxxx` in the working directory; the letters tell folders of the same name apart."""
+    """`cache/NAME-xxxxxxxx` in the working directory; the letters distinguish folders of the same name."""
     whole = data.expanduser().absolute()
     return Path("cache") / f"{whole.stem}-{hashlib.sha256(str(whole).encode()).hexdigest()[:8]}"
 
@@ -152,7 +152,7 @@ def find_teacher(recipe: Recipe, name: str | None, device: torch.device) -> Load
     elif dims == recipe.network.student:
         raise ModelError(
             f"{loaded.path} has exactly the student's shape ({count_parameters(loaded.model):,} parameters), "
-            "so it is a student and no teacher; give the larger network, such as vocalist_5f_lrs2.pth."
+            "so it is a student, not a teacher; give the larger network, such as vocalist_5f_lrs2.pth."
         )
     else:
         check_teacher(dims, recipe.network.student, method)
@@ -261,7 +261,7 @@ def _trainer(
 
 
 def described(recipe: Recipe) -> dict[str, Any]:
-    """What a checkpoint's card says of its recipe: plain values."""
+    """What a checkpoint's card says about its recipe: plain values."""
     losses, optimiser, schedule = recipe.losses, recipe.optimiser, recipe.schedule
     card: dict[str, Any] = {
         "avsync": __version__,

@@ -1,4 +1,4 @@
-"""The parts of a recipe, each a frozen record that is handed to whoever needs it. Defaults are the paper's.
+"""The parts of a recipe, each a frozen record that is passed to what needs it. Defaults are the paper's.
 
 In YAML they are written side by side (`lr: 1e-3`, `epochs: 10`), only `dense`, `augment`, `student` and
 `preprocessing` have settings of their own; `recipe.py` sorts them into these parts.
@@ -30,7 +30,7 @@ Select = Literal["balanced_f1", "within_1", "f1", "f1_authors"]
 def _number(kind: str) -> BeforeValidator:
     def refuse_flags(value: Any) -> Any:
         if isinstance(value, bool):  # pydantic would read true as 1
-            raise PydanticCustomError(kind, "a truth value is no number")  # type: ignore[arg-type]
+            raise PydanticCustomError(kind, "true and false are not numbers")  # type: ignore[arg-type]
         return value
 
     return BeforeValidator(refuse_flags)

@@ -62,10 +62,10 @@ class SpeechEncoder:
         except OSError as error:
             raise ModelError(f"The speech encoder {path} cannot be read: {error.strerror}.") from error
         except Exception as error:  # onnxruntime's own errors share no base class
-            raise ModelError(f"{path} is no ONNX model: {str(error).splitlines()[0]}") from error
+            raise ModelError(f"{path} is not an ONNX model: {str(error).splitlines()[0]}") from error
         names = {node.name for node in self._session.get_inputs()}
         if names != {"input_values", "attention_mask"}:
-            raise ModelError(f"{path} is no encoder of Moonshine: it takes {', '.join(sorted(names))}.")
+            raise ModelError(f"{path} is not Moonshine's encoder: it takes {', '.join(sorted(names))}.")
         width = self._session.get_outputs()[0].shape[-1]
         self.features = (2 * AROUND + 1) * int(width)
 

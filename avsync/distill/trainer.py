@@ -24,7 +24,7 @@ BEST = "best.safetensors"
 
 
 class TrainingError(AvsyncError):
-    """Training cannot go on; the last good checkpoint is kept."""
+    """Training cannot continue; the last good checkpoint is kept."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Trainer:
     device: torch.device
     world: World
     card: dict[str, Any]
-    """What the checkpoints' cards say of their training."""
+    """What the checkpoints' cards say about their training."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Plain values that the caller wants back on resume."""
     progress: Progress = field(default_factory=Progress)
@@ -103,7 +103,7 @@ class Trainer:
         """
         if not all(bool(torch.isfinite(p).all()) for p in self.task.objective.parameters()):
             raise TrainingError(
-                f"The weights are no numbers any more after step {self.progress.done}, so training stopped; "
+                f"The weights are no longer numbers after step {self.progress.done}, so training stopped; "
                 f"start again with a lower lr or clip_norm; {self.folder} keeps the last good checkpoint."
             )
         if self.world.first:
@@ -120,6 +120,6 @@ def keep_best(trainer: Trainer, figures: dict[str, float]) -> None:
     student: Any = trainer.best_model.get_submodule("student")
     steps = {"steps": trainer.progress.done, "seconds": round(trainer.progress.seconds, 1)}
     card = {**trainer.card, "validation": {k: round(v, 5) for k, v in figures.items()}, **steps}
-    then = f"training stopped: make room and go on with --resume {trainer.folder}"
+    then = f"training stopped: free some space and resume with --resume {trainer.folder}"
     with disk_errors(trainer.folder, then):
         save(trainer.folder / BEST, student, trainer.recipe.network.preprocessing, card)

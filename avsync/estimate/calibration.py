@@ -14,7 +14,7 @@ FEATURES = ("gap", "agreement", "observations")
 """What the probability is computed from; `curve._features` says what each is."""
 
 CEILING = 0.98
-"""No answer is surer: so many of the clearest pieces with a known truth were right, however clear."""
+"""Upper limit of the probability: the share of the clearest pieces with a known truth that were right."""
 MAX_ROWS = 5000
 """Windows that the temperature is fitted on; more would change nothing."""
 

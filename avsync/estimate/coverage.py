@@ -1,4 +1,4 @@
-"""What of a video was judged, what was not and why; and how its scores lie along it. Pure numpy."""
+"""Which parts of a video were judged, which were not and why; and its scores along time. Pure numpy."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from avsync.estimate.speakers import COUNTED
 Mask = npt.NDArray[np.bool_]
 
 MAX_SPANS = 160
-"""Columns of a score map: about as many as are told apart on a page."""
+"""Columns of a score map: about as many as can be distinguished on a page."""
 MIN_SPAN_S = 0.4
-"""Windows nearer than this say much the same."""
+"""Windows closer together than this are nearly redundant."""
 
 
 def unjudged(
@@ -54,13 +54,13 @@ def unjudged(
     missed: Cause = "stopped",
     gaps: Sequence[Gap] = (),
 ) -> tuple[Unjudged, ...]:
-    """The stretches of a video that the answer does not speak of, in order of time.
+    """The stretches of a video that the answer does not cover, in order of time.
 
     `weights` (0..1) is how much each of `scores`, or each of its windows, counts, `segments` is the answer.
     A moment is judged when the windows of a face that counts lie there, and the segment there has an
     offset. `looked_at` are the stretches (start, end) that were looked at, in seconds (None: all of it),
-    `missed` is why the rest was not; in `gaps` there are no frames. What is shorter than a window goes with
-    what is beside it.
+    `missed` is why the rest was not; in `gaps` there are no frames. A stretch shorter than a
+    window is merged with its neighbour.
     """
     size = max(1, math.ceil(duration_s * FRAME_RATE))
     reach = max(WINDOW_FRAMES, stride)
@@ -189,8 +189,8 @@ def talked(
 ) -> tuple[float, float]:
     """Seconds of speech over visible talking faces, and those of them that were judged.
 
-    A face talks where its mouth moves, `moving` (n_windows,) by score, and where it was judged. Where the
-    detector of speech did not listen, as much is assumed as elsewhere.
+    A face talks where its mouth moves, `moving` (n_windows,) by score, and where it was judged. Parts
+    that the speech detector skipped count as having the same share.
     """
     size = max(1, math.ceil(duration_s * FRAME_RATE))
     talking, judged = np.zeros(size, bool), np.ones(size, bool)

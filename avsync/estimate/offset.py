@@ -1,7 +1,7 @@
-"""Scores -> the synchrony error and how sure it is. Pure numpy, no I/O.
+"""Scores -> the synchrony error and how certain it is. Pure numpy, no I/O.
 
-`curve` holds the averaging and the peak, `segments` the offset along the video, `calibration` the constants
-of a checkpoint, `defects` what to say of it.
+`peak` holds the averaging and the peak, `timeline` the offset along the video, `calibration` the constants of
+a checkpoint, `verdict` the decision.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _nothing(shifts: npt.NDArray[np.int64]) -> Offset:
 
 
 def _doubts(m: Measure, shifts: npt.NDArray[np.int64], calibration: Calibration) -> tuple[Reason, ...]:
-    """Why one constant offset is not sure; empty when it is."""
+    """Why one constant offset is not certain; empty when it is."""
     if m.probability >= MIN_PROBABILITY:
         return ()
     reasons = []
@@ -128,7 +128,8 @@ def pooled(
 ) -> Offset:
     """One answer from all faces. weights: by track (n_windows,), how much each window counts; see `speakers`.
 
-    Offsets jump rather where a track begins. Raises ValueError when there is no track or the shifts differ.
+    Offsets are more likely to jump where a track begins. Raises ValueError when there is no track or the
+    shifts differ.
     """
     trust = np.concatenate([np.asarray(weight, np.float64) for weight in weights])[_time_order(tracks)]
     cuts = np.unique([float(track.times_s[0]) for track in tracks if len(track.times_s)])[1:]

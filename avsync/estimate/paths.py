@@ -1,4 +1,4 @@
-"""The likeliest way of the offset along the video: a line, or a path of steps. Pure numpy.
+"""The likeliest course of the offset along the video: a line, or a path of steps. Pure numpy.
 
 Time is cut into blocks, and every line or path is judged by the same number: the summed log-likelihood of the
 blocks along it, less the price of its steps. What a window can add is bounded (calibration.log_ratios), so

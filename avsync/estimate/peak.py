@@ -19,7 +19,7 @@ RIVAL_FRAMES = 2
 """A rival peak lies more than this many frames from the best one."""
 RESAMPLINGS = 400
 MIN_NEAR = RESAMPLINGS // 10
-"""With fewer resamplings at the same peak its own width cannot be told."""
+"""With fewer resamplings at the same peak its width is not known."""
 MAX_BLOCKS = 400
 MIN_BLOCKS = 3
 """With fewer independent observations nothing can be said about their noise."""

@@ -1,4 +1,4 @@
-"""Whether one shift of all audio mends a video, and what it leaves where. Pure."""
+"""Whether one shift of all audio fixes a video, and what error it leaves where. Pure."""
 
 from __future__ import annotations
 

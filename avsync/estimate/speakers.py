@@ -1,4 +1,4 @@
-"""Which face speaks when: each face is weighed by what it says of its own time, never by its rank in the
+"""Which face speaks when: each face is weighed by the evidence of its own time, never by its rank in the
 file.
 
 A track is cut into cells of a few seconds. A cell's evidence is that of its best offset against "this face

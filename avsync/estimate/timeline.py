@@ -1,6 +1,6 @@
-"""The offset along the video: constant, drifting, or jumping, and where evidence bears that out. Pure numpy.
+"""The offset along the video: constant, drifting, or jumping, and where the evidence supports it. Pure numpy.
 
-`trajectory` finds the likeliest line and path of steps; here one of them is chosen (each parameter beyond a
+`paths` finds the likeliest line and path of steps; here one of them is chosen (each parameter beyond a
 constant has its price), measured piece by piece, and weighed against the evidence in stretches.
 """
 
@@ -20,7 +20,7 @@ from avsync.estimate.paths import Blocks, Floats, Ints, best_line, block_likelih
 from avsync.estimate.peak import Evidence, Measure, measure
 
 MAX_DRIFT_ERROR = 40.0
-"""A drift known no better than this (95 %, ms per minute) is not told."""
+"""A drift known no better than this (95 %, ms per minute) is not reported."""
 STRETCH_S = 10.0
 """Evidence along the video is weighed in stretches of about this length; one with too little is a gap."""
 MAX_STRETCHES = 120
@@ -31,7 +31,7 @@ STRETCH_OBSERVATIONS = 20
 STRETCH_CERTAINTY = 0.5
 """Probability, from a stretch alone, that it has the offset of its piece, for it to count as judged."""
 UNFIT = -2.0
-"""Sum of log-likelihood ratios at or below which a stretch is not said to have an offset. The best offset of
+"""Sum of log-likelihood ratios at or below which a stretch has no offset of its own. The best offset of
 noise comes to about -3 in three seconds and to -10 in ten; that of speech to 0 and more."""
 FIT = 3.5
 """The same for a fault with an offset of its own: of three seconds of speech 98 % have more at their offset,
@@ -44,7 +44,7 @@ MIN_APART_MS = 55.0
 FACE_BIAS_MS = 100.0
 """Models may err by as much from one face to the next; a smaller difference must exceed the uncertainty."""
 CONTRADICTION = 0.02
-"""The same, for it to speak against that offset rather than to say nothing."""
+"""Probability at or below which a stretch contradicts the offset of its piece."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _steady(
     blocks: Blocks, pieces: Sequence[Piece], calibration: Calibration
 ) -> tuple[float | None, float | None, float | None]:
     """(0, half the 95 % interval of the drift) where the video is known not to drift, else None; and the
-    largest drift that cannot be excluded, None where that cannot be told."""
+    largest drift that cannot be excluded, None where that is not known."""
     main = main_piece(pieces).measure
     if main.probability < MIN_PROBABILITY:
         return None, None, None
@@ -153,7 +153,7 @@ def _pieces(
     slope: float,
     middle_s: float,
 ) -> tuple[Piece, ...]:
-    """The path's steps as pieces. What is not sure of its own offset, or of a difference, belongs to the
+    """The path's steps as pieces. A run whose own offset, or difference, is not certain belongs to the
     rest; otherwise the rest would consist of windows chosen to agree."""
     runs = _runs(found, blocks, path, calibration)
     rest = _measured(found, [run for column, run in runs if column == base], calibration)
@@ -267,8 +267,8 @@ def _flat(piece: Piece, start_s: float, end_s: float) -> bool:
 
 
 class _Weight(NamedTuple):
-    """Whether a stretch bears its piece out; if it rather speaks for another offset, which, as the difference
-    in ms; whether it speaks against its piece's offset, be it for another one or for none."""
+    """Whether a stretch supports its piece; the offset that it points to instead, if any, as the difference
+    in ms; whether it contradicts its piece's offset, for another one or for none."""
 
     judged: bool
     hint_ms: float | None = None
@@ -276,7 +276,7 @@ class _Weight(NamedTuple):
 
 
 def _weight(found: Evidence, blocks: Blocks, m: Measure, windows: Ints) -> _Weight:
-    """What the blocks of these windows alone say of the offset that their piece has."""
+    """What the blocks of these windows alone say about the offset of their piece."""
     if not len(windows):
         return _Weight(False)
     total = blocks.values[np.unique(blocks.block[windows])].sum(axis=0)

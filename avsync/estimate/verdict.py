@@ -1,7 +1,7 @@
 """An Offset -> which defects a video has, and the verdict. Pure numpy, no I/O.
 
-Three defects are told apart: a constant offset, a drift, and local faults, which are stretches whose offset
-differs from that of the rest.
+Three defects are distinguished: a constant offset, a drift, and local faults, which are stretches whose
+offset differs from that of the rest.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def judge(
     min_fault_s: float = 0.0,
     min_probability: float = MIN_PROBABILITY,
 ) -> Judgement:
-    """What to say of an offset, and why.
+    """The verdict on an offset, and the reasons for it.
 
     tolerance_ms: largest error in tolerance, (audio early, audio late); foreign: speech that the lips
     seen there do not say; talk_s: seconds of speech over moving mouths; contested: what `contested_share`
-    says; judged_share: of the speech over visible talking faces, the share that the offset speaks of;
+    says; judged_share: of the speech over visible talking faces, the share that the offset covers;
     min_fault_s: shorter local faults, in seconds, are slight. A stretch that is out of tolerance makes the
     whole video so, unless it is such a fault.
     """

@@ -41,7 +41,7 @@ BALANCE = 0.5
 """How far a speaker with many minutes is held back (`tasks.shares`)."""
 COVERED = 0.95
 FLOORS_MS = (10.0, 15.0, 20.0)
-"""Widths (95 %) tried for what no amount of evidence tells: a recording's own error, up to half a frame."""
+"""Widths (95 %) tried for what no amount of evidence reveals: a recording's own error, up to half a frame."""
 MAX_ROWS = 4000
 """Windows that the temperature is fitted on; neighbours say the same, so more only cost time."""
 LONG = 8
@@ -57,7 +57,7 @@ MAIN_FIGURES = (
     "interval_holds",
 )
 MIN_MISMATCHED_SHARE = 0.3
-"""A level that names fewer swapped clips than this is not worth having."""
+"""A level that identifies fewer swapped clips than this is not used."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _interval(measured: Sequence[tuple[Measure, Case]], calibration: Calibration
 
 
 def _mismatch_level(measured: Sequence[tuple[Measure, Case]]) -> float | None:
-    """A peak lower than that of 98 % of the matching clips, when it tells enough swapped ones.
+    """A peak lower than that of 98 % of the matching clips, when it identifies enough swapped ones.
     Long pieces only."""
     peaks, foreign = _long_peaks(measured)
     if len(peaks) < 50 or len(foreign) < 15:

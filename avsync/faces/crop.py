@@ -61,7 +61,8 @@ def crop(image: Image, box: npt.NDArray[np.float32], *, top: int = 0, margin: in
     """Rows `top`..95 of the face box resized to 96x96: uint8 (96 - top, 96, 3), or with `margin` more pixels
     on every side.
 
-    `image` (height, width, 3); `box` x1, y1, x2, y2 as fractions of it. Beyond the image its edge goes on.
+    `image` (height, width, 3); `box` x1, y1, x2, y2 as fractions of it. Beyond the image its edge is
+    repeated.
     """
     height, width = image.shape[:2]
     x1, y1, x2, y2 = box.astype(np.float64) * [width, height, width, height]

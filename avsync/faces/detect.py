@@ -29,7 +29,7 @@ Detect = Callable[[Image], npt.NDArray[np.float32]]
 the image cuts may go on beyond its edges."""
 
 MIN_SCORE = 0.3
-"""Detections below this are not even looked at."""
+"""Detections below this are discarded."""
 STRIDE = 32
 """CenterFace takes frames whose sides are multiples of this."""
 

@@ -1,5 +1,5 @@
-"""Find faces and cut their mouths in one pass: each frame is decoded once, and held back until it is known
-where the faces in it are."""
+"""Find faces and cut out their mouths in one pass: each frame is decoded once, and held until the faces in it
+are located."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from avsync.media.images import Image
 from avsync.media.planes import Planes, planes
 
 Found = Callable[[FaceTrack, Image], None]
-"""found(track, face): a face that lasted, when it is over, and its 96x96 RGB portrait."""
+"""found(track, face): called at the end of each track, with its 96x96 RGB portrait."""
 Cut = Callable[[Planes, Boxes], Image]
 """What a network sees of a face box in a frame."""
 
@@ -39,14 +39,17 @@ def face_clips(
     on_gap: Callable[[Gap], None] | None = None,
     kind: CropKind = "mouth",
 ) -> Generator[Clip, None, None]:
-    """The crops, mouths or whole faces by `kind`, of every face that lasts 0.4 s or more, as they stream by;
+    """The crops, mouths or whole faces by `kind`, of every face that lasts 0.4 s or more, as a stream;
     clips of several faces may alternate.
 
-    Faces are numbered from `first_number` as they appear, and told to `found` when they are over; when the
-    generator is closed early, those that are not over as far as they came. Stretches where a face is not seen
-    are left out, as are those shorter than one model window. A longer one comes in pieces of at most
-    `piece_frames` that overlap by 4 frames. `progress` and `on_gap` are told what `media.frames` tells.
-    Raises MediaError when the video cannot be decoded, ModelError when the detector cannot be loaded.
+    Faces are numbered from `first_number` in order of appearance. `found` is called at the end of each track,
+    and for unfinished ones when the generator is closed early. Stretches where a face is not seen are left
+    out, as are those shorter than one model window. A longer one comes in pieces of at most `piece_frames`
+    that overlap by 4 frames. `progress` and `on_gap` are as for `media.frames`.
+
+    Raises:
+        MediaError: the video cannot be decoded.
+        ModelError: the detector cannot be loaded.
     """
     video = media.video
     coming = shown(media, start_s=start_s, end_s=end_s, progress=progress, on_gap=on_gap)
@@ -57,7 +60,7 @@ def face_clips(
 
 @dataclass(eq=False)
 class _Face:
-    """A face whose crops are being cut: `done` of its frames have been, and its best look so far."""
+    """A face whose crops are being cut: the number of frames done, and its best portrait so far."""
 
     trail: Trail
     roll: Roll
@@ -157,7 +160,8 @@ CUTS: dict[CropKind, Cut] = {"mouth": _mouth, "face": _whole_face}
 
 
 def _small(frame: Planes) -> Image:
-    """What faces are looked for in: twice what is searched; the extra detail is for looking closer."""
+    """The image that faces are detected in: twice the size of the search, for measuring small ones
+    closely."""
     return frame.small(2 * DETECT_LONG_SIDE)
 
 

@@ -1,4 +1,4 @@
-"""Whether a mouth moves: what tells a speaker from a silent face below a voice-over."""
+"""Whether a mouth moves: a speaker, or a silent face under a voice-over."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from avsync.media.images import cv2
 MOUTH_PART = slice(6, 33), slice(25, 71)
 """Rows and columns of a mouth crop that hold the mouth."""
 MAX_JITTER = 6.0
-"""Pixels between two frames beyond which the motion of the face as a whole is not believed."""
+"""A larger motion of the face as a whole, in pixels between two frames, is ignored."""
 BLUR = (4, 4)
-"""Pixels that are averaged, so that the noise of the image is no motion."""
+"""Pixels that are averaged, so that image noise does not count as motion."""
 STEP = 2
-"""Frames from one look to the next."""
+"""Frames between measurements."""
 AROUND_S = 1.0
-"""Motion is averaged over this long: nobody moves the mouth all the time while speaking."""
+"""Motion is averaged over this long: a speaker's mouth rests now and then."""
 MOVES = 1.2
 """Mean change in grey levels of 255. Of 2.5 s of talking faces of the training lists, nine in ten have 0.9 or
 more; of their still images, shaken and made noisy, one in ten has 1.1 or more (30 clips, 2026-11-25)."""
 
 Floats = npt.NDArray[np.float64]
 Pieces = list[tuple[Floats, Floats]]
-"""Times of looks, and the motion at each."""
+"""Times of measurements, and the motion at each."""
 
 
 def watched(clips: Iterable[Clip], motion: dict[int, Pieces]) -> Iterator[Clip]:
-    """The clips as they are; how their mouths move is added to `motion` by track."""
+    """The clips, unchanged; the motion of their mouths is added to `motion` by track."""
     for clip in clips:
         whole = clip.mouths.shape[1] == WHOLE_FACE_SIZE
         looks = mouth_motion(mouths_of(clip.mouths) if whole else clip.mouths)

@@ -1,4 +1,4 @@
-"""Where a new shot begins, told while the frames stream by, from how the structure of the video changes."""
+"""Detect where shots begin, frame by frame, from how the structure of the video changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Structure = npt.NDArray[np.float32]
 F = TypeVar("F", bound=Any)
 
 LOOK_AHEAD = 6
-"""Frames compared on either side of a possible cut; what returns within them (a flash) is no cut."""
+"""Frames compared on either side of a possible cut; a scene that returns within them (a flash) is not cut."""
 CUT_FLOOR = 0.1
 """Least `change` from one frame to the next that can be a cut, in a still scene."""
 CUT_RATIO = 3.5

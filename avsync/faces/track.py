@@ -22,14 +22,14 @@ from avsync.media.images import Image, resize
 
 
 class Timed(Protocol):
-    """Whatever is shown at a time."""
+    """Anything with a presentation time."""
 
     @property
     def time_s(self) -> float: ...
 
 
 Boxes = npt.NDArray[np.float32]
-"""(n, 5): x1, y1, x2, y2 in pixels of the video that the detector is given frames of, score 0..1."""
+"""(n, 5): x1, y1, x2, y2 in pixels of the frames that the detector sees, score 0..1."""
 
 # --- Detection ---------------------------------------------------------------------------
 START_SCORE = 0.5
@@ -42,7 +42,7 @@ CLOSER_ROOM = 1.8
 """Side of that square in units of the face's height, which makes the face about 90 pixels high, the
 size of the faces that the models were trained on."""
 SMALL_FACE = 0.12
-"""Of the video's long side: where the largest face is lower, the whole frame is searched enlarged."""
+"""Share of the video's long side: where the largest face is lower, the whole frame is searched enlarged."""
 MAX_FACES = 8
 SAME_FACE = 0.4
 """Overlap (intersection over union) from which two boxes are one face."""
@@ -76,11 +76,14 @@ def find_tracks(
 ) -> tuple[FaceTrack, ...]:
     """Every face that lasts 0.4 s or more, each shot on its own; () when there is none.
 
-    `progress` and `on_gap` are told what `media.frames` tells. Raises MediaError when the video cannot be
-    decoded, ModelError when the detector cannot be loaded.
+    `progress` and `on_gap` are as for `media.frames`.
+
+    Raises:
+        MediaError: the video cannot be decoded.
+        ModelError: the detector cannot be loaded.
     """
     detect = detectors.load(detector)
-    # Twice what is searched: the extra detail is for looking closer at small faces.
+    # Twice the size of the search, for measuring small faces closely.
     decoded = frames(
         media,
         long_side=2 * DETECT_LONG_SIDE,
@@ -147,8 +150,8 @@ def look(image: Image, detect: Detect, known: Sequence[Boxes], *, everywhere: bo
 
 
 def _search(image: Image, detect: Detect, *, wide: bool) -> Boxes:
-    """Faces in the whole frame, largest first. A close-up that the usual size misses is sought in a
-    smaller copy; when `wide`, faces too small for the usual size in a larger one."""
+    """Faces in the whole frame, largest first. A close-up that the usual size misses is searched for
+    in a smaller copy; when `wide`, faces too small for the usual size in a larger one."""
     usual = min(DETECT_LONG_SIDE, max(image.shape[:2]))
     found = _detect_at(image, detect, usual)
     if not len(found):
@@ -222,7 +225,7 @@ class Trail:
     boxes: list[Boxes] = field(default_factory=list)
 
     def expect(self, now: int) -> Boxes:
-        """Where the face should be at frame `now`: it goes on as it moved last, for TRUSTED_GAP frames."""
+        """Where the face should be at frame `now`: its last motion continues for TRUSTED_GAP frames."""
         box = self.boxes[-1][:4]
         if len(self.keys) < 2 or self.keys[-1] - self.keys[-2] > TRUSTED_GAP:
             return box
@@ -257,7 +260,7 @@ class Trail:
 
 
 def _extend(trails: list[Trail], found: Boxes, now: int, new: Trail) -> list[Trail]:
-    """Gives each face found to the trail that it continues; the others begin ones like `new`."""
+    """Appends each face found to the trail that it continues; the others begin trails like `new`."""
     expected = np.array([trail.expect(now) for trail in trails], np.float32).reshape(-1, 4)
     pairs = {face: trail for trail, face in associate(expected, found[:, :4])}
     fresh = []

@@ -1,9 +1,8 @@
 """The clock of a container whose timestamps start over or jump: runs of timestamps, laid end to end.
 
 Recordings joined byte by byte, discontinuities of HLS and splices make the timestamps of a file start over;
-a broken one may leap by hours. Each run of timestamps is a piece. What belongs together in time is told by
-timestamps within a piece only, so its video and its audio share one shift, and the pieces follow one another
-on the presentation timeline.
+a broken one may leap by hours. Each run of timestamps is a piece. Timestamps relate video and audio
+within a piece only, so both share one shift, and the pieces follow one another on the presentation timeline.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from dataclasses import dataclass, field
 from avsync.core.records import Piece
 
 BACK_S = 0.5
-"""Seconds that timestamps of one stream may go back without starting over; muxers are off by a few frames."""
+"""Seconds by which timestamps of one stream may go back without starting over; muxers err by a few frames."""
 FORWARD_S = 60.0
-"""Seconds without a packet of any stream after which the rest is a piece of its own."""
+"""A gap of this many seconds in all streams begins a new piece."""
 FORWARD_TS_S = 10.0
-"""The same for MPEG streams, whose clock is expected to jump."""
+"""FORWARD_S for MPEG streams, whose clock may jump."""
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What is known of one packet before it is decoded, in the container's own seconds. `time_s` grows from
+    """What is known about a packet before it is decoded, in the container's own seconds. `time_s` grows from
     packet to packet of a stream (decoding order); the packet is presented in [first_s, past_s)."""
 
     stream: int
@@ -30,7 +29,7 @@ class Stamp:
     first_s: float
     past_s: float
     past_byte: int = 0
-    """Where in the file the packet ends; 0 where its container does not tell."""
+    """File position at which the packet ends; 0 where its container does not record it."""
 
 
 @dataclass
@@ -44,7 +43,7 @@ class _Run:
 
 
 class Runs:
-    """Tells packets, in the order of the file, which run of timestamps they belong to."""
+    """Assigns packets, in the order of the file, to runs of timestamps."""
 
     def __init__(self, forward_s: float = FORWARD_S) -> None:
         self.runs: list[_Run] = []
@@ -91,7 +90,7 @@ class Runs:
 
 
 def pieces(runs: Runs, origin_s: float) -> tuple[Piece, ...]:
-    """The runs one after the other on the presentation timeline, the first with `origin_s` at second 0."""
+    """The runs laid end to end on the presentation timeline, the first with `origin_s` at second 0."""
     made: list[Piece] = []
     end_s = 0.0
     for run in runs.runs:

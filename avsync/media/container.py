@@ -1,4 +1,4 @@
-"""Open a media file for reading: one file, by its content, and nothing that it names."""
+"""Open a media file: recognised by its content, and never anything that it refers to."""
 
 from __future__ import annotations
 

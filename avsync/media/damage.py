@@ -1,4 +1,4 @@
-"""Which stretches of a stream hold nothing, or nothing that can be decoded."""
+"""Stretches of a stream that are missing or cannot be decoded."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from avsync.core.records import Span
 LEAST_S = 0.06
 """Seconds; a shorter gap is one lost frame, which changes no answer."""
 PAUSE = 2.0
-"""Files of varying frame rate pause by themselves: a gap is longer than their usual one by this factor."""
+"""Files of variable frame rate have pauses anyway: a gap is longer than those by this factor."""
 MISSING_S = 0.5
-"""Seconds without a new frame from which on nothing can be said of the lips, however whole the file is."""
+"""After this many seconds without a new frame the lips show nothing, even in an undamaged file."""
 
 Times = npt.NDArray[np.float64]
 

@@ -24,8 +24,8 @@ from avsync.media.scan import LONGEST_S, clock_streams, stamp_of
 
 @dataclass
 class Damage:
-    """What went wrong while a stream was decoded: `errors` in words, and when whole frames came out. `holes`
-    are those of the media."""
+    """What went wrong while a stream was decoded: `errors` as messages, and when intact frames came out.
+    `holes` are those of the media."""
 
     holes: tuple[Span, ...] = ()
     errors: list[str] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Damage:
 
     def spans(self, start_s: float | None = None, end_s: float | None = None) -> list[Span]:
         """The stretches in [start_s, end_s) in which no frame came out whole, in order; without an error
-        only those in which the file has nothing at all. What comes before the first frame is no gap: a
+        only those in which the file has nothing at all. The time before the first frame is not a gap: a
         recording may begin in the middle of a group of frames."""
         low, high = (-math.inf if start_s is None else start_s), (math.inf if end_s is None else end_s)
         starts, ends = np.array(self.starts), np.array(self.ends)
@@ -107,7 +107,8 @@ def decoded(
 
 
 def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[tuple[int, Any]]:
-    """The packets of `stream` with the number of their piece, as far as the container can be read."""
+    """The packets of `stream` with the number of their piece, up to where the container can no longer be
+    read."""
     if len(media.pieces) < 2:
         demuxed = container.demux(stream)
         try:

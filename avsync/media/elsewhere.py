@@ -50,7 +50,7 @@ def downloaded(address: str, progress: Progress | None = None) -> Iterator[Path]
     Redirections may lead to http and https only, and not from https back to http.
 
     Raises:
-        MediaError: it cannot be had, breaks off, or the disk is full.
+        MediaError: it cannot be downloaded, breaks off, or the disk is full.
     """
     import requests
 

@@ -66,7 +66,7 @@ def program() -> Program:
     if named:
         found = shutil.which(named)
         if found is None:
-            raise SetupError(f"AVSYNC_FFMPEG is {named}, which is no program; {ADVICE}.")
+            raise SetupError(f"AVSYNC_FFMPEG is {named}, which is not a program; {ADVICE}.")
         return _checked(found)
     try:
         carried = imageio_ffmpeg.get_ffmpeg_exe()

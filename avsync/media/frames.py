@@ -28,11 +28,11 @@ from avsync.media.memory import frames_of
 from avsync.media.scan import LONGEST_S
 
 AHEAD_BYTES = 8 << 20
-"""Of decoded frames that nobody has asked for yet: a dozen of the size that faces are sought in."""
+"""Size of the buffer of decoded frames: a dozen of the size that faces are detected in."""
 EARLY_S = 0.1
-"""Seconds that a frame is shown before its time at most: after a pause the old one stays."""
+"""A frame is shown at most this many seconds before its time: after a pause the old one stays."""
 TIE_S = 0.0001
-"""Seconds by which frame boundaries are moved to and fro, see `_begin_s`."""
+"""Seconds by which frame boundaries alternate; see `_begin_s`."""
 EPSILON_S = 1e-6
 
 Timed = tuple[float, float, Any]
@@ -134,8 +134,8 @@ def _grid_index(video: VideoStream, time_s: float | None, otherwise: Any) -> Any
 def _on_grid(
     coming: Iterable[Timed], video: VideoStream, first: int, stop: int | None
 ) -> Iterator[tuple[int, Any]]:
-    """The frame nearest in time for each number of the grid from `first` to before `stop`, as far as frames
-    come."""
+    """The frame nearest in time for each number of the grid from `first` to before `stop`, until the frames
+    end."""
     index = first
     held: Any = None
     before_s, begin_s = None, 0.0
@@ -160,12 +160,12 @@ def _on_grid(
 
 
 def _begin_s(since_s: float, before_s: float | None, video: VideoStream) -> float:
-    """From when on the frame at `since_s` is the nearest, both in seconds from the video's start.
+    """When the frame at `since_s` becomes the nearest one, both in seconds from the video's start.
 
     A frame that is held until the next is half a frame old on average, so a clip of 10 frames a second would
     look late by tens of ms. So a frame begins halfway to the one before it, but after a long pause at most
-    EARLY_S early. Where the grid meets that boundary, as at 12.5 frames a second, TIE_S lets either side win
-    by turns.
+    EARLY_S early. Where the grid meets that boundary, as at 12.5 frames a second, TIE_S lets the two sides
+    win alternately.
     """
     if before_s is None:
         return since_s

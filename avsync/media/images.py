@@ -22,7 +22,7 @@ HEADLESS = "pip install --force-reinstall --no-deps opencv-python-headless"
 
 
 def explain(error: ImportError) -> str:
-    """One sentence for a cv2 that does not load: what is missing, and the command that mends it."""
+    """One sentence for a cv2 that does not load: what is missing, and the command that fixes it."""
     library = re.search(r"(lib[\w.+-]+\.so[\w.]*)", str(error))
     missing = f"the system library {library[1]} is missing" if library else str(error)
     return f"OpenCV cannot be loaded ({missing}); install the build that needs no display: {HEADLESS}"

@@ -1,4 +1,4 @@
-"""Video and audio that a caller has in memory, in place of a file."""
+"""Video and audio that a caller holds in memory, instead of a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from avsync.media.decode import Damage
 
 
 def described(recording: Recording) -> Media:
-    """What a recording holds, as `probe.probe` tells it of a file.
+    """A recording described as `probe.probe` describes a file.
 
     Raises:
         UsageError: its arrays do not have the shapes, types or order that Recording names.

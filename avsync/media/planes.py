@@ -1,4 +1,4 @@
-"""Decoded frames as the planes they are stored in, so that no more of them is converted than is looked at."""
+"""Decoded frames as their stored planes, so that only the parts that are used are converted to RGB."""
 
 from __future__ import annotations
 

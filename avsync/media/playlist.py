@@ -106,7 +106,7 @@ class _Folder:
         try:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
-                raise MediaError(f"{path}, which the playlist names, is no regular file.")
+                raise MediaError(f"{path}, which the playlist names, is not a regular file.")
             with path.open("rb") as file:
                 file.seek(part.start)
                 for block in _limited(iter(lambda: file.read(CHUNK_BYTES), b""), part.length):
@@ -151,15 +151,17 @@ class _Host:
                         continue
                     if not response.ok or (ranges and response.status_code != requests.codes.partial_content):
                         raise MediaError(
-                            f"{part.place}, which the playlist names, cannot be had ({response.status_code} "
-                            f"{response.reason}); try again."
+                            f"{part.place}, which the playlist names, cannot be downloaded "
+                            f"({response.status_code} {response.reason}); try again."
                         )
                     yield from _limited(response.iter_content(CHUNK_BYTES), part.length)
                     return
             raise MediaError(f"{part.place}, which the playlist names, leads in a circle.")
         except requests.RequestException as error:
             why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise MediaError(f"{part.place}, which the playlist names, cannot be had ({why}).") from error
+            raise MediaError(
+                f"{part.place}, which the playlist names, cannot be downloaded ({why})."
+            ) from error
 
 
 _Reader = _Folder | _Host
@@ -227,7 +229,7 @@ def _read(reader: _Reader, place: str) -> Any:
     for block in reader.read(Part(place)):
         text += block
         if len(text) > TEXT_BYTES or not text.lstrip(b"\xef\xbb\xbf").startswith(MARK):
-            raise MediaError(f"{place} is no HLS playlist; give one, or the media itself.")
+            raise MediaError(f"{place} is not an HLS playlist; give one, or the media itself.")
     try:
         return m3u8.loads(text.decode("utf-8-sig"))
     except Exception as error:  # m3u8 raises whatever a wrong line leads to

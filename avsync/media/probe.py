@@ -33,7 +33,7 @@ PROBE_PACKETS = 5000
 MAX_FPS = Fraction(240)
 """A higher stored average is a time base, not a frame rate (browsers record such WebM files)."""
 TAIL_S = 60.0
-"""Seconds that a file may go on after its last frame before that is worth a look, and a word."""
+"""Seconds of audio after the last frame up to which they are treated as part of the video."""
 STILLS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0")
 """How still images begin."""
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"CompositionPlaylist", b"v=0", b"<asx", b"RTSPtext")
@@ -44,7 +44,7 @@ def probe(path: Path | str) -> Media:
     """What a file holds and when each stream starts.
 
     Raises:
-        MediaError: the file is missing, no media, incomplete, a still image, or too small to hold a face.
+        MediaError: the file is missing, not media, incomplete, a still image, or too small for a face.
     """
     path = Path(path)
     require_file(path)
@@ -65,7 +65,7 @@ def probe(path: Path | str) -> Media:
 
 
 def without_tail(media: Media) -> Media:
-    """The same media, to last only as long as its video where the file goes on for over a minute more."""
+    """The media cut to the length of its video, where the file lasts over a minute longer."""
     video = media.video
     if video is None or video.duration_s is None:
         return media
@@ -99,7 +99,7 @@ def require_file(path: Path) -> None:
 
 
 def state(path: Path) -> tuple[int, int] | None:
-    """Size in bytes and time of the last change in ns, which tell two states of a file apart; None where it
+    """Size in bytes and time of the last change in ns, by which two states of a file differ; None where it
     cannot be looked at."""
     try:
         found = path.stat()
@@ -262,7 +262,7 @@ def _audio_stream(stream: Any, track: int, first: dict[int, Any], origin: float)
 
 
 def _measured_fps(path: Path, index: int) -> Fraction:
-    """Average rate over the first 250 frames, for files that do not tell; 25 where it cannot be told."""
+    """Average rate over the first 250 frames, for files that do not state it; 25 where it is not known."""
     with opened(path) as container:
         stream = container.streams[index]
         times = [

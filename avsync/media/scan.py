@@ -1,4 +1,4 @@
-"""What a file really holds, by its packets: runs of timestamps, and how long they last."""
+"""What the packets of a file say, rather than its header: runs of timestamps, and their length."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from avsync.media.damage import LEAST_S
 
 Scan = tuple[Runs, dict[int, tuple[int, float]], "array[float]", int]
 """The runs; by stream the last run it is in with the end of what it presents there; begin and end of each
-packet, one after the other; where in the file the last packet ends (0 where nothing tells)."""
+packet, one after the other; the file position at which the last packet ends (0 where not recorded)."""
 LONGEST_S = 10.0
-"""Seconds that a packet lasts at most, whatever it claims."""
+"""Upper limit of a packet's duration, in seconds, whatever it claims."""
 UNREAD_SHARE, UNREAD_BYTES = 0.1, 100_000
-"""So much of a file, and so many bytes, behind its last packet are no index, but something unread."""
+"""More than this share of a file, and this many bytes, after its last packet is not an index but unread
+media."""
 WRONG_S = 0.5
-"""Seconds by which a stated length may differ from that of the packets before it is not believed."""
+"""A stated length that differs from that of the packets by more seconds than this is ignored."""
 
 
 def scanned(media: Media) -> Media:
-    """The media with its pieces, and with lengths that its packets bear out.
+    """The media with its pieces, and with lengths taken from its packets.
 
     Raises FFmpegError or OSError when the file cannot be opened.
     """
@@ -50,8 +51,8 @@ def scanned(media: Media) -> Media:
 
 
 def _unread(media: Media, past_byte: int) -> int:
-    """Bytes behind the last packet, where they are too many for an index: files joined byte by byte, of which
-    the container's own structure names only the first."""
+    """Bytes after the last packet, where there are too many for an index: in files joined byte by byte the
+    container's structure covers only the first."""
     size = media.path.stat().st_size
     unread = size - past_byte if past_byte else 0
     return unread if unread > max(UNREAD_BYTES, UNREAD_SHARE * size) else 0
@@ -100,7 +101,8 @@ def clock_streams(container: InputContainer, media: Media) -> list[Any]:
 
 
 def _indexed(streams: list[Any], media: Media) -> list[Stamp] | None:
-    """Stamps of an MP4 or MOV from its index, without reading the media; None where the index is not all."""
+    """Stamps of an MP4 or MOV from its index, without reading the media; None where the index is
+    incomplete."""
     size = media.path.stat().st_size
     if any(not s.frames or s.frames > len(s.index_entries) for s in streams):
         return None

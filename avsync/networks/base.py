@@ -1,5 +1,5 @@
-"""What every network, VocaLiST's family or one it is compared with, must offer to be scored and trained, and
-how its frames are prepared."""
+"""The interface of every network, VocaLiST's family and those it is compared with, and how its frames are
+prepared."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ AudioInput = Literal["mel", "mfcc"]
 PAIRS_AT_ONCE = 248
 """Pairs that go through the encoders together; bounds memory and keeps the work in cache."""
 DOTS_AT_ONCE = 1 << 14
-"""Pairs whose embeddings are multiplied together."""
+"""Pairs whose embeddings are multiplied in one batch."""
 EMBEDDED_AT_ONCE = 1 << 12
-"""The same for networks with embeddings of a thousand numbers."""
+"""Pairs in a batch of networks with embeddings of a thousand numbers."""
 
 
 class Network(nn.Module):
     """Two encoders, and a logit for every pair of what they give.
 
-    `dims` fixes the shape, and `dims.to_dict()` is what a checkpoint's card says of it. `audio_input` is what
+    `dims` fixes the shape, and `dims.to_dict()` is stored in a checkpoint's card. `audio_input` is what
     the audio encoder takes: "mel" (n, 1, 80, 16) or "mfcc" (n, 1, 13, 20), both of 0.2 s. `audio_context` is
     how many more mel columns before and after it takes; `frame_context` is the same in frames. `crop` is
     "mouth" (48 x 96) or "face" (224 x 224).
@@ -36,7 +36,7 @@ class Network(nn.Module):
 
     @property
     def family(self) -> str:
-        """Which kind of network it is; what `dims` without a family describe is VocaLiST's."""
+        """The kind of network; `dims` without a family are VocaLiST's."""
         return getattr(self.dims, "family", "vocalist")
 
     @property

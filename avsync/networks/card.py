@@ -1,7 +1,7 @@
 """The card of a checkpoint: what weights cannot say by themselves (dims, preprocessing, calibration, training
 data, licence).
 
-It stands twice: inside the .safetensors file, so that one file is a whole checkpoint, and in a YAML beside
+It is stored twice: inside the .safetensors file, so that one file is a whole checkpoint, and in a YAML beside
 it, for people and for what is added later (the calibration). The YAML counts while its `sha256` is that of
 the file; where it is not, as after a crash between the two, the card inside does, once the weights have
 proved to be those that it was written for.

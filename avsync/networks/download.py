@@ -14,8 +14,8 @@ def fetch(name: str, progress: Progress | None = None, sha256: str | None = None
     """Downloads a public checkpoint to the user's cache and proves that it loads. The network is not
     asked when the file is there.
 
-    The authors publish no checksum; whoever has one gives it as `sha256`. In any case the file must be one of
-    plain weights with exactly the keys and shapes of that network."""
+    The authors publish no checksum; a caller who has one gives it as `sha256`. In any case the file must be
+    one of plain weights with exactly the keys and shapes of that network."""
     public = PUBLIC.get(name)
     if public is None:
         raise UsageError(f'There is no public model called "{name}"; choose from: {", ".join(PUBLIC)}.')

@@ -15,9 +15,9 @@ AnyDims = Dims | SyncNetDims | AvstDims
 
 
 def dims_from(values: Mapping[str, Any]) -> AnyDims:
-    """Dims from plain YAML or JSON values; `family` tells whose they are, VocaLiST's where it is absent.
+    """Dims from plain YAML or JSON values; `family` names the kind, VocaLiST's where absent.
 
-    Raises TypeError or ValueError for what makes no network."""
+    Raises TypeError or ValueError where they do not describe a network."""
     family = values.get("family")
     if family is None:
         return Dims.from_dict(dict(values))

@@ -1,4 +1,4 @@
-"""What was looked at and heard becomes a Report: the verdict, what it does not speak of, and the notes."""
+"""From what was seen and heard to a Report: the verdict, what it does not cover, and the notes."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def _broken_off(
 
 
 def _tail(found: Media, whole: Media) -> tuple[Reason, ...]:
-    """A note where the file goes on without video."""
+    """A note where the audio continues without video."""
     if found is whole:
         return ()
     return (Reason("no-video-at-end", {"end_s": found.duration_s, "duration_s": whole.duration_s}),)
@@ -290,7 +290,7 @@ def _undecoded(kind: ReasonKind, spans: Sequence[Span]) -> tuple[Reason, ...]:
 
 
 def _no_speech(verdict: Verdict, heard: Speech | None) -> tuple[Reason, ...]:
-    """The plainest reason why nothing can be told, before those that the scores give."""
+    """The simplest reason why there is no answer, before those that the scores give."""
     silent = heard is not None and vad.seconds(heard) < MIN_SPEECH_S
     return (Reason("no-speech"),) if silent and verdict == "cannot-tell" else ()
 

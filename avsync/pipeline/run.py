@@ -209,4 +209,4 @@ def prepared(model: str | Path | Loaded, options: CheckOptions) -> Loaded:
 
 
 def _silent(stage: str, done: float, total: float | None) -> None:
-    """Progress for nobody."""
+    """Progress that is ignored."""

@@ -19,7 +19,7 @@ third, two thirds, all of it."""
 SHORT_S = 6 * SAMPLE_S * 5
 """Up to this length the first round would hold too few stretches to spare anything."""
 CERTAIN = 0.85
-"""Probability from which on no more is looked at."""
+"""At or above this probability no more is looked at."""
 
 
 def rounds(span: Span, *, adaptive: bool) -> Iterator[list[Span]]:

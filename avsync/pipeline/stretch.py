@@ -1,7 +1,7 @@
 """Look at a stretch of a video: find its faces, cut their mouths, score them against the audio.
 
-What was looked at so far is one record, so that stopping early, by Ctrl-C or because the answer is certain,
-leaves all of it.
+What was looked at so far is one record, so that nothing is lost by stopping early: on Ctrl-C, or because the
+answer is certain.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ MAX_WINDOWS = 400
 """Windows that pass through cross-modal encoders in one file before they are spread thinner: a quarter of a
 minute of one face in full. More hardly sharpen the answer, and each costs a thirtieth of a second."""
 MAX_EMBEDDED = 10_000
-"""The same for models without such encoders, whose windows cost a millisecond: seven minutes of one face."""
+"""MAX_WINDOWS for models without such encoders, whose windows cost a millisecond: seven minutes of one
+face."""
 MAX_STRIDE = 10
 """Frames; wider steps than 0.4 s would lose evidence and miss local faults, however long the file."""
 PIECE_FRAMES = 254
@@ -63,7 +64,7 @@ class Job:
 class Looked:
     """What was found in the stretches `spans`: tracks, the scores of those that have any; by the track's
     number the face as JPEG, how the mouth moves, and SyncNet's distances where it is the model. `stride` in
-    frames, None before the first face. `gaps`: stretches without new frames, which no score speaks of."""
+    frames, None before the first face. `gaps`: stretches without new frames, which no score covers."""
 
     spans: tuple[Span, ...] = ()
     tracks: tuple[FaceTrack, ...] = ()
@@ -144,8 +145,8 @@ def auto_stride(planned_s: float, model: Loaded) -> int:
 def _score(
     job: Job, looked: Looked, span: Span, found: follow.Found, on_gap: Callable[[Gap], None]
 ) -> list[Scores]:
-    """Scores of the faces of the stretch, which `found` is told. Crops stream into the model while the next
-    are cut; what it waits for them is booked to the faces."""
+    """Scores of the faces in the stretch, each of which is passed to `found`. Crops stream into the model
+    while the next are cut; the time it waits for them counts as `faces`."""
     from avsync.networks.scoring import score_clips
     from avsync.networks.syncnet import FaceEmbeddings
 

@@ -69,7 +69,7 @@ def encoding(media: Media, stream: AudioStream, muxer: str) -> Encoding:
 
 
 def _kbps(path: Path, index: int) -> float:
-    """The rate of a stream as stored, measured on its first packets; 0 where it cannot be told."""
+    """The rate of a stream as stored, measured on its first packets; 0 where it is not known."""
     with av.open(source(path)) as container:
         stream = container.streams[index]
         packets = [p for _, p in zip(range(MEASURED_PACKETS), container.demux(stream), strict=False)]

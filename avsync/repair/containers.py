@@ -69,7 +69,7 @@ def _own_muxer(file: Contents) -> str:
 
 
 def writable(file: Contents, stream: Stream, muxer: str) -> bool:
-    """Whether the muxer takes a stream at all; only ffmpeg itself can tell, so ask it for the header."""
+    """Whether the muxer takes a stream at all; only ffmpeg itself knows, so ask it for the header."""
     arguments = ["-y", "-i", source(file.path), "-map", f"0:{stream.index}", "-c", "copy", "-copy_unknown"]
     try:
         run_ffmpeg([*arguments, "-t", "0", "-f", muxer, os.devnull], "write a header")

@@ -242,7 +242,7 @@ def check_target(src: Path, dst: Path, *, force: bool) -> None:
         if not dst.absolute().parent.is_dir():
             raise UsageError(f"There is no folder {dst.absolute().parent}; make it first.")
     except (OSError, ValueError) as error:
-        raise UsageError(f"{dst} is no name for a file here ({error}); give another one.") from error
+        raise UsageError(f"{dst} cannot be the name of a file here ({error}); give another one.") from error
 
 
 def _measured(report: Report, src: Path, *, force: bool, single_shift: bool) -> float | None:
@@ -255,7 +255,7 @@ def _measured(report: Report, src: Path, *, force: bool, single_shift: bool) -> 
         return report.offset_ms if force else None
     if report.contested:
         raise CannotTell(
-            f"{src}: {summary(report)}, so a repair could spoil that part; nothing is written, unless "
+            f"{src}: {summary(report)}, so a repair could make that part worse; nothing is written, unless "
             "--offset-ms gives the error."
         )
     if not single_shift:
@@ -263,7 +263,7 @@ def _measured(report: Report, src: Path, *, force: bool, single_shift: bool) -> 
     shift = _single_shift(report)
     if shift is None:
         raise CannotTell(
-            f"{src}: {summary(report)}, so no single shift mends it; nothing is written "
+            f"{src}: {summary(report)}, so no single shift fixes it; nothing is written "
             "(use --method retime)."
         )
     return shift.offset_ms

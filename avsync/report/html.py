@@ -52,7 +52,7 @@ MARKS: dict[Verdict, str] = {
     "cannot-tell": "?",
     "error": "!",
 }
-"""What tells the verdicts apart without colour."""
+"""Marks that distinguish the verdicts without colour."""
 
 SETTINGS = {
     "model": "Model",
@@ -206,7 +206,7 @@ def advice(report: Report) -> tuple[str, str]:
         return "The file was not judged. Mend what the sentence names, then check it again.", ""
     if report.verdict == "mismatch":
         return (
-            "No shift mends this. See whether the right audio track was taken, or the speech is a dub.",
+            "No shift fixes this. Check whether the right audio track was taken, or the speech is a dub.",
             "",
         )
     if report.verdict == "partly-judged":
@@ -225,7 +225,7 @@ def advice(report: Report) -> tuple[str, str]:
     names = " ".join(shlex.quote(printable(str(path))) for path in (report.path, target))
     if report.offset_ms is None or report.drift_ms_per_min or defects(report) != ("offset",):
         return (
-            "No single shift mends this: see below where, and by how much, the audio is off. "
+            "No single shift fixes this: see below where, and by how much, the audio is off. "
             "This command re-times the audio, and encodes that track again:",
             f"avsync fix-offset {names} --method retime",
         )
@@ -253,7 +253,7 @@ def drift(report: Report) -> str:
 
 
 def coverage_words(report: Report) -> str:
-    """How much of the video the verdict speaks of; no more than was judged."""
+    """How much of the video the verdict covers; no more than was judged."""
     if not report.duration_s or not report.tracks:
         return "Nothing of it was judged."
     whole_s = report.duration_s

@@ -27,7 +27,7 @@ WIDE = 22.0
 MAP_LOW, MAP_HIGH = -1.5, 2.0
 """Log-likelihood ratios drawn darkest and lightest; fixed, so that the map of noise looks like noise."""
 MAP_COLOURS = "cividis"
-"""Its lightness alone tells high from low, in print and to those who see no colours."""
+"""Its lightness alone distinguishes high from low, in print and without colour vision."""
 MAP_ROWS = 200
 MAX_SAID = 8
 """Stretches that the words of a chart name."""

@@ -54,7 +54,7 @@ def opened_ledger(
     other files stay.
 
     Raises:
-        UsageError: another run writes to the file, or it is no ledger of avsync's.
+        UsageError: another run writes to the file, or it is not a ledger of avsync's.
         OutputError: it cannot be read or written.
     """
     ready(path, LEDGER, "--jsonl")
@@ -163,7 +163,7 @@ def _documents(path: Path) -> list[dict[str, Any]]:
             if number == len(lines):
                 break
             raise UsageError(
-                f"Line {number} of {path} is no result of avsync; take it out, or name another file."
+                f"Line {number} of {path} is not a result of avsync; take it out, or name another file."
             ) from error
         documents.append(document)
     return documents

@@ -84,7 +84,7 @@ def writer(path: Path) -> Callable[[Report, Timebase], str]:
     suffix = path.suffix.lower()
     if suffix not in WRITERS:
         raise UsageError(
-            f"{path} is no marker file; give --markers a name that ends in {', '.join(SUFFIXES)}."
+            f"{path} is not a marker file; give --markers a name that ends in {', '.join(SUFFIXES)}."
         )
     if suffix == ".otio":
         _otio()

@@ -25,7 +25,7 @@ TOKEN = "AVSYNC_WEBHOOK_TOKEN"  # noqa: S105 - the name of a variable
 """Environment variable with a bearer token for the address."""
 
 Tell = Callable[[Report], None]
-"""tell(report). Raises OutputError where it did not get through."""
+"""tell(report). Raises OutputError where it could not be delivered."""
 
 
 def command(text: str) -> Tell:
@@ -93,7 +93,7 @@ def webhook(address: str) -> Tell:
     """
     parts = urlsplit(address)
     if parts.scheme != "https" or not parts.hostname:
-        raise UsageError(f"--webhook {address} is no https address; give one, such as https://host/path.")
+        raise UsageError(f"--webhook {address} is not an https address; give one, such as https://host/path.")
 
     def tell(report: Report) -> None:
         import requests

@@ -22,8 +22,8 @@ OTHER_IMAGES = (".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf", ".tif", ".tiff
 
 @dataclass(frozen=True)
 class Targets:
-    """Paths of `check`'s results, and the command and address that are told of each; None: not wanted.
-    `resume`: go on with what `jsonl` holds."""
+    """Paths of `check`'s results, and the command and address that are notified of each; None: not wanted.
+    `resume`: continue the file `jsonl`."""
 
     jsonl: Path | None = None
     resume: bool = False
@@ -52,7 +52,7 @@ def opened(
     go to stdout.
     """
     if targets.resume and targets.jsonl in (None, STDOUT):
-        raise UsageError("--resume goes on with the file that --jsonl names; give one.")
+        raise UsageError("--resume continues the file that --jsonl names; give one.")
     whole = (targets.junit, targets.page, targets.plot, targets.markers, targets.overlay)
     if STDOUT in whole:
         raise UsageError("Only --json and --jsonl - write to stdout; name a file for the other results.")

@@ -16,7 +16,7 @@ from avsync.report.words import offset_words, percent, span_words
 MAX_FAULTS = 3
 """Faults that a summary names."""
 MIN_UNSEEN_S = 1.0
-"""Less speech without a visible speaker is not worth a word."""
+"""Less speech than this without a visible speaker is not mentioned."""
 
 
 def no_drift_words(report: Report) -> str:
@@ -86,7 +86,7 @@ def _faults(report: Report) -> str:
 
 
 def repair_words(offset_ms: float) -> str:
-    """The whole sentence of DESIGN.md: what is wrong and what mends it."""
+    """The whole sentence of DESIGN.md: what is wrong and what fixes it."""
     size = round(abs(offset_ms))
     verb = "delaying" if offset_ms > 0 else "advancing"
     return f"audio is {offset_words(offset_ms)}; {verb} it by {size} ms fixes it"
@@ -105,7 +105,7 @@ def limits_words(report: Report) -> str:
 
 def speech_words(report: Report) -> str | None:
     """How much speech there is, over how much of it a talking face is seen, and what share of that was
-    judged; None where nobody listened."""
+    judged; None where that was not measured."""
     if report.speech_s is None or report.speech_seen_s is None or report.speech_judged_s is None:
         return None
     if report.speech_s < MIN_SPEECH_S:

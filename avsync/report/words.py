@@ -33,7 +33,7 @@ def span_words(start_s: float, end_s: float) -> str:
 
 
 def offset_words(offset_ms: float | None) -> str:
-    """ "120 ms early", "0 ms", or "unknown"; early and late are said of the audio."""
+    """ "120 ms early", "0 ms", or "unknown"; early and late describe the audio."""
     if offset_ms is None or not math.isfinite(offset_ms):
         return "unknown"
     size = round(abs(offset_ms))

@@ -47,7 +47,7 @@ def test_a_break_costs_only_the_rest(served: Served, tmp_path: Path):
 
 def test_another_file_than_was_expected_is_not_kept(served: Served, tmp_path: Path):
     served.files["/model.pth"] = b"<html>not found</html>"
-    with pytest.raises(ModelError, match="is not the file that avsync knows"):
+    with pytest.raises(ModelError, match="does not have the expected SHA-256"):
         download(f"{served.url}/model.pth", tmp_path / "model.pth", SHA256)
     assert list(tmp_path.iterdir()) == []
 

@@ -70,7 +70,7 @@ def test_only_an_older_result_of_the_same_kind_is_replaced(tmp_path: Path, conte
     target.write_text(content)
     if foreign:
         with pytest.raises(
-            UsageError, match="exists and is no letter of avsync's; name another file for --to"
+            UsageError, match="exists and is not a letter written by avsync; name another file for --to"
         ):
             ready(target, LETTERS, "--to")
     else:

@@ -59,7 +59,7 @@ def test_what_is_given_beside_a_profile_holds(tmp_path: Path):
         ("min_judged: yes\n", "min_judged cannot be True"),
         ("standard: none\n", "standard cannot be 'none'"),
         ("a: &a [1]\nb: *a\n", "it has aliases"),
-        ("{\n", "it is no YAML"),
+        ("{\n", "it is not YAML"),
     ],
 )
 def test_a_profile_that_says_something_else_is_refused_in_one_sentence(text: str, said: str, tmp_path: Path):
@@ -99,7 +99,7 @@ def test_paths_in_a_configuration_are_beside_it(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[check\n", "is no TOML"),
+        ("[check\n", "is not TOML"),
         ("min_judged = 1\n", "a table [check]"),
         ("[check]\non_verdict = 'rm -rf /'\n", "sets 'on_verdict'"),
         ("[check]\naudio = 'x.wav'\n", "sets 'audio'"),

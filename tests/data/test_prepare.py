@@ -195,7 +195,7 @@ def test_a_full_disk_is_said_and_the_work_so_far_is_kept(tmp_path, monkeypatch):
         real(self, *args)
 
     monkeypatch.setattr(preparing.ShardWriter, "add", full)
-    with pytest.raises(OutputError, match=r"disk of .* is full, so preparation stopped: make room"):
+    with pytest.raises(OutputError, match=r"disk of .* is full, so preparation stopped: free some space"):
         prepare(sources, tmp_path / "cache", workers=1)
     monkeypatch.setattr(preparing.ShardWriter, "add", real)
     assert len(Store(tmp_path / "cache")) >= 3

@@ -112,7 +112,7 @@ def test_a_csv_without_splits_is_refused(tmp_path, text):
 
 def test_a_video_given_as_the_csv_is_refused(tmp_path):
     (tmp_path / "talk.mp4").write_bytes(b"\0\0\0\x20ftypisom\x80\xff")
-    with pytest.raises(UsageError, match=r"talk\.mp4 is no CSV file"):
+    with pytest.raises(UsageError, match=r"talk\.mp4 is not a CSV file"):
         find_sources(tmp_path / "talk.mp4")
 
 

@@ -261,7 +261,7 @@ def test_ctrl_c_saves_and_ends_with_130(ground, tmp_path, monkeypatch):
     ]
     result = CliRunner().invoke(app, [str(a) for a in arguments])
     assert result.exit_code == 130
-    assert f"Stopped after step 3; go on with --resume {tmp_path / 'run'}." in result.stderr
+    assert f"Stopped after step 3; resume with --resume {tmp_path / 'run'}." in result.stderr
     assert "Traceback" not in result.stderr
     assert checkpoint.load_state(tmp_path / "run")["progress"]["done"] == 3
     monkeypatch.undo()
@@ -302,7 +302,7 @@ def test_weights_that_are_no_numbers_are_never_saved(ground, tmp_path, monkeypat
         return result
 
     monkeypatch.setattr(loop, "train_step", ruin)
-    with pytest.raises(TrainingError, match="no numbers any more after step 4"):
+    with pytest.raises(TrainingError, match="no longer numbers after step 4"):
         go(ground, tmp_path, LONG)
     assert checkpoint.load_state(tmp_path)["progress"]["done"] == 2
 

@@ -1,4 +1,4 @@
-"""Detectors share one interface; one that cannot be had says in a sentence what to do instead."""
+"""Detectors share one interface; one that is not available says in a sentence what to do instead."""
 
 import os
 import subprocess

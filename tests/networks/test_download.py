@@ -28,7 +28,7 @@ def test_fetch_proves_the_download_and_leaves_nothing_of_a_bad_one(
             fetch("mtdvocalist")
         public_file(tmp_path / "x.pth")
         served.files["/x.pth"] = (tmp_path / "x.pth").read_bytes()
-        with pytest.raises(ModelError, match="is not the file that avsync knows"):
+        with pytest.raises(ModelError, match="does not have the expected SHA-256"):
             fetch("mtdvocalist", sha256="0" * 64)
         assert list(user_cache.iterdir()) == []
         path = fetch("mtdvocalist", sha256=checkpoint.file_sha256(tmp_path / "x.pth"))

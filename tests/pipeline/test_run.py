@@ -1,490 +1,311 @@
-"""One file through all stages: made stages tell the order, real ones are in test_cli and test_bad_input."""
+"""One file through all stages, with the bundled model: made talking faces whose error is known."""
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
-from threading import Event
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
+from media_factory import bar_clip, damaged
 
 import avsync
-from avsync.audio import vad, waveform
-from avsync.core.errors import Interrupted, MediaError, ModelError, UsageError
-from avsync.core.records import (
-    AudioStream,
-    Clip,
-    FaceTrack,
-    Gap,
-    Media,
-    Offset,
-    Reason,
-    Report,
-    Scores,
-    Span,
-    Unjudged,
-    VideoStream,
-    Waveform,
-)
-from avsync.faces import follow, motion
+from avsync.core.errors import MediaError, ModelError, UsageError
+from avsync.core.options import check_options
+from avsync.core.records import Report
+from avsync.demo.clip import write_demo
+from avsync.media.ffmpeg import run_ffmpeg
+from avsync.media.probe import probe
+from avsync.networks.base import Preprocessing
+from avsync.networks.checkpoint import load, save
+from avsync.networks.vocalist import Dims, VocaLiST
 from avsync.pipeline import run, stretch
 
-SECONDS = 20
+SECONDS = 6.0
+OFFSET_MS = 120.0
+SMALL = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p")
+TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
+Step = tuple[str, float, float | None]
 
 
-@dataclass
-class World:
-    """What the faked stages find, and what was asked of them."""
-
-    media: Media
-    sound: Waveform
-    tracks: tuple[FaceTrack, ...]
-    offset_ms: float = 120.0
-    speech: np.ndarray = field(default_factory=lambda: np.ones(SECONDS * 31, np.float32))
-    motion: float = 5.0
-    calibration: dict[str, Any] = field(default_factory=dict)
-    asked: dict[str, Any] = field(default_factory=dict)
-    models_loaded: int = 0
-    listeners: tuple[int, ...] = (1,)
-    """Numbers of the faces whose lips fit no offset."""
-    looked: list[tuple[float | None, float | None]] = field(default_factory=list)
-    """The stretches that faces were looked for in, None for an end of the video."""
-    lost: tuple[Span, ...] = ()
-    """Stretches whose picture cannot be decoded."""
+def ffmpeg(*arguments: object) -> None:
+    run_ffmpeg(["-y", *map(str, arguments)], "make a test file")
 
 
-def a_track(number: int = 0, seconds: float = SECONDS, start_s: float = 0.0) -> FaceTrack:
-    n = round(seconds * 25)
-    boxes = np.tile(np.array([[0.3, 0.3, 0.6, 0.7]], np.float32), (n, 1))
-    return FaceTrack(number, 0, start_s, boxes, np.ones(n, bool), 0.9)
+def made(folder: Path, name: str, **options: Any) -> Path:
+    return write_demo(folder / name, **{"size": 256, "seed": 3, "duration_s": SECONDS} | options)
 
 
-def a_media(path: str = "talk.mp4", fps: int = 25, sound: bool = True, picture: bool = True) -> Media:
-    video = VideoStream(0, "h264", 640, 360, Fraction(fps), 0.0, SECONDS) if picture else None
-    track = AudioStream(1, 0, "aac", 48_000, 2, 0.0, SECONDS, default=True)
-    return Media(Path(path), "mov,mp4", SECONDS, video, (track,) if sound else (), ("video", "audio"))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run")
 
 
-def made_scores(track: int, times_s: np.ndarray, offset_ms: float, height: float, max_shift: int) -> Scores:
-    """Windows whose logits peak at the offset, with noise, which is larger where lips say something else."""
-    shifts = np.arange(-max_shift, max_shift + 1)
-    noise = np.random.default_rng(track).normal(0, 1 if height else 3, (len(times_s), len(shifts)))
-    peak = height * np.exp(-0.5 * (shifts + offset_ms / 40) ** 2)
-    return Scores(track, times_s, shifts, (peak + noise).astype(np.float32))
+@pytest.fixture(scope="module")
+def talk(folder: Path) -> Path:
+    return made(folder, "talk.mp4", offset_ms=OFFSET_MS)
 
 
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    sound = np.random.default_rng(0).normal(0, 0.1, SECONDS * 16_000).astype(np.float32)
-    world = World(a_media(), Waveform(sound, 0.0), (a_track(),))
-
-    def load(name: str, device: str) -> SimpleNamespace:
-        world.models_loaded += 1
-        if name == "nope":
-            raise ModelError('There is no model called "nope".')
-        model = SimpleNamespace(crop="mouth", embeds=name == "embeddings")
-        cpu = SimpleNamespace(type="cpu")
-        return SimpleNamespace(name=name, calibration=world.calibration, model=model, device=cpu)
-
-    def score(_loaded: Any, clips: Any, _sound: Waveform, *, max_shift: int, stride: int):
-        world.asked |= {"max_shift": max_shift, "stride": stride}
-        scores = []
-        for clip in clips:
-            times = clip.start_s + np.arange(0, len(clip.mouths) - 4, stride) / 25
-            height = 0.0 if clip.track in world.listeners else 6.0
-            scores.append(made_scores(clip.track, times, world.offset_ms, height, max_shift))
-        return scores
-
-    def face_clips(
-        _media: Media,
-        found: Any,
-        *,
-        detector: str,
-        first_number: int,
-        piece_frames: int,
-        progress: Any,
-        start_s: float | None,
-        end_s: float | None,
-        on_gap: Any,
-    ) -> Iterator[Clip]:
-        world.asked["detector"] = detector
-        for first_s, past_s in world.lost:
-            on_gap(Gap(first_s, past_s, damaged=True))
-        world.looked.append((start_s, end_s))
-        progress(0.5)
-        tracks = world.tracks
-        if tracks and (start_s is not None or end_s is not None):
-            first = start_s or 0.0
-            tracks = (a_track(0, (end_s or world.media.duration_s) - first, first),)
-        try:
-            for track in tracks:
-                number = first_number + track.track
-                yield Clip(number, track.start_s, np.zeros((len(track.boxes), 48, 96, 3), np.uint8))
-        finally:
-            for track in tracks:
-                number = first_number + track.track
-                found(replace(track, track=number), np.zeros((96, 96, 3), np.uint8))
-
-    monkeypatch.setattr("avsync.media.probe.probe", lambda path: replace(world.media, path=Path(path)))
-    monkeypatch.setattr(waveform, "waveform", lambda *_track: world.sound)
-    monkeypatch.setattr(
-        waveform, "load_audio", lambda path, _span: world.asked.update(audio=path) or world.sound
-    )
-    monkeypatch.setattr(follow, "face_clips", face_clips)
-    monkeypatch.setattr(vad, "listen", lambda _sound: iter([world.speech]))
-    monkeypatch.setattr(motion, "mouth_motion", lambda mouths: np.full(len(mouths) // 2, world.motion))
-    monkeypatch.setattr("avsync.networks.checkpoint.load", load)
-    monkeypatch.setattr("avsync.networks.fast.fast", lambda loaded: loaded)
-    monkeypatch.setattr("avsync.networks.scoring.score_clips", score)
-    run.load_model.cache_clear()
-    yield world
-    run.load_model.cache_clear()
+@pytest.fixture(scope="module")
+def checked(talk: Path) -> tuple[Report, list[Step]]:
+    """The report on `talk`, and the progress on the way."""
+    steps: list[Step] = []
+    return avsync.check(talk, stride=2, progress=lambda *step: steps.append(step)), steps
 
 
-# --- answers ------------------------------------------------------------------------------
-
-
-def test_an_early_audio_is_found_and_judged(world: World):
-    report = avsync.check("talk.mp4")
-    assert report.verdict == "out-of-sync"
-    assert report.offset_ms == pytest.approx(120, abs=10)
-    assert report.path == "talk.mp4"
-    assert report.duration_s == SECONDS
-    assert report.judged_s == pytest.approx(SECONDS, abs=1.0)
-
-
-def test_the_standard_decides_what_is_in_tolerance(world: World):
-    world.offset_ms = -80.0
-    assert avsync.check("talk.mp4", standard="ebu").verdict == "out-of-sync"
-    assert avsync.check("talk.mp4", standard="itu").verdict == "in-sync"
-
-
-def test_a_drift_is_judged_by_its_own_limit(world: World, monkeypatch: pytest.MonkeyPatch):
-    found = Offset(
-        0.0,
-        5.0,
-        0.9,
-        9.0,
-        False,
-        np.arange(3),
-        np.zeros(3, np.float32),
-        drift_ms_per_min=25.0,
-        drift_uncertainty_ms_per_min=3.0,
-    )
-    monkeypatch.setattr("avsync.estimate.offset.pooled", lambda *_: found)
-    report = avsync.check("talk.mp4")
-    assert (report.verdict, report.drift_ms_per_min, report.max_drift_ms_per_min) == ("out-of-sync", 25, 20)
-    assert avsync.check("talk.mp4", max_drift_ms_per_min=30, min_judged=0).verdict == "in-sync"
-
-
-def test_the_netflix_tolerance_is_one_frame_of_this_video(world: World):
-    world.media = a_media(fps=50)
-    assert avsync.check("talk.mp4", standard="netflix").tolerance_ms == (20.0, 20.0)
-
-
-def test_the_verdict_comes_from_the_face_that_speaks(world: World):
-    world.tracks = (a_track(1), a_track(0))
-    report = avsync.check("talk.mp4")
-    assert [track.track for track in report.tracks if track.speaking] == [0]
-    assert len(report.tracks) == 2
-    assert report.offset_ms == pytest.approx(120, abs=10)
-
-
-def test_a_wider_search_asks_for_more_offsets(world: World):
-    avsync.check("talk.mp4", max_offset_ms=2000)
-    assert world.asked["max_shift"] == 50
-
-
-@pytest.mark.parametrize(("seconds", "stride"), [(16, 1), (32, 2), (1000, 10)])
-def test_short_files_are_judged_at_every_frame_and_long_ones_thinner(seconds: int, stride: int, world: World):
-    long(world, seconds)
-    avsync.check("talk.mp4", sample="exhaustive")
-    assert world.asked["stride"] == stride
-    avsync.check("talk.mp4", stride=7)
-    assert world.asked["stride"] == 7
-
-
-@pytest.mark.parametrize(("seconds", "stride"), [(400, 1), (800, 2), (36_000, 10)])
-def test_a_model_whose_windows_cost_little_judges_minutes_at_every_frame(seconds: int, stride: int):
-    embeddings = SimpleNamespace(model=SimpleNamespace(embeds=True))
-    assert stretch.auto_stride(seconds, embeddings) == stride  # pyright: ignore[reportArgumentType]
-
-
-def test_crops_are_cut_while_others_are_scored(world: World, monkeypatch: pytest.MonkeyPatch):
-    cutting = Event()
-
-    def clips(_media: Media, found: Any, **_options: Any):
-        yield Clip(0, 0.0, np.zeros((50, 48, 96, 3), np.uint8))
-        cutting.set()
-        yield Clip(0, 2.0, np.zeros((50, 48, 96, 3), np.uint8))
-        found(a_track(0, seconds=4.0), np.zeros((96, 96, 3), np.uint8))
-
-    def score(_loaded: Any, clips: Any, *_sound: Any, **_options: Any):
-        waited = [cutting.wait(10) for _ in clips]
-        assert waited == [True, True], "the second piece is cut before the first is done with"
-        return [made_scores(0, np.arange(96) / 25, 0.0, 6.0, 15)]
-
-    monkeypatch.setattr(follow, "face_clips", clips)
-    monkeypatch.setattr("avsync.networks.scoring.score_clips", score)
-    assert avsync.check("talk.mp4").judged_s > 0
-
-
-def test_a_separate_audio_file_replaces_the_videos_own(world: World):
-    world.media = a_media(sound=False)
-    assert avsync.check("talk.mp4", audio="other.wav").verdict == "out-of-sync"
-    assert world.asked["audio"] == Path("other.wav")
-
-
-def test_the_share_of_speech_that_was_judged_is_reported(world: World):
-    report = avsync.check("talk.mp4")
-    assert (report.speech_s, report.speech_judged_s) == pytest.approx((SECONDS, SECONDS), abs=0.5)
-    world.speech[: 310 * 2 // 3] = 0.0
-    world.tracks = (a_track(0, seconds=15.0),)
-    report = avsync.check("talk.mp4")
-    assert report.speech_s == pytest.approx(SECONDS - 6.6, abs=0.3)
-    assert report.speech_judged_s == pytest.approx(SECONDS - 6.6 - 5, abs=0.3)
-
-
-def test_speech_that_goes_on_after_the_picture_counts_neither_as_heard_nor_as_judged(world: World):
-    world.speech = np.concatenate([world.speech, np.ones(2 * SECONDS * 31, np.float32)])
-    report = avsync.check("talk.mp4", audio="long.wav")
-    assert report.speech_s == report.speech_judged_s == pytest.approx(SECONDS, abs=0.1)
-
-
-def test_moving_lips_that_fit_the_speech_nowhere_are_a_mismatch_and_a_voice_over_is_not(world: World):
-    world.tracks = (a_track(1),)
-    world.calibration = {"mismatch_level": 0.5}
-    dub = avsync.check("dub.mp4")
-    assert (dub.verdict, dub.offset_ms, dub.uncertainty_ms) == ("mismatch", None, None)
-    world.motion = 0.2
-    assert avsync.check("voice-over.mp4").verdict == "cannot-tell"
-    world.motion, world.speech[:] = 5.0, 0.0
-    music = avsync.check("music.mp4")
-    assert (music.verdict, music.reasons[0].kind) == ("cannot-tell", "no-speech")
+@pytest.fixture(scope="module")
+def report(checked: tuple[Report, list[Step]]) -> Report:
+    return checked[0]
 
 
 def kinds(report: Report) -> set[str]:
     return {reason.kind for reason in report.reasons}
 
 
-def test_a_file_that_changes_meanwhile_is_judged_and_noted(world: World, tmp_path: Path):
-    path = tmp_path / "talk.mp4"
-    path.touch()
-    assert "file-changed" not in kinds(avsync.check(path))
+# --- answers ------------------------------------------------------------------------------
 
-    def written(stage: str, _done: float, _total: float | None) -> None:
-        path.write_text(stage)
 
-    report = avsync.check(path, progress=written)
+def test_early_audio_is_found_and_judged(report: Report, talk: Path):
     assert report.verdict == "out-of-sync"
-    assert "file-changed" in kinds(report)
+    assert report.offset_ms == pytest.approx(OFFSET_MS, abs=25)
+    assert report.path == str(talk)
+    assert report.duration_s == pytest.approx(SECONDS, abs=0.1)
+    assert report.judged_s == pytest.approx(SECONDS, abs=1.0)
+    assert "file-changed" not in kinds(report)
 
 
-def test_what_could_not_be_decoded_is_noted_with_its_times(world: World):
-    world.sound = replace(world.sound, undecoded=((4.0, 4.5),))
-    world.lost = ((3.0, 3.5), (7.0, 8.0))
-    report = avsync.check("talk.mp4")
-    assert report.verdict == "out-of-sync"
-    assert report.reasons[-2:] == (
-        Reason("damaged-video", {"lost_s": 1.5, "start_s": 3.0, "end_s": 8.0}),
-        Reason("damaged-audio", {"lost_s": 0.5, "start_s": 4.0, "end_s": 4.5}),
-    )
+def test_the_standard_decides_what_is_in_tolerance(folder: Path):
+    late = made(folder, "late.mp4", offset_ms=-90.0)
+    assert avsync.check(late, stride=2, standard="ebu").verdict == "out-of-sync"
+    assert avsync.check(late, stride=2, standard="itu").verdict == "in-sync"
 
 
-def test_a_lost_picture_or_two_is_not_worth_a_note(world: World):
-    world.lost = ((0.0, 0.08),)
-    assert "damaged-video" not in kinds(avsync.check("talk.mp4"))
+def test_the_netflix_tolerance_is_one_frame_of_this_video(tmp_path: Path):
+    clip = bar_clip(tmp_path / "a.mp4", rate=50)
+    assert run.tolerance(check_options(standard="netflix"), probe(clip)) == (20.0, 20.0)
 
 
-def test_sound_long_after_the_picture_is_neither_read_nor_judged(
-    world: World, monkeypatch: pytest.MonkeyPatch
+def test_the_verdict_comes_from_the_face_that_speaks(talk: Path, folder: Path):
+    made(folder, "other.mp4", seed=8)
+    both = folder / "both.mp4"
+    beside = "[1:v]trim=end=0.04,loop=-1:1,setpts=N/25/TB[still];[still][0:v]hstack=shortest=1[v]"
+    inputs = ("-i", talk, "-i", folder / "other.mp4")
+    ffmpeg(*inputs, "-filter_complex", beside, "-map", "[v]", "-map", "0:a", *SMALL, "-c:a", "copy", both)
+    found = avsync.check(both, stride=2)
+    assert len(found.tracks) == 2
+    (speaking,) = (track for track in found.tracks if track.speaking)
+    assert min(box[1] for box in speaking.boxes) > 0.5, "the talking face is on the right"
+    assert found.offset_ms == pytest.approx(OFFSET_MS, abs=25)
+
+
+def test_a_wider_search_scores_more_offsets(talk: Path):
+    wide = avsync.check(talk, stride=5, max_offset_ms=2000)
+    offset = wide.tracks[0].offset
+    assert offset is not None
+    assert (offset.shifts[0], offset.shifts[-1]) == (-50, 50)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "encoders", "embeddings"), [(16, 1, 1), (32, 2, 1), (800, 10, 2), (36_000, 10, 10)]
+)
+def test_short_videos_are_scored_at_every_frame_and_long_ones_thinner(
+    seconds: int, encoders: int, embeddings: int, tmp_path: Path
 ):
-    asked: list[float] = []
-    monkeypatch.setattr(
-        waveform, "waveform", lambda _media, _track, span: asked.append(span[1]) or world.sound
-    )
-    whole = avsync.check("talk.mp4")
-    world.media = replace(world.media, duration_s=14_400.0)
-    monkeypatch.setattr("avsync.media.probe.without_tail", lambda media: replace(media, duration_s=SECONDS))
-    report = avsync.check("talk.mp4", max_offset_ms=1000)
-    assert asked == [math.inf, SECONDS + 2]
-    assert (report.verdict, report.offset_ms) == (whole.verdict, pytest.approx(whole.offset_ms, abs=1))
-    assert report.looked_at == ((0.0, SECONDS),)
-    assert report.reasons[-1] == Reason("no-video-at-end", {"end_s": SECONDS, "duration_s": 14_400.0})
-    assert report.unjudged[-1] == Unjudged(SECONDS, 14_400.0, "no-video")
-    assert report.judged_s == whole.judged_s
-    assert "audio-breaks-off" not in kinds(report)
+    with_encoders = save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing())
+    assert stretch.auto_stride(seconds, load(str(with_encoders), "cpu")) == encoders
+    assert stretch.auto_stride(seconds, load("avsync-4", "cpu")) == embeddings
+
+
+def test_the_stride_asked_for_is_the_one_used(report: Report):
+    assert report.stride == 2
+
+
+def test_a_separate_audio_file_replaces_the_videos_own(talk: Path, tmp_path: Path):
+    ffmpeg("-i", talk, "-an", "-c", "copy", tmp_path / "mute.mp4")
+    ffmpeg("-i", talk, "-vn", tmp_path / "speech.wav")
+    found = avsync.check(tmp_path / "mute.mp4", audio=tmp_path / "speech.wav", stride=2)
+    assert (found.verdict, found.audio_track) == ("out-of-sync", None)
+    assert found.offset_ms == pytest.approx(OFFSET_MS, abs=25)
+
+
+def test_speech_without_a_face_is_heard_but_not_judged(talk: Path, tmp_path: Path):
+    hidden = "drawbox=c=black:t=fill:enable='gte(t,4)'"
+    ffmpeg("-i", talk, "-vf", hidden, *SMALL, "-c:a", "copy", tmp_path / "half.mp4")
+    found = avsync.check(tmp_path / "half.mp4", stride=2)
+    assert found.speech_s is not None
+    assert found.speech_seen_s is not None
+    assert found.speech_judged_s is not None
+    assert found.speech_judged_s <= found.speech_seen_s < found.speech_s - 1
+    assert any(part.cause == "no-face" for part in found.unjudged)
+
+
+def test_speech_that_goes_on_after_the_video_counts_neither_as_heard_nor_as_judged(
+    talk: Path, tmp_path: Path
+):
+    ffmpeg("-stream_loop", 2, "-i", talk, "-vn", tmp_path / "long.wav")
+    found = avsync.check(talk, audio=tmp_path / "long.wav", stride=2)
+    assert found.speech_s is not None
+    assert 2 < found.speech_s <= SECONDS
+
+
+def test_a_file_that_changes_meanwhile_is_judged_and_noted(talk: Path, tmp_path: Path):
+    copy = tmp_path / "talk.mp4"
+    copy.write_bytes(talk.read_bytes())
+    found = avsync.check(copy, stride=2, progress=lambda *_: os.utime(copy, (0, 0)))
+    assert found.verdict == "out-of-sync"
+    assert "file-changed" in kinds(found)
+
+
+def test_what_could_not_be_decoded_is_noted_with_its_times(talk: Path, tmp_path: Path):
+    ffmpeg("-i", talk, *SMALL, "-g", 25, "-c:a", "copy", tmp_path / "whole.mkv")
+    found = avsync.check(damaged(tmp_path / "whole.mkv", tmp_path / "broken.mkv"), stride=2)
+    (lost,) = (reason for reason in found.reasons if reason.kind == "damaged-video")
+    assert 0 < lost.values["start_s"] < lost.values["end_s"] < SECONDS
+
+
+def test_audio_long_after_the_video_is_not_judged(talk: Path, report: Report, tmp_path: Path):
+    ffmpeg("-i", talk, "-c:v", "copy", "-af", "apad=whole_dur=400", tmp_path / "long.mp4")
+    found = avsync.check(tmp_path / "long.mp4", stride=2)
+    assert found.offset_ms == pytest.approx(report.offset_ms, abs=5)
+    assert found.looked_at == ((0.0, pytest.approx(SECONDS, abs=0.1)),)
+    assert "no-video-at-end" in kinds(found)
+    assert found.unjudged[-1].cause == "no-video"
+    assert found.judged_s == pytest.approx(report.judged_s, abs=0.2)
+
+
+@pytest.mark.slow
+def test_lips_that_move_but_fit_the_speech_nowhere_are_a_mismatch(folder: Path):
+    made(folder, "long.mp4", duration_s=30.0)
+    made(folder, "voice.mp4", seed=11, duration_s=30.0)
+    inputs = ("-i", folder / "long.mp4", "-i", folder / "voice.mp4")
+    ffmpeg(*inputs, "-map", "0:v", "-map", "1:a", "-c", "copy", folder / "dub.mp4")
+    found = avsync.check(folder / "dub.mp4")
+    assert found.verdict in ("mismatch", "cannot-tell")
+    assert found.uncertainty_ms is None or found.verdict == "cannot-tell"
 
 
 # --- cannot tell --------------------------------------------------------------------------
 
 
-def test_no_face_is_an_answer_with_its_reason(world: World):
-    world.tracks = ()
-    report = avsync.check("talk.mp4")
-    assert report.verdict == "cannot-tell"
-    assert report.reasons[0].kind == "no-face"
-    assert report.offset_ms is None
+def test_no_face_is_an_answer_with_its_reason(talk: Path, tmp_path: Path):
+    bars = ("-f", "lavfi", "-i", f"smptebars=size=320x240:rate=25:duration={SECONDS}")
+    ffmpeg(*bars, "-i", talk, "-map", "0:v", "-map", "1:a", *SMALL, "-c:a", "copy", tmp_path / "bars.mp4")
+    found = avsync.check(tmp_path / "bars.mp4")
+    assert (found.verdict, found.offset_ms) == ("cannot-tell", None)
+    assert found.reasons[0].kind.startswith("no-face")
 
 
-def test_silence_is_known_before_faces_are_looked_for(world: World):
-    world.sound = Waveform(np.zeros(16_000, np.float32), 0.0)
-    report = avsync.check("talk.mp4")
-    assert report.verdict == "cannot-tell"
-    assert report.reasons[0].kind == "silent"
-    assert "detector" not in world.asked
+def test_silence_is_known_before_faces_are_looked_for(talk: Path, tmp_path: Path):
+    ffmpeg("-i", talk, "-c:v", "copy", "-af", "volume=0", tmp_path / "silent.mp4")
+    stages: list[str] = []
+    found = avsync.check(tmp_path / "silent.mp4", progress=lambda stage, *_: stages.append(stage))
+    assert (found.verdict, found.reasons[0].kind) == ("cannot-tell", "silent")
+    assert "faces" not in stages
 
 
-def test_a_listener_gives_no_offset_to_trust(world: World):
-    world.tracks = (a_track(1),)
-    report = avsync.check("talk.mp4")
-    assert report.verdict == "cannot-tell"
-    assert report.reasons
+def test_a_face_that_does_not_move_gives_no_offset(talk: Path, tmp_path: Path):
+    still = "trim=end=0.04,loop=-1:1,setpts=N/25/TB"
+    ffmpeg("-i", talk, "-vf", still, "-t", SECONDS, *SMALL, "-c:a", "copy", tmp_path / "still.mp4")
+    found = avsync.check(tmp_path / "still.mp4", stride=2)
+    assert found.verdict == "cannot-tell"
+    assert found.reasons
 
 
 # --- long files ---------------------------------------------------------------------------
-
-
-def long(world: World, seconds: float) -> None:
-    media = a_media()
-    assert media.video is not None
-    world.media = replace(media, duration_s=seconds, video=replace(media.video, duration_s=seconds))
-    world.listeners = ()
 
 
 def seconds_of(report: Report) -> float:
     return sum(end - start for start, end in report.looked_at)
 
 
-def test_a_short_file_is_looked_at_in_one_piece_and_the_report_says_so(world: World):
-    report = avsync.check("talk.mp4")
-    assert world.looked == [(None, None)]
-    assert report.looked_at == ((0.0, SECONDS),)
+def test_a_short_file_is_looked_at_in_one_piece_and_the_report_says_so(report: Report):
+    assert report.looked_at == ((0.0, pytest.approx(SECONDS, abs=0.1)),)
     assert report.complete
-
-
-def test_a_long_file_is_looked_at_here_and_there_until_the_answer_is_certain(world: World):
-    long(world, 7200)
-    report = avsync.check("film.mp4")
-    assert report.verdict == "out-of-sync"
-    assert report.offset_ms == pytest.approx(120, abs=10)
-    assert 0.1 < seconds_of(report) / 7200 < 0.25
-    assert report.looked_at[0][0] == 0
-    assert report.looked_at[-1][1] == 7200
-    assert report.reasons[-1].kind == "sampled"
-    assert sum(s.end_s - s.start_s for s in report.unjudged if s.cause == "not-needed") > 5000
-    assert [track.track for track in report.tracks] == list(range(len(report.tracks)))
-    assert [t.start_s for t in report.tracks] == sorted(t.start_s for t in report.tracks)
-    assert all(track.offset for track in report.tracks)
-
-
-def test_where_the_answer_stays_uncertain_all_is_looked_at_once(world: World):
-    long(world, 1800)
-    world.offset_ms = 40.0  # the limit itself
-    report = avsync.check("film.mp4", standard="ebu")
-    assert report.looked_at == ((0.0, 1800.0),)
     assert "sampled" not in kinds(report)
-    assert len(world.looked) == len(set(world.looked)) == 90
 
 
-def test_exhaustive_looks_at_all_of_it_in_order(world: World):
-    long(world, 7200)
-    report = avsync.check("film.mp4", sample="exhaustive")
-    assert report.looked_at == ((0.0, 7200.0),)
-    assert world.looked[0] == (None, 300.0)
-    assert world.looked[-1] == (6900.0, None)
-    assert report.unjudged == ()
-
-
-def test_no_face_anywhere_is_known_only_when_all_was_looked_at(world: World):
-    long(world, 1800)
-    world.tracks = ()
-    report = avsync.check("film.mp4")
-    assert report.verdict == "cannot-tell"
-    assert report.reasons[0].kind == "no-face"
-    assert report.looked_at == ((0.0, 1800.0),)
+@pytest.mark.slow
+def test_a_long_file_is_looked_at_here_and_there_until_the_answer_is_certain(folder: Path):
+    made(folder, "minute.mp4", offset_ms=OFFSET_MS, size=192, duration_s=62.0)
+    ffmpeg("-stream_loop", 10, "-i", folder / "minute.mp4", "-c", "copy", folder / "film.mp4")
+    found = avsync.check(folder / "film.mp4", sample="adaptive", stride=5)
+    assert found.verdict == "out-of-sync"
+    assert found.offset_ms == pytest.approx(OFFSET_MS, abs=30)
+    assert found.duration_s is not None
+    assert 0.1 < seconds_of(found) / found.duration_s < 0.5
+    assert found.looked_at[0][0] == 0
+    assert found.looked_at[-1][1] == pytest.approx(found.duration_s, abs=0.1)
+    assert "sampled" in kinds(found)
+    assert any(part.cause == "not-needed" for part in found.unjudged)
+    assert [track.track for track in found.tracks] == list(range(len(found.tracks)))
+    assert [track.start_s for track in found.tracks] == sorted(track.start_s for track in found.tracks)
 
 
 # --- Ctrl-C -------------------------------------------------------------------------------
 
+STOPPED = """
+import json, os, signal, sys
+import avsync
+from avsync.core.errors import Interrupted
 
-def test_ctrl_c_leaves_what_was_judged_by_then(world: World, monkeypatch: pytest.MonkeyPatch):
-    def score(_loaded: Any, clips: Any, _sound: Waveform, *, max_shift: int, stride: int):
-        next(iter(clips))
-        times = np.arange(0, 8, stride / 25)
-        raise Interrupted([made_scores(0, times, world.offset_ms, 6.0, max_shift)])
+stage, share = sys.argv[2], float(sys.argv[3])
 
-    monkeypatch.setattr("avsync.networks.scoring.score_clips", score)
-    with pytest.raises(KeyboardInterrupt) as stopped:
-        avsync.check("talk.mp4")
-    assert isinstance(stopped.value, Interrupted)
-    report = stopped.value.so_far
-    assert (report.complete, report.verdict) == (False, "out-of-sync")
-    assert report.offset_ms == pytest.approx(120, abs=15)
-    assert report.looked_at == ((0.0, pytest.approx(8.2, abs=0.1)),)
-    assert report.unjudged[-1].cause == "stopped"
-    assert report.reasons[-1].kind == "stopped"
-    assert report.timings_s["scores"] >= 0
+def stop(name, done, total):
+    if name == stage and done >= share:
+        os.kill(os.getpid(), signal.SIGINT)
 
-
-def test_ctrl_c_in_a_long_file_leaves_the_stretches_before(world: World, monkeypatch: pytest.MonkeyPatch):
-    long(world, 7200)
-    looked = follow.face_clips
-
-    def stop_at_the_fifth(*arguments: Any, **options: Any) -> Iterator[Clip]:
-        if len(world.looked) == 4:
-            raise KeyboardInterrupt
-        return looked(*arguments, **options)
-
-    monkeypatch.setattr(follow, "face_clips", stop_at_the_fifth)
-    with pytest.raises(Interrupted) as stopped:
-        avsync.check("film.mp4", sample="exhaustive")
-    report = stopped.value.so_far
-    assert report.looked_at == ((0.0, 1200.0),)
-    assert (report.complete, report.verdict) == (False, "out-of-sync")
+try:
+    avsync.check(sys.argv[1], progress=stop)
+except Interrupted as stopped:
+    report = stopped.so_far
+    print(json.dumps({
+        "complete": report.complete, "verdict": report.verdict, "duration_s": report.duration_s,
+        "looked_at": report.looked_at, "causes": [u.cause for u in report.unjudged],
+        "reasons": [r.kind for r in report.reasons],
+    }))
+"""
 
 
-def test_ctrl_c_before_the_first_score_leaves_no_empty_stretch(world: World, monkeypatch: pytest.MonkeyPatch):
-    def score(*_arguments: Any, **_options: Any):
-        raise Interrupted([])
-
-    monkeypatch.setattr("avsync.networks.scoring.score_clips", score)
-    with pytest.raises(Interrupted) as stopped:
-        avsync.check("talk.mp4")
-    report = stopped.value.so_far
-    assert (report.complete, report.looked_at, report.tracks) == (False, (), ())
+def stopped(clip: Path, stage: str, share: float) -> dict[str, Any]:
+    """What a check that gets Ctrl-C at this point of its progress leaves."""
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    command = [sys.executable, "-c", STOPPED, str(clip), stage, str(share)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return json.loads(done.stdout or pytest.fail(done.stderr))
 
 
-@pytest.mark.parametrize("stage", ["media.probe.probe", "audio.waveform.waveform"])
-def test_ctrl_c_before_anything_was_judged_says_so(stage: str, world: World, monkeypatch: pytest.MonkeyPatch):
-    def stop(*_arguments: Any) -> None:
-        raise KeyboardInterrupt
+def test_ctrl_c_leaves_what_was_judged_by_then(folder: Path):
+    clip = made(folder, "twenty.mp4", offset_ms=OFFSET_MS, duration_s=25.0)
+    found = stopped(clip, "faces", 0.95)
+    assert found["complete"] is False
+    assert found["reasons"][-1].startswith("stopped")
+    assert "stopped" in found["causes"]
+    assert sum(end - start for start, end in found["looked_at"]) < found["duration_s"]
 
-    monkeypatch.setattr(f"avsync.{stage}", stop)
-    with pytest.raises(Interrupted) as stopped:
-        avsync.check("talk.mp4")
-    report = stopped.value.so_far
-    assert (report.complete, report.verdict, report.judged_s) == (False, "cannot-tell", 0.0)
-    assert report.reasons[0].kind == "stopped-at-once"
+
+@pytest.mark.parametrize("stage", ["probe", "model", "audio"])
+def test_ctrl_c_before_anything_was_judged_says_so(stage: str, talk: Path):
+    found = stopped(talk, stage, 0.0)
+    assert (found["complete"], found["verdict"], found["looked_at"]) == (False, "cannot-tell", [])
+    assert found["reasons"] == ["stopped-at-once"]
 
 
 # --- errors -------------------------------------------------------------------------------
 
 
-def test_a_file_without_picture_is_an_error(world: World):
-    world.media = a_media(picture=False)
+def test_a_file_without_video_is_an_error(talk: Path, tmp_path: Path):
+    ffmpeg("-i", talk, "-vn", tmp_path / "speech.wav")
     with pytest.raises(MediaError, match="no video"):
-        avsync.check("song.mp3")
+        avsync.check(tmp_path / "speech.wav")
 
 
-def test_a_model_that_is_missing_is_known_before_the_work(world: World):
+def test_a_model_that_is_missing_is_known_before_the_work(talk: Path):
+    stages: list[str] = []
     with pytest.raises(ModelError, match="nope"):
-        avsync.check("talk.mp4", model="nope")
-    assert "detector" not in world.asked
+        avsync.check(talk, model="nope", progress=lambda stage, *_: stages.append(stage))
+    assert "audio" not in stages
 
 
 @pytest.mark.parametrize(
@@ -520,55 +341,41 @@ def test_a_wrong_shift_is_named():
 # --- around -------------------------------------------------------------------------------
 
 
-def test_the_model_is_loaded_once(world: World):
-    avsync.check("one.mp4")
-    avsync.check("two.mp4")
-    assert world.models_loaded == 1
-    avsync.check("three.mp4", model="other")
-    assert world.models_loaded == 2
+def test_a_model_is_loaded_once():
+    run.load_model.cache_clear()
+    assert run.load_model("avsync-4", "cpu") is run.load_model("avsync-4", "cpu")
+    assert run.load_model.cache_info().misses == 1
 
 
-def test_progress_names_the_stages_in_order_and_never_exceeds_its_total(world: World):
-    steps: list[tuple[str, float, float | None]] = []
-    avsync.check("talk.mp4", progress=lambda *step: steps.append(step))
+def test_progress_names_the_stages_in_order_and_never_exceeds_its_total(checked: tuple[Report, list[Step]]):
+    steps = checked[1]
     names = list(dict.fromkeys(stage for stage, _, _ in steps))
     assert names == ["probe", "model", "audio", "faces"]
     assert all(total is None or done <= total for _, done, total in steps)
 
 
-def test_time_is_booked_to_stages_that_add_up(world: World):
-    timings = avsync.check("talk.mp4").timings_s
+def test_time_is_booked_to_stages_that_add_up(report: Report):
+    timings = report.timings_s
     assert set(timings) == {"probe", "model", "audio", "faces", "scores", "offset", "total"}
     assert sum(timings.values()) - timings["total"] <= timings["total"]
     assert min(timings.values()) >= 0
 
 
-def test_fixing_measures_with_the_options_given(world: World, monkeypatch: pytest.MonkeyPatch):
-    def repair(src: Path, dst: Path, options: Any, *, measure: Any, **_told: Any) -> Any:
-        return measure(src)
-
-    monkeypatch.setattr("avsync.repair.fix.fix_offset", repair)
-    report = avsync.fix_offset("in.mp4", "out.mp4", standard="itu", max_offset_ms=800)
-    assert report.standard == "itu"  # pyright: ignore[reportAttributeAccessIssue]
-    assert world.asked["max_shift"] == 20
-
-
-def test_retiming_needs_every_stretch_of_a_long_file(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(
-        "avsync.repair.fix.fix_offset", lambda src, _dst, _options, *, measure, **_told: measure(src)
+def test_fixing_measures_with_the_options_given(talk: Path, tmp_path: Path):
+    done = avsync.fix_offset(
+        talk, tmp_path / "fixed.mp4", standard="itu", max_offset_ms=800, stride=2, dry_run=True
     )
-    long(world, 7200)
-    looked = {m: avsync.fix_offset("in.mp4", "out.mp4", method=m) for m in ("copy", "retime")}
-    assert seconds_of(looked["copy"]) < 7200  # pyright: ignore[reportArgumentType]
-    assert seconds_of(looked["retime"]) == 7200  # pyright: ignore[reportArgumentType]
+    before = done.report_before
+    assert before is not None
+    assert (before.standard, before.settings["sample"]) == ("itu", "auto")
+    assert before.tracks[0].offset is not None
+    assert len(before.tracks[0].offset.shifts) == 41
 
 
-def test_retiming_looks_at_all_of_a_video_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch):
-    asked: list[Any] = []
-    monkeypatch.setattr(
-        "avsync.repair.fix.fix_offset", lambda _src, _dst, options, **_: asked.append(options)
-    )
-    avsync.fix_offset("in.mp4", "out.mp4")
-    avsync.fix_offset("in.mp4", "out.mp4", method="retime")
-    avsync.fix_offset("in.mp4", "out.mp4", method="retime", sample="adaptive")
-    assert [options.check.sample for options in asked] == ["auto", "exhaustive", "adaptive"]
+def test_retiming_looks_at_all_of_a_video_unless_asked_otherwise(talk: Path, tmp_path: Path):
+    for asked, used in (({}, "exhaustive"), ({"sample": "adaptive"}, "adaptive")):
+        done = avsync.fix_offset(
+            talk, tmp_path / "fixed.mp4", method="retime", stride=2, dry_run=True, **asked
+        )
+        assert done.report_before is not None
+        assert done.report_before.settings["sample"] == used

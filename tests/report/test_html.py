@@ -125,7 +125,7 @@ def test_no_command_is_offered_that_would_not_mend_it(report: Report, words: str
 )
 def test_what_no_single_shift_mends_is_re_timed(report: Report):
     said = text(report)
-    assert "No single shift mends this" in said
+    assert "No single shift fixes this" in said
     assert "late one-fixed.mp4' --method retime" in said
 
 

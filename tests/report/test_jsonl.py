@@ -71,7 +71,7 @@ def test_what_is_no_ledger_is_not_overwritten(tmp_path: Path, content: str, resu
         with opened_ledger(target, {}, resumed=resumed):
             return
     with (
-        pytest.raises(UsageError, match="no JSONL file of avsync's"),
+        pytest.raises(UsageError, match="not a JSONL file written by avsync"),
         opened_ledger(target, {}, resumed=resumed),
     ):
         pass

@@ -158,7 +158,7 @@ def test_older_markers_are_replaced_but_nothing_else_is(suffix: str, tmp_path: P
     path = save_markers(a_faulty(BASES["25"]), tmp_path / f"out{suffix}")
     protect(path, MARKERS, "--markers")
     path.write_text("TITLE: My own cut\nFCM: NON-DROP FRAME\n")
-    with pytest.raises(UsageError, match="is no marker file of avsync's"):
+    with pytest.raises(UsageError, match="is not a marker file written by avsync"):
         protect(path, MARKERS, "--markers")
 
 

@@ -46,5 +46,5 @@ def test_only_a_plot_of_avsyncs_is_replaced(tmp_path: Path):
     protect(target, PLOT, "--plot")
     image = np.zeros((8, 8, 3), np.uint8)
     assert cv2.imwrite(str(target), image)
-    with pytest.raises(UsageError, match="no plot of avsync's; name another file for --plot"):
+    with pytest.raises(UsageError, match="not a plot written by avsync; name another file for --plot"):
         protect(target, PLOT, "--plot")
