@@ -12,6 +12,7 @@ import pytest
 from media_factory import bar_clip, damaged
 
 import avsync
+from avsync.core.constants import Sample
 from avsync.core.errors import MediaError, ModelError, UsageError
 from avsync.core.options import check_options
 from avsync.core.records import Report
@@ -83,7 +84,7 @@ def test_the_standard_decides_what_is_in_tolerance(folder: Path):
 
 
 def test_the_netflix_tolerance_is_one_frame_of_this_video(tmp_path: Path):
-    clip = bar_clip(tmp_path / "a.mp4", rate=50)
+    clip = bar_clip(tmp_path / "a.mp4", rate="50")
     assert run.tolerance(check_options(standard="netflix"), probe(clip)) == (20.0, 20.0)
 
 
@@ -373,9 +374,10 @@ def test_fixing_measures_with_the_options_given(talk: Path, tmp_path: Path):
 
 
 def test_retiming_looks_at_all_of_a_video_unless_asked_otherwise(talk: Path, tmp_path: Path):
-    for asked, used in (({}, "exhaustive"), ({"sample": "adaptive"}, "adaptive")):
+    cases: tuple[tuple[Sample, str], ...] = (("auto", "exhaustive"), ("adaptive", "adaptive"))
+    for sample, used in cases:
         done = avsync.fix_offset(
-            talk, tmp_path / "fixed.mp4", method="retime", stride=2, dry_run=True, **asked
+            talk, tmp_path / "fixed.mp4", method="retime", sample=sample, stride=2, dry_run=True
         )
         assert done.report_before is not None
         assert done.report_before.settings["sample"] == used

@@ -324,7 +324,7 @@ def test_a_page_replaces_an_older_one_but_nothing_else(tmp_path: Path):
     save_page(LATE, target)
     assert save_page([LATE, LATE], target).read_text().startswith("<!doctype html>")
     target.write_bytes(b"\0\0\0\x18ftyp")
-    with pytest.raises(UsageError, match="no page"):
+    with pytest.raises(UsageError, match="not a page"):
         save_page(LATE, target)
 
 

@@ -165,5 +165,5 @@ def test_older_markers_are_replaced_but_nothing_else_is(suffix: str, tmp_path: P
 def test_without_video_frames_there_are_no_markers(tmp_path: Path):
     with pytest.raises(UsageError, match="no video whose frames"):
         save_markers(a_report(), tmp_path / "out.csv")
-    with pytest.raises(UsageError, match="no marker file"):
+    with pytest.raises(UsageError, match="not a marker file"):
         save_markers(a_faulty(BASES["25"]), tmp_path / "out.txt")

@@ -114,5 +114,5 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
 
 @pytest.mark.parametrize("address", ["http://host/x", "file:///etc/passwd", "https://", "host", "ftp://host"])
 def test_only_https_addresses_are_taken(address: str):
-    with pytest.raises(UsageError, match="no https address"):
+    with pytest.raises(UsageError, match="not an https address"):
         webhook(address)
