@@ -19,9 +19,9 @@ from avsync.core.errors import (
     UsageError,
 )
 from avsync.core.options import FixOptions
-from avsync.core.records import Media, Report, Segment
+from avsync.core.records import Media, Report
 from avsync.core.tolerance import defects, largest_error
-from avsync.estimate.repairable import Shift, single_shift
+from avsync.estimate.repairable import repair_shift
 from avsync.media.ffmpeg import program
 from avsync.media.probe import probe
 from avsync.repair import packets, retime
@@ -168,7 +168,7 @@ def _rest_ms(after: Report) -> float:
         after.verdict != "out-of-sync"
         or after.offset_ms is None
         or after.contested
-        or _single_shift(after) is None
+        or repair_shift(after) is None
     ):
         return 0.0
     return after.offset_ms
@@ -258,26 +258,20 @@ def _measured(report: Report, src: Path, *, force: bool, single_shift: bool) -> 
             f"{src}: {summary(report)}, so a repair could make that part worse; nothing is written, unless "
             "--offset-ms gives the error."
         )
+    if defects(report) == ("mismatch",):
+        raise CannotTell(
+            f"{src}: {summary(report)}, which no shift of the audio mends; nothing is written "
+            "(--offset-ms shifts it all the same)."
+        )
     if not single_shift:
         return report.offset_ms
-    shift = _single_shift(report)
+    shift = repair_shift(report)
     if shift is None:
         raise CannotTell(
             f"{src}: {summary(report)}, so no single shift fixes it; nothing is written "
             "(use --method retime)."
         )
     return shift.offset_ms
-
-
-def _single_shift(report: Report) -> Shift | None:
-    """The shift that brings every judged stretch within tolerance; None where none does, or where it would
-    leave the file out of sync for another reason."""
-    if report.offset_ms is None or not {"offset", "local"} & set(defects(report)):
-        return None
-    whole = Segment(0.0, report.duration_s or 0.0, report.offset_ms, None, report.probability)
-    faults = [Segment(f.start_s, f.end_s, f.offset_ms, None, f.probability) for f in report.faults]
-    judged = [*(report.segments or (whole,)), *faults]
-    return single_shift(judged, report.tolerance_ms, report.offset_ms, report.drift_ms_per_min or 0.0)
 
 
 def _compare(before: Report, after: Report, dst: Path) -> None:
