@@ -85,6 +85,8 @@ def footage(path: Path) -> Footage:
     from avsync.media.probe import probe
 
     media = probe(path)
+    if media.duration_s < (MIN_FRAMES + WINDOW_FRAMES - 1) * FRAME_S:
+        return NOTHING
     audio = waveform(media)
     tracks: list[FaceTrack] = []
     looks: dict[int, motion.Pieces] = {}

@@ -44,7 +44,7 @@ class Calibration:
     mismatch_level: float | None = None
     """A curve whose top is lower does not come from lips that say this speech; None: never judged."""
 
-    support: float = 1.5
+    support: float = 1.0
     """Log-likelihood ratio of the file's offset from which on three seconds of speech bear it out."""
     contradiction: float = -0.8
     """The same for each second of it, at or below which they contradict it."""

@@ -90,6 +90,19 @@ def contradictions(
     return _joined([_doubted(each, answers) for each in answers])
 
 
+def without(
+    tracks: Sequence[Scores], weights: Sequence[Floats], found: Sequence[Contradiction]
+) -> list[Floats]:
+    """`weights`, by track (n_windows,), but 0 in the stretches that do not bear out the offset."""
+    kept = []
+    for scores, weight in zip(tracks, weights, strict=True):
+        inside = np.zeros(len(weight), bool)
+        for stretch in found:
+            inside |= (scores.times_s >= stretch.start_s) & (scores.times_s < stretch.end_s)
+        kept.append(np.where(inside, 0.0, weight))
+    return kept
+
+
 def _asked(
     index: int,
     scores: Scores,

@@ -130,8 +130,12 @@ def judged(
     contested = verdict.contested_share(
         [looked.scores[i] for i in counted], [speaking_windows[i] for i in counted], pooled.segments
     )
+    open_stretches = support.contradictions(
+        looked.scores, cells, speaking_windows, pooled, calibration, stride * FRAME_S
+    )
+    borne_out = support.without(looked.scores, weights, open_stretches)
     unjudged = coverage.unjudged(
-        *(looked.tracks, looked.scores, weights, pooled.segments),
+        *(looked.tracks, looked.scores, borne_out, pooled.segments),
         *(duration_s, stride, schedule.merged(looked.spans), missed, looked.gaps),
     )
     seen_s, judged_s = coverage.talked(known, looked.scores, moving, unjudged, duration_s, stride)
@@ -139,9 +143,7 @@ def judged(
         pooled,
         report.tolerance_ms,
         report.max_drift_ms_per_min,
-        foreign=support.contradictions(
-            looked.scores, cells, speaking_windows, pooled, calibration, stride * FRAME_S
-        ),
+        foreign=open_stretches,
         talk_s=seen_s,
         contested=contested,
         judged_share=judged_s / seen_s if seen_s >= MIN_SPEECH_S else 1.0,

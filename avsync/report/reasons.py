@@ -122,9 +122,7 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
     "hint": lambda v: (
         f"{_from_to(v)} it rather seems {offset_words(v['offset_ms'])}, which is too weak to be sure"
     ),
-    "against": lambda v: (
-        f"{_from_to(v)} the lips fit the speech neither at the offset of the rest nor at another"
-    ),
+    "against": lambda v: f"{_from_to(v)} the lips do not bear out the offset of the rest",
     "drift": _drift,
     "drift-near-limit": _drift_near_limit,
     "near-limit": _near_limit,
