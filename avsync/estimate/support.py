@@ -133,7 +133,21 @@ def _asked(
             offset_ms = float(expected[part].mean()) + calibration.bias_ms
             found = _there(place, total, near(total, scores.shifts, offset_ms), calibration)
         answers.append(replace(found, fits=True) if talk_s < MIN_TALK_S else found)
+    if expected is not None and _fits_best(scores, windows, expected[windows], calibration):
+        answers = [replace(each, against=False) for each in answers]
     return _spread(answers)
+
+
+def _fits_best(
+    scores: Scores, windows: npt.NDArray[np.int64], expected: Floats, calibration: Calibration
+) -> bool:
+    """Whether a shot as a whole fits the offset of the file better than any other: then its lips are badly
+    read rather than another's, for another's speech fits all offsets alike."""
+    if np.ptp(expected) > FRAME_MS:
+        return False
+    total = summed(scores, windows, calibration)
+    there = np.abs(-FRAME_MS * scores.shifts - float(expected.mean()) - calibration.bias_ms) <= 1.5 * FRAME_MS
+    return bool(total[there].max(initial=-np.inf) >= total[~there].max(initial=-np.inf))
 
 
 def _parts(
