@@ -32,6 +32,9 @@ below which the speech is another's."""
 BRIEF_SUPPORT = -1.0
 """What MIN_TALK_S must reach for the offset to be borne out, where ASKED_S must reach `calibration.support`:
 so little speech is heard to contradict an offset before it is heard to confirm one."""
+CLEAR_LEAD = 3.0
+"""A stretch whose likeliest offset is that of the file by so much (natural logarithm) bears it out, however
+badly its lips are read: of another's speech 2 % do by chance, of a wrong offset 0.3 %."""
 MAX_RIVAL = 6.0
 """An offset elsewhere may be likelier than the file's by so much (natural logarithm) in a stretch that bears
 it out: of stretches of 3 s in sync 0.5 % have a likelier one, of those off by 80 ms nine in ten."""
@@ -131,23 +134,21 @@ def _asked(
             found = _Answer(*place, height > 0, height <= FOREIGN_PER_S * talk_s, rival=True)
         else:
             offset_ms = float(expected[part].mean()) + calibration.bias_ms
-            found = _there(place, total, near(total, scores.shifts, offset_ms), calibration)
+            there, lead = (f(total, scores.shifts, offset_ms) for f in (near, _lead))
+            found = _there(place, total, there, lead, calibration)
         answers.append(replace(found, fits=True) if talk_s < MIN_TALK_S else found)
-    if expected is not None and _fits_best(scores, windows, expected[windows], calibration):
-        answers = [replace(each, against=False) for each in answers]
+    if expected is not None and np.ptp(expected[windows]) <= FRAME_MS:
+        offset_ms = float(expected[windows].mean()) + calibration.bias_ms
+        # Another's speech fits all offsets alike; lips that fit this one best are badly read.
+        if _lead(summed(scores, windows, calibration), scores.shifts, offset_ms) >= 0:
+            answers = [replace(each, against=False) for each in answers]
     return _spread(answers)
 
 
-def _fits_best(
-    scores: Scores, windows: npt.NDArray[np.int64], expected: Floats, calibration: Calibration
-) -> bool:
-    """Whether a shot as a whole fits the offset of the file better than any other: then its lips are badly
-    read rather than another's, for another's speech fits all offsets alike."""
-    if np.ptp(expected) > FRAME_MS:
-        return False
-    total = summed(scores, windows, calibration)
-    there = np.abs(-FRAME_MS * scores.shifts - float(expected.mean()) - calibration.bias_ms) <= 1.5 * FRAME_MS
-    return bool(total[there].max(initial=-np.inf) >= total[~there].max(initial=-np.inf))
+def _lead(total: Floats, shifts: npt.NDArray[np.int64], offset_ms: float) -> float:
+    """By how much `total` (n_shifts,) is higher within a frame or so of an offset than anywhere else."""
+    there = np.abs(-FRAME_MS * shifts - offset_ms) <= 1.5 * FRAME_MS
+    return float(total[there].max(initial=-np.inf) - total[~there].max(initial=-np.inf))
 
 
 def _parts(
@@ -164,15 +165,16 @@ def _parts(
 
 
 def _there(
-    place: tuple[int, float, float, float], total: Floats, there: float, calibration: Calibration
+    place: tuple[int, float, float, float], total: Floats, there: float, lead: float, calibration: Calibration
 ) -> _Answer:
     """The answer at a `place` (index, start_s, end_s, talk_s) whose log-likelihood ratio at the offset of the
-    file is `there`."""
+    file is `there`, higher by `lead` than anywhere else."""
     talk_s = place[-1]
     brief = max(0.0, (ASKED_S - talk_s) / (ASKED_S - MIN_TALK_S))
     least = (1 - brief) * calibration.support + brief * BRIEF_SUPPORT
     rival = float(total.max()) - there > MAX_RIVAL
-    return _Answer(*place, there >= least and not rival, there <= calibration.contradiction * talk_s, rival)
+    fits = (there >= least and not rival) or lead >= CLEAR_LEAD
+    return _Answer(*place, fits, there <= calibration.contradiction * talk_s, rival)
 
 
 def _spread(answers: Sequence[_Answer]) -> list[_Answer]:
