@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from avsync.cli.console import console, emit
 from avsync.core.errors import EXIT_IN_SYNC, OutputError, UsageError
 from avsync.core.options import CheckOptions, Limits
 from avsync.report.outputs import STDOUT, Targets, opened
+
+log = logging.getLogger(__name__)
 
 
 def watch_folder(
@@ -40,6 +43,7 @@ def watch_folder(
         raise UsageError(f"{folder} is not a folder; give one to --watch.")
     find(options.model)
     resumed = replace(targets, resume=targets.jsonl not in (None, STDOUT))
+    log.info("watching %s", folder)
     try:
         for files in arrivals(folder, settle_s=settle_s):
             if files:

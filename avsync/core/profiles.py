@@ -52,8 +52,8 @@ PROFILES = {
         (
             "netflix",
             "netflix",
-            'Netflix Partner Help, "Sync - Global Offset (Audio)": out of sync by more than one frame is an '
-            "issue.",
+            'Netflix Partner Help, "Sync - Global Offset (Audio)": up to one frame is for information, from '
+            "there on an issue.",
         ),
         (
             "atsc",

@@ -111,8 +111,8 @@ def pictures(report: Report, media: Media) -> Iterator[Image]:
         picture[:height] = frame.image
         picture[height : height + LINE] = DARK
         picture[height + LINE :] = strip
-        _draw_faces(picture, report, frame.time_s, width, height)
         words, colour = moment_words(report, frame.time_s)
+        _draw_faces(picture, report, frame.time_s, (width, height), colour)
         _write(picture, words, 6, height + LINE - 8, colour, width)
         _draw_playhead(
             picture, frame.time_s / max(1e-9, report.duration_s or media.duration_s), height + LINE
@@ -173,26 +173,32 @@ def score_strip(scores: ScoreMap | None, duration_s: float, width: int) -> Image
     return strip
 
 
-def _draw_faces(picture: Image, report: Report, time_s: float, width: int, height: int) -> None:
+def _draw_faces(picture: Image, report: Report, time_s: float, size: tuple[int, int], now: Colour) -> None:
+    """Boxes and names of the faces of a moment; `now` is the colour of its offset."""
+    width, height = size
     speaker = speaker_at(report, time_s)
     for track in report.tracks:
         box = face_at(track, time_s)
         if box is None:
             continue
         speaks = track.track == speaker
-        colour, words = _face_words(track, report, time_s, speaks)
+        colour, words = _face_words(track, report, time_s, now if speaks else WHITE, speaks)
         left, top, right, bottom = (round(float(v)) for v in box * (width, height, width, height))
         cv2.rectangle(picture, (left, top), (right, bottom), colour, 4 if speaks else 1, cv2.LINE_AA)
         _write(picture, words, max(2, left), max(16, top - 6), colour, width)
 
 
-def _face_words(track: TrackReport, report: Report, time_s: float, speaks: bool) -> tuple[Colour, str]:
+def _face_words(
+    track: TrackReport, report: Report, time_s: float, otherwise: Colour, speaks: bool
+) -> tuple[Colour, str]:
+    """Colour and name of a face, with its own offset where that was measured; `otherwise`: the colour
+    without."""
     name = f"face {track.track}{' speaks' if speaks else ''}"
     if track.cause is not None:
         return QUIET, f"{name}, not judged"
     here = [p for p in track.segments if p.start_s <= time_s < p.end_s and p.own_offset_ms is not None]
     if not here:
-        return WHITE, name
+        return otherwise, name
     offset_ms = own_offset(here[0])
     return (GOOD if within(offset_ms, report.tolerance_ms) else BAD), f"{name}: {offset_words(offset_ms)}"
 
