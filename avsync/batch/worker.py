@@ -148,6 +148,9 @@ def _is_stopped(pid: int | None) -> bool:
 def _ctrl_c_held() -> Iterator[None]:
     """Children inherit that Ctrl-C does not reach them: it goes to the whole group of a terminal, and a
     child that is still importing would answer with a traceback. The parent ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -139,8 +139,10 @@ def scratch() -> Iterator[tuple[IO[bytes], Path]]:
             if path.exists():
                 yield file, path
                 return
-    with tempfile.NamedTemporaryFile(prefix="avsync-") as file:
+    with tempfile.NamedTemporaryFile(prefix="avsync-", delete=os.name != "nt") as file:
         yield file, Path(file.name)
+    if os.name == "nt":  # where nobody else opens a file that goes when it is closed
+        Path(file.name).unlink(missing_ok=True)
 
 
 def unwritable(target: Path, error: OSError | str) -> OutputError:

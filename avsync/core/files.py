@@ -34,7 +34,7 @@ def replacement(target: Path) -> Iterator[Draft]:
     """A draft of `target` with the permissions of the file there, or of a new file where there is none."""
     rights = target.stat().st_mode & 0o777 if target.exists() else None
     with draft(target, 0o666 if rights is None else rights) as made:
-        if rights is not None:  # the umask is for new files
+        if rights is not None and hasattr(os, "fchmod"):  # the umask is for new files
             os.fchmod(made.handle, rights | stat.S_IRUSR | stat.S_IWUSR)
         yield made
 

@@ -1,0 +1,42 @@
+"""What only some systems have is missed nowhere: a check, a batch and a repair without the calls of Linux and
+POSIX. It runs here, so it says nothing of the paths, locks and programs of Windows and macOS."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from avsync.demo.clip import write_demo
+
+WITHOUT = """
+import os, signal, sys
+for module in ("fcntl", "resource"):
+    sys.modules[module] = None
+for name in ("O_TMPFILE", "fchmod", "sched_getaffinity"):
+    delattr(os, name)
+for name in ("pthread_sigmask", "SIGHUP"):
+    delattr(signal, name)
+"""
+WORK = """
+import pkgutil, importlib, avsync
+for module in pkgutil.walk_packages(avsync.__path__, "avsync."):
+    if not module.name.startswith(("avsync.models", "avsync.__main__")):
+        importlib.import_module(module.name)
+if __name__ == "__main__":
+    assert avsync.check("talk.mp4", stride=5).verdict == "out-of-sync"
+    assert [report.verdict for report in avsync.check_many(["talk.mp4"], stride=5)] == ["out-of-sync"]
+    assert avsync.fix_offset("talk.mp4", "fixed.mp4", offset_ms=120).written
+    assert avsync.fix_offset("talk.mp4", "fixed.mp4", offset_ms=120, force=True).written
+"""
+
+
+@pytest.mark.slow
+def test_nothing_needs_what_only_some_systems_have(tmp_path: Path):
+    write_demo(tmp_path / "talk.mp4", offset_ms=120)
+    (tmp_path / "work.py").write_text(WITHOUT + WORK)
+    done = subprocess.run(
+        [sys.executable, "work.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"talk.mp4", "work.py", "fixed.mp4"}
