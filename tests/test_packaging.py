@@ -1,0 +1,79 @@
+"""What is in packaging/ names what is there, and the script of the GitHub action does what it says."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import avsync
+from avsync.demo.clip import write_demo
+
+ROOT = Path(__file__).parents[1]
+FILES = ROOT / "packaging"
+ACTION = yaml.safe_load((FILES / "action/action.yml").read_text(encoding="utf-8"))
+STEPS = {step.get("name", step.get("uses", "")): step for step in ACTION["runs"]["steps"]}
+
+
+def test_no_input_of_the_action_is_pasted_into_a_script():
+    assert all("${{" not in step.get("run", "") for step in STEPS.values())
+
+
+@pytest.mark.parametrize(("offset_ms", "code"), [(0, 0), (240, 1)])
+def test_the_action_checks_what_is_named_and_runs_none_of_it(tmp_path: Path, offset_ms: float, code: int):
+    (tmp_path / "temp/avsync/bin").mkdir(parents=True)
+    command = tmp_path / "temp/avsync/bin/avsync"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m avsync "$@"\n')
+    command.chmod(0o755)
+    write_demo(tmp_path / "a $(touch hit) b.mp4", offset_ms=offset_ms)
+    env = {
+        **os.environ,
+        "RUNNER_TEMP": str(tmp_path / "temp"),
+        "GITHUB_OUTPUT": str(tmp_path / "output"),
+        "PATHS": "a $(touch hit) b.mp4\n\n",
+        "STANDARD": ACTION["inputs"]["standard"]["default"],
+    }
+    call = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", STEPS["Check"]["run"]]
+    done = subprocess.run(call, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert (tmp_path / "output").read_text() == f"exit-code={code}\n"
+    assert (tmp_path / "avsync.xml").exists()
+    assert (tmp_path / "avsync.html").exists()
+    assert not (tmp_path / "hit").exists()
+
+
+def test_the_image_gets_all_that_the_build_needs():
+    kept = re.findall(r"^!(.+)$", (FILES / "Dockerfile.dockerignore").read_text(), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    named = {
+        "pyproject.toml",
+        "setup.py",
+        "constraints.txt",
+        "README.md",
+        *project["project"]["license-files"],
+    }
+    packages = {name.split(".")[0] for name in project["tool"]["setuptools"]["packages"]} | {"models"}
+    assert {Path(name).parts[0] for name in named} | packages <= set(kept)
+    assert all((ROOT / name).exists() for name in kept)
+
+
+def test_the_conda_recipe_has_the_version_and_every_requirement():
+    recipe = (FILES / "conda/meta.yaml").read_text(encoding="utf-8")
+    assert f'version: "{avsync.__version__}"' in recipe
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    other = {"opencv-python": "py-opencv", "torch": "pytorch-cpu", "soundfile": "pysoundfile",
+             "matplotlib": "matplotlib-base", "soxr": "soxr-python"}  # fmt: skip
+    for requirement in project["dependencies"]:
+        name, _, version = re.split(r"(?=[<>=])()", requirement, maxsplit=1)
+        assert f"- {other.get(name, name)} {version}\n" in recipe
+
+
+def test_the_notebook_was_run_without_errors():
+    notebook = yaml.safe_load((FILES / "avsync.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["execution_count"] for cell in cells)
+    assert all(output["output_type"] != "error" for cell in cells for output in cell["outputs"])
