@@ -30,8 +30,8 @@ LEAST_S = 0.04
 
 @dataclass(frozen=True)
 class Stretch:
-    """[start_s, end_s) of a video in which the face of one track says all that is heard, and how early its
-    audio is (ms). `boxes`: the face, about once a second."""
+    """[start_s, end_s) of a video in which the lips of one track say all that is heard, and how early (ms) the
+    audio of that is stored. `boxes`: the face, about once a second."""
 
     start_s: float
     end_s: float
@@ -47,7 +47,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Speech in [start_s, end_s) that is not kept, and why."""
+    """Speech heard in [start_s, end_s) that is not kept, and why."""
 
     start_s: float
     end_s: float
@@ -159,16 +159,21 @@ def _cut(run: _Run, longest_s: float) -> Iterator[_Run]:
 
 
 def _weighed(run: _Run, track: TrackReport, frame_height_px: int, criteria: Criteria) -> Stretch | Dropped:
-    length = run.end_s - run.start_s
-    boxes = _during(track, run.start_s, run.end_s)
-    face_px = float(np.median([box[4] - box[2] for box in boxes])) * frame_height_px if boxes else 0.0
-    spoken = sum(max(0.0, min(run.end_s, end) - max(run.start_s, start)) for start, end in run.speech)
     segment = run.segment
     if segment is None or segment.offset_ms is None:
         return Dropped(run.start_s, run.end_s, "not-judged")
+    # Speech was heard from start_s on; its lips move later where the audio is early.
+    later_s = segment.offset_ms / 1000
+    start_s, end_s = max(track.start_s, run.start_s + later_s), min(track.end_s, run.end_s + later_s)
+    length = max(0.0, end_s - start_s)
+    boxes = _during(track, start_s, end_s)
+    face_px = float(np.median([box[4] - box[2] for box in boxes])) * frame_height_px if boxes else 0.0
+    spoken = sum(
+        max(0.0, min(end_s, past + later_s) - max(start_s, first + later_s)) for first, past in run.speech
+    )
     failed: tuple[tuple[Why, bool], ...] = (
         ("not-sure", min(segment.probability, run.probability) < criteria.min_probability),
-        ("too-short", length < criteria.min_length_s),
+        ("too-short", length < criteria.min_length_s - 1e-6),
         ("too-small", face_px < criteria.min_face_px),
         ("little-speech", spoken < criteria.min_speech * length),
     )
@@ -176,8 +181,8 @@ def _weighed(run: _Run, track: TrackReport, frame_height_px: int, criteria: Crit
         if is_so:
             return Dropped(run.start_s, run.end_s, why)
     return Stretch(
-        run.start_s,
-        run.end_s,
+        start_s,
+        end_s,
         track.track,
         segment.offset_ms,
         segment.uncertainty_ms,

@@ -29,7 +29,7 @@ AHEAD = 1
 """Pieces that wait at most; what comes while they do replaces the oldest, so that the answer stays fresh."""
 LONGEST_S = 60.0
 """A stream cannot be cut but at key frames, and nobody sends fewer."""
-SILENT_S = 20.0
+SILENT_S = 30.0
 """A stream that sends nothing for so long is connected anew."""
 
 

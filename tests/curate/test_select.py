@@ -44,13 +44,15 @@ def whys(found: Report, criteria: Criteria = WANTED) -> list[str]:
 
 def test_what_one_face_says_is_kept_with_its_offset():
     (kept,) = select(report(turn(2, 6)), HEIGHT, WANTED).kept
-    assert (kept.start_s, kept.end_s, kept.track, kept.offset_ms) == (2, 6, 0, 80.0)
+    assert (kept.track, kept.offset_ms) == (0, 80.0)
+    assert (kept.start_s, kept.end_s) == pytest.approx((2.08, 6.08))  # where the lips say it
     assert kept.face_px == pytest.approx(100)
     assert kept.speech_share == 1.0
 
 
 def test_short_pauses_of_one_speaker_join_and_another_speaker_parts():
-    found = select(report(turn(0, 3), turn(3.5, 6), turn(6, 9, track=1), turn(9, 12)), HEIGHT, WANTED)
+    turns = turn(0, 3), turn(3.5, 6), turn(6, 9, track=1), turn(9, 12)
+    found = select(report(*turns, offset_ms=0.0), HEIGHT, WANTED)
     assert [(s.start_s, s.end_s, s.track) for s in found.kept] == [(0, 6, 0), (6, 9, 1), (9, 12, 0)]
     assert found.kept[0].speech_share == pytest.approx(5.5 / 6)
 
@@ -63,7 +65,15 @@ def test_long_speech_is_cut_into_equal_parts():
 def test_a_jump_of_the_offset_parts_a_stretch_and_each_part_has_its_own():
     segments = (Segment(0, 4, 80.0, 9.0, 0.97), Segment(4, 60, -120.0, 9.0, 0.97, fault=True))
     kept = select(report(turn(0, 10), segments=segments), HEIGHT, WANTED).kept
-    assert [(s.start_s, s.end_s, s.offset_ms) for s in kept] == [(0, 4, 80.0), (4, 10, -120.0)]
+    assert [s.offset_ms for s in kept] == [80.0, -120.0]
+    assert [s.start_s for s in kept] == pytest.approx([0.08, 3.88])
+    assert [s.end_s for s in kept] == pytest.approx([4.08, 9.88])
+
+
+def test_a_stretch_ends_with_the_face_however_far_its_lips_are_from_the_speech():
+    late = replace(report(turn(0, 6), offset_ms=-400.0), tracks=(replace(track(0), end_s=5.0),))
+    (kept,) = select(late, HEIGHT, WANTED).kept
+    assert (kept.start_s, kept.end_s) == (0.0, 5.0)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +109,12 @@ def test_every_second_of_speech_is_kept_or_dropped_once(found: list, longest: fl
         turns.append(turn(start, start + length, who, probability))
         at = start + length
     selection = select(
-        report(*turns, segments=(Segment(0, 1000, 80.0, 9.0, 0.97),)), HEIGHT, Criteria(max_length_s=longest)
+        replace(
+            report(*turns, segments=(Segment(0, 1000, 0.0, 9.0, 0.97),)),
+            tracks=(track(0, end_s=1000.0), track(1, end_s=1000.0)),
+        ),
+        HEIGHT,
+        Criteria(max_length_s=longest),
     )
     parts = sorted([*selection.kept, *selection.dropped], key=lambda part: part.start_s)
     assert all(before.end_s <= after.start_s + 1e-6 for before, after in pairwise(parts))
