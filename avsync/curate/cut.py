@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core.constants import FRAME_RATE, SAMPLE_RATE, STORED_LONG_SIDE
-from avsync.core.records import Media, Waveform
+from avsync.core.errors import MediaError
+from avsync.core.records import Frame, Media, Waveform
 from avsync.curate.select import Stretch
 from avsync.media.encode import write_video
 from avsync.media.frames import frames
@@ -31,18 +33,21 @@ def cut(media: Media, audio: Waveform, stretch: Stretch, target: Path) -> Path:
         MediaError: the video cannot be decoded.
         OutputError: the clip cannot be written.
     """
-    samples = corrected(audio, stretch)
-    return write_video(
-        target, _faces(media, stretch), (SIZE, SIZE), Fraction(FRAME_RATE), samples, SAMPLE_RATE
-    )
+    coming = frames(media, long_side=STORED_LONG_SIDE, start_s=stretch.start_s, end_s=stretch.end_s)
+    first = next(coming, None)
+    if first is None:
+        raise MediaError(f"{media.path} has no frame from {stretch.start_s:g} to {stretch.end_s:g} s.")
+    # The first frame that there is, and not the stretch, is where the audio has to begin.
+    samples = corrected(audio, first.time_s, stretch.end_s, stretch.offset_ms)
+    faces = _faces(chain([first], coming), stretch)
+    return write_video(target, faces, (SIZE, SIZE), Fraction(FRAME_RATE), samples, SAMPLE_RATE)
 
 
-def corrected(audio: Waveform, stretch: Stretch) -> npt.NDArray[np.float32]:
-    """The audio that belongs to the frames of a stretch, float32 (n,): early audio is taken from before it;
-    silence where there is none."""
-    begin_s = stretch.start_s - stretch.offset_ms / 1000 - audio.start_s
-    first = round(begin_s * SAMPLE_RATE)
-    count = round((stretch.end_s - stretch.start_s) * SAMPLE_RATE)
+def corrected(audio: Waveform, start_s: float, end_s: float, offset_ms: float) -> npt.NDArray[np.float32]:
+    """The audio that belongs to the frames in [start_s, end_s), float32 (n,): early audio comes from before
+    them; silence where there is none."""
+    first = round((start_s - offset_ms / 1000 - audio.start_s) * SAMPLE_RATE)
+    count = round((end_s - start_s) * SAMPLE_RATE)
     wanted = np.arange(first, first + count)
     inside = (wanted >= 0) & (wanted < len(audio.samples))
     samples = np.zeros(count, np.float32)
@@ -50,10 +55,9 @@ def corrected(audio: Waveform, stretch: Stretch) -> npt.NDArray[np.float32]:
     return samples
 
 
-def _faces(media: Media, stretch: Stretch) -> Iterator[Image]:
+def _faces(coming: Iterable[Frame], stretch: Stretch) -> Iterator[Image]:
     """The surroundings of the face, (160, 160, 3) RGB: of one size in all frames, so that it does not breathe
     as boxes do."""
-    coming = frames(media, long_side=STORED_LONG_SIDE, start_s=stretch.start_s, end_s=stretch.end_s)
     at_s, *edges = np.array(stretch.boxes).T
     side = ROOM * float(np.median(edges[3] - edges[1]))
     for frame in coming:

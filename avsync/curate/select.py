@@ -30,8 +30,9 @@ LEAST_S = 0.04
 
 @dataclass(frozen=True)
 class Stretch:
-    """[start_s, end_s) of a video in which the lips of one track say all that is heard, and how early (ms) the
-    audio of that is stored. `boxes`: the face, about once a second."""
+    """[start_s, end_s) of a video in which the lips of one track say all that is heard.
+
+    `offset_ms`: by how much the audio of that is early. `boxes`: the face, about once a second."""
 
     start_s: float
     end_s: float

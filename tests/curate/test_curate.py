@@ -6,31 +6,38 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clap_factory import PAIRS, clap, lag_ms
 from command import run
 
 import avsync
+from avsync.audio.waveform import waveform
 from avsync.core.records import Waveform
-from avsync.curate.cut import SIZE, corrected, square
+from avsync.curate.cut import SIZE, corrected, cut, square
 from avsync.curate.select import Stretch
 from avsync.data.sources import find_sources
 from avsync.demo.clip import write_demo
 from avsync.media.probe import probe
 
 
-def stretch(start_s: float, end_s: float, offset_ms: float) -> Stretch:
-    return Stretch(start_s, end_s, 0, offset_ms, 9.0, 0.97, 0.97, 1.0, 100.0)
-
-
 def test_early_audio_is_taken_from_before_the_stretch_and_late_audio_from_after():
     audio = Waveform(np.arange(16_000, dtype=np.float32), 0.0)
-    assert corrected(audio, stretch(0.5, 0.6, 100))[0] == 6_400
-    assert corrected(audio, stretch(0.5, 0.6, -100))[0] == 9_600
-    assert len(corrected(audio, stretch(0.5, 0.6, 100))) == 1_600
+    assert corrected(audio, 0.5, 0.6, 100)[0] == 6_400
+    assert corrected(audio, 0.5, 0.6, -100)[0] == 9_600
+    assert len(corrected(audio, 0.5, 0.6, 100)) == 1_600
 
 
 def test_beyond_the_audio_there_is_silence():
     audio = Waveform(np.ones(16_000, np.float32), 0.2)
-    assert corrected(audio, stretch(0.0, 1.4, 0)).sum() == 16_000
+    assert corrected(audio, 0.0, 1.4, 0).sum() == 16_000
+
+
+@pytest.mark.parametrize("start_s", [1.0, 1.013, 1.02, 1.039])
+def test_audio_and_frames_of_a_clip_begin_together_wherever_the_stretch_does(tmp_path: Path, start_s: float):
+    media = probe(clap(tmp_path / "clap.mkv", *PAIRS["h264-pcm_s16le.mkv"]))
+    boxes = ((0.0, 0.2, 0.2, 0.8, 0.8), (3.0, 0.2, 0.2, 0.8, 0.8))
+    stretch = Stretch(start_s, 3.0, 0, 0.0, 9.0, 0.97, 0.97, 1.0, 100.0, boxes)
+    clip = cut(media, waveform(media), stretch, tmp_path / "cut.mp4")
+    assert lag_ms(clip) == pytest.approx(0, abs=8)
 
 
 def test_the_square_is_centred_on_the_face():
