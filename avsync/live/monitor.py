@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ def monitor(
     every_s: float = 5.0,
     window_s: float = 30.0,
     give_up_after: int | None = None,
-) -> Iterator[Reading]:
+) -> Generator[Reading, None, None]:
     """Readings of a stream, one every `every_s` seconds or at the next key frame, each on its last `window_s`
     seconds; one more whenever the connection fails. Ends only after `give_up_after` failures in a row.
 

@@ -76,7 +76,7 @@ def test_srt(video: Path):
 
 def test_hls(video: Path, tmp_path: Path):
     class Silent(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
+        def log_message(self, format: str, *args: object) -> None: ...
 
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Silent, directory=str(tmp_path))
