@@ -85,7 +85,7 @@ def find_media(paths: Sequence[Path]) -> list[Path]:
 
 
 def _no_video(folder: Path) -> str:
-    """The sentence for a folder that gave nothing to check."""
+    """The sentence for a folder without videos."""
     try:
         os.scandir(folder).close()
     except OSError as error:

@@ -14,7 +14,7 @@ from avsync.core.options import CheckOptions, Limits
 from avsync.core.records import Report
 
 ATTEMPTS = 2
-"""How often a file is tried whose machine or process goes away."""
+"""Attempts at a file whose machine or process dies."""
 
 
 def check_on_ray(

@@ -70,8 +70,8 @@ class Trial:
 
 
 def _size(report: Report, kind: Kind) -> float | None:
-    """What `report` says of one kind of defect: offset, drift, or by how much the offset grows from the first
-    stretch to the last."""
+    """What `report` says about one kind of defect: offset, drift, or by how much the offset grows from the
+    first stretch to the last."""
     if kind == "shift":
         return report.offset_ms
     if kind == "drift":

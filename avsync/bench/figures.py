@@ -62,7 +62,7 @@ def _axes(title: str, x: str, y: str, size: tuple[float, float] = (8.5, 6.0)) ->
 
 
 def _label(axes: Axes, points: Sequence[tuple[float, float, str]], side: str) -> None:
-    """A grey name beside each point (x, y, name), moved down as far as it would cover another nearby."""
+    """A grey name beside each point (x, y, name), moved down where it would cover another nearby."""
     low, high = axes.get_ylim()
     gap = (high - low) / 52
     placed: list[tuple[float, float]] = []

@@ -91,7 +91,7 @@ def reproduce(
 
 @dataclass
 class Experiment:
-    """Trains runs when they are first asked for."""
+    """Trains runs when they are first needed."""
 
     root: Path
     scale: Scale
@@ -106,7 +106,7 @@ class Experiment:
         return self.root / name
 
     def row(self, name: str, store: Store) -> Row:
-        """Figures of a run, trained as far as that is still to do."""
+        """Figures of a run, which is trained first unless that is done."""
         if name == TEACHER and self.teacher:
             return self._evaluated(name, self.teacher, store)
         best = self.trained(name)

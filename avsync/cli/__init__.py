@@ -7,7 +7,7 @@ from avsync.core.errors import EXIT_ERROR
 
 
 def main() -> None:
-    """Entry point of the command `avsync`. Whatever goes wrong, while importing too, never ends as 1."""
+    """Entry point of the command `avsync`. A failure, also while importing, never ends as 1."""
     end_with(EXIT_ERROR)
     # OpenCV reads this as it loads. Its images here are small, so more than four threads only wait.
     os.environ.setdefault(

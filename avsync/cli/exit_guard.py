@@ -12,7 +12,7 @@ import ctypes
 
 
 def end_with(code: int) -> None:
-    """From now on the process ends with `code`, whoever calls C's exit() with whatever. No effect where the C
+    """From now on the process ends with `code`, whatever C's exit() is called with. No effect where the C
     library has no __cxa_atexit (Windows)."""
     try:
         c = ctypes.CDLL(None)

@@ -33,7 +33,7 @@ Bar = Callable[[str, str, float, float | None], None]
 
 @contextmanager
 def progress_bars(*, quiet: bool = False) -> Iterator[Bar]:
-    """Live bars with the time left on stderr, nothing at all where stderr is no terminal.
+    """Live bars with the time left on stderr, nothing where stderr is not a terminal.
 
     Yields show(key, words, done, total): one bar per key, which starts anew when its words change and goes
     away at done == total.

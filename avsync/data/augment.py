@@ -1,4 +1,4 @@
-"""Augmentation of frames, audio and mel, batched on whatever device the data lies on.
+"""Augmentation of frames, audio and mel, batched, on the device of the data.
 
 Random parameters come from a numpy generator (one draw a clip, the same on every device); only the
 noise itself is drawn by torch. Every function is a no-op for settings of zero.
@@ -196,7 +196,7 @@ def _grain(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
 
 
 def _erase(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
-    """One rectangle of a clip goes flat, as a microphone or a caption covers it."""
+    """One rectangle of a clip becomes flat, as if covered by a microphone or a caption."""
     for clip in np.flatnonzero(_chance(rng, len(x), amount.erase_p)):
         h, w = int(rng.integers(6, 18)), int(rng.integers(10, 40))
         top, left = int(rng.integers(MOUTH_HEIGHT - h)), int(rng.integers(FACE_SIZE - w))
@@ -329,8 +329,8 @@ def speeds(rng: np.random.Generator, count: int, amount: Augmentation) -> np.nda
 
 
 def tempos(rng: np.random.Generator, frames: npt.NDArray[np.int64], amount: Augmentation) -> np.ndarray:
-    """Tempo of clips of so many frames (n,): 1, or up to `amount.tempo` times slower or faster, but no faster
-    than leaves `LEAST_FRAMES` of a clip."""
+    """Tempo of clips with these numbers of frames (n,): 1, or up to `amount.tempo` times slower or faster,
+    but no faster than leaves `LEAST_FRAMES` of a clip."""
     if not amount.tempo_p:
         return np.ones(len(frames))
     most = np.log(amount.tempo)

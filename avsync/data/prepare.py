@@ -137,7 +137,7 @@ def _require_space(cache: Path) -> None:
 def _run(
     missing: Sequence[Source], cache: Path, number: int, workers: int, total: int, progress: Progress | None
 ) -> None:
-    """Write shards in parallel; each worker writes its own, so nothing large passes between processes."""
+    """Write shards in parallel; each worker writes its own, so that no large data pass between processes."""
     size = max(1, min(CLIPS_PER_SHARD, -(-len(missing) // (4 * workers))))
     groups = [missing[i : i + size] for i in range(0, len(missing), size)]
     done = total - len(missing)

@@ -29,7 +29,7 @@ from avsync.networks.scoring import score_clip
 RADIUS = 25
 """Frames searched either way."""
 AGREE_MS = 2 * FRAME_MS
-"""A clip belongs to its recording when its own offset lies this near to the common one."""
+"""A clip belongs to its recording when its own offset is this close to the common one."""
 OWN_EVIDENCE = FLAT_EVIDENCE / 2
 LIKELY = 0.5
 """Probability from which on a clip by itself is believed,"""

@@ -64,7 +64,7 @@ class BrokenClip:
 
 
 class ShardWriter:
-    """Writes one shard clip by clip; nothing counts until `close`."""
+    """Writes one shard clip by clip; nothing takes effect until `close`."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self._stem = folder / f"{number:05d}"

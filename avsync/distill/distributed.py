@@ -54,7 +54,7 @@ class Draws:
         return self.batch // self.world.size
 
     def steps(self, samples: int) -> int:
-        """Steps of an epoch of so many samples."""
+        """Steps of an epoch of this many samples."""
         return max(1, samples // self.batch)
 
     def part(self, step: int) -> slice:
@@ -82,7 +82,7 @@ def world(device: torch.device) -> Iterator[World]:
 
 
 def wait() -> None:
-    """Until every process is here; nothing when alone."""
+    """Wait for every process; nothing to do with a single one."""
     if dist.is_initialized():
         dist.barrier()
 

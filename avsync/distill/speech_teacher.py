@@ -35,7 +35,7 @@ PAD = 4000
 """Samples of silence laid round a clip; a recogniser expects speech to begin and end in it."""
 LOUDNESS = 0.08
 MOST_GAIN = 10.0
-"""Clips are brought to this RMS, as recognisers expect speech to be, but amplified no more than so."""
+"""Clips are brought to this RMS, as recognisers expect, with a limited gain."""
 
 
 class SpeechEncoder:

@@ -137,7 +137,8 @@ def _fitting_suffix(make_plan: Callable[[Path], Plan], src: Path, dst: Path) -> 
 
 @dataclass(frozen=True)
 class _Rounds:
-    """How a repair is made until it measures well, twice at most; None `before`: it is not measured."""
+    """A repair in at most two rounds, until it measures within tolerance; `before` None: it is not
+    measured."""
 
     before: Report | None
     measure: Callable[[Path], Report]
@@ -306,7 +307,7 @@ def _before_after(before: Report | None, after: Report | None) -> str:
 
 
 def _left(after: Report) -> str:
-    """What is left where, in a file that is in tolerance but not the same all along."""
+    """What error is left where, in a file that is in tolerance but not constant."""
     parts = [fault for fault in after.faults if fault.offset_ms is not None]
     if after.verdict != "in-sync" or not parts:
         return ""

@@ -313,7 +313,7 @@ def check_chapters(before: Sequence[Chapter], after: Sequence[Chapter], video_mo
 
 
 def lost_tags(before: Contents, after: Contents, pairs: Sequence[tuple[Packets, Packets]]) -> tuple[str, ...]:
-    """What the target says no more: tags of the file; languages, titles and dispositions of its streams."""
+    """What the target has lost: tags of the file; languages, titles and dispositions of its streams."""
     kept = {key.lower(): value for key, value in after.tags.items()}
     lost = [
         f"the tag {key}"

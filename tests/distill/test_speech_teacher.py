@@ -58,7 +58,7 @@ def test_quiet_and_loud_speech_sound_alike():
     assert np.abs(hiss).max() < 1e-3, "silence is not amplified into speech"
 
 
-def test_the_listener_gives_directions():
+def test_the_speech_head_gives_unit_vectors():
     torch.manual_seed(0)
     spoken = SpeechHead(12, 8)(torch.randn(5, 12))
     torch.testing.assert_close(spoken.norm(dim=1), torch.ones(5))
