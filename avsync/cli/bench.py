@@ -74,7 +74,7 @@ def bench(
             outcomes.append(outcome)
     if not as_json:
         print_tables(demo_table(outcomes, chosen.name))
-    timed = _speed(models, "auto", video, windows, runs, as_json=as_json)
+    timed = _speed(models, "auto", video, None, windows, runs, as_json=as_json)
     if as_json:
         cases = [as_dict(outcome) for outcome in outcomes]
         print_json(demo={"model": chosen.name, "all": summarise(outcomes), "cases": cases}, **timed)
@@ -93,6 +93,10 @@ def speed(
     models: Models = DEFAULT_MODEL,
     device: Device = "auto",
     video: Video = 60.0,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Check this video instead, beside plain decoding of it."),
+    ] = None,
     windows: Windows = 25,
     runs: Runs = 3,
     as_json: AsJson = False,
@@ -105,23 +109,31 @@ def speed(
     [bold]Examples[/bold]
     avsync bench speed
     avsync bench speed --models mine.safetensors,student,teacher --video 0
+    avsync bench speed --file talk.mp4 --windows 2 --runs 1
     """
     from avsync.bench.models import check_known, parse_models
 
     chosen = parse_models(models)
     check_known(chosen, untrained=True)
-    timed = _speed(chosen, device, video, windows, runs, as_json=as_json)
+    timed = _speed(chosen, device, video, file, windows, runs, as_json=as_json)
     if as_json:
         print_json(**timed)
 
 
 def _speed(
-    models: list[Named], device: str, video: float, windows: int, runs: int, *, as_json: bool
+    models: list[Named],
+    device: str,
+    video: float,
+    given: Path | None,
+    windows: int,
+    runs: int,
+    *,
+    as_json: bool,
 ) -> dict[str, Any]:
     """Times each model, and the first on a whole synthetic video of `video` seconds; shows tables at once,
     since each part takes minutes."""
     from avsync.bench import speed as timing
-    from avsync.cli.bench_tables import end_to_end_table, machine_words, speed_table
+    from avsync.cli.bench_tables import decoding_table, end_to_end_table, machine_words, speed_table
     from avsync.cli.progress import progress_bars
 
     measured = []
@@ -133,12 +145,15 @@ def _speed(
     result: dict[str, Any] = {"machine": machine, "speed": [timing.as_dict(m) for m in measured]}
     if not as_json:
         print_tables(speed_table(measured), machine_words(machine))
-    if video:
+    if video or given:
         with progress_bars() as bar:
-            bar("video", f"checking {video:.0f} s of synthetic video", 0, None)
-            result["end_to_end"] = timing.end_to_end(models[0].checkpoint, video)
+            bar("video", f"checking {given or 'a synthetic video'}", 0, None)
+            result["end_to_end"] = timing.end_to_end(models[0].checkpoint, video, given)
         if not as_json:
-            print_tables(end_to_end_table(result["end_to_end"], models[0].name))
+            print_tables(
+                end_to_end_table(result["end_to_end"], models[0].name),
+                decoding_table(result["end_to_end"]["against_decoding"]),
+            )
     return result
 
 

