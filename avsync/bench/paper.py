@@ -179,7 +179,7 @@ def _accuracy_table(rows: Mapping[str, Row], shown: Mapping[str, str]) -> str:
     for name, label in shown.items():
         own, theirs = rows[name], printed[label].accuracy
         table.append(
-            [label, f"{own['parameters'] / 1e6:.1f} M", *(f"{own['accuracy'][str(k)]:.2f}" for k in FRAMES_K)]
+            [label, f"{own['parameters'] / 1e6:.3g} M", *(f"{own['accuracy'][str(k)]:.2f}" for k in FRAMES_K)]
         )
         table.append(["published", f"{printed[label].parameters_m} M", *(f"{value:.2f}" for value in theirs)])
     return _markdown(["network", "parameters", *(f"K={k}" for k in FRAMES_K)], table)
