@@ -113,7 +113,7 @@ def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(UsageError, match=r"absent.yaml cannot be read"):
         read_recipe(tmp_path / "absent.yaml")
     (tmp_path / "bad.yaml").write_text("a: [1")
-    with pytest.raises(UsageError, match="no valid YAML"):
+    with pytest.raises(UsageError, match="not valid YAML"):
         read_recipe(tmp_path / "bad.yaml")
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(UsageError, match="name: value"):
