@@ -73,7 +73,7 @@ def test_what_is_no_speech_encoder_is_refused(tmp_path):
     with pytest.raises(ModelError, match="not an ONNX model"):
         SpeechEncoder(tmp_path / "text.onnx")
     other = recogniser(tmp_path / "other.onnx", ("mel", "mask"))
-    with pytest.raises(ModelError, match="not Moonshine.s encoder: it takes"):
+    with pytest.raises(ModelError, match="not Moonshine's encoder: it takes"):
         SpeechEncoder(other)
     with pytest.raises(UsageError, match="--objective dense only"):
         recipe_from({"speech_encoder": "ears.onnx", "method": "bce"})
