@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from command import run
-from media_factory import bar_clip
+from media_factory import bar_and_click
 
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.networks.checkpoint import available
@@ -55,7 +55,7 @@ def test_what_cannot_be_meant_is_refused_before_the_work(
 def test_what_arrives_is_checked_once_told_and_not_again_after_a_restart(tmp_path: Path):
     folder, ledger, told = tmp_path / "in", tmp_path / "qc.jsonl", tmp_path / "told.txt"
     folder.mkdir()
-    bar_clip(folder / "no one; rm -rf x.mp4")
+    bar_and_click(folder / "no one; rm -rf x.mp4")
     hook = tmp_path / "hook.py"
     hook.write_text("import sys; print(*sys.argv[2:], file=open(sys.argv[1], 'a'))")
     call = [
