@@ -175,7 +175,7 @@ def _channels(frame: Any) -> Samples:
     count, kind = frame.layout.nb_channels, np.dtype(DTYPES[frame.format.name])
     # PyAV's own `planes`, and so to_ndarray(), read beyond their end from 8 planar channels on.
     planes = [
-        np.frombuffer(AudioPlane(frame, number), kind)
+        np.frombuffer(memoryview(AudioPlane(frame, number)), kind)
         for number in range(count if frame.format.is_planar else 1)
     ]
     if frame.format.is_planar:

@@ -96,7 +96,8 @@ def test_a_teacher_cast_once_gives_the_numbers_of_one_cast_in_every_step(dims: d
 
 def test_a_compiled_teacher_gives_the_same_numbers() -> None:
     torch.manual_seed(0)
-    model = freeze(build_network(parse_dims(TINY_TEACHER)))
+    model = build_network(parse_dims(TINY_TEACHER))
+    freeze(model)
     frames, mels = torch.rand(3, 15, 48, 96), torch.randn(3, 1, 80, 16)
     # The graph as it is captured; what a backend makes of its kernels is PyTorch's to test.
     compiled = torch.compile(run, backend="eager", fullgraph=True)

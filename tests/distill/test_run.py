@@ -232,10 +232,10 @@ def interrupt_at(monkeypatch, step):
     """Ctrl-C while that step of the first epoch is at work."""
     real, calls = PairTask.loss, itertools.count(1)
 
-    def pressed(self, module, inputs):
+    def pressed(self, module, inputs, opinion):
         if next(calls) == step:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(self, module, inputs)
+        return real(self, module, inputs, opinion)
 
     monkeypatch.setattr(PairTask, "loss", pressed)
 

@@ -29,7 +29,7 @@ def test_one_run_of_timestamps_is_not_worth_a_word():
 def test_a_header_that_claims_more_than_there_is_is_contradicted():
     silence = Waveform(np.zeros(16_000 * 3, np.float32), 0.0)
     claimed = media(seconds=3.0, header_s=91_019.0)
-    (note,) = _broken_off(claimed, claimed, silence, None)
+    (note,) = _broken_off(claimed, claimed, silence, None, 3.0)
     assert (note.kind, note.values) == ("breaks-off", {"end_s": 3.0, "stored_end_s": 91_019.0})
     nearly = media(seconds=3.0, header_s=3.6)
-    assert _broken_off(nearly, nearly, silence, None) == ()
+    assert _broken_off(nearly, nearly, silence, None, 3.0) == ()
