@@ -6,7 +6,6 @@ Long files stay on disk: a waveform is memory-mapped, and every pass over it goe
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 from av.audio.frame import format_dtypes
 from av.audio.plane import AudioPlane
@@ -119,25 +117,6 @@ def moved(audio: Waveform, by_s: float) -> Waveform:
         tuple((a + by_s, b + by_s) for a, b in spans) for spans in (audio.undecoded, audio.gaps)
     )
     return replace(audio, start_s=audio.start_s + by_s, undecoded=undecoded, gaps=gaps)
-
-
-def write_wav(path: Path | str, samples: Samples, rate: int = SAMPLE_RATE, subtype: str = "PCM_16") -> None:
-    """Write samples (n,) or (n, channels) as WAV; an existing file is replaced only by a whole one.
-
-    Raises:
-        MediaError: the file cannot be written.
-    """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        soundfile.write(partial, samples, rate, subtype=subtype, format="WAV")
-        partial.replace(path)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise MediaError(
-            f"{path} cannot be written ({error}); check the folder and the space on disk."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @dataclass

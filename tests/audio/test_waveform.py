@@ -21,7 +21,7 @@ from seeded import REFERENCE
 
 from avsync.audio import waveform as waveform_module
 from avsync.audio.mel import log_mel, mel_filters, mel_span
-from avsync.audio.waveform import audio_condition, load_audio, mfcc, mix, resampled, waveform, write_wav
+from avsync.audio.waveform import audio_condition, load_audio, mfcc, mix, resampled, waveform
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.records import Reason, Waveform
 from avsync.media.frames import frames
@@ -265,18 +265,6 @@ class TestStorage:
         monkeypatch.setattr(waveform_module.tempfile, "TemporaryFile", full)
         with pytest.raises(MediaError, match=r"cannot be kept in .* \(.*No space.*\); free some space"):
             load_audio(path)
-
-    def test_wav_round_trip(self, tmp_path):
-        samples = np.linspace(-0.9, 0.9, 4000, dtype=np.float32).reshape(-1, 2)
-        write_wav(tmp_path / "a.wav", samples, 48000)
-        back, rate = soundfile.read(tmp_path / "a.wav", dtype="float32")
-        assert rate == 48000
-        np.testing.assert_allclose(back, samples, atol=1e-4)
-        assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
-
-    def test_wav_into_no_folder(self, tmp_path):
-        with pytest.raises(MediaError, match="cannot be written"):
-            write_wav(tmp_path / "none" / "a.wav", np.zeros(10, np.float32))
 
 
 class TestCondition:
