@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ from avsync.repair.containers import MUXERS, muxer_of
 from avsync.repair.remux import Plan, command, plan
 from avsync.repair.verify import Progress, UnfitTargetError
 from avsync.repair.write import written
+from avsync.report import repaired
 from avsync.report.summary import summary
-from avsync.report.words import offset_words, span_words
+from avsync.report.words import offset_words
 
 NO_FITTING_TARGET = (
     "no other format holds them unchanged either, so convert the file first, as with "
@@ -106,7 +107,7 @@ def fix_offset(
         before = measure(src)
         offset_ms = _measured(before, src, force=force, single_shift=options.method == "copy")
     if offset_ms is None or (offset_ms == 0 and not force and options.method == "copy"):
-        return _nothing_to_do(src, before)
+        return FixResult(before, None, 0.0, "", False, repaired.nothing_to_do(src, before))
     settings = {"method": options.method, "ffmpeg": program().version, "ffmpeg_program": program().path}
     rounds = _Rounds(before, measure, progress, force)
     try:
@@ -182,8 +183,7 @@ def _shift(
     planned = make_plan(offset_ms)
     result = FixResult(rounds.before, None, offset_ms, command(planned, rounds.replace), False, "")
     if dry_run:
-        sentence = f"Would {planned.sentence} and write {planned.dst}; nothing is written."
-        return replace(result, sentence=sentence)
+        return replace(result, sentence=repaired.would_shift(planned.dst, _deed(planned)))
     planned, after, lost = rounds.made(lambda rest_ms: make_plan(offset_ms + rest_ms))
     return replace(
         result,
@@ -191,8 +191,12 @@ def _shift(
         offset_ms=planned.offset_ms,
         command=command(planned, rounds.replace),
         written=True,
-        sentence=_done(planned, rounds.before, after, lost),
+        sentence=repaired.shifted(planned.dst, _deed(planned), rounds.before, after, lost),
     )
+
+
+def _deed(planned: Plan) -> tuple[str, str]:
+    return repaired.shift_words(planned.offset_ms, planned.audio_track, planned.left_out)
 
 
 def _retime(
@@ -209,7 +213,8 @@ def _retime(
     stream = audio_track(media, before.audio_track)
     chosen = encoding(media, stream, muxer_of(packets.contents(media.path), dst))
     others = "; the other audio tracks stay as they are" if len(media.audio) > 1 else ""
-    deed = f"audio track {stream.track} is {retime.words(before)}, and re-encoded ({chosen.words}){others}"
+    done = repaired.retime_words(before)
+    deed = f"audio track {stream.track} is {done}, and re-encoded ({chosen.words}){others}"
     result = FixResult(before, None, before.offset_ms or 0.0, "", False, "")
     if dry_run:
         return replace(result, sentence=f"In {dst}, {deed}; nothing is written.")
@@ -223,7 +228,7 @@ def _retime(
             return plan(media, 0.0, dst, stream.track, leave_out=leave_out, retimed=track)
 
         _, after, lost = rounds.made(make_plan)
-    sentence = f"{dst}: {deed}; all else was copied." + _before_after(before, after) + _losses(dst, lost)
+    sentence = repaired.retimed(dst, deed, before, after, lost)
     return replace(result, report_after=after, written=True, sentence=sentence)
 
 
@@ -283,37 +288,3 @@ def _compare(before: Report, after: Report, dst: Path) -> None:
             f"Measured again after the repair: {summary(after)}; so {dst} is not written, and the first "
             f"measurement ({offset_words(before.offset_ms)}) cannot be trusted."
         )
-
-
-def _nothing_to_do(src: Path, report: Report | None) -> FixResult:
-    if report is None:
-        sentence = "An offset of 0 ms asks for no shift; nothing is written (use --force to copy the file)."
-    else:
-        sentence = f"{src}: {summary(report)}; nothing is written (use --force to shift it all the same)."
-    return FixResult(report, None, 0.0, "", False, sentence)
-
-
-def _done(planned: Plan, before: Report | None, after: Report | None, lost: Sequence[str]) -> str:
-    verb, rest = planned.sentence.split(" ", 1)
-    sentence = f"{planned.dst}: {verb}{'d' if verb.endswith('e') else 'ed'} {rest}; nothing was re-encoded."
-    return sentence + _before_after(before, after) + _losses(planned.dst, lost)
-
-
-def _before_after(before: Report | None, after: Report | None) -> str:
-    if before is None or after is None:
-        return ""
-    still = ", so it is better, but not in sync" if after.verdict == "out-of-sync" else ""
-    return f" Before: {summary(before)}. After: {summary(after)}{still}{_left(after)}."
-
-
-def _left(after: Report) -> str:
-    """What error is left where, in a file that is in tolerance but not constant."""
-    parts = [fault for fault in after.faults if fault.offset_ms is not None]
-    if after.verdict != "in-sync" or not parts:
-        return ""
-    most = max(parts, key=lambda fault: abs(fault.offset_ms or 0.0))
-    return f"; {offset_words(most.offset_ms)} are left at {span_words(most.start_s, most.end_s)}"
-
-
-def _losses(dst: Path, lost: Sequence[str]) -> str:
-    return f" {dst.suffix} cannot keep {', '.join(lost)}." if lost else ""

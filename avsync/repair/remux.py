@@ -22,6 +22,7 @@ from avsync.repair import packets
 from avsync.repair.codecs import Encoding
 from avsync.repair.containers import MOV_MUXERS, muxer_of, muxer_options, writable
 from avsync.repair.packets import Contents, Stream
+from avsync.report.repaired import streams_words
 
 NO_START_TIMES = {"avi": "AVI", "mxf": "MXF", "mxf_opatom": "MXF"}
 """Containers, by muxer, whose tracks all start together."""
@@ -50,8 +51,8 @@ class Retimed:
 @dataclass(frozen=True)
 class Plan:
     """How to write `dst`: ffmpeg's arguments (without the program and what it does with an existing
-    file), the streams whose numbers are `moved` and `left_out`, one phrase for a person, and the track that
-    is encoded anew."""
+    file), the streams whose numbers are `moved` and `left_out`, the audio track that was asked for (None:
+    all), and the track that is encoded anew."""
 
     src: Path
     dst: Path
@@ -59,7 +60,7 @@ class Plan:
     arguments: tuple[str, ...]
     moved: tuple[int, ...]
     left_out: tuple[int, ...]
-    sentence: str
+    audio_track: int | None
     retimed: Retimed | None = None
 
 
@@ -110,7 +111,7 @@ def plan(
     )
     if unwritable and not leave_out:
         raise UsageError(
-            f"{dst.suffix} cannot hold {_numbered(unwritable)} of {media.path.name} (data); "
+            f"{dst.suffix} cannot hold {streams_words(unwritable)} of {media.path.name} (data); "
             "use --force to write the video without."
         )
     streams = [s for s in streams if s.index not in unwritable]
@@ -139,7 +140,7 @@ def plan(
         arguments=tuple(arguments),
         moved=moved,
         left_out=unwritable,
-        sentence=_sentence(offset_ms, audio_track, unwritable),
+        audio_track=audio_track,
         retimed=retimed,
     )
 
@@ -261,14 +262,3 @@ def _shift_filters(streams: Sequence[Stream], moved: Sequence[int], shift_s: flo
     expression = f"setts=time_base=1/90000:prescale=1:pts=PTS+({ticks}):dts=DTS+({ticks})"
     numbers = [n for n, s in enumerate(streams) if s.index in moved]
     return [word for n in numbers for word in (f"-bsf:{n}", expression)]
-
-
-def _sentence(offset_ms: float, audio_track: int | None, left_out: Sequence[int]) -> str:
-    which = "the audio" if audio_track is None else f"audio track {audio_track}"
-    verb = "delay" if offset_ms >= 0 else "advance"
-    without = f", without {_numbered(left_out)} (data)" if left_out else ""
-    return f"{verb} {which} by {round(abs(offset_ms), 1):g} ms{without}"
-
-
-def _numbered(indexes: Sequence[int]) -> str:
-    return f"stream{'s' if len(indexes) > 1 else ''} {', '.join(map(str, indexes))}"

@@ -182,18 +182,6 @@ def prepared(
     )
 
 
-def words(report: Report) -> str:
-    """What re-timing does, as half a sentence."""
-    drift, faults = report.drift_ms_per_min, len(report.faults)
-    done = [f"resampled by {drift / 600:+.3f} % against a drift of {drift:+.0f} ms a minute"] if drift else []
-    if faults:
-        done.append(
-            f"cut or padded with silence where it jumps ({faults} stretch{'es' if faults > 1 else ''})"
-        )
-    offset_ms = report.offset_ms or 0.0
-    return " and ".join(done) or f"{'delayed' if offset_ms > 0 else 'advanced'} by {abs(offset_ms):.0f} ms"
-
-
 # --- Audio ------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from avsync.media.ffmpeg import ffmpeg_path
 from avsync.media.probe import probe
 from avsync.repair import fix, retime
 from avsync.repair.retime import Part, Stretch
+from avsync.report.repaired import retime_words
 
 RATE = 48_000
 SECONDS = 20.0
@@ -357,4 +358,4 @@ def test_a_track_that_cannot_be_kept_is_an_output_error(tmp_path: Path):
     ("offset_ms", "said"), [(240.0, "delayed by 240 ms"), (-240.0, "advanced by 240 ms")]
 )
 def test_one_offset_is_told_without_a_sign(offset_ms: float, said: str):
-    assert retime.words(Report("in.mp4", "out-of-sync", offset_ms)) == said
+    assert retime_words(Report("in.mp4", "out-of-sync", offset_ms)) == said
