@@ -56,14 +56,6 @@ def test_a_loaded_model_repairs(video: Path, model: Loaded, tmp_path: Path):
     assert result.report_after.verdict == "in-sync"
 
 
-def test_a_model_of_whole_faces_is_refused_however_it_comes(video: Path):
-    from avsync.networks.syncnet import SyncNet, SyncNetDims
-
-    faces = Loaded(SyncNet(SyncNetDims("syncnet", crop="face")), Preprocessing(), "faces", Path("faces"))
-    with pytest.raises(ModelError, match="whole faces"):
-        avsync.check(video, model=faces)
-
-
 @pytest.mark.slow
 def test_many_files_give_a_report_each_and_tell_how_far_they_are(video: Path, tmp_path: Path):
     (tmp_path / "broken.mp4").write_bytes(b"no video")

@@ -112,8 +112,9 @@ def protect(path: Path, kind: Kind, option: str) -> None:
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
     if head and not kind.is_own(head):
+        what = f"{'an' if kind.name[0] in 'aeiou' else 'a'} {kind.name}"
         raise UsageError(
-            f"{path} exists and is not a {kind.name} written by avsync; name another file for {option}."
+            f"{path} exists and is not {what} written by avsync; name another file for {option}."
         )
 
 

@@ -60,7 +60,7 @@ ANSWERS: dict[str, Any] = {
 def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path]:
     """Files whose stem picks what `measure` answers; gives the path of one."""
 
-    def measure(path: Path, options: CheckOptions, progress: object = None) -> Report:
+    def measure(path: Path, options: CheckOptions, progress: object = None, loaded: object = None) -> Report:
         answer = ANSWERS[path.stem]
         if isinstance(answer, BaseException):
             raise answer

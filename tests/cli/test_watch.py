@@ -23,19 +23,19 @@ pytestmark = pytest.mark.skipif(
     ("arguments", "said"),
     [
         (["check"], "Nothing to check was named"),
-        (["check", "--watch", "nowhere"], "nowhere is no folder"),
+        (["check", "--watch", "nowhere"], "nowhere is not a folder"),
         (["check", "a.mp4", "--watch", "."], "--watch takes a folder alone"),
         (["check", "--watch", ".", "--json"], "--watch takes a folder alone"),
         (["check", "--watch", ".", "--report", "x.html"], "need a run that ends"),
         (["check", "--watch", ".", "--markers", "x.edl"], "need a run that ends"),
         (["check", "a.mp4", "b.mp4", "--markers", "x.edl"], "Several files cannot share the markers"),
         (["check", "a.mp4", "b.mp4", "--overlay", "x.mp4"], "Several files cannot share the overlay"),
-        (["check", "a.mp4", "--markers", "x.aaf"], "x.aaf is no marker file"),
+        (["check", "a.mp4", "--markers", "x.aaf"], "x.aaf is not a marker file"),
         (["check", "a.mp4", "--overlay", "x.mkv"], "x.mkv is no name of an overlay"),
-        (["check", "a.mp4", "--overlay", "a.mp4"], "is no overlay of avsync's"),
+        (["check", "a.mp4", "--overlay", "a.mp4"], "is not an overlay written by avsync"),
         (["check", "a.mp4", "--markers", "-"], "Only --json and --jsonl"),
         (["check", "a.mp4", "--on-verdict", "no-such-program"], "names no program"),
-        (["check", "a.mp4", "--webhook", "http://x"], "no https address"),
+        (["check", "a.mp4", "--webhook", "http://x"], "not an https address"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_the_work(

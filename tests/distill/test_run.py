@@ -392,7 +392,7 @@ def test_a_teacher_of_another_shape(ground, tmp_path):
 def test_a_student_checkpoint_given_as_the_teacher(ground, tmp_path):
     weights.save(tmp_path / "mine.safetensors", VocaLiST(Dims.from_dict(TINY)), Preprocessing())
     error = refused(ground, tmp_path, {"method": "mtd"}, teacher=str(tmp_path / "mine.safetensors"))
-    assert "is a student and no teacher" in str(error)
+    assert "is a student, not a teacher" in str(error)
     assert "(0 parameters)" not in str(error)
 
 

@@ -75,7 +75,7 @@ def test_only_an_overlay_of_avsyncs_is_replaced(tmp_path: Path):
     source = clap(tmp_path / "a.mp4", *PAIRS["h264-aac.mp4"])
     made = save_overlay(of(source), tmp_path / "out.mp4")
     protect(made, OVERLAY, "--overlay")
-    with pytest.raises(UsageError, match="is no overlay of avsync's"):
+    with pytest.raises(UsageError, match="is not an overlay written by avsync"):
         protect(source, OVERLAY, "--overlay")
 
 
