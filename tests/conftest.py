@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 from fix_factory import maker
+from hypothesis import settings
+
+# Nothing here is about time, and a busy machine takes its own: no example has to be quick.
+settings.register_profile("unhurried", settings.default, deadline=None)
+settings.load_profile("unhurried")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers of pytest-xdist share the cores
 
