@@ -22,12 +22,18 @@ SHOWN = {
 """Validation figures that are drawn."""
 
 
+ROUNDING = 0.01
+"""Of the total: what its means over steps leave beside the weighted losses where weights are not learned."""
+
+
 def draw_curves(records: Records, path: Path) -> None:
     """PNG of the loss of every task, the regulariser of learned weights, the learning rate and the validation
     figures over the steps."""
-    figure = Figure(figsize=(9, 9), layout="constrained")
-    upper, middle, lower = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 2))
     train, validation = (_of_kind(records, kind) for kind in ("train", "validation"))
+    learned = any(r.get("factors") and _regulariser(r) > ROUNDING * r["loss"] for r in train)
+    figure = Figure(figsize=(9, 10 if learned else 9), layout="constrained")
+    heights = (3, 1, 1, 2) if learned else (3, 1, 2)
+    upper, middle, *rest, lower = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     steps = [r["step"] for r in train]
     for number, name in enumerate(train[-1]["losses"] if train else ()):
         values = [r["losses"].get(name) for r in train]
@@ -36,11 +42,11 @@ def draw_curves(records: Records, path: Path) -> None:
     upper.set(ylabel="loss of each task")
     if train:
         figure.legend(*upper.get_legend_handles_labels(), loc="outside right upper", fontsize=7)
-    middle.plot(steps, [r["loss"] for r in train], "k", lw=1.2, label="total")
-    if train and train[-1].get("factors"):
-        middle.plot(steps, [_regulariser(r) for r in train], "tab:red", lw=1.2, label="regulariser")
+    middle.plot(steps, [r["loss"] for r in train], "k", lw=1.2)
     middle.set_ylabel("total")
-    middle.legend(loc="upper right", fontsize=7)
+    for panel in rest:
+        panel.plot(steps, [_regulariser(r) for r in train], "tab:red", lw=1.2)
+        panel.set_ylabel("regulariser")
     rate = middle.twinx()
     rate.plot(steps, [r["lr"] for r in train], ":", color="tab:gray")
     rate.set_ylabel("learning rate (dotted)")
