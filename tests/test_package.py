@@ -71,7 +71,7 @@ def unpacked(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source distribution, unpacked."""
     (archive,) = built.glob("*.tar.gz")
     folder = tmp_path_factory.mktemp("sdist")
-    shutil.unpack_archive(archive, folder, filter="data")
+    shutil.unpack_archive(archive, folder)
     return next(folder.iterdir())
 
 

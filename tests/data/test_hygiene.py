@@ -1,7 +1,8 @@
 """What must not get into training: damaged, cut and silent clips, and macOS's companions of files; and two
 runs that fill one cache."""
 
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,18 +61,19 @@ def test_companions_of_files_from_macos_are_no_clips(tmp_path: Path) -> None:
     assert len(cut_prepared(tmp_path / "b").frames) == 12
 
 
-def fill(data: Path, cache: Path) -> None:
-    prepare(find_sources(data), cache, workers=1)
+FILL = """
+import sys
+from pathlib import Path
+from avsync.data.prepare import prepare
+from avsync.data.sources import find_sources
+
+prepare(find_sources(Path(sys.argv[1])), Path(sys.argv[2]), workers=1)
+"""
 
 
 def test_two_processes_on_one_cache_prepare_every_clip_once(tmp_path: Path) -> None:
     data, cache = wav2lip_set(tmp_path / "data"), tmp_path / "cache"
-    context = multiprocessing.get_context("spawn")
-    both = [context.Process(target=fill, args=(data, cache)) for _ in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(120)
-        assert process.exitcode == 0
+    both = [subprocess.Popen([sys.executable, "-c", FILL, str(data), str(cache)]) for _ in range(2)]
+    assert [process.wait(120) for process in both] == [0, 0]
     ids = [clip.id for _, clips, _ in read_shards(cache) for clip in clips]
     assert sorted(ids) == sorted(clip.id for clip in Store(cache).clips) and len(ids) == len(set(ids)) == 9
