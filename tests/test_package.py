@@ -1,5 +1,6 @@
 """The wheel: what it holds, and that what it installs works away from the checkout."""
 
+import ast
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -217,6 +219,23 @@ WANTED = [
 def test_every_requirement_is_pinned_inside_its_range(requirement: str) -> None:
     wanted = Requirement(requirement)
     assert wanted.specifier.contains(pins()[canonicalize_name(wanted.name)])
+
+
+def test_every_package_that_is_imported_is_required_by_name() -> None:
+    required = {canonicalize_name(Requirement(name).name) for name in PROJECT["dependencies"]}
+    required |= {canonicalize_name(Requirement(name).name) for part in EXTRAS.values() for name in part}
+    required |= {"pydantic-core"}  # half of pydantic, of one version with it
+    modules = set()
+    for path in (ROOT / "avsync").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                modules.add(node.module.partition(".")[0])
+    brought = packages_distributions()
+    foreign = modules - set(sys.stdlib_module_names) - {"avsync"}
+    unnamed = {m for m in foreign if not required & set(map(canonicalize_name, brought.get(m, [m])))}
+    assert unnamed == set()
 
 
 def test_both_builds_of_opencv_are_pinned_to_one_version() -> None:

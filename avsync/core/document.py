@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -37,6 +37,17 @@ COLUMNS = (
 """Of `rows`."""
 
 
+DIGITS = {
+    "start_s": 3, "end_s": 3, "offset_ms": 1, "own_offset_ms": 1, "uncertainty_ms": 1, "hint_ms": 1,
+    "probability": 4,
+}  # fmt: skip
+"""Decimals of what a stretch says in numbers."""
+SEGMENT = ("offset_ms", "uncertainty_ms", "probability", "fault", "own_offset_ms")
+TURN = ("track", "offset_ms", "probability")
+FAULT = ("offset_ms", "uncertainty_ms", "probability", "severity", "kind")
+UNJUDGED = ("cause", "hint_ms")
+
+
 def to_dict(report: Report) -> dict[str, Any]:
     """The versioned document of DESIGN.md: units in the names, null for what is unknown, never NaN."""
     return {
@@ -51,18 +62,18 @@ def to_dict(report: Report) -> dict[str, Any]:
         "drift_possible_ms_per_min": _number(report.drift_possible_ms_per_min, 1),
         "max_drift_ms_per_min": _number(report.max_drift_ms_per_min, 2),
         "defects": list(defects(report)),
-        "faults": [{**_fault_dict(fault), **_frames(fault, report.timebase)} for fault in report.faults],
+        "faults": [_stretch_dict(fault, FAULT, report.timebase) for fault in report.faults],
         "contested": report.contested,
         "standard": report.standard,
         "tolerance_early_ms": _number(report.tolerance_ms[0], 1),
         "tolerance_late_ms": _number(report.tolerance_ms[1], 1),
         "reasons": [_reason_dict(reason) for reason in report.reasons],
         "tracks": [_track_dict(track) for track in report.tracks],
-        "segments": [{**_segment_dict(part), **_frames(part, report.timebase)} for part in report.segments],
-        "turns": [{**_turn_dict(turn), **_frames(turn, report.timebase)} for turn in report.turns],
+        "segments": [_stretch_dict(part, SEGMENT, report.timebase) for part in report.segments],
+        "turns": [_stretch_dict(turn, TURN, report.timebase) for turn in report.turns],
         "complete": report.complete,
         "looked_at_s": [[_number(start, 3), _number(end, 3)] for start, end in report.looked_at],
-        "unjudged": [{**_unjudged_dict(gap), **_frames(gap, report.timebase)} for gap in report.unjudged],
+        "unjudged": [_stretch_dict(gap, UNJUDGED, report.timebase) for gap in report.unjudged],
         "duration_s": _number(report.duration_s, 3),
         "timebase": _timebase_dict(report.timebase),
         "judged_s": _number(report.judged_s, 3),
@@ -196,7 +207,7 @@ def _track_dict(track: TrackReport) -> dict[str, Any]:
         "at_edge": bool(offset.at_edge) if offset else False,
         "syncnet": _syncnet_dict(track.syncnet),
         "boxes": [[_number(value, 4) for value in box] for box in track.boxes],
-        "segments": [_segment_dict(part) for part in track.segments],
+        "segments": [_stretch_dict(part, SEGMENT) for part in track.segments],
         "cause": track.cause,
         "reasons": [_reason_dict(reason) for reason in offset.reasons] if offset else [],
     }
@@ -225,47 +236,14 @@ def _reason_dict(reason: Reason) -> dict[str, Any]:
     return {"code": reason.kind, "values": values}
 
 
-def _segment_dict(segment: Segment) -> dict[str, Any]:
-    return {
-        "start_s": _number(segment.start_s, 3),
-        "end_s": _number(segment.end_s, 3),
-        "offset_ms": _number(segment.offset_ms, 1),
-        "uncertainty_ms": _number(segment.uncertainty_ms, 1),
-        "probability": _number(segment.probability, 4),
-        "fault": segment.fault,
-        "own_offset_ms": _number(segment.own_offset_ms, 1),
-    }
-
-
-def _turn_dict(turn: Turn) -> dict[str, Any]:
-    return {
-        "start_s": _number(turn.start_s, 3),
-        "end_s": _number(turn.end_s, 3),
-        "track": turn.track,
-        "offset_ms": _number(turn.offset_ms, 1),
-        "probability": _number(turn.probability, 4),
-    }
-
-
-def _fault_dict(fault: Fault) -> dict[str, Any]:
-    return {
-        "start_s": _number(fault.start_s, 3),
-        "end_s": _number(fault.end_s, 3),
-        "offset_ms": _number(fault.offset_ms, 1),
-        "uncertainty_ms": _number(fault.uncertainty_ms, 1),
-        "probability": _number(fault.probability, 4),
-        "severity": fault.severity,
-        "kind": fault.kind,
-    }
-
-
-def _unjudged_dict(stretch: Unjudged) -> dict[str, Any]:
-    return {
-        "start_s": _number(stretch.start_s, 3),
-        "end_s": _number(stretch.end_s, 3),
-        "cause": stretch.cause,
-        "hint_ms": _number(stretch.hint_ms, 1),
-    }
+def _stretch_dict(
+    stretch: Fault | Segment | Turn | Unjudged, names: Sequence[str], base: Timebase | None = None
+) -> dict[str, Any]:
+    """When a stretch is, in seconds and with a time base in frames too, and its fields of these names."""
+    values = {name: getattr(stretch, name) for name in ("start_s", "end_s", *names)}
+    return {n: _number(v, DIGITS[n]) if n in DIGITS else v for n, v in values.items()} | _frames(
+        stretch, base
+    )
 
 
 def _number(value: float | None, digits: int) -> float | None:

@@ -29,6 +29,8 @@ except ImportError:  # On Windows stale drafts stay: nothing shows whether they 
 NAMELESS = getattr(os, "O_TMPFILE", 0)
 NOT_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 """Error numbers of file systems and kernels without nameless files."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers of a disk that takes no more."""
 HIDDEN = re.compile(r"\.avsync-[0-9a-f]{16}\.part")
 PROBE_BYTES = 1 << 16
 
@@ -100,7 +102,7 @@ class Draft:
         try:
             os.posix_fallocate(self.handle, size, PROBE_BYTES)
         except OSError as error:
-            return error if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else None
+            return error if error.errno in FULL else None
         os.ftruncate(self.handle, size)
         return None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from avsync.core.draft import Draft, draft
+from avsync.core.draft import FULL, Draft, draft
 from avsync.core.errors import OutputError, UsageError
 
 YAML_BYTES = 1 << 18
@@ -140,9 +140,6 @@ def read_yaml(path: Path) -> Any:
         raise ValueError("it is nested too deeply") from error
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from error
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager

@@ -3,7 +3,6 @@ which can be read as often as a check needs and is gone with the process, howeve
 
 from __future__ import annotations
 
-import errno
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
-from avsync.core.draft import scratch
+from avsync.core.draft import FULL, scratch
 from avsync.core.errors import MediaError
 
 Progress = Callable[[str, float, float | None], None]
@@ -95,7 +94,7 @@ def shown(address: str) -> str:
 
 
 def _broken(name: str, error: Exception) -> MediaError:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if isinstance(error, OSError) and error.errno in FULL:
         folder = tempfile.gettempdir()
         return MediaError(
             f"{name} cannot be kept in {folder} ({error.strerror}); free some space there, or set TMPDIR."

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import imageio_ffmpeg
 
-from avsync.core.draft import Draft, unwritable
+from avsync.core.draft import FULL, Draft, unwritable
 from avsync.core.errors import AvsyncError, MediaError, SetupError
 from avsync.media.container import source  # noqa: F401 - for those who write what they read
 
@@ -30,7 +30,7 @@ NEEDED = "prescale"
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.PyDLL(None) if sys.platform == "linux" else None
 """Loaded before any fork; a call through it keeps the interpreter's lock, which a forked child may lack."""
-DISK = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS))
+DISK = tuple(os.strerror(number) for number in (*FULL, errno.EROFS))
 ADVICE = (
     "install the Python package imageio-ffmpeg, or set AVSYNC_FFMPEG to an ffmpeg of version 7.0 or later"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -75,15 +76,7 @@ def _stderr() -> int:
 
 def _filled(word: str, known: dict[str, str]) -> str:
     """The word with its placeholders filled in at once, so that what a name holds is never taken for one."""
-    parts, rest = [], word
-    while rest:
-        places = [(rest.index(name), name) for name in known if name in rest]
-        if not places:
-            break
-        at, name = min(places)
-        parts += [rest[:at], known[name]]
-        rest = rest[at + len(name) :]
-    return "".join([*parts, rest])
+    return re.sub("|".join(map(re.escape, known)), lambda found: known[found[0]], word)
 
 
 def webhook(address: str) -> Tell:

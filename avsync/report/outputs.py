@@ -60,7 +60,8 @@ def opened(
     if len({path.resolve() for path in chosen}) < len(chosen):
         raise UsageError("Two results cannot go into the same file; give each its own name.")
     draw = _plotter(targets.plot, files, batch)
-    mark, lay = _marker(targets.markers, batch), _overlayer(targets.overlay, batch)
+    mark = _of_one_file(targets.markers, batch, "markers", _markers)
+    lay = _of_one_file(targets.overlay, batch, "overlay", _overlay)
     tellers, failed = _tellers(targets), []
     if targets.junit is not None:
         from avsync.core.files import ready
@@ -164,43 +165,41 @@ def _tellers(targets: Targets) -> list[Callable[[Report], None]]:
     return tellers
 
 
-def _marker(path: Path | None, batch: bool) -> Take:
-    """A function that writes the markers of the one file; looks at `path` before the work."""
+def _of_one_file(
+    path: Path | None, batch: bool, kind: str, prepared: Callable[[Path], Callable[[Report, Path], object]]
+) -> Take:
+    """A function that writes what only one file can have; `prepared` looks at `path` before the work and
+    gives what writes it."""
     if path is None:
         return lambda _number, _report: None
+    if batch:
+        raise UsageError(f"Several files cannot share the {kind} {path}; check one file with --{kind}.")
+    save = prepared(path)
+
+    def take(_number: int, report: Report) -> None:
+        if report.verdict != "error":
+            save(report, path)
+
+    return take
+
+
+def _markers(path: Path) -> Callable[[Report, Path], object]:
     from avsync.core.files import ready
     from avsync.report.markers import MARKERS, save_markers, writer
 
-    if batch:
-        raise UsageError(f"Several files cannot share the markers {path}; check one file with --markers.")
     writer(path)
     ready(path, MARKERS, "--markers")
-
-    def mark(_number: int, report: Report) -> None:
-        if report.verdict != "error":
-            save_markers(report, path)
-
-    return mark
+    return save_markers
 
 
-def _overlayer(path: Path | None, batch: bool) -> Take:
-    """A function that draws the overlay of the one file; looks at `path` before the work."""
-    if path is None:
-        return lambda _number, _report: None
+def _overlay(path: Path) -> Callable[[Report, Path], object]:
     from avsync.core.files import ready
     from avsync.report.overlay import OVERLAY, save_overlay
 
-    if batch:
-        raise UsageError(f"Several files cannot share the overlay {path}; check one file with --overlay.")
     if path.suffix.lower() != ".mp4":
         raise UsageError(f"{path} is no name of an overlay; give --overlay a file that ends in .mp4.")
     ready(path, OVERLAY, "--overlay")
-
-    def lay(_number: int, report: Report) -> None:
-        if report.verdict != "error":
-            save_overlay(report, path)
-
-    return lay
+    return save_overlay
 
 
 def _save_junit(path: Path, reports: Sequence[Report]) -> None:
