@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from avsync.api import check, check_many, fix_offset
     from avsync.core.options import Limits
-    from avsync.core.records import Recording, Report
+    from avsync.core.report import Report
+    from avsync.core.streams import Recording
     from avsync.networks.checkpoint import load as load_model
     from avsync.pipeline.stages import embed, face_tracks, mouth_crops, score_matrix
     from avsync.report.html import save_page
@@ -54,8 +55,8 @@ _HOMES = {
     "fix_offset": ("avsync.api", "fix_offset"),
     "load_model": ("avsync.networks.checkpoint", "load"),
     "save_page": ("avsync.report.html", "save_page"),
-    "Recording": ("avsync.core.records", "Recording"),
-    "Report": ("avsync.core.records", "Report"),
+    "Recording": ("avsync.core.streams", "Recording"),
+    "Report": ("avsync.core.report", "Report"),
 }
 
 

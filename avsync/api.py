@@ -14,7 +14,7 @@ from avsync.batch import run as batch
 from avsync.batch.inputs import find_media
 from avsync.core.constants import DEFAULT_MODEL, Engine, Method
 from avsync.core.options import CheckKeywords, Limits, MeasureKeywords, check_options, fix_options
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.pipeline.run import Progress, measure
 from avsync.pipeline.sources import Source, measure_source
 from avsync.repair import fix

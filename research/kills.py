@@ -55,7 +55,7 @@ def repair(folder: Path, method: str) -> Kind:
 
     def measured() -> None:
         from avsync import api
-        from avsync.core.records import Fault, Report, Segment
+        from avsync.core.report import Fault, Report, Segment
 
         middle = Segment(7, 14, 200.0, 8, 0.9, fault=True)
         segments = (Segment(0, 7, 0.0, 8, 0.9), middle, Segment(14, 240, 0.0, 8, 0.9))

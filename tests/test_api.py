@@ -14,7 +14,7 @@ from report_factory import FAULT, a_report
 import avsync
 from avsync.core.document import COLUMNS
 from avsync.core.errors import MediaError, ModelError, OptionError, UsageError
-from avsync.core.records import Report, Unjudged
+from avsync.core.report import Report, Unjudged
 from avsync.demo.clip import write_demo
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import Loaded

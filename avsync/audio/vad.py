@@ -11,7 +11,8 @@ import numpy.typing as npt
 from avsync.audio import waveform
 from avsync.audio.silero import CHUNK, Detector
 from avsync.core.constants import MIN_SPEECH_S, SAMPLE_RATE, SPEECH_PROBABILITY
-from avsync.core.records import Media, Span, Speech, Waveform
+from avsync.core.records import Span, Speech, Waveform
+from avsync.core.streams import Media
 
 CHUNK_S = CHUNK / SAMPLE_RATE
 PIECE = 312

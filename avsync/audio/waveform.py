@@ -21,7 +21,9 @@ from av.error import FFmpegError
 
 from avsync.core.constants import SAMPLE_RATE
 from avsync.core.errors import MediaError, UsageError
-from avsync.core.records import AudioStream, Media, Reason, Recording, Span, Waveform
+from avsync.core.records import Span, Waveform
+from avsync.core.report import Reason
+from avsync.core.streams import AudioStream, Media, Recording
 from avsync.media.decode import Damage, decoded
 from avsync.media.probe import probe
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from avsync.batch.inputs import _no_video
 from avsync.core.errors import AvsyncError, MediaError, unexpected
 from avsync.core.options import CheckOptions, plain
-from avsync.core.records import Reason, Report
+from avsync.core.report import Reason, Report
 from avsync.pipeline.run import Progress
 from avsync.pipeline.sources import measure_file
 

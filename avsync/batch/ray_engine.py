@@ -11,7 +11,7 @@ from typing import Any
 from avsync.batch.one import failed
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.options import CheckOptions, Limits
-from avsync.core.records import Report
+from avsync.core.report import Report
 
 ATTEMPTS = 2
 """Attempts at a file whose machine or process dies."""

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from avsync.batch.one import failed
 from avsync.batch.worker import END_S, READY, Ended, GivenUp, Inbox, Message, Worker, start
 from avsync.core.options import CheckOptions, Limits
-from avsync.core.records import Report
+from avsync.core.report import Report
 
 Show = Callable[[int, str, float, float | None], None]
 """show(file, stage, done, total): progress of the file with that number."""

@@ -25,7 +25,7 @@ from queue import SimpleQueue
 from typing import Literal
 
 from avsync.core.options import CheckOptions, Limits
-from avsync.core.records import Report
+from avsync.core.report import Report
 
 try:
     import resource

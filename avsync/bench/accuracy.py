@@ -22,7 +22,8 @@ from avsync.core.constants import (
     SAMPLE_RATE,
     WINDOW_FRAMES,
 )
-from avsync.core.records import Clip, FaceDistance, Scores, Waveform
+from avsync.core.records import Clip, Scores, Waveform
+from avsync.core.report import FaceDistance
 from avsync.data.labels import Recorded, delay_of, entry_of
 from avsync.data.loading import reader
 from avsync.data.pairs import validation_pairs

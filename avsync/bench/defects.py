@@ -13,7 +13,7 @@ from avsync import api
 from avsync.bench.videos import checked, failed
 from avsync.core.constants import FRAME_MS, Method
 from avsync.core.errors import AvsyncError, MediaError, UsageError
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.core.tolerance import defects, largest_error
 from avsync.media.ffmpeg import run_ffmpeg, source
 from avsync.media.probe import probe

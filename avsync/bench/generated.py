@@ -15,7 +15,7 @@ import numpy as np
 from avsync import api
 from avsync.core.constants import Device
 from avsync.core.errors import AvsyncError, UsageError
-from avsync.core.records import Report, TrackReport
+from avsync.core.report import Report, TrackReport
 from avsync.networks.checkpoint import load
 from avsync.report.reasons import reason_words
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from avsync.bench.programme_clips import Material
 from avsync.bench.programmes import CLEAR, TOLERANCE_MS, Defect, Kind, Programme, compose
 from avsync.core.constants import FRAME_MS, FRAME_S
-from avsync.core.records import Report, Verdict
+from avsync.core.report import Report, Verdict
 from avsync.core.tolerance import own_offset
 from avsync.estimate.calibration import Calibration, reliability_table
 from avsync.estimate.repairable import repair_shift

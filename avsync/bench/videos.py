@@ -15,7 +15,7 @@ from avsync import api
 from avsync.bench.distortions import Case, plan_cases, suffix, write_case
 from avsync.core.constants import FRAME_MS
 from avsync.core.errors import AvsyncError, MediaError
-from avsync.core.records import Reason, Report
+from avsync.core.report import Reason, Report
 from avsync.demo.clip import write_demo
 from avsync.estimate.calibration import expected_calibration_error, reliability_table
 from avsync.report.reasons import reason_words

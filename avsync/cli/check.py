@@ -29,7 +29,7 @@ from avsync.core.errors import AvsyncError, Interrupted, MediaError, UsageError
 from avsync.core.options import CheckKeywords, CheckOptions, Limits
 
 if TYPE_CHECKING:
-    from avsync.core.records import Report
+    from avsync.core.report import Report
 
 
 @guarded

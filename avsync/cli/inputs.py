@@ -10,7 +10,7 @@ from pathlib import Path
 from avsync.cli.options import STDIN
 from avsync.cli.progress import progress_bars, staged
 from avsync.core.errors import UsageError
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.media import elsewhere
 from avsync.media.playlist import gathered, is_playlist
 from avsync.pipeline.sources import named

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from avsync.core.records import (
+from avsync.core.report import (
     FaceDistance,
     Fault,
     Offset,

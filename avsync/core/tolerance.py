@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from avsync.core.records import (
-    Report,
-    Segment,
-)
+from avsync.core.report import Report, Segment
 
 
 def excess(offset_ms: float | None, tolerance_ms: tuple[float, float]) -> float:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from avsync.core.constants import FRAME_RATE, SAMPLE_RATE, STORED_LONG_SIDE
 from avsync.core.errors import MediaError
-from avsync.core.records import Frame, Media, Waveform
+from avsync.core.records import Frame, Waveform
+from avsync.core.streams import Media
 from avsync.curate.select import Stretch
 from avsync.media.encode import write_video
 from avsync.media.frames import frames

@@ -10,7 +10,8 @@ from pathlib import Path
 from avsync.audio.waveform import waveform
 from avsync.core.errors import MediaError
 from avsync.core.files import make_folder
-from avsync.core.records import Media, Report
+from avsync.core.report import Report
+from avsync.core.streams import Media
 from avsync.curate.criteria import Criteria
 from avsync.curate.cut import cut
 from avsync.curate.lists import clip_path

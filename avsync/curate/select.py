@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from avsync.core.records import Report, Segment, Span, TrackReport, Turn
+from avsync.core.records import Span
+from avsync.core.report import Report, Segment, TrackReport, Turn
 from avsync.core.tolerance import exceeds
 from avsync.curate.criteria import Criteria
 

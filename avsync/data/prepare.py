@@ -35,7 +35,8 @@ from avsync.core.constants import (
 from avsync.core.constants import FRAME_RATE as FPS
 from avsync.core.errors import AvsyncError, MediaError, ModelError, unexpected
 from avsync.core.files import FULL, disk_errors, write_whole
-from avsync.core.records import FaceTrack, Gap, Media, Span
+from avsync.core.records import FaceTrack, Gap, Span
+from avsync.core.streams import Media
 from avsync.data.shards import MARGIN, SAMPLES_PER_FRAME, BrokenClip, ShardWriter, StoredClip, read_shards
 from avsync.data.sources import Source, is_prepared
 from avsync.faces import crop

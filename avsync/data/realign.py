@@ -18,7 +18,8 @@ from types import MappingProxyType
 import numpy as np
 
 from avsync.core.constants import FRAME_MS, FRAME_RATE, PROTOCOL_RADIUS, WINDOW_FRAMES
-from avsync.core.records import Clip, Offset, Scores, Waveform
+from avsync.core.records import Clip, Scores, Waveform
+from avsync.core.report import Offset
 from avsync.data.labels import Recorded, delay_of
 from avsync.data.shards import Store
 from avsync.estimate.calibration import Calibration

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from avsync.core.errors import MediaError
 from avsync.core.options import CheckOptions, FixOptions
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.demo.clip import write_demo
 from avsync.pipeline.run import Progress, measure, prepared
 from avsync.repair.fix import fix_offset

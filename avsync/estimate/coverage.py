@@ -18,18 +18,8 @@ from avsync.core.constants import (
     SPEECH_PROBABILITY,
     WINDOW_FRAMES,
 )
-from avsync.core.records import (
-    Cause,
-    FaceTrack,
-    Gap,
-    Offset,
-    ScoreMap,
-    Scores,
-    Segment,
-    Span,
-    Speech,
-    Unjudged,
-)
+from avsync.core.records import FaceTrack, Gap, Scores, Span, Speech
+from avsync.core.report import Cause, Offset, ScoreMap, Segment, Unjudged
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import combine
 from avsync.estimate.peak import Evidence, block_sums, evidence, measure

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core.constants import FRAME_MS, MIN_PROBABILITY
-from avsync.core.records import Offset, Reason, Scores
+from avsync.core.records import Scores
+from avsync.core.report import Offset, Reason
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.peak import MIN_BLOCKS, Measure, evidence, measure
 from avsync.estimate.timeline import main_piece, timeline

@@ -43,7 +43,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Measure:
-    """One constant offset for a set of windows; fields as in records.Offset. `features` in the order of
+    """One constant offset for a set of windows; fields as in `report.Offset`. `features` in the order of
     calibration.FEATURES; `rival_ms`: the best offset elsewhere; `observations`: independent ones."""
 
     offset_ms: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from avsync.core.records import Report, Segment
+from avsync.core.report import Report, Segment
 from avsync.core.tolerance import defects
 
 

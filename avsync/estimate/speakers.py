@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core.constants import FRAME_MS, FRAME_S, WINDOW_FRAMES
-from avsync.core.records import Offset, Scores, Span, Turn
+from avsync.core.records import Scores, Span
+from avsync.core.report import Offset, Turn
 from avsync.estimate.calibration import CEILING, Calibration, log_ratios
 from avsync.estimate.offset import along, near
 from avsync.estimate.peak import averaged, block_sums, evidence

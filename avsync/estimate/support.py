@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core.constants import FRAME_MS, FRAME_S, WINDOW_FRAMES
-from avsync.core.records import Offset, Scores
+from avsync.core.records import Scores
+from avsync.core.report import Offset
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import along, near
 from avsync.estimate.speakers import COUNTED, Cell, Floats, Mask, speaking, summed, together

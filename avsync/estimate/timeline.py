@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from avsync.core.constants import FRAME_MS, FRAME_S, MIN_PROBABILITY, WINDOW_FRAMES
-from avsync.core.records import Segment
+from avsync.core.report import Segment
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.paths import Blocks, Floats, Ints, best_line, block_likelihoods, likeliest_path
 from avsync.estimate.peak import Evidence, Measure, measure

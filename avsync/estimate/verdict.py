@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core.constants import MAX_DRIFT_MS_PER_MIN, MIN_JUDGED, MIN_PROBABILITY
-from avsync.core.records import Fault, Offset, Reason, ReasonKind, Scores, Segment, Severity, Verdict
+from avsync.core.records import Scores
+from avsync.core.report import Fault, Offset, Reason, ReasonKind, Segment, Severity, Verdict
 from avsync.core.tolerance import exceeds, excess
 from avsync.estimate.support import Contradiction
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from avsync.core.constants import DETECT_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT, CropKind
-from avsync.core.records import Clip, FaceTrack, Gap, Media
+from avsync.core.records import Clip, FaceTrack, Gap
+from avsync.core.streams import Media
 from avsync.faces import detect as detectors
 from avsync.faces.crop import Roll, crop, padded_face, rest
 from avsync.faces.detect import Detect

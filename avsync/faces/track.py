@@ -13,7 +13,8 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
 from avsync.core.constants import DETECT_EVERY, DETECT_LONG_SIDE, FRAME_RATE
-from avsync.core.records import FaceTrack, Frame, Gap, Media
+from avsync.core.records import FaceTrack, Frame, Gap
+from avsync.core.streams import Media
 from avsync.faces import detect as detectors
 from avsync.faces.detect import Detect
 from avsync.faces.shots import Structure, shots, structure

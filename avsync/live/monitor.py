@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from avsync.core.errors import MediaError
 from avsync.core.options import CheckOptions
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.live.addresses import protocols, shown
 from avsync.live.receive import SILENT_S, connected
 from avsync.live.rolling import Rolling

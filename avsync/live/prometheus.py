@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import get_args
 
 from avsync.core.errors import SetupError, UsageError
-from avsync.core.records import Verdict
+from avsync.core.report import Verdict
 from avsync.live.monitor import Reading
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -11,7 +11,8 @@ import numpy as np
 
 from avsync.audio import vad, waveform
 from avsync.core.options import CheckOptions, plain
-from avsync.core.records import Reason, Report, Span, Speech, Unjudged
+from avsync.core.records import Span, Speech
+from avsync.core.report import Reason, Report, Unjudged
 from avsync.estimate.calibration import Calibration
 from avsync.live.receive import Piece
 from avsync.media.probe import probe

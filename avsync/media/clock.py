@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from avsync.core.records import Piece
+from avsync.core.streams import Piece
 
 BACK_S = 0.5
 """Seconds by which timestamps of one stream may go back without starting over; muxers err by a few frames."""

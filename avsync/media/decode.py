@@ -15,7 +15,8 @@ from av.container import InputContainer
 from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
 
-from avsync.core.records import Gap, Media, Piece, Span
+from avsync.core.records import Gap, Span
+from avsync.core.streams import Media, Piece
 from avsync.media.clock import Runs, forward_s
 from avsync.media.container import opened
 from avsync.media.damage import gaps, pauses

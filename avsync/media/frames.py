@@ -21,7 +21,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from avsync.core.constants import DECODE_LONG_SIDE, FRAME_RATE
 from avsync.core.errors import MediaError
 from avsync.core.prefetch import ahead
-from avsync.core.records import Frame, Gap, Media, VideoStream
+from avsync.core.records import Frame, Gap
+from avsync.core.streams import Media, VideoStream
 from avsync.media.container import opened
 from avsync.media.decode import Damage, decoded
 from avsync.media.memory import frames_of

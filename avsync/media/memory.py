@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 
 from avsync.core.constants import FRAME_RATE
 from avsync.core.errors import UsageError
-from avsync.core.records import AudioStream, Media, Recording, VideoStream
+from avsync.core.streams import AudioStream, Media, Recording, VideoStream
 from avsync.media.decode import Damage
 
 

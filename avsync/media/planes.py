@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from avsync.core.constants import STORED_LONG_SIDE
-from avsync.core.records import VideoStream
+from avsync.core.streams import VideoStream
 from avsync.media.frames import frame_size
 from avsync.media.images import Image, cv2, resize
 

@@ -22,7 +22,7 @@ from av.video.frame import VideoFrame
 
 from avsync.core.constants import FRAME_RATE
 from avsync.core.errors import MediaError
-from avsync.core.records import AudioStream, Media, VideoStream
+from avsync.core.streams import AudioStream, Media, VideoStream
 from avsync.media.container import opened
 from avsync.media.scan import scanned
 

@@ -12,7 +12,8 @@ import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from avsync.core.records import Media, Piece, Span
+from avsync.core.records import Span
+from avsync.core.streams import Media, Piece
 from avsync.media.clock import Runs, Stamp, forward_s, pieces
 from avsync.media.container import opened
 from avsync.media.damage import LEAST_S

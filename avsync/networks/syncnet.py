@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avsync.core.constants import FRAME_S, PROTOCOL_RADIUS, WHOLE_FACE_SIZE, WINDOW_FRAMES, CropKind
-from avsync.core.records import Clip, FaceDistance
+from avsync.core.records import Clip
+from avsync.core.report import FaceDistance
 from avsync.networks.base import AudioInput, Network
 
 EMBEDDING = 1024

@@ -13,23 +13,19 @@ import numpy.typing as npt
 from avsync.audio import vad, waveform
 from avsync.core.constants import FRAME_RATE, FRAME_S, MIN_SPEECH_S, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.core.options import CheckOptions
-from avsync.core.records import (
+from avsync.core.records import FaceTrack, Scores, Span, Speech, Waveform
+from avsync.core.report import (
     Cause,
-    FaceTrack,
-    Media,
     Offset,
     Reason,
     ReasonKind,
     Report,
-    Scores,
     Segment,
-    Span,
-    Speech,
     TrackReport,
     Unjudged,
     Verdict,
-    Waveform,
 )
+from avsync.core.streams import Media
 from avsync.estimate import coverage, offset, speakers, support, verdict
 from avsync.estimate.calibration import Calibration
 from avsync.faces import motion

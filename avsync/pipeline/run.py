@@ -15,7 +15,9 @@ from avsync.core.constants import FRAME_RATE, TOLERANCES_MS
 from avsync.core.errors import Interrupted, MediaError, ModelError, UsageError
 from avsync.core.options import CheckOptions, plain
 from avsync.core.prefetch import beside
-from avsync.core.records import Cause, Media, Reason, Recording, Report, Span, Unjudged
+from avsync.core.records import Span
+from avsync.core.report import Cause, Reason, Report, Unjudged
+from avsync.core.streams import Media, Recording
 from avsync.core.timecode import Timebase, timebase
 from avsync.estimate.calibration import Calibration
 from avsync.media import probe

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from avsync.core.records import Report, Span
+from avsync.core.records import Span
+from avsync.core.report import Report
 
 CHUNK_S = 300.0
 """A long video that is looked at in full comes in stretches of this length, so that stopping early leaves an

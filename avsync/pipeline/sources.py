@@ -10,7 +10,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from avsync.core.errors import AvsyncError, Interrupted
 from avsync.core.options import CheckOptions
-from avsync.core.records import Recording, Report
+from avsync.core.report import Report
+from avsync.core.streams import Recording
 from avsync.media.elsewhere import spooled
 from avsync.media.playlist import gathered, is_playlist
 from avsync.pipeline import run

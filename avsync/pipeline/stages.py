@@ -16,7 +16,8 @@ from avsync.audio import vad
 from avsync.core.constants import DEFAULT_MODEL, FRAME_MS, MAX_OFFSET_MS, Detector, Device
 from avsync.core.errors import MediaError, OptionError
 from avsync.core.options import CheckOptions, check_options
-from avsync.core.records import Clip, Embeddings, FaceTrack, Media, Scores, Waveform
+from avsync.core.records import Clip, Embeddings, FaceTrack, Scores, Waveform
+from avsync.core.streams import Media
 from avsync.faces import follow
 from avsync.media.images import Image
 from avsync.media.probe import probe

@@ -19,7 +19,9 @@ from avsync.core.constants import FRAME_MS, FRAME_RATE, FRAME_S, WINDOW_FRAMES
 from avsync.core.errors import Interrupted
 from avsync.core.options import CheckOptions
 from avsync.core.prefetch import ahead
-from avsync.core.records import FaceDistance, FaceTrack, Gap, Media, Scores, Span, Waveform
+from avsync.core.records import FaceTrack, Gap, Scores, Span, Waveform
+from avsync.core.report import FaceDistance
+from avsync.core.streams import Media
 from avsync.faces import follow, motion
 from avsync.media.images import Image, encoded
 from avsync.pipeline.schedule import total

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 
-from avsync.core.records import AudioStream, Media
+from avsync.core.streams import AudioStream, Media
 from avsync.media.ffmpeg import source
 
 ENCODERS = {

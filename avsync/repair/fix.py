@@ -19,7 +19,8 @@ from avsync.core.errors import (
     UsageError,
 )
 from avsync.core.options import FixOptions
-from avsync.core.records import Media, Report
+from avsync.core.report import Report
+from avsync.core.streams import Media
 from avsync.core.tolerance import defects, largest_error
 from avsync.estimate.repairable import repair_shift
 from avsync.media.ffmpeg import program

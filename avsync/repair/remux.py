@@ -16,7 +16,7 @@ from pathlib import Path
 import av
 
 from avsync.core.errors import MediaError, UsageError
-from avsync.core.records import Media
+from avsync.core.streams import Media
 from avsync.media.ffmpeg import ffmpeg_path, source
 from avsync.repair import packets
 from avsync.repair.codecs import Encoding

@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from avsync.audio.waveform import GAP_S
 from avsync.core.errors import CannotTell, MediaError, OutputError
-from avsync.core.records import AudioStream, Media, Report
+from avsync.core.report import Report
+from avsync.core.streams import AudioStream, Media
 from avsync.core.tolerance import within
 from avsync.media import decode
 from avsync.media.container import opened

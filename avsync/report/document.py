@@ -8,7 +8,7 @@ from typing import Any
 
 from avsync.core import document
 from avsync.core.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_IN_SYNC, EXIT_OUT_OF_SYNC
-from avsync.core.records import Reason, Report, Verdict
+from avsync.core.report import Reason, Report, Verdict
 from avsync.report.reasons import cause_words, face_words, reason_words
 from avsync.report.summary import summary
 

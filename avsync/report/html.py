@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from avsync import __version__
 from avsync.core.constants import FRAME_MS
 from avsync.core.files import Kind, protect, write_whole
-from avsync.core.records import Fault, Report, Segment, TrackReport, Unjudged, Verdict
+from avsync.core.report import Fault, Report, Segment, TrackReport, Unjudged, Verdict
 from avsync.core.text import printable
 from avsync.core.timecode import frame_at, label
 from avsync.core.tolerance import defects, own_offset, within

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.records import Report, ScoreMap, Unjudged
+from avsync.core.report import Report, ScoreMap, Unjudged
 from avsync.core.tolerance import own_offset, within
 from avsync.report.geometry import Stretch, extent, judged, stretches
 from avsync.report.words import clock_time, offset_words

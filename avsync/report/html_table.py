@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from avsync.core.records import Fault, Report, Verdict
+from avsync.core.report import Fault, Report, Verdict
 from avsync.core.text import printable
 from avsync.core.tolerance import excess
 from avsync.report.reasons import fault_words

@@ -15,7 +15,7 @@ from avsync.core.document import SCHEMA, from_dict
 from avsync.core.errors import OutputError, UsageError
 from avsync.core.files import Kind, ready, replacement, takes_bytes
 from avsync.core.options import CheckOptions, plain
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.report.document import to_dict
 
 try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from avsync.core.files import Kind
-from avsync.core.records import Report, Verdict
+from avsync.core.report import Report, Verdict
 from avsync.core.text import printable
 from avsync.report.reasons import reason_words
 from avsync.report.summary import summary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.report.reasons import reason_words
 from avsync.report.words import offset_words, percent
 

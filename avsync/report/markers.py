@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 from avsync.core.errors import SetupError, UsageError
 from avsync.core.files import Kind, write_whole
-from avsync.core.records import Fault, Report, Segment, Unjudged, Verdict
+from avsync.core.report import Fault, Report, Segment, Unjudged, Verdict
 from avsync.core.text import printable
 from avsync.core.timecode import Timebase, frame_at, label
 from avsync.core.tolerance import own_offset, within

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from avsync.core.errors import OutputError, UsageError
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.report.document import to_dict
 
 COMMAND_SECONDS = 600

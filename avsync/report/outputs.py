@@ -9,7 +9,7 @@ from pathlib import Path
 
 from avsync.core.errors import OutputError, UsageError
 from avsync.core.options import CheckOptions
-from avsync.core.records import Report
+from avsync.core.report import Report
 
 Take = Callable[[int, Report], None]
 """take(number, report): what to do with the report of the file with that number."""

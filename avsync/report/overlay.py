@@ -15,7 +15,8 @@ from avsync.core.constants import FRAME_RATE, SAMPLE_RATE
 from avsync.core.draft import scratch
 from avsync.core.errors import MediaError
 from avsync.core.files import Kind, replacement
-from avsync.core.records import Media, Report, ScoreMap, TrackReport, VideoStream
+from avsync.core.report import Report, ScoreMap, TrackReport
+from avsync.core.streams import Media, VideoStream
 from avsync.core.timecode import timecode_at
 from avsync.core.tolerance import own_offset, within
 from avsync.media.ffmpeg import run_ffmpeg, source

@@ -12,7 +12,7 @@ import numpy as np
 
 from avsync.core.constants import FRAME_MS, STANDARD_NAMES
 from avsync.core.files import Kind, write_whole
-from avsync.core.records import Offset, Report
+from avsync.core.report import Offset, Report
 from avsync.core.text import printable
 from avsync.report.geometry import Stretch, extent, stretches
 from avsync.report.words import VERDICT_WORDS, clock_time, offset_words, percent

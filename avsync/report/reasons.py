@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from avsync.core.records import Cause, Fault, Reason, ReasonKind, TrackReport, Unjudged
+from avsync.core.report import Cause, Fault, Reason, ReasonKind, TrackReport, Unjudged
 from avsync.report.words import clock_time, offset_words, percent
 
 # --- Reasons -----------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.report.summary import summary
 from avsync.report.words import offset_words, span_words
 

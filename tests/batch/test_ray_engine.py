@@ -11,7 +11,7 @@ from avsync.batch.run import check_many
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import UsageError
 from avsync.core.options import CheckOptions, Limits
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.demo.clip import write_demo
 from avsync.networks.checkpoint import available
 from avsync.report.document import to_dict

@@ -18,7 +18,7 @@ from avsync.batch import inputs, one, run
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.options import CheckOptions, Limits
-from avsync.core.records import Reason, Report
+from avsync.core.report import Reason, Report
 from avsync.demo.clip import write_demo
 from avsync.networks.checkpoint import available
 from avsync.pipeline import run as pipeline

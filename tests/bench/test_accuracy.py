@@ -17,7 +17,7 @@ from avsync.bench.accuracy import (
     validation_f1,
 )
 from avsync.bench.corruptions import parse_corruptions
-from avsync.core.records import FaceDistance
+from avsync.core.report import FaceDistance
 from avsync.data.shards import ShardWriter, Store, StoredClip
 from avsync.evaluation.protocol import existing_hits, protocol_hits
 from avsync.networks.base import Preprocessing

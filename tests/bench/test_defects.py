@@ -14,7 +14,7 @@ from avsync.bench import defects
 from avsync.bench.defects import KINDS, Kind, Trial, found_words, long_clips, write_defect
 from avsync.cli.app import app
 from avsync.core.errors import CannotTell, MediaError, UsageError
-from avsync.core.records import Fault, Report, Segment
+from avsync.core.report import Fault, Report, Segment
 from avsync.media.probe import probe
 from avsync.repair import packets
 from avsync.repair.fix import FixResult

@@ -6,7 +6,7 @@ import pytest
 from avsync.bench.programme_clips import Material, load_material, save
 from avsync.bench.programme_outcomes import Outcome, by_size, document, outcome, reliability, run, summarise
 from avsync.bench.programmes import SHARES, compose, script, still
-from avsync.core.records import Report, Segment
+from avsync.core.report import Report, Segment
 from avsync.estimate.calibration import Calibration
 
 

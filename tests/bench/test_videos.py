@@ -15,7 +15,7 @@ from avsync.bench.videos import (
     summarise,
 )
 from avsync.core.constants import DEFAULT_MODEL
-from avsync.core.records import Report
+from avsync.core.report import Report
 
 
 def test_error_is_measured_minus_known_and_unanswered_files_count_as_such() -> None:

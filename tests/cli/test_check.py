@@ -22,7 +22,7 @@ from avsync.batch.one import check_safely
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import Interrupted, MediaError, ModelError, UsageError
 from avsync.core.options import CheckOptions
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.demo.clip import write_demo
 from avsync.networks.checkpoint import available
 from avsync.pipeline import run as pipeline

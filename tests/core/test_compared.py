@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from report_factory import a_report, an_offset
 
-from avsync.core.records import Clip, FaceTrack, Reason, Scores, Speech, Waveform
+from avsync.core.records import Clip, FaceTrack, Scores, Speech, Waveform
+from avsync.core.report import Reason
 
 
 def scores(logit: float = 1.0) -> Scores:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsync.core.records import Reason, Report, Segment, TrackReport, Turn
+from avsync.core.report import Reason, Report, Segment, TrackReport, Turn
 from avsync.curate.criteria import Criteria
 from avsync.curate.select import select
 

@@ -8,7 +8,7 @@ import pytest
 
 from avsync.core.errors import MediaError, ModelError
 from avsync.core.options import CheckOptions, FixOptions
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.demo import run as demo_run
 from avsync.demo.run import DEMO_OFFSET_MS, DemoResult, run_demo
 from avsync.repair.fix import FixResult

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scores_factory import made
 
-from avsync.core.records import FaceTrack, Gap, Offset, Scores, Segment, Speech, Unjudged
+from avsync.core.records import FaceTrack, Gap, Scores, Speech
+from avsync.core.report import Offset, Segment, Unjudged
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.coverage import (
     MAX_SPANS,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scores_factory import made
 
 from avsync.core.constants import MIN_PROBABILITY
-from avsync.core.records import Offset, Reason, Scores, Segment
+from avsync.core.records import Scores
+from avsync.core.report import Offset, Reason, Segment
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import choose_speaker, combine, estimate, pooled
 from avsync.estimate.peak import average, evidence, measure, peak

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsync.core.records import Segment
+from avsync.core.report import Segment
 from avsync.core.tolerance import within
 from avsync.estimate.repairable import single_shift
 

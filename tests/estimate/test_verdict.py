@@ -9,7 +9,8 @@ from report_factory import said
 from scores_factory import made
 
 import avsync
-from avsync.core.records import Fault, Offset, Reason, Report, Scores, Segment
+from avsync.core.records import Scores
+from avsync.core.report import Fault, Offset, Reason, Report, Segment
 from avsync.core.tolerance import excess
 from avsync.estimate.offset import estimate
 from avsync.estimate.support import Contradiction

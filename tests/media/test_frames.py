@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from media_factory import MPEG2, X264, bar_and_click, bar_clip, bar_time, click, ffmpeg
 
 from avsync.core.errors import MediaError
-from avsync.core.records import Frame, VideoStream
+from avsync.core.records import Frame
+from avsync.core.streams import VideoStream
 from avsync.media import frames as frames_module
 from avsync.media.frames import frame_size, frames
 from avsync.media.probe import probe

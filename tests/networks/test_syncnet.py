@@ -15,7 +15,8 @@ from numpy.testing import assert_allclose
 from seeded import REFERENCE
 
 from avsync.core.errors import ModelError, UsageError
-from avsync.core.records import Clip, FaceDistance
+from avsync.core.records import Clip
+from avsync.core.report import FaceDistance
 from avsync.networks import checkpoint
 from avsync.networks.base import count_parameters
 from avsync.networks.download import fetch

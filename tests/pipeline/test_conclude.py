@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from avsync.core.records import Media, Piece, Waveform
+from avsync.core.records import Waveform
+from avsync.core.streams import Media, Piece
 from avsync.pipeline.conclude import _broken_off, _jumps
 
 

@@ -9,7 +9,7 @@ from demo_factory import sung_pitch, sung_track, whispered
 import avsync
 from avsync.bench.distortions import Case, Condition, write_case
 from avsync.core.constants import FRAME_MS
-from avsync.core.records import Reason
+from avsync.core.report import Reason
 from avsync.demo import speech, voice
 from avsync.demo.clip import write_demo
 from avsync.media.ffmpeg import ffmpeg_path

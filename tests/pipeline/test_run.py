@@ -15,7 +15,7 @@ import avsync
 from avsync.core.constants import FRAME_MS, Sample
 from avsync.core.errors import MediaError, ModelError, UsageError
 from avsync.core.options import check_options
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.demo.clip import write_demo
 from avsync.media.ffmpeg import run_ffmpeg
 from avsync.media.probe import probe

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from avsync.core.records import Report, Unjudged
+from avsync.core.report import Report, Unjudged
 from avsync.pipeline.schedule import CHUNK_S, SHORT_S, certain, cut, longest_gap, merged, rounds, total
 
 SURE = Report("x.mp4", "in-sync", 5.0, 10.0, 0.95, tolerance_ms=(40.0, 60.0))

@@ -16,7 +16,7 @@ import avsync
 from avsync.audio.waveform import waveform
 from avsync.core.document import from_dict
 from avsync.core.errors import MediaError, UsageError
-from avsync.core.records import Recording
+from avsync.core.streams import Recording
 from avsync.media.frames import frames
 from avsync.media.probe import probe
 

@@ -30,7 +30,7 @@ from report_factory import said
 
 from avsync.core.errors import CannotTell, MediaError, OutputError, UsageError
 from avsync.core.options import CheckOptions, FixOptions
-from avsync.core.records import Fault, Report
+from avsync.core.report import Fault, Report
 from avsync.media.ffmpeg import program
 from avsync.media.probe import probe
 from avsync.repair import fix, packets, remux

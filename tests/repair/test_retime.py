@@ -18,7 +18,7 @@ from report_factory import said
 
 from avsync.core.errors import CannotTell, OutputError, UsageError
 from avsync.core.options import CheckOptions, FixOptions
-from avsync.core.records import Fault, Report, Segment
+from avsync.core.report import Fault, Report, Segment
 from avsync.media.ffmpeg import ffmpeg_path
 from avsync.media.probe import probe
 from avsync.repair import fix, retime

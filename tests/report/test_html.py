@@ -19,7 +19,7 @@ from report_factory import said
 
 import avsync
 from avsync.core.errors import UsageError
-from avsync.core.records import Fault, Offset, Report, ScoreMap, Segment, TrackReport, Unjudged, Verdict
+from avsync.core.report import Fault, Offset, Report, ScoreMap, Segment, TrackReport, Unjudged, Verdict
 from avsync.core.timecode import timebase
 from avsync.report.html import MAX_FACES, MAX_SECTIONS, keeper, render, save_page
 

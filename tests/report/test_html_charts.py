@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from avsync.core.records import Report, ScoreMap, Segment, Unjudged
+from avsync.core.report import Report, ScoreMap, Segment, Unjudged
 from avsync.report.html_charts import (
     HEIGHT,
     MAP_ROWS,

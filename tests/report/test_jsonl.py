@@ -12,7 +12,7 @@ from report_factory import said
 
 from avsync.core.errors import AvsyncError, OutputError, UsageError
 from avsync.core.options import CheckOptions, plain
-from avsync.core.records import Report, Segment
+from avsync.core.report import Report, Segment
 from avsync.report.document import to_line
 from avsync.report.jsonl import opened_ledger, stamp
 

@@ -6,7 +6,7 @@ import junitparser
 import pytest
 from report_factory import said
 
-from avsync.core.records import Report, Verdict
+from avsync.core.report import Report, Verdict
 from avsync.report.junit import JUNIT, to_junit
 
 REPORTS = [

@@ -14,7 +14,7 @@ import pytest
 from report_factory import FAULT, a_report
 
 from avsync.core.errors import UsageError
-from avsync.core.records import Fault, Report, Unjudged
+from avsync.core.report import Fault, Report, Unjudged
 from avsync.core.timecode import Timebase, timebase
 from avsync.report.markers import WRITERS, markers, save_markers, to_csv, to_edl, to_fcpxml
 

@@ -12,7 +12,7 @@ from report_factory import FAULT, a_report
 
 from avsync.core.errors import AvsyncError, UsageError
 from avsync.core.files import protect
-from avsync.core.records import Fault, Report, ScoreMap, Segment, TrackReport, Turn, Unjudged
+from avsync.core.report import Fault, Report, ScoreMap, Segment, TrackReport, Turn, Unjudged
 from avsync.core.timecode import timebase
 from avsync.media.probe import probe
 from avsync.report import overlay

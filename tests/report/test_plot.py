@@ -10,7 +10,7 @@ from report_factory import a_report, said
 
 from avsync.core.errors import OutputError, UsageError
 from avsync.core.files import protect
-from avsync.core.records import Report
+from avsync.core.report import Report
 from avsync.report.plot import PLOT, plot_names, save_plot
 
 

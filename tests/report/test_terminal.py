@@ -9,7 +9,7 @@ from report_factory import FAULT, a_report, an_offset, said
 from rich.console import Console
 
 from avsync.core.document import from_dict
-from avsync.core.records import Report, Segment, TrackReport, Unjudged
+from avsync.core.report import Report, Segment, TrackReport, Unjudged
 from avsync.report.document import to_dict
 from avsync.report.terminal import to_text, worst_files
 

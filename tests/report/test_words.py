@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from report_factory import FAULT, a_report, an_offset, said
 
 from avsync.core.document import from_dict
-from avsync.core.records import Fault, Reason, Report, TrackReport, Turn, Unjudged, Verdict
+from avsync.core.report import Fault, Reason, Report, TrackReport, Turn, Unjudged, Verdict
 from avsync.core.timecode import timebase
 from avsync.core.tolerance import defects
 from avsync.report.document import EXIT_CODES, exit_code, to_dict, to_json, to_line
