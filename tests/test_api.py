@@ -18,7 +18,8 @@ from avsync.core.report import Report, Unjudged
 from avsync.demo.clip import write_demo
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import Loaded
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.dims import Dims
+from avsync.networks.vocalist import VocaLiST
 from avsync.report.document import to_json
 
 OFFSET_MS = 120.0

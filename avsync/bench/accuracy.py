@@ -24,10 +24,10 @@ from avsync.core.constants import (
 )
 from avsync.core.records import Clip, Scores, Waveform
 from avsync.core.report import FaceDistance
+from avsync.data.cut import face_frames
 from avsync.data.labels import Recorded, delay_of, entry_of
 from avsync.data.loading import reader
 from avsync.data.pairs import validation_pairs
-from avsync.data.prepare import face_frames
 from avsync.data.shards import SAMPLES_PER_FRAME, Store
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import estimate

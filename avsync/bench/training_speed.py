@@ -29,8 +29,8 @@ from avsync.distill.tasks import usable
 from avsync.distill.trainer import Trainer
 from avsync.networks.base import Preprocessing, Scorer, count_parameters
 from avsync.networks.checkpoint import pick_device
+from avsync.networks.dims import TEACHER
 from avsync.networks.registry import DUAL, AnyDims, build_network
-from avsync.networks.vocalist import TEACHER
 
 PAPER_SAMPLES = 80 * 96_318
 """Of the paper's whole schedule."""

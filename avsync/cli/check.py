@@ -8,23 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from avsync.cli.console import console, emit, guarded
-from avsync.cli.options import (
-    CHECK_OPTIONS,
+from avsync.cli.batch_options import (
     TARGETS,
-    Config,
     Engine,
     FileMemory,
     FileTimeout,
     Json,
     Paths,
-    Quiet,
     Settle,
     Watch,
     Workers,
-    with_check_options,
-    with_options,
 )
+from avsync.cli.check_options import CHECK_OPTIONS, Config, with_check_options
+from avsync.cli.console import console, emit, guarded
+from avsync.cli.options import Quiet, with_options
 from avsync.core.errors import AvsyncError, Interrupted, MediaError, UsageError
 from avsync.core.options import CheckKeywords, CheckOptions, Limits
 

@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avsync.cli.batch_options import Engine, FileMemory, FileTimeout, Json, Paths, Workers
+from avsync.cli.check_options import with_check_options
 from avsync.cli.console import emit, guarded
-from avsync.cli.options import (
-    Engine,
-    FileMemory,
-    FileTimeout,
-    Json,
-    Paths,
-    Quiet,
-    Workers,
-    with_check_options,
-)
+from avsync.cli.options import Quiet
 from avsync.core.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_IN_SYNC, UsageError
 from avsync.core.options import CheckKeywords, Limits, check_options
 from avsync.curate.criteria import Criteria

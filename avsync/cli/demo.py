@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from avsync.cli.check_options import with_check_options
 from avsync.cli.console import emit, guarded
-from avsync.cli.options import Quiet, with_check_options
+from avsync.cli.options import Quiet
 from avsync.core.errors import EXIT_ERROR, EXIT_IN_SYNC
 from avsync.core.options import CheckKeywords, check_options
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from avsync.cli.console import emit, guarded, guarded_alone
-from avsync.cli.options import with_options
+from avsync.cli.options import Quiet, with_options
 from avsync.cli.train import start_run
 from avsync.cli.training_options import (
     RECIPE_OPTIONS,
@@ -19,7 +19,6 @@ from avsync.cli.training_options import (
     Config,
     Data,
     Device,
-    Quiet,
     Run,
     Teacher,
     Workers,

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from avsync.cli.check_options import CHECK_OPTIONS, Config, with_check_options
 from avsync.cli.console import emit, guarded
-from avsync.cli.options import CHECK_OPTIONS, Config, Quiet, with_check_options
+from avsync.cli.options import Quiet
 from avsync.core.constants import Method
 from avsync.core.options import CheckKeywords, as_keywords
 

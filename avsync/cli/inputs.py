@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from avsync.cli.options import STDIN
+from avsync.cli.batch_options import STDIN
 from avsync.cli.progress import progress_bars, staged
 from avsync.core.errors import UsageError
 from avsync.core.report import Report

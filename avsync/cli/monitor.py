@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avsync.cli.check_options import with_check_options
 from avsync.cli.console import emit, guarded
-from avsync.cli.options import Quiet, with_check_options
+from avsync.cli.options import Quiet
 from avsync.core.errors import EXIT_ERROR, OutputError
 from avsync.core.files import Kind, ready
 from avsync.core.options import CheckKeywords, check_options

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from avsync.cli.options import Shared
+from avsync.cli.options import Quiet, Shared
 from avsync.core import constants
 
 Data = Annotated[
@@ -37,7 +37,6 @@ Run = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that prepare clips; 0: one per core.")]
 Device = Annotated[constants.Device, typer.Option(help="Where to train.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 RECIPE_OPTIONS: Shared = {
     "preset": (

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from avsync.networks.vocalist import Attention
+from avsync.networks.attention import Attention
 
 Direction = Literal["student-teacher", "teacher-student"]
 Reduction = Literal["sum", "mean"]

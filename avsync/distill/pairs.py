@@ -15,11 +15,13 @@ from avsync.distill.losses import Outputs
 from avsync.distill.methods import METHODS, MINILM_LAYERS, task_names
 from avsync.distill.settings import Losses
 from avsync.distill.weighting import Weighting
+from avsync.networks.attention import Maps
 from avsync.networks.base import Network
 from avsync.networks.checkpoint import Loaded
+from avsync.networks.dims import Dims
 from avsync.networks.registry import AnyDims
 from avsync.networks.syncnet import SyncNetDims
-from avsync.networks.vocalist import Dims, Maps, VocaLiST
+from avsync.networks.vocalist import VocaLiST
 
 
 def run(model: Network, frames: Tensor, audio: Tensor, maps: bool) -> Outputs:

@@ -26,9 +26,9 @@ from avsync.distill.settings import (
     Validation,
     Whole,
 )
+from avsync.networks.dims import Dims
 from avsync.networks.registry import parse_dims
 from avsync.networks.syncnet import SyncNetDims
-from avsync.networks.vocalist import Dims
 
 SUITED: dict[str, dict[str, Any]] = {
     "perfect-match": {"objective": "match"},

@@ -18,8 +18,8 @@ from avsync.distill.losses import LAYERS, TERMS, Direction, HintSide, KdTarget, 
 from avsync.distill.methods import parse_layers, parse_terms
 from avsync.distill.weighting import Kind
 from avsync.networks.base import Preprocessing
+from avsync.networks.dims import STUDENT
 from avsync.networks.registry import AnyDims, parse_dims
-from avsync.networks.vocalist import STUDENT
 
 AUTHORS_PIXELS = Preprocessing("rgb", 1.0)
 """RGB bytes as they are, as the public student takes them."""

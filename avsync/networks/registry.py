@@ -8,8 +8,9 @@ from typing import Any
 from avsync.core.errors import UsageError
 from avsync.networks.avst import Avst, AvstDims
 from avsync.networks.base import Network
+from avsync.networks.dims import STUDENT, TEACHER, Dims
 from avsync.networks.syncnet import SyncNet, SyncNetDims
-from avsync.networks.vocalist import STUDENT, TEACHER, Dims, VocaLiST
+from avsync.networks.vocalist import VocaLiST
 
 AnyDims = Dims | SyncNetDims | AvstDims
 

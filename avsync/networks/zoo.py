@@ -16,9 +16,9 @@ from torch import Tensor
 
 from avsync.core.errors import ModelError
 from avsync.networks.base import Preprocessing
+from avsync.networks.dims import STUDENT, TEACHER, Dims
 from avsync.networks.registry import AnyDims
 from avsync.networks.syncnet import SyncNetDims
-from avsync.networks.vocalist import STUDENT, TEACHER, Dims
 
 
 @dataclass(frozen=True)

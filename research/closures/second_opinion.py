@@ -33,8 +33,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from torch import nn
 from torch.nn import functional as F
 
+from avsync.data.cut import main_face_frames
 from avsync.data.labels import delay_of, read_delays, shares
-from avsync.data.prepare import main_face_frames
 from avsync.data.shards import SAMPLES_PER_FRAME, Store, StoredClip
 from avsync.distill.speech_teacher import HALF_WINDOW, SpeechEncoder, around, at_speech_level
 

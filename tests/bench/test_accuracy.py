@@ -22,8 +22,9 @@ from avsync.data.shards import ShardWriter, Store, StoredClip
 from avsync.evaluation.protocol import existing_hits, protocol_hits
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import load, save
+from avsync.networks.dims import Dims
 from avsync.networks.syncnet import SyncNet, SyncNetDims
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.vocalist import VocaLiST
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
 

@@ -10,7 +10,8 @@ from distill_factory import FAST, TINY, TINY_TEACHER, wav2lip_set
 
 from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.dims import Dims
+from avsync.networks.vocalist import VocaLiST
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,8 @@ from avsync.core.errors import MediaError
 from avsync.media.probe import probe
 from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.dims import Dims
+from avsync.networks.vocalist import VocaLiST
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from avsync import api
 from avsync.bench import generated
 from avsync.core.errors import UsageError
 from avsync.core.records import Clip, Waveform
-from avsync.data.prepare import cut_video, face_frames
+from avsync.data.cut import cut_video, face_frames
 from avsync.data.shards import StoredClip
 from avsync.demo.clip import write_demo
 from avsync.networks.checkpoint import load

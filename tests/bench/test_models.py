@@ -9,7 +9,8 @@ from avsync.bench.models import Named, load, load_for_timing, parse_models
 from avsync.core.errors import ModelError, UsageError
 from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
-from avsync.networks.vocalist import STUDENT, Dims, VocaLiST
+from avsync.networks.dims import STUDENT, Dims
+from avsync.networks.vocalist import VocaLiST
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
 

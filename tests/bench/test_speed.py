@@ -10,7 +10,8 @@ from avsync.bench.speed import ModelSpeed, model_speed, model_speeds, pair_gflop
 from avsync.core.errors import ModelError
 from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
-from avsync.networks.vocalist import STUDENT, Dims, VocaLiST
+from avsync.networks.dims import STUDENT, Dims
+from avsync.networks.vocalist import VocaLiST
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,8 @@ from avsync.distill.loop import STAGES
 from avsync.distill.recipe import recipe_from
 from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.dims import Dims
+from avsync.networks.vocalist import VocaLiST
 
 pytestmark = pytest.mark.slow
 

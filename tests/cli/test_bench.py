@@ -15,7 +15,8 @@ from avsync.cli.bench_tables import source_table
 from avsync.evaluation.protocol import FRAMES_K
 from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.dims import Dims
+from avsync.networks.vocalist import VocaLiST
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
 

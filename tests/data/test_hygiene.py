@@ -12,7 +12,8 @@ from distill_factory import wav2lip_clip, wav2lip_set
 from media_factory import damaged
 
 from avsync.core.errors import MediaError
-from avsync.data.prepare import BROKEN, cut_prepared, cut_video, prepare
+from avsync.data.cut import cut_prepared, cut_video
+from avsync.data.prepare import BROKEN, prepare
 from avsync.data.shards import Store, read_shards
 from avsync.data.sources import find_sources
 from avsync.demo.clip import write_demo

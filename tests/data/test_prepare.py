@@ -13,7 +13,8 @@ from distill_factory import face, speech, wav2lip_clip, wav2lip_set
 from avsync.core.errors import MediaError, ModelError, OutputError
 from avsync.core.records import FaceTrack
 from avsync.data import prepare as preparing
-from avsync.data.prepare import cut_prepared, cut_video, main_face, prepare
+from avsync.data.cut import cut_prepared, cut_video, main_face
+from avsync.data.prepare import prepare
 from avsync.data.shards import MARGIN, REGION, Store, read_shards
 from avsync.data.sources import Source, find_sources
 

@@ -14,7 +14,8 @@ from avsync.data.augment import NONE
 from avsync.data.speech_corpus import SpeechCorpus
 from avsync.distill.dense import DenseObjective
 from avsync.distill.recipe import recipe_from
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.dims import Dims
+from avsync.networks.vocalist import VocaLiST
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from distill_factory import wav2lip_clip
 
 from avsync.core.constants import WHOLE_FACE_SIZE
 from avsync.core.errors import MediaError
-from avsync.data.prepare import cut_video, face_frames
+from avsync.data.cut import cut_video, face_frames
 from avsync.data.shards import StoredClip
 from avsync.demo.clip import write_demo
 from avsync.faces.crop import padded_face

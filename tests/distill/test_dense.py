@@ -21,8 +21,9 @@ from avsync.distill.recipe import recipe_from
 from avsync.distill.settings import Dense
 from avsync.evaluation.validation import clip_scores
 from avsync.networks.base import Preprocessing, Scorer
+from avsync.networks.dims import Dims
 from avsync.networks.scoring import clip_audio_tokens, visual_tokens
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.vocalist import VocaLiST
 
 CPU = torch.device("cpu")
 NOTHING = torch.empty(0)

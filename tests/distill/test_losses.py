@@ -14,7 +14,9 @@ from seeded import REFERENCE
 from avsync.distill import losses
 from avsync.distill.losses import LAYERS
 from avsync.distill.weighting import KINDS, Weighting
-from avsync.networks.vocalist import STUDENT, Attention, VocaLiST
+from avsync.networks.attention import Attention
+from avsync.networks.dims import STUDENT
+from avsync.networks.vocalist import VocaLiST
 
 TASKS = ["bce"] + [f"{layer}_{term}" for layer in LAYERS for term in losses.TERMS]
 DIRECTIONS = ("student-teacher", "teacher-student")

@@ -11,7 +11,8 @@ from avsync.distill.methods import METHODS, parse_layers, parse_terms, task_name
 from avsync.distill.pairs import PairObjective, check_teacher, run, teach
 from avsync.distill.recipe import recipe_from
 from avsync.evaluation.validation import authors_f1, balanced_f1, f1_score, whole_clip_accuracy
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.dims import Dims
+from avsync.networks.vocalist import VocaLiST
 
 STUDENT, TEACHER = Dims.from_dict(TINY), Dims.from_dict(TINY_TEACHER)
 

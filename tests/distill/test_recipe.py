@@ -16,7 +16,8 @@ from avsync.distill.presets import shipped
 from avsync.distill.recipe import Recipe, read_recipe, recipe_from, to_plain
 from avsync.distill.settings import Schedule
 from avsync.distill.trainer import front_share
-from avsync.networks.vocalist import STUDENT, TEACHER, Dims, VocaLiST
+from avsync.networks.dims import STUDENT, TEACHER, Dims
+from avsync.networks.vocalist import VocaLiST
 
 CONFIGS = sorted(shipped().values())
 

@@ -24,7 +24,8 @@ from avsync.distill.tasks import PairTask
 from avsync.distill.trainer import TrainingError
 from avsync.networks import checkpoint as weights
 from avsync.networks.base import Preprocessing
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.dims import Dims
+from avsync.networks.vocalist import VocaLiST
 
 
 @pytest.fixture(autouse=True)

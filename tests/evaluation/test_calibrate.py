@@ -24,7 +24,8 @@ from avsync.evaluation.calibrate import (
 )
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import load, save
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.dims import Dims
+from avsync.networks.vocalist import VocaLiST
 
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
 SHIFTS = np.arange(-15, 16)

@@ -10,7 +10,8 @@ from avsync.core.errors import UsageError
 from avsync.networks import checkpoint
 from avsync.networks.average import average, write_average
 from avsync.networks.base import Preprocessing
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.dims import Dims
+from avsync.networks.vocalist import VocaLiST
 
 
 def saved(folder, name, seed, dims):

@@ -19,8 +19,9 @@ from safetensors.torch import save_file
 from avsync.core.errors import ModelError, UsageError
 from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
+from avsync.networks.dims import Dims
 from avsync.networks.registry import ARCHITECTURES, AnyDims, build_network
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.vocalist import VocaLiST
 
 pytestmark = pytest.mark.usefixtures("user_cache")
 

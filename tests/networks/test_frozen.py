@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from avsync.networks.avst import AvstDims
+from avsync.networks.dims import Dims
 from avsync.networks.frozen import freeze
 from avsync.networks.registry import AnyDims, build_network
-from avsync.networks.vocalist import Dims
 
 SHAPES: list[AnyDims] = [
     Dims(channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=2),

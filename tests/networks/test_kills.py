@@ -9,7 +9,8 @@ from killing import KILLS, killed
 
 from avsync.networks import checkpoint
 from avsync.networks.base import Preprocessing
-from avsync.networks.vocalist import STUDENT, VocaLiST
+from avsync.networks.dims import STUDENT
+from avsync.networks.vocalist import VocaLiST
 
 
 @pytest.mark.slow

@@ -7,8 +7,9 @@ import torch
 from avsync.audio.mel import log_mel
 from avsync.core.records import Clip, Waveform
 from avsync.networks.base import Preprocessing, Scorer
+from avsync.networks.dims import Dims
 from avsync.networks.scoring import score_clip, score_clips, window_starts
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.vocalist import VocaLiST
 
 SHAPES = {
     "clip3d": Dims(channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=2),

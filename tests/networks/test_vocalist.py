@@ -6,9 +6,11 @@ import seeded
 import torch
 from seeded import REFERENCE
 
+from avsync.networks.attention import Maps
 from avsync.networks.base import count_parameters
+from avsync.networks.dims import STUDENT, TEACHER, Dims
 from avsync.networks.frontends import AUDIO_CONTEXT, DILATIONS
-from avsync.networks.vocalist import STUDENT, TEACHER, Dims, Maps, VocaLiST
+from avsync.networks.vocalist import VocaLiST
 
 FILES = {
     "student": (STUDENT, "mtdvocalist_student_state_dict.json", 13_280_961),

@@ -21,7 +21,8 @@ from avsync.media.ffmpeg import run_ffmpeg
 from avsync.media.probe import probe
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import load, save
-from avsync.networks.vocalist import Dims, VocaLiST
+from avsync.networks.dims import Dims
+from avsync.networks.vocalist import VocaLiST
 from avsync.pipeline import run, stretch
 
 SECONDS = 6.0
