@@ -90,7 +90,7 @@ def check_many(
     chosen = check_options(**options)
     files = find_media([Path(path) for path in paths])
     if engine != "ray":  # the machines of a cluster have models of their own
-        from avsync.networks.checkpoint import require
+        from avsync.networks.library import require
 
         require(chosen.model)
 

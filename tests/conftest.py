@@ -27,7 +27,7 @@ def shared() -> Path:
 def user_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The user's cache of checkpoints, empty, and no folder of the user's own beside it."""
     cache = tmp_path / "cache"
-    monkeypatch.setattr("avsync.networks.checkpoint.cache_folder", lambda: cache)
+    monkeypatch.setattr("avsync.networks.library.cache_folder", lambda: cache)
     monkeypatch.delenv("AVSYNC_MODELS", raising=False)
     return cache
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from avsync.core.errors import ModelError, UsageError
-from avsync.networks import checkpoint
+from avsync.networks import checkpoint, library
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import Loaded
 from avsync.networks.registry import ARCHITECTURES, build_network
@@ -35,7 +35,7 @@ def parse_models(text: str, *, untrained: bool = True) -> list[Named]:
     if text.strip() == "all":
         return [
             Named(name, name)
-            for name in dict.fromkeys([*checkpoint.available(), *(UNTRAINED if untrained else ())])
+            for name in dict.fromkeys([*library.available(), *(UNTRAINED if untrained else ())])
         ]
     chosen = []
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -59,11 +59,11 @@ def check_known(models: Iterable[Named], *, untrained: bool) -> None:
 def find(model: Named) -> Path:
     """The file of its checkpoint."""
     name = model.checkpoint
-    if name in UNTRAINED and name not in PUBLIC and name not in checkpoint.available():
+    if name in UNTRAINED and name not in PUBLIC and name not in library.available():
         raise ModelError(
             f"{name} is a network without weights, and can only be timed; give {name}=PATH of a checkpoint."
         )
-    return checkpoint.find(name)
+    return library.find(name)
 
 
 def load(model: Named, device: str = "cpu") -> Loaded:
@@ -74,7 +74,7 @@ def load(model: Named, device: str = "cpu") -> Loaded:
 def load_for_timing(model: Named, device: str = "cpu") -> Loaded:
     """As `load`; names of UNTRAINED that are no checkpoint give those networks with random weights."""
     target = checkpoint.pick_device(device)
-    if model.checkpoint not in UNTRAINED or model.checkpoint in checkpoint.available():
+    if model.checkpoint not in UNTRAINED or model.checkpoint in library.available():
         return load(model, device)
     torch.manual_seed(0)
     network = build_network(ARCHITECTURES[model.checkpoint]).eval().to(target)

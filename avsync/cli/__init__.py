@@ -1,25 +1,31 @@
 """Parse, one library call, print, exit code."""
 
 import os
+import sys
 
-from avsync.cli.exit_guard import end_with
-from avsync.core.errors import EXIT_ERROR
+from avsync.cli.exit_guard import in_child
+from avsync.core.errors import EXIT_ERROR, EXIT_INTERRUPTED
 
 
 def main() -> None:
     """Entry point of the command `avsync`. A failure, also while importing, never ends as 1."""
-    end_with(EXIT_ERROR)
+    sys.exit(in_child(_command))
+
+
+def _command() -> int:
     # OpenCV reads this as it loads. Its images here are small, so more than four threads only wait.
     os.environ.setdefault(
         "OPENCV_FOR_THREADS_NUM", os.environ.get("OMP_NUM_THREADS") or str(min(4, _cores()))
     )
-    from avsync.cli.app import main as command
-
     try:
+        from avsync.cli.app import main as command
+
         command()
     except SystemExit as end:
-        end_with(end.code if isinstance(end.code, int) else EXIT_ERROR if end.code else 0)
-        raise
+        return end.code if isinstance(end.code, int) else EXIT_ERROR if end.code else 0
+    except KeyboardInterrupt:  # while importing
+        return EXIT_INTERRUPTED
+    return 0
 
 
 def _cores() -> int:

@@ -97,7 +97,7 @@ def check(
         batch = engine == "ray" or len(given) > 1 or given[0].is_dir() or is_manifest(given[0])
         files = find_media(given)
         if engine != "ray":  # the machines of a cluster have models of their own
-            from avsync.networks.checkpoint import require
+            from avsync.networks.library import require
 
             require(options.model)
         with opened(wanted, files, options, write=emit, batch=batch) as (reports, take):

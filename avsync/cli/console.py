@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avsync.cli.logs import show_log
-from avsync.core.errors import EXIT_ERROR, EXIT_USAGE, AvsyncError, OptionError, unexpected
+from avsync.core.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, AvsyncError, OptionError, unexpected
 from avsync.core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-EXIT_INTERRUPTED = 130
 FLAGS = {
     "max_drift_ms_per_min": "--max-drift",
     "tolerance_ms": "--tolerance",

@@ -116,7 +116,7 @@ def curate(
         make_folder(cut)
     files = find_media(paths)
     if engine != "ray":  # the machines of a cluster have models of their own
-        from avsync.networks.checkpoint import require
+        from avsync.networks.library import require
 
         require(options.model)
     found: dict[Path, Selection] = {}

@@ -1,23 +1,81 @@
-"""Exit codes that no library can forge: 1 means "out of tolerance", and C libraries exit with 1 in trouble.
+"""Exit codes that no library can forge, and a sentence where one crashes.
 
-libgomp and OpenBLAS call C's exit(1) where they get no memory or no thread; no Python code runs after that.
-But the C library does call what was registered with it, the latest first. So `_exit` is registered twice:
-first with the code of a failure, which holds while the command works, and again with the command's own code
-once that is known.
+Native libraries end the process they run in: libgomp and OpenBLAS call exit(1), which would read as "out of
+tolerance", where they get no memory or no thread; a codec that crashes on a hostile file ends it by a signal.
+So the work is done in a child, forked before anything is imported (which takes no time), and the command ends
+with the code that the child tells it. A child that ends without telling one has failed.
 """
 
 from __future__ import annotations
 
-import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from avsync.core.errors import EXIT_ERROR
+
+PR_SET_PDEATHSIG = 1
+ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that a command is ended with; those for the command reach the child."""
 
 
-def end_with(code: int) -> None:
-    """From now on the process ends with `code`, whatever C's exit() is called with. No effect where the C
-    library has no __cxa_atexit (Windows)."""
-    try:
-        c = ctypes.CDLL(None)
-        register, leave = c.__cxa_atexit, ctypes.cast(c._exit, ctypes.c_void_p)
-    except (AttributeError, OSError, TypeError):
-        return
-    register.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-    register(leave, code, None)
+def in_child(work: Callable[[], int]) -> int:
+    """The exit code that `work` returns in a child of this process; never 1 where it returns none."""
+    if not hasattr(os, "fork"):  # Windows
+        return work()
+    told, tell = os.pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    parent, child = os.getpid(), os.fork()
+    if child == 0:
+        os.close(told)
+        _die_with(parent)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        code = work()
+        os.write(tell, bytes([code]))
+        return code
+    os.close(tell)
+    received: list[int] = []
+
+    def forward(number: int, _frame: object) -> None:
+        received.append(number)
+        with suppress(ProcessLookupError):
+            os.kill(child, number)
+
+    for number in ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, forward)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    _, status = os.waitpid(child, 0)
+    os.set_blocking(told, False)  # a process that the child has left behind may hold the other end
+    with suppress(BlockingIOError):
+        if code := os.read(told, 1):
+            return code[0]
+    if received:
+        return 128 + received[0]
+    _say_why(os.waitstatus_to_exitcode(status))
+    return EXIT_ERROR
+
+
+def _say_why(code: int) -> None:
+    """A sentence for a child that told no exit code."""
+    if code >= 0:
+        why = "a library ended it, perhaps because it got no memory or no thread"
+    elif -code == signal.SIGKILL:
+        why = "it was killed, perhaps because memory ran out"
+    else:
+        why = f"a library crashed ({signal.Signals(-code).name})"
+    if sys.stderr is not None:
+        said = f"avsync: The work ended without a result: {why}; try again, and report it if it stays so."
+        print(said, file=sys.stderr)
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel kill this process when its parent dies, however that happens."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the call
+        os._exit(EXIT_ERROR)

@@ -34,13 +34,12 @@ def list_models(as_json: Json = False) -> None:
     from rich.table import Table
 
     from avsync.core import plugins
-    from avsync.networks.checkpoint import available
-    from avsync.networks.zoo import PUBLIC
+    from avsync.networks.library import PUBLIC_FILES, available
 
     here = available()
     brought = [name for name in plugins.names("avsync.models") if name not in here]
     rows = [(name, path.stat().st_size, str(path)) for name, path in here.items()]
-    missing = {name: public for name, public in PUBLIC.items() if name not in here}
+    missing = {name: public for name, public in PUBLIC_FILES.items() if name not in here}
     if as_json:
         models = [{"name": name, "bytes": size, "path": path} for name, size, path in rows]
         models += [{"name": name, "bytes": None, "path": None} for name in (*brought, *missing)]

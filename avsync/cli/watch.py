@@ -32,7 +32,7 @@ def watch_folder(
     Raises UsageError where a target is for one run of files that are known.
     """
     from avsync.batch.watch import arrivals
-    from avsync.networks.checkpoint import find
+    from avsync.networks.library import find
 
     whole = (targets.junit, targets.page, targets.plot, targets.markers, targets.overlay)
     if any(target is not None for target in whole):

@@ -21,6 +21,7 @@ EXIT_OUT_OF_SYNC = 1
 EXIT_USAGE = 2
 EXIT_CANNOT_TELL = 3
 EXIT_ERROR = 4
+EXIT_INTERRUPTED = 130
 
 
 class AvsyncError(Exception):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from avsync.core.errors import UsageError
-from avsync.networks.checkpoint import shipped_folder
+from avsync.networks.library import shipped_folder
 
 PRESETS: dict[str, Mapping[str, Any]] = {
     "paper": {},

@@ -34,8 +34,9 @@ from avsync.distill.speech_teacher import SpeechEncoder
 from avsync.distill.tasks import DenseTask, Ground, PairTask, Task, usable
 from avsync.distill.trainer import BEST, Trainer
 from avsync.networks.base import Scorer, count_parameters
-from avsync.networks.checkpoint import Loaded, available, file_sha256, load, pick_device, save
+from avsync.networks.checkpoint import Loaded, file_sha256, load, pick_device, save
 from avsync.networks.frozen import freeze
+from avsync.networks.library import available
 from avsync.networks.registry import build_network
 from avsync.networks.syncnet import SyncNet
 from avsync.networks.vocalist import VocaLiST

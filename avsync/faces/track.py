@@ -10,7 +10,6 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
 
 from avsync.core.constants import DETECT_EVERY, DETECT_LONG_SIDE, FRAME_RATE
 from avsync.core.records import FaceTrack, Frame, Gap
@@ -301,6 +300,8 @@ def associate(expected: Boxes, found: Boxes) -> list[tuple[int, int]]:
 def between(keys: Sequence[int], boxes: Boxes) -> tuple[Boxes, npt.NDArray[np.bool_]]:
     """Boxes (k, 4) at frames `keys` -> boxes (n, 4) for every frame from the first to the last key,
     interpolated and smoothed, and which of them are near enough to a detection to be trusted."""
+    from scipy.ndimage import gaussian_filter1d  # a quarter of a second, which a refused file need not cost
+
     every = np.arange(keys[0], keys[-1] + 1)
     filled = np.stack([np.interp(every, keys, column) for column in boxes.T], axis=1)
     smooth = gaussian_filter1d(filled, SMOOTH_FRAMES, axis=0, mode="nearest")

@@ -1,4 +1,4 @@
-"""Checkpoints: find them by name or path, verify, load, save and convert.
+"""Checkpoints: verify, load, save and convert; `library` finds them.
 
 Our own are NAME.safetensors, which hold their card (see `card`), and NAME.yaml beside them. The pickles of
 the papers' authors are read by `zoo`. Models of other packages come through `core.plugins`.
@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -26,8 +23,9 @@ from avsync.core.errors import ModelError, UsageError
 from avsync.core.files import write_whole
 from avsync.networks import card
 from avsync.networks.base import Network, Preprocessing, Scorer, count_parameters
+from avsync.networks.library import find, is_brought
 from avsync.networks.registry import AnyDims, build_network
-from avsync.networks.zoo import PUBLIC, read_public, recognise
+from avsync.networks.zoo import read_public, recognise
 
 log = logging.getLogger(__name__)
 
@@ -43,57 +41,6 @@ class Loaded(Scorer):
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
-def folders() -> tuple[Path, ...]:
-    """Where names are looked up, in order: $AVSYNC_MODELS, the shipped folder, the user's cache."""
-    own = os.environ.get("AVSYNC_MODELS")
-    return (*([Path(own)] if own else []), shipped_folder(), cache_folder())
-
-
-def shipped_folder() -> Path:
-    """`avsync/models` of an installed wheel, or `models/` of a source checkout."""
-    installed = Path(str(files("avsync"))) / "models"
-    return installed if installed.is_dir() else installed.parents[1] / "models"
-
-
-def cache_folder() -> Path:
-    """The user's cache of fetched checkpoints."""
-    return platformdirs.user_cache_path("avsync") / "models"
-
-
-def available() -> dict[str, Path]:
-    """Every checkpoint that can be loaded by name, with its file; earlier folders win."""
-    found: dict[str, Path] = {}
-    for folder in folders():
-        for path in sorted(folder.glob("*.safetensors")):
-            found.setdefault(path.stem, path)
-        for name, public in PUBLIC.items():
-            if (folder / public.file).is_file():
-                found.setdefault(name, folder / public.file)
-    return found
-
-
-def find(name: str | Path) -> Path:
-    """The file of a checkpoint given by name or path; raises ModelError when there is none."""
-    path = Path(name)
-    if path.is_file():
-        return path
-    if path.suffix or path.parent != Path():
-        raise ModelError(f"There is no checkpoint at {path}; give the path of a .safetensors or .pth file.")
-    known = available()
-    if str(name) in known:
-        return known[str(name)]
-    public = PUBLIC.get(str(name))
-    if public and public.url:
-        raise ModelError(f'The model "{name}" is not on this machine; run: avsync models fetch {name}.')
-    if public:
-        raise ModelError(
-            f'The model "{name}" must be fetched by hand: take {public.file} from {public.where} '
-            "and give its path to --model."
-        )
-    names = ", ".join(sorted({*known, *plugins.names("avsync.models")})) or "none"
-    raise ModelError(f'There is no model called "{name}" (found here: {names}); see: avsync models list.')
-
-
 def load(name: str | Path, device: str = "auto") -> Loaded:
     """The network of a checkpoint, in eval mode on `device` ("auto": CUDA if there is one).
 
@@ -101,7 +48,7 @@ def load(name: str | Path, device: str = "auto") -> Loaded:
         ModelError: the file is missing, damaged, or not a network that is known here.
         SetupError: the package that brings the model cannot be used.
     """
-    if _is_brought(name):
+    if is_brought(name):
         return _brought(str(name), device)
     path = find(name)
     target = pick_device(device)
@@ -111,23 +58,12 @@ def load(name: str | Path, device: str = "auto") -> Loaded:
     else:
         state = read_public(path)
         public = recognise(path, state)
-        info = {"licence": public.licence, "source": public.where, "dims": public.dims.to_dict()}
+        source = public.source
+        info = {"licence": source.licence, "source": source.where, "dims": public.dims.to_dict()}
         dims, preprocessing = public.dims, public.preprocessing
     model = build(dims, state, path).to(target)
     log.info("loaded %s on %s", path, target)
     return Loaded(model, preprocessing, path.stem, path, info.get("calibration") or {}, info)
-
-
-def require(name: str | Path) -> None:
-    """Raises ModelError where `load` would find nothing under that name."""
-    if not _is_brought(name):
-        find(name)
-
-
-def _is_brought(name: str | Path) -> bool:
-    """Whether another package brings a model of that name, and none is here."""
-    known = str(name) in plugins.names("avsync.models")
-    return known and not Path(name).is_file() and str(name) not in available()
 
 
 def _brought(name: str, device: str) -> Loaded:

@@ -17,47 +17,24 @@ from torch import Tensor
 from avsync.core.errors import ModelError
 from avsync.networks.base import Preprocessing
 from avsync.networks.dims import STUDENT, TEACHER, Dims
+from avsync.networks.library import PUBLIC_FILES, PublicFile
 from avsync.networks.registry import AnyDims
 from avsync.networks.syncnet import SyncNetDims
 
 
 @dataclass(frozen=True)
 class PublicModel:
-    """A checkpoint of the papers' authors. `url` is None where only a person can fetch it."""
+    """A model of the papers' authors, and the file of its weights."""
 
-    file: str
+    source: PublicFile
     dims: AnyDims
     preprocessing: Preprocessing
-    url: str | None
-    where: str
-    licence: str
 
 
 PUBLIC: dict[str, PublicModel] = {
-    "mtdvocalist": PublicModel(
-        "pure_MTDVocaLiST.pth",
-        STUDENT,
-        Preprocessing("rgb", 1.0),
-        "https://github.com/xjchenGit/MTDVocaLiST/releases/download/v1.0/pure_MTDVocaLiST.pth",
-        "release v1.0 of github.com/xjchenGit/MTDVocaLiST",
-        "see github.com/xjchenGit/MTDVocaLiST; trained on LRS2 (BBC, research only)",
-    ),
-    "vocalist": PublicModel(
-        "vocalist_5f_lrs2.pth",
-        TEACHER,
-        Preprocessing("bgr", 1 / 255),
-        None,
-        "the shared drive folder that the README of github.com/vskadandale/vocalist links to",
-        "see github.com/vskadandale/vocalist; trained on LRS2 (BBC, research only)",
-    ),
-    "syncnet": PublicModel(
-        "syncnet_v2.model",
-        SyncNetDims(crop="face"),
-        Preprocessing("bgr", 1.0),
-        None,
-        "the script download_model.sh of github.com/joonson/syncnet_python",
-        "see github.com/joonson/syncnet_python",
-    ),
+    "mtdvocalist": PublicModel(PUBLIC_FILES["mtdvocalist"], STUDENT, Preprocessing("rgb", 1.0)),
+    "vocalist": PublicModel(PUBLIC_FILES["vocalist"], TEACHER, Preprocessing("bgr", 1 / 255)),
+    "syncnet": PublicModel(PUBLIC_FILES["syncnet"], SyncNetDims(crop="face"), Preprocessing("bgr", 1.0)),
 }
 
 

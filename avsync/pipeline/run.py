@@ -116,9 +116,6 @@ def _judge(
     """The stages after probing, cheapest first, so that a hopeless file costs little."""
     if found.video is None:
         raise MediaError(f"{found.path} has no video, only audio; give a video file.")
-    tell("model", 0, None)
-    with timed(timings, "model"):
-        loaded = prepared(loaded or options.model, options)
     tell("audio", 0, None)
     with timed(timings, "audio"):
         whole, found = found, probe.without_tail(found)
@@ -140,6 +137,9 @@ def _judge(
             return _nothing(report, silent, "silent")
         report = replace(report, audio_track=track if len(found.audio) > 1 else report.audio_track)
         notes = conclude.audio_notes(found, whole, audio, track, options, span[1])
+    tell("model", 0, None)
+    with timed(timings, "model"):
+        loaded = prepared(loaded or options.model, options)
     tell("faces", 0, 1)
     job = stretch.Job(found, audio, loaded, options, span, span[1] - span[0], tell, timings)
     with beside(vad.listen(audio)) as listening:

@@ -14,7 +14,7 @@ from avsync.batch.run import check_many
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.options import CheckOptions, Limits
 from avsync.demo.clip import write_demo
-from avsync.networks.checkpoint import available
+from avsync.networks.library import available
 from avsync.report.jsonl import opened_ledger
 
 OPTIONS = CheckOptions()

@@ -13,7 +13,7 @@ from avsync.core.errors import UsageError
 from avsync.core.options import CheckOptions, Limits
 from avsync.core.report import Report
 from avsync.demo.clip import write_demo
-from avsync.networks.checkpoint import available
+from avsync.networks.library import available
 from avsync.report.document import to_dict
 
 OPTIONS = CheckOptions()

@@ -20,7 +20,7 @@ from avsync.core.errors import MediaError, UsageError
 from avsync.core.options import CheckOptions, Limits
 from avsync.core.report import Reason, Report
 from avsync.demo.clip import write_demo
-from avsync.networks.checkpoint import available
+from avsync.networks.library import available
 from avsync.pipeline import run as pipeline
 
 OPTIONS = CheckOptions()

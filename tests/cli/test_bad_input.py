@@ -20,7 +20,7 @@ from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_USAGE
 from avsync.demo.clip import write_demo
 from avsync.media.ffmpeg import ffmpeg_path
-from avsync.networks.checkpoint import available
+from avsync.networks.library import available
 
 pytestmark = pytest.mark.skipif(
     DEFAULT_MODEL not in available(), reason=f"the model {DEFAULT_MODEL} is not here"

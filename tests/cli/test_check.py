@@ -24,7 +24,7 @@ from avsync.core.errors import Interrupted, MediaError, ModelError, UsageError
 from avsync.core.options import CheckOptions
 from avsync.core.report import Report
 from avsync.demo.clip import write_demo
-from avsync.networks.checkpoint import available
+from avsync.networks.library import available
 from avsync.pipeline import run as pipeline
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from command import run
 
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import CannotTell
-from avsync.networks.checkpoint import available
+from avsync.networks.library import available
 from avsync.repair import fix
 
 

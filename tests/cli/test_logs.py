@@ -9,16 +9,15 @@ import pytest
 PROGRAM = """
 import sys, logging
 from avsync.cli import main
-from avsync.networks import zoo
 logging.getLogger("avsync.test").debug("small")
 sys.argv = ["avsync", "models", "list", *sys.argv[1:]]
-import avsync.networks.checkpoint as checkpoint
-real = checkpoint.available
+import avsync.networks.library as library
+real = library.available
 def available():
     logging.getLogger("avsync.test").info("looking")
     logging.getLogger("avsync.test").debug("closely")
     return real()
-checkpoint.available = available
+library.available = available
 main()
 """
 

@@ -9,7 +9,7 @@ from avsync.core import plugins
 from avsync.core.errors import ModelError, OptionError, SetupError
 from avsync.core.options import check_options
 from avsync.faces import detect as detectors
-from avsync.networks import checkpoint
+from avsync.networks import checkpoint, library
 
 PACKAGE = """
 import numpy as np
@@ -70,7 +70,7 @@ def test_a_package_that_cannot_be_imported_is_named():
 
 def test_a_model_of_another_package_loads_by_its_name():
     assert "borrowed" in plugins.names("avsync.models")
-    checkpoint.require("borrowed")
+    library.require("borrowed")
     loaded = checkpoint.load("borrowed", "cpu")
     assert loaded.name == "borrowed"
     assert not loaded.model.training
@@ -83,4 +83,4 @@ def test_what_is_no_model_is_refused():
 
 def test_an_unknown_model_is_told_which_there_are():
     with pytest.raises(ModelError, match="borrowed"):
-        checkpoint.require("nothing")
+        library.require("nothing")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from avsync.core.errors import ModelError, UsageError
-from avsync.networks import checkpoint
+from avsync.networks import checkpoint, library
 from avsync.networks.base import Preprocessing
 from avsync.networks.dims import Dims
 from avsync.networks.registry import ARCHITECTURES, AnyDims, build_network
@@ -68,8 +68,8 @@ def test_nothing_else_is_left_in_the_folder(saved: Path) -> None:
 
 def test_a_name_is_looked_up_in_the_users_folder_first(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AVSYNC_MODELS", str(saved.parent))
-    assert checkpoint.find("tiny") == saved
-    assert "tiny" in checkpoint.available()
+    assert library.find("tiny") == saved
+    assert "tiny" in library.available()
     assert checkpoint.describe("tiny")["parameters"] == sum(p.numel() for p in VocaLiST(TINY).parameters())
 
 

@@ -10,7 +10,7 @@ from public_factory import public_file
 from avsync.core.errors import ModelError, UsageError
 from avsync.networks import checkpoint
 from avsync.networks.download import fetch
-from avsync.networks.zoo import PUBLIC
+from avsync.networks.library import PUBLIC_FILES
 
 pytestmark = pytest.mark.usefixtures("user_cache")
 
@@ -20,7 +20,8 @@ def test_fetch_proves_the_download_and_leaves_nothing_of_a_bad_one(
 ) -> None:
     with https_server(tmp_path, monkeypatch) as served:
         url = f"{served.url}/x.pth"
-        monkeypatch.setitem(PUBLIC, "mtdvocalist", replace(PUBLIC["mtdvocalist"], url=url))
+        changed = replace(PUBLIC_FILES["mtdvocalist"], url=url)
+        monkeypatch.setitem(PUBLIC_FILES, "mtdvocalist", changed)
         with pytest.raises(ModelError, match="could not be downloaded"):
             fetch("mtdvocalist")
         served.files["/x.pth"] = b"<html>not found</html>"
