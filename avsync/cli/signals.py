@@ -26,11 +26,13 @@ def end_by_exceptions() -> None:
     What nohup or a shell's background job ignores stays so."""
     others = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     interrupted_s = 0.0
+    ended = False
 
     def end(number: int, _frame: object) -> None:
-        for other in others:
-            signal.signal(other, signal.SIG_IGN)
-        sys.exit(128 + number)
+        nonlocal ended
+        if not ended:
+            ended = True
+            sys.exit(128 + number)
 
     def interrupt(_number: int, _frame: object) -> None:
         nonlocal interrupted_s

@@ -22,6 +22,7 @@ from avsync.core.timecode import Timebase, timebase
 from avsync.estimate.calibration import Calibration
 from avsync.media import probe
 from avsync.media.memory import described
+from avsync.networks import library
 from avsync.pipeline import conclude, schedule, stretch
 from avsync.pipeline.stretch import timed
 
@@ -116,6 +117,8 @@ def _judge(
     """The stages after probing, cheapest first, so that a hopeless file costs little."""
     if found.video is None:
         raise MediaError(f"{found.path} has no video, only audio; give a video file.")
+    if loaded is None:
+        library.require(options.model)
     tell("audio", 0, None)
     with timed(timings, "audio"):
         whole, found = found, probe.without_tail(found)

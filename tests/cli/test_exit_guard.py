@@ -69,7 +69,7 @@ def test_a_crash_after_the_work_does_not_change_its_code():
 
 def started(work: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        guarded(f"end_by_exceptions(); print(os.getpid(), flush=True); {work}"),
+        guarded(f"end_by_exceptions(); ready = lambda: print(os.getpid(), flush=True); {work}"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -89,7 +89,7 @@ def child_of(process: subprocess.Popen[str]) -> int:
 )
 @pytest.mark.parametrize("whole_group", [False, True])
 def test_a_signal_for_the_command_ends_the_work_once(number: signal.Signals, code: int, whole_group: bool):
-    work = "\n    try: time.sleep(60)\n    finally: time.sleep(0.1); print('cleaned up', flush=True)"
+    work = "\n    try: ready(); time.sleep(60)\n    finally: time.sleep(0.1); print('cleaned up', flush=True)"
     process = started(work)
     child_of(process)
     (os.killpg if whole_group else os.kill)(process.pid, number)
@@ -99,7 +99,7 @@ def test_a_signal_for_the_command_ends_the_work_once(number: signal.Signals, cod
 
 
 def test_a_second_ctrl_c_ends_the_work_at_once():
-    process = started("\n    try: time.sleep(60)\n    except KeyboardInterrupt: time.sleep(60)")
+    process = started("\n    try: ready(); time.sleep(60)\n    except KeyboardInterrupt: time.sleep(60)")
     child_of(process)
     for _ in range(2):
         os.killpg(process.pid, signal.SIGINT)
@@ -110,7 +110,7 @@ def test_a_second_ctrl_c_ends_the_work_at_once():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 def test_the_work_dies_with_the_command():
-    process = started("time.sleep(60)")
+    process = started("ready(); time.sleep(60)")
     child = child_of(process)
     process.kill()
     process.communicate(timeout=20)  # the child held the other end of stdout
