@@ -21,6 +21,7 @@ from av.error import FFmpegError
 
 from avsync.core.constants import SAMPLE_RATE
 from avsync.core.errors import MediaError, UsageError
+from avsync.core.files import cannot_store
 from avsync.core.records import Span, Waveform
 from avsync.core.report import Reason
 from avsync.core.streams import AudioStream, Media, Recording
@@ -272,9 +273,7 @@ def _stored(runs: Iterable[_Run], span: Span) -> Waveform:
     except OSError as error:
         if isinstance(error, FFmpegError):
             raise
-        raise MediaError(
-            f"The decoded audio cannot be kept in {tempfile.gettempdir()} ({error}); free some space there."
-        ) from error
+        raise cannot_store("the decoded audio", error) from error
     first_s = start_s or 0.0
     return Waveform(
         samples,

@@ -155,3 +155,12 @@ def disk_errors(folder: Path, then: str) -> Iterator[None]:
         full = not isinstance(error, OSError) or error.errno in FULL
         why = f"The disk of {folder} is full" if full else f"{folder} cannot be written ({error})"
         raise OutputError(f"{why}, so {then}.") from error
+
+
+def cannot_store(what: str, error: OSError) -> OutputError:
+    """The error of a temporary file that could not be written."""
+    folder = tempfile.gettempdir()
+    return OutputError(
+        f"Could not store {what} in {folder} ({error.strerror or error}); free some space there, "
+        "or set TMPDIR to another folder."
+    )

@@ -29,6 +29,7 @@ from avsync.core.constants import (
     Standard,
 )
 from avsync.core.errors import OptionError, UsageError
+from avsync.core.invalid import first_invalid
 
 MIN_SEARCH_MS = 2 * FRAME_MS
 MAX_SEARCH_MS = 60_000.0
@@ -180,17 +181,16 @@ def _plain(value: Any) -> Any:
 
 
 def _validated(make: Callable[..., Made], options: dict[str, Any]) -> Made:
-    """`make(**options)`, with pydantic's first complaint as one of avsync's errors."""
+    """`make(**options)`, with what pydantic finds wrong first as one of avsync's errors."""
     try:
         return make(**options)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        if first["type"] == "unexpected_keyword_argument":
+        invalid = first_invalid(error)
+        name = str(invalid.path[0])
+        if invalid.unknown:
             known = ", ".join(field.name for field in fields(make))  # pyright: ignore[reportArgumentType]
             raise UsageError(f"There is no option {name!r}; the options are {known}.") from error
-        wanted = first["msg"].replace("Input ", "it ", 1).replace("Value error, ", "it ", 1)
-        raise OptionError(name, f"cannot be {first['input']!r}; {wanted}.") from error
+        raise OptionError(name, f"{invalid.wrong}.") from error
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from avsync.core.constants import MAX_DRIFT_MS_PER_MIN, MIN_JUDGED, Standard
 from avsync.core.errors import UsageError
 from avsync.core.files import read_yaml
+from avsync.core.invalid import Invalid, first_invalid
 
 SUFFIXES = (".yaml", ".yml")
 Milliseconds = Annotated[float, Field(gt=0, le=60_000)]
@@ -93,19 +94,15 @@ def load_profile(name: str) -> Profile:
     try:
         limits = Limits.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"The profile {path} cannot be used: {first_complaint(error)}.") from error
+        raise UsageError(f"The profile {path} cannot be used: {_wrong(first_invalid(error))}.") from error
     if not isinstance(source, str):
-        raise UsageError(f"The profile {path} cannot be used: source is a text.")
+        raise UsageError(f"The profile {path} cannot be used: source must be text.")
     options = limits.model_dump(exclude_none=True)
     if "tolerance_ms" in options:
         options["tolerance_ms"] = tuple(map(float, options["tolerance_ms"]))
     return Profile(path.stem, options, source)
 
 
-def first_complaint(error: ValidationError) -> str:
-    """ "max_drift cannot be 'x'; it should be a valid number", of the first thing that is wrong."""
-    first = error.errors()[0]
-    name = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        return f"there is no setting {name}"
-    return f"{name} cannot be {first['input']!r}; {first['msg'].replace('Input ', 'it ', 1)}"
+def _wrong(invalid: Invalid) -> str:
+    name = ".".join(map(str, invalid.path))
+    return f"there is no setting {name}" if invalid.unknown else f"{name} {invalid.wrong}"

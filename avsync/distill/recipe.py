@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from avsync.core.errors import UsageError
+from avsync.core.invalid import first_invalid
 from avsync.data.augment import NONE, Augmentation
 from avsync.distill.methods import METHODS, check_method, default_weighting
 from avsync.distill.presets import PRESETS, find_config
@@ -171,38 +172,17 @@ def _suited(values: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-KINDS_OF_VALUE = {
-    "int": "a whole number", "float": "a number", "finite": "a number", "bool": "true or false",
-    "tuple": "a list", "too": "a list of as many", "string": "a name or a path",
-    "model": "a list of `name: value` lines", "dataclass": "a list of `name: value` lines",
-    "dict": "a list of `name: value` lines", "mapping": "a list of `name: value` lines",
-}  # fmt: skip
-"""The first word of pydantic's kind of error -> what the value should have been."""
-
-
 def _sentence(error: ValidationError) -> str:
     """The first fault in one sentence: the setting, its value, and what it can be."""
-    fault = error.errors()[0]
-    place = [str(step) for step in fault["loc"] if not isinstance(step, int) and step not in FLAT]
+    invalid = first_invalid(error)
+    place = [str(step) for step in invalid.path if not isinstance(step, int) and step not in FLAT]
     name = ".".join(place) or "the configuration"
-    kind, context = fault["type"], fault.get("ctx", {})
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+    if invalid.unknown:
         part = {"augment": Augmentation, "dense": Dense}.get(place[0])
         known = getattr(part, "model_fields", None) or getattr(part, "__dataclass_fields__", {})
         there = f"; there are {', '.join(known)}" if known else ""
         return f"{'.'.join(place[:-1])} has no setting {place[-1]!r}{there}."
-    value = f"{name} cannot be {fault['input']!r}"
-    if kind == "literal_error":
-        choices = context["expected"].replace("'", "").replace(" or ", ", ")
-        return f"{value}; choose one of {choices}."
-    limits = {
-        "greater_than_equal": ("ge", "{} or more"), "greater_than": ("gt", "above {}"),
-        "less_than_equal": ("le", "{} or less"), "less_than": ("lt", "below {}"),
-    }  # fmt: skip
-    if kind in limits:
-        key, words = limits[kind]
-        return f"{value}; it is a number {words.format(f'{context[key]:g}')}."
-    return f"{value}; it is {KINDS_OF_VALUE.get(kind.split('_', 1)[0], fault['msg'])}."
+    return f"{name} {invalid.wrong}."
 
 
 def _check(recipe: Recipe) -> None:

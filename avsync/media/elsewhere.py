@@ -4,7 +4,6 @@ which can be read as often as a check needs and is gone with the process, howeve
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import IO, BinaryIO
 from urllib.parse import urlsplit, urlunsplit
 
 from avsync.core.draft import FULL, scratch
-from avsync.core.errors import MediaError
+from avsync.core.errors import AvsyncError, MediaError
+from avsync.core.files import cannot_store
 
 Progress = Callable[[str, float, float | None], None]
 SCHEMES = ("http", "https")
@@ -27,7 +27,8 @@ def spooled(stream: IO[bytes] | BinaryIO, name: str) -> Iterator[Path]:
     """What `stream` gives from where it stands to its end, as a file while the block runs.
 
     Raises:
-        MediaError: it cannot be read, gives no bytes, or the disk is full.
+        MediaError: it cannot be read, or gives no bytes.
+        OutputError: the disk is full.
     """
     with scratch() as (file, path):
         try:
@@ -49,7 +50,8 @@ def downloaded(address: str, progress: Progress | None = None) -> Iterator[Path]
     Redirections may lead to http and https only, and not from https back to http.
 
     Raises:
-        MediaError: it cannot be downloaded, breaks off, or the disk is full.
+        MediaError: it cannot be downloaded, or breaks off.
+        OutputError: the disk is full.
     """
     import requests
 
@@ -93,11 +95,8 @@ def shown(address: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _broken(name: str, error: Exception) -> MediaError:
+def _broken(name: str, error: Exception) -> AvsyncError:
     if isinstance(error, OSError) and error.errno in FULL:
-        folder = tempfile.gettempdir()
-        return MediaError(
-            f"{name} cannot be kept in {folder} ({error.strerror}); free some space there, or set TMPDIR."
-        )
+        return cannot_store(name, error)
     why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
     return MediaError(f"{name} cannot be read ({why}); try again, or save it as a file first.")

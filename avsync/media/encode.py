@@ -13,7 +13,7 @@ import numpy.typing as npt
 import soundfile
 
 from avsync.core.draft import draft, scratch
-from avsync.core.errors import OutputError
+from avsync.core.files import cannot_store
 from avsync.media.ffmpeg import run_ffmpeg, source
 from avsync.media.images import Image
 
@@ -50,5 +50,5 @@ def write_video(
             run_ffmpeg(arguments, f"write {made.target}", made, feed=(f.tobytes() for f in frames))
             made.publish(replace=True)
     except OSError as error:
-        raise OutputError(f"The audio of {target} cannot be kept ({error.strerror or error}).") from error
+        raise cannot_store(f"the audio of {target}", error) from error
     return target

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.audio.waveform import GAP_S
-from avsync.core.errors import CannotTell, MediaError, OutputError
+from avsync.core.errors import CannotTell, MediaError
+from avsync.core.files import cannot_store
 from avsync.core.report import Report
 from avsync.core.streams import AudioStream, Media
 from avsync.core.tolerance import within
@@ -208,7 +208,7 @@ def decoded(media: Media, stream: AudioStream, file: IO[bytes]) -> Samples:
                 count = place + len(kept)
         file.flush()
     except OSError as error:
-        raise _no_room(error) from error
+        raise cannot_store("the decoded audio", error) from error
     if not count:
         why = damage.errors[0] if damage.errors else "no audio was found in it"
         raise MediaError(f"Audio track {stream.track} of {media.path} cannot be decoded ({why}).")
@@ -249,7 +249,7 @@ def write_retimed(samples: Samples, rate: int, cuts: Sequence[Part], file: IO[by
             # Without room, writing to the mapping would end the process.
             os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
-        raise _no_room(error) from error
+        raise cannot_store("the decoded audio", error) from error
     out = np.memmap(file, np.float32, "r+", shape=(count, samples.shape[1])) if count else samples[:0]
     for part in cuts:
         at = part.first
@@ -293,11 +293,3 @@ def _padded(audio: Samples, first: int, count: int) -> Samples:
     inside = audio[min(max(first, 0), len(audio)) : max(0, first + count)]
     before = min(count, max(0, -first))
     return np.pad(inside, ((before, count - before - len(inside)), (0, 0)))
-
-
-def _no_room(error: OSError) -> OutputError:
-    folder = tempfile.gettempdir()
-    return OutputError(
-        f"The decoded audio cannot be kept in {folder} ({error.strerror or error}); free some space there, "
-        "or set TMPDIR to another folder."
-    )

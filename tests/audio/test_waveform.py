@@ -22,7 +22,7 @@ from seeded import REFERENCE
 from avsync.audio import waveform as waveform_module
 from avsync.audio.mel import log_mel, mel_filters, mel_span
 from avsync.audio.waveform import audio_condition, load_audio, mfcc, mix, resampled, waveform
-from avsync.core.errors import MediaError, UsageError
+from avsync.core.errors import MediaError, OutputError, UsageError
 from avsync.core.records import Waveform
 from avsync.core.report import Reason
 from avsync.media.frames import frames
@@ -264,7 +264,7 @@ class TestStorage:
 
         path = audio_file(tmp_path / "a.wav", click())
         monkeypatch.setattr(waveform_module.tempfile, "TemporaryFile", full)
-        with pytest.raises(MediaError, match=r"cannot be kept in .* \(.*No space.*\); free some space"):
+        with pytest.raises(OutputError, match=r"Could not store the decoded audio .*No space.*; free some"):
             load_audio(path)
 
 

@@ -324,7 +324,7 @@ def test_a_model_that_is_missing_is_known_before_the_work(talk: Path):
         ({"max_offset_ms": 1e9}, "max_offset_ms"),
         ({"max_drift_ms_per_min": -1}, "max_drift_ms_per_min"),
         ({"audio_track": -1}, "audio_track"),
-        ({"audio_track": 1.5}, "valid integer"),
+        ({"audio_track": 1.5}, "it is a whole number"),
         ({"audio_track": True}, "audio_track"),
         ({"stride": 0}, "stride"),
         ({"sample": "some"}, "sample cannot be 'some'"),
