@@ -8,11 +8,13 @@ cost nothing.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -111,6 +113,29 @@ def footage(path: Path) -> Footage:
     )
 
 
+def jittered(found: Footage, pixels: float, seed: int = 0) -> Footage:
+    """The same as if each edge of the face boxes, FACE_SIZE pixels wide here, were up to `pixels` off: by
+    another amount each second, interpolated between. Beyond the crop its edge is repeated."""
+    count = len(found.mouths)
+    seconds = np.arange(count) / FRAME_RATE
+    knots = np.random.default_rng(seed).uniform(-pixels, pixels, (4, int(seconds[-1]) + 2))
+    left, top, right, bottom = (np.interp(seconds, np.arange(len(k)), k) for k in knots)
+    # Rows 48.. of the face are seen: its top edge is a mouth's height above them.
+    across, down = (1 + (far - near) / FACE_SIZE for near, far in ((left, right), (top, bottom)))
+    moved = [
+        np.array([[x, 0.0, dx], [0.0, y, dy]], np.float64)
+        for x, y, dx, dy in zip(
+            across, down, left, top + (down - 1) * (FACE_SIZE - MOUTH_HEIGHT), strict=True
+        )
+    ]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    mouths = [
+        cv2.warpAffine(mouth, where, (FACE_SIZE, MOUTH_HEIGHT), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        for mouth, where in zip(found.mouths, moved, strict=True)
+    ]
+    return replace(found, mouths=np.array(mouths, np.uint8))
+
+
 def material(found: Footage, name: str, loaded: Loaded, delay_ms: float) -> Material:
     """A clip with the embeddings of a checkpoint. Raises UsageError where it makes none."""
     visual, frames = _embedded(loaded, Clip(0, found.first_frame * FRAME_S, found.mouths))
@@ -187,12 +212,19 @@ def load_footage(path: Path) -> Footage:
 
 
 def collect(
-    folders: Iterable[Path], delays: Mapping[str, float], cache: Path, loaded: Loaded
+    folders: Iterable[Path],
+    delays: Mapping[str, float],
+    cache: Path,
+    loaded: Loaded,
+    jitter: float = 0.0,
 ) -> list[Material]:
-    """The clips below `folders` whose delay is known, by "speaker/clip"; what is computed of each is kept in
-    `cache`, under the checkpoint's SHA-256 where it depends on that."""
+    """The clips below `folders` whose delay is known, by "speaker/clip", with `jittered` face boxes where
+    `jitter` says so. What is computed of each is kept in `cache`, under the checkpoint's SHA-256 where it
+    depends on that."""
     with loaded.path.open("rb") as weights:
         embeddings = cache / hashlib.file_digest(weights, "sha256").hexdigest()[:16]
+    if jitter:
+        embeddings = embeddings.with_name(f"{embeddings.name}-jitter-{jitter:g}")
     found = []
     for path in sorted(path for folder in folders for path in folder.rglob("*.mp4")):
         name = f"{path.parent.name}/{path.stem}"
@@ -205,6 +237,7 @@ def collect(
             seen = load_footage(cache / file)
             if not len(seen.mouths):
                 continue
+            seen = jittered(seen, jitter, zlib.crc32(name.encode())) if jitter else seen
             save(material(seen, name, loaded, delays[name]), embeddings / file)
         found.append(replace(load_material(embeddings / file), delay_ms=delays[name]))
     return found

@@ -246,6 +246,22 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
     }
 
 
+def robustness(outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> dict[str, float | None]:
+    """How the verdicts change when the same programmes are judged `again` with face boxes a little off; empty
+    where they were not."""
+    if not again:
+        return {}
+    pairs = list(zip(outcomes, again, strict=True))
+    clean = [b for a, b in pairs if a.kind == "clean"]
+    return {
+        "verdict_changed": _share(a.verdict != b.verdict for a, b in pairs),
+        "turned_out_of_sync": _share(b.verdict in OUT for a, b in pairs if a.verdict == "in-sync"),
+        "turned_in_sync": _share(b.verdict == "in-sync" for a, b in pairs if a.verdict in OUT),
+        "false_alarms_jittered": _share(b.verdict in OUT for b in clean),
+        "false_in_sync_jittered": _share(b.verdict == "in-sync" for _, b in pairs if b.defective),
+    }
+
+
 def drift_found(o: Outcome) -> bool:
     """Whether the drift is told, within three tenths."""
     true, told = o.drift_ms_per_min, o.told_drift_ms_per_min
@@ -319,10 +335,10 @@ def reliability(outcomes: Sequence[Outcome]) -> dict[str, list[tuple[float, floa
     }
 
 
-def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """All figures, and each programme's outcome, as plain values."""
+def document(outcomes: Sequence[Outcome], again: Sequence[Outcome] = ()) -> dict[str, Any]:
+    """All figures, and each programme's outcome, as plain values; `again`: as for `robustness`."""
     return {
-        "figures": summarise(outcomes),
+        "figures": {**summarise(outcomes), **robustness(outcomes, again)},
         "by_speech": by_speech(outcomes),
         "by_size": by_size(outcomes),
         "reliability": reliability(outcomes),

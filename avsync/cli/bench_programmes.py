@@ -31,6 +31,13 @@ Cache = Annotated[Path, typer.Option(metavar="FOLDER", help="Where what is compu
 Count = Annotated[int, typer.Option(min=1, help="Programmes to compose.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the first programme.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes that judge programmes.")]
+Jitter = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Judge the programmes again with face boxes so many pixels of 96 off, and compare; 0: do not.",
+    ),
+]
 
 
 @guarded
@@ -41,6 +48,7 @@ def programmes(
     count: Count = 100,
     seed: Seed = 0,
     jobs: Jobs = 1,
+    jitter: Jitter = 0.0,
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -69,19 +77,23 @@ def programmes(
         folders = ", ".join(map(str, data))
         raise UsageError(f"{folders} holds clips of fewer than two speakers that --known names.")
     calibration = Calibration.from_dict(loaded.calibration)
-    outcomes = bench.run(clips, calibration, range(seed, seed + count), jobs)
+    seeds = range(seed, seed + count)
+    outcomes = bench.run(clips, calibration, seeds, jobs)
+    again: Sequence[Outcome] = ()
+    if jitter:
+        again = bench.run(collect(data, delays, cache, loaded, jitter), calibration, seeds, jobs)
     if as_json:
-        emit(json.dumps(bench.document(outcomes), indent=2) + "\n")
+        emit(json.dumps(bench.document(outcomes, again), indent=2) + "\n")
     else:
-        emit("\n".join(_lines(outcomes)) + "\n")
+        emit("\n".join(_lines(outcomes, again)) + "\n")
     return 0
 
 
-def _lines(outcomes: Sequence[Outcome]) -> list[str]:
-    """The figures and the curves as a person reads them."""
+def _lines(outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> list[str]:
+    """The figures and the curves as a person reads them; `again`: with other face boxes."""
     from avsync.bench import programme_outcomes as bench
 
-    found = bench.summarise(outcomes)
+    found = {**bench.summarise(outcomes), **bench.robustness(outcomes, again)}
     lines = [f"{name.replace('_', ' ')}: {_number(value)}" for name, value in found.items()]
     for title, rows in (
         ("Local defects by seconds of speech", bench.by_speech(outcomes)),

@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core.constants import FRAME_MS, FRAME_S, WINDOW_FRAMES
-from avsync.core.records import Scores
+from avsync.core.records import Scores, Span
 from avsync.core.report import Offset
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import along, near
 from avsync.estimate.speakers import COUNTED, Cell, Floats, Mask, speaking, summed, together
 
+WINDOW_S = WINDOW_FRAMES * FRAME_S
 ASKED_S = 3.0
 """Seconds of speech over a moving mouth that are asked together, where there are so many."""
 MIN_TALK_S = 1.5
@@ -86,12 +87,12 @@ def contradictions(
     beside = np.asarray((together(found) & (shares >= COUNTED)).any(axis=1))
     answers: list[_Answer] = []
     for index, scores in enumerate(tracks):
-        asked = talking[index].copy()
+        alone = np.ones(len(talking[index]), bool)
         for cell, explained in zip(found, beside, strict=True):
             if cell.index == index and explained:
-                asked[cell.windows] = False
-        answers += _asked(index, scores, np.flatnonzero(asked), answer, calibration, every_s)
-    return _joined([_doubted(each, answers) for each in answers])
+                alone[cell.windows] = False
+        answers += _asked(index, scores, talking[index], alone, answer, calibration, every_s)
+    return _joined([_beside_others(each, answers) for each in answers])
 
 
 def without(
@@ -110,40 +111,62 @@ def without(
 def _asked(
     index: int,
     scores: Scores,
-    windows: npt.NDArray[np.int64],
+    talking: Mask,
+    alone: Mask,
     answer: Offset,
     calibration: Calibration,
     every_s: float,
 ) -> list[_Answer]:
-    """The answers of a track, of about ASKED_S of talk each, that together last as long as the track."""
-    if not len(windows):
+    """The answers of a track, of about ASKED_S of talk each, that together last as long as the track where it
+    is `alone` (n_windows,): beside another face that speaks it is not asked."""
+    asked = np.flatnonzero(talking & alone)
+    if not len(asked):
         return []
     expected = along(answer, scores.times_s)
-    parts = _parts(windows, expected, every_s)
-    past = WINDOW_FRAMES * FRAME_S
-    bounds = [
-        float(scores.times_s[part[0]] + scores.times_s[before[-1]] + past) / 2
-        for before, part in pairwise(parts)
-    ]
-    edges = [float(scores.times_s[0]), *bounds, float(scores.times_s[-1]) + past]
-    answers = []
-    for part, (start_s, end_s) in zip(parts, pairwise(edges), strict=True):
-        total, talk_s = summed(scores, part, calibration), len(part) * every_s
-        place = index, start_s, end_s, talk_s
-        if expected is None:
-            height = float(total.max())
-            found = _Answer(*place, height > 0, height <= FOREIGN_PER_S * talk_s, rival=True)
-        else:
-            offset_ms = float(expected[part].mean()) + calibration.bias_ms
-            there, lead = (f(total, scores.shifts, offset_ms) for f in (near, _lead))
-            found = _there(place, total, there, lead, calibration)
-        answers.append(replace(found, fits=True) if talk_s < MIN_TALK_S else found)
-    if expected is not None and np.ptp(expected[windows]) <= FRAME_MS:
-        offset_ms = float(expected[windows].mean()) + calibration.bias_ms
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], alone, [0]])))
+    answers: list[_Answer] = []
+    for first, past in zip(edges[::2], edges[1::2], strict=True):
+        windows = asked[(asked >= first) & (asked < past)]
+        if len(windows):
+            parts = _parts(windows, expected, every_s)
+            span = float(scores.times_s[first]), float(scores.times_s[past - 1]) + WINDOW_S
+            for part, (start_s, end_s) in zip(parts, _bounds(scores, parts, span), strict=True):
+                place = index, start_s, end_s, len(part) * every_s
+                answers.append(_answered(place, scores, part, expected, calibration))
+    if expected is not None and np.ptp(expected[asked]) <= FRAME_MS:
+        offset_ms = float(expected[asked].mean()) + calibration.bias_ms
         # Another's speech fits all offsets alike; lips that fit this one best are badly read.
-        if _lead(summed(scores, windows, calibration), scores.shifts, offset_ms) >= 0:
+        if _lead(summed(scores, asked, calibration), scores.shifts, offset_ms) >= 0:
             answers = [replace(each, against=False) for each in answers]
     return _spread(answers)
+
+
+def _bounds(scores: Scores, parts: Sequence[npt.NDArray[np.int64]], span: Span) -> list[Span]:
+    """(start, end) of each part, which together fill `span`."""
+    bounds = [
+        float(scores.times_s[part[0]] + scores.times_s[before[-1]] + WINDOW_S) / 2
+        for before, part in pairwise(parts)
+    ]
+    return list(pairwise([span[0], *bounds, span[1]]))
+
+
+def _answered(
+    place: tuple[int, float, float, float],
+    scores: Scores,
+    part: npt.NDArray[np.int64],
+    expected: Floats | None,
+    calibration: Calibration,
+) -> _Answer:
+    """What the windows of a `part` say; `expected`: the offset of the file at each window of the track."""
+    total, talk_s = summed(scores, part, calibration), place[-1]
+    if expected is None:
+        height = float(total.max())
+        found = _Answer(*place, height > 0, height <= FOREIGN_PER_S * talk_s, rival=True)
+    else:
+        offset_ms = float(expected[part].mean()) + calibration.bias_ms
+        there, lead = (f(total, scores.shifts, offset_ms) for f in (near, _lead))
+        found = _there(place, total, there, lead, calibration)
+    return replace(found, fits=True) if talk_s < MIN_TALK_S else found
 
 
 def _lead(total: Floats, shifts: npt.NDArray[np.int64], offset_ms: float) -> float:
@@ -182,7 +205,7 @@ def _spread(answers: Sequence[_Answer]) -> list[_Answer]:
     """The same, but what is open goes with what is beside it in the same shot: dubs begin and end at cuts,
     and a speaker who is in sync has weak moments."""
     spread = list(answers)
-    order = range(1, len(spread))
+    order = [i for i in range(1, len(spread)) if answers[i].start_s == answers[i - 1].end_s]
     steps = [*((i, i - 1) for i in order), *((i - 1, i) for i in reversed(order))]
     for here, beside in steps:
         if spread[beside].against and not spread[here].fits:
@@ -193,16 +216,21 @@ def _spread(answers: Sequence[_Answer]) -> list[_Answer]:
     return spread
 
 
-def _doubted(each: _Answer, answers: Sequence[_Answer]) -> _Answer:
-    """The same, but no more than open where another face is seen that does not speak against the offset."""
-    if not each.against:
-        return each
-    for other in answers:
-        common = min(each.end_s, other.end_s) - max(each.start_s, other.start_s)
-        rival = other.index != each.index and other.talk_s >= MIN_TALK_S and not other.against
-        if rival and common > (each.end_s - each.start_s) / 2:
-            return replace(each, against=False, fits=other.fits)
-    return each
+def _beside_others(each: _Answer, answers: Sequence[_Answer]) -> _Answer:
+    """The same, but no more than open where other faces are seen that do not speak against the offset, and
+    borne out where they bear it out: the speech is theirs."""
+    others = [o for o in answers if o.index != each.index and o.talk_s >= MIN_TALK_S and not o.against]
+
+    def covered(by: Sequence[_Answer]) -> bool:
+        moments = np.arange(each.start_s, each.end_s, FRAME_S)
+        inside = np.zeros(len(moments), bool)
+        for other in by:
+            inside |= (moments >= other.start_s) & (moments < other.end_s)
+        return bool(inside.mean() > 0.5)
+
+    if covered([other for other in others if other.fits]):
+        return replace(each, against=False, fits=True)
+    return replace(each, against=False) if covered(others) else each
 
 
 def _joined(answers: Sequence[_Answer]) -> tuple[Contradiction, ...]:

@@ -1,10 +1,21 @@
 """Made programmes hold the defects that they are said to hold, and the figures count them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from avsync.bench.programme_clips import Material, load_material, save
-from avsync.bench.programme_outcomes import Outcome, by_size, document, outcome, reliability, run, summarise
+from avsync.bench.programme_clips import NOTHING, Material, jittered, load_material, save
+from avsync.bench.programme_outcomes import (
+    Outcome,
+    by_size,
+    document,
+    outcome,
+    reliability,
+    robustness,
+    run,
+    summarise,
+)
 from avsync.bench.programmes import SHARES, compose, script, still
 from avsync.core.report import Report, Segment
 from avsync.estimate.calibration import Calibration
@@ -104,3 +115,26 @@ def test_a_listener_is_taken_from_where_the_mouth_is_still():
     first, length = still(CLIPS[0])
     assert first >= 2 * len(CLIPS[0].frames) // 3
     assert length > 40
+
+
+def test_a_face_box_that_is_off_by_a_pixel_moves_the_crop_by_as_much():
+    column = np.full((48, 96, 3), 10, np.uint8)
+    column[:, 40:56] = 200
+    mouths = np.repeat(column[None], 50, axis=0)
+    moved = jittered(replace(NOTHING, mouths=mouths), 2.0, seed=3).mouths
+    assert moved.shape == mouths.shape
+    middles = [float((np.arange(96) * (row - 10.0)).sum() / (row - 10.0).sum()) for row in moved[:, 24, :, 0]]
+    assert 0.2 < np.ptp(middles) < 4.5
+    assert np.abs(np.diff(middles)).max() < 0.2
+    assert np.abs(np.array(middles) - 47.5).max() < 2.5
+    assert np.array_equal(jittered(replace(NOTHING, mouths=mouths), 0.0).mouths, mouths)
+
+
+def test_verdicts_that_change_with_the_face_boxes_are_counted(outcomes: list[Outcome]):
+    same = robustness(outcomes, outcomes)
+    assert same["verdict_changed"] == same["turned_out_of_sync"] == 0
+    turned = [replace(o, verdict="mismatch") if o.verdict == "in-sync" else o for o in outcomes]
+    calm = sum(o.verdict == "in-sync" for o in outcomes)
+    assert robustness(outcomes, turned)["verdict_changed"] == pytest.approx(calm / len(outcomes))
+    assert robustness(outcomes, turned)["turned_out_of_sync"] == 1
+    assert robustness(outcomes, ()) == {}

@@ -60,5 +60,20 @@ def test_a_silent_mouth_or_a_listener_beside_the_speaker_contradicts_nothing():
     assert found(made(750, height=0), made(750, seed=1)) == ()
 
 
+def test_a_listener_is_asked_only_where_nobody_else_in_view_speaks():
+    """The speaker is badly read for four seconds of twelve, in which a listener moves the mouth."""
+    speaker = made(300)
+    speaker.logits[100:200] = made(100, height=0, seed=3).logits
+    speaker.logits[100:200, 15] += 0.35
+    assert not any(stretch.sure for stretch in found(speaker, made(300, height=0, seed=1)))
+
+
+def test_a_dub_beside_a_cell_that_another_face_explains_ends_where_that_begins():
+    speaker, other = made(200, start_s=8.0), made(400, height=0, seed=1)
+    (stretch,) = found(made(500, seed=4, start_s=40.0), speaker, other)
+    assert stretch.sure
+    assert (stretch.start_s, stretch.end_s) == pytest.approx((0.0, 8.0), abs=0.3)
+
+
 def test_without_a_calibrated_level_nothing_contradicts():
     assert found(made(750, height=0), calibration=Calibration(temperature=0.6)) == ()
