@@ -13,9 +13,9 @@ from avsync.core.constants import VIDEO_SUFFIXES
 from avsync.core.errors import MediaError
 
 SUFFIXES = (".csv", ".lst", ".txt")
-"""What makes a file that is named on the command line a list of videos instead of a video."""
+"""Suffixes that mark a file on the command line as a list of videos rather than a video."""
 COLUMNS = ("path", "file", "filename", "video")
-"""Names of the column with the paths in a CSV file; the first of these that is there counts."""
+"""Names for the column of paths in a CSV file, in order of preference."""
 
 
 def is_manifest(path: Path) -> bool:
@@ -24,13 +24,13 @@ def is_manifest(path: Path) -> bool:
 
 
 def listed(path: Path) -> list[Path]:
-    """The paths that a list holds, in its order: taken from the list's own folder or, where nothing is there,
-    from the current one. Lines that are empty or begin with # say nothing.
+    """The paths in a list, in its order: relative to the list's own folder or, if nothing is there, to the
+    current one. Empty lines and lines that begin with # are skipped.
 
     Raises MediaError when the list cannot be read, has no column of paths, or names nothing that exists.
     """
     try:
-        # Names of files are bytes; those that are no text must come back as they are.
+        # File names are bytes; those that are not valid text must survive unchanged.
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise MediaError(f"The list {path} cannot be read: {error.strerror}.") from error
@@ -51,7 +51,9 @@ def _column(path: Path, text: str) -> list[str]:
         names = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
         column = next((names[name] for name in COLUMNS if name in names), None)
         if column is None:
-            raise MediaError(f"{path} has no column {COLUMNS[0]!r} in its first line; name the paths so.")
+            raise MediaError(
+                f"{path} has no column {COLUMNS[0]!r} in its first line; give the column of paths that name."
+            )
         return [row[column] or "" for row in rows]
     except csv.Error as error:
         raise MediaError(f"{path} is not a CSV file: {error}.") from error
@@ -63,16 +65,16 @@ def _placed(line: str, folder: Path) -> Path:
 
 
 def _exists(path: Path) -> bool:
-    # Path.exists raises OSError for what is too long to be a name.
+    # Path.exists raises OSError for a name that is too long.
     return os.path.exists(path)  # noqa: PTH110
 
 
 def find_media(paths: Sequence[Path]) -> list[Path]:
-    """Files to check: each path itself, for a list (see `manifest`) those that it names, and for a folder
-    the videos below it, sorted; hidden ones and repetitions left out. A folder without videos, or that may
-    not be read, stays in the list, so that it is reported.
+    """Files to check: each path itself, the files that a list names, and the videos below a folder, sorted,
+    without hidden files and duplicates. A folder that holds no videos, or cannot be read, stays in the list,
+    so that it is reported.
 
-    Raises MediaError when the folders hold no video at all and nothing else was asked for.
+    Raises MediaError if only folders were given and they hold no video at all.
     """
     found: dict[Path, None] = {}
     for path in chain.from_iterable(listed(path) if is_manifest(path) else [path] for path in paths):
@@ -85,7 +87,7 @@ def find_media(paths: Sequence[Path]) -> list[Path]:
 
 
 def _no_video(folder: Path) -> str:
-    """The sentence for a folder without videos."""
+    """The error message for a folder without videos."""
     try:
         os.scandir(folder).close()
     except OSError as error:
@@ -94,7 +96,7 @@ def _no_video(folder: Path) -> str:
 
 
 def videos_below(folder: Path) -> Iterator[Path]:
-    """The videos below a folder, in no order, hidden ones left out."""
+    """The videos below a folder, in no particular order, without hidden ones."""
     return (path for path in _videos(folder) if path.suffix.lower() in VIDEO_SUFFIXES)
 
 

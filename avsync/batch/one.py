@@ -1,4 +1,4 @@
-"""One file of a batch: checked so that its failure becomes a report."""
+"""One file of a batch, checked such that a failure becomes a report."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def failed(file: Path, sentence: str, options: CheckOptions) -> Report:
 
 
 def limit_threads(threads: int) -> None:
-    """How many threads this process computes with."""
+    """Limit the threads that this process computes with."""
     import cv2
     import torch
 

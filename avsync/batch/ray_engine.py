@@ -1,4 +1,5 @@
-"""The files of a batch on the machines of a Ray cluster: Ray schedules, this only hands out and collects."""
+"""Check the files of a batch on a Ray cluster: Ray schedules, this module hands out files and collects
+reports."""
 
 from __future__ import annotations
 
@@ -20,12 +21,11 @@ ATTEMPTS = 2
 def check_on_ray(
     files: Sequence[Path], options: CheckOptions, limits: Limits = Limits(), workers: int | None = None
 ) -> Iterator[tuple[int, Report]]:
-    """(number of the file, its report) as each is finished, on the cluster that `RAY_ADDRESS` names, else on
-    one that is started here for as long as it takes.
-
-    `workers` files are checked at the same time, by default one on each processor of the cluster. Files,
-    model and avsync itself must be on every machine, under the same paths. Raises UsageError when Ray is not
-    installed, MediaError when the cluster cannot be reached.
+    """(number of the file, its report) as each is finished, on the cluster at `RAY_ADDRESS` or, without one,
+    on a local cluster that lives as long as the call. `workers` files are checked at the same time, by
+    default one per processor of the cluster. Files, model and avsync itself must be on every machine, under
+    the same paths. Raises UsageError when Ray is not installed, MediaError when the cluster cannot be
+    reached.
     """
     ray = _ray()
     _connect(ray)
@@ -47,11 +47,11 @@ def check_on_ray(
 
 
 def _ray() -> Any:
-    # Ray reports to its makers unless told not to; avsync asks no network for anything.
+    # Ray sends usage statistics unless told not to; avsync never uses the network unasked.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not os.environ.get("RAY_ADDRESS"):
-        # Ray runs whatever it is sent, whoever sends it. Without clusters, as is Ray's own default on macOS
-        # and Windows, it listens on the loopback interface alone.
+        # Ray runs whatever code anyone sends it. With clusters disabled, which is Ray's default on macOS and
+        # Windows, it listens on the loopback interface only.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray  # pyright: ignore[reportMissingImports]
@@ -74,7 +74,7 @@ def _connect(ray: Any) -> None:
 def _finished(
     ray: Any, running: dict[Any, int], files: Sequence[Path], options: CheckOptions
 ) -> Iterator[tuple[int, Report]]:
-    """Waits for one file or more, and takes them out of `running`."""
+    """Wait for at least one file and remove the finished ones from `running`."""
     done, _ = ray.wait(list(running))
     for task in done:
         number = running.pop(task)
@@ -86,8 +86,8 @@ def _finished(
 
 
 def _check_there(folder: str, file: Path, options: CheckOptions, limits: Limits) -> Report:
-    """One file on some machine of the cluster, as if from the folder that the command was started in; in a
-    process of its own, to which the limits of a file apply."""
+    """Check one file on some machine of the cluster, relative to the folder where the command was started, in
+    a separate process to which the limits of a file apply."""
     from avsync.batch.run import in_processes
 
     try:

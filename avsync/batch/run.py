@@ -1,4 +1,4 @@
-"""Many files: check them in processes, here or on a cluster, and let none stop the rest."""
+"""Check many files in processes, here or on a cluster; none stops the rest."""
 
 from __future__ import annotations
 
@@ -29,11 +29,9 @@ def check_many(
     limits: Limits = Limits(),
     show: Show | None = None,
 ) -> Iterator[tuple[int, Report]]:
-    """(number of the file, its report) as each is finished, in `workers` processes: one by default, on the
-    engine "ray" as many as its cluster has processors.
-
-    A file that fails gives a report with the verdict "error" and the sentence in its reasons; so does one
-    that goes beyond its `limits`, or whose process dies.
+    """(number of the file, its report) as each is finished, in `workers` processes: by default one, or with
+    the engine "ray" one per processor of its cluster. A file that fails gives a report with the verdict
+    "error" and the message in its reasons; so does one that exceeds its `limits`, or whose process dies.
     """
     if engine == "ray":
         from avsync.batch.ray_engine import check_on_ray
@@ -57,8 +55,8 @@ def in_processes(
     threads: int,
     show: Show | None = None,
 ) -> Iterator[tuple[int, Report]]:
-    """`check_many` in that many processes with that many threads each. A process that dies, is stopped, or is
-    ended at its limit, takes one file with it; another takes its place while there is work."""
+    """`check_many` in `workers` processes with `threads` threads each. A process that dies, is stopped, or is
+    killed at its limit costs one file; a new one replaces it while there is work."""
     todo = deque(enumerate(files))
     running: list[Worker] = []
     inbox: Inbox = SimpleQueue()
@@ -88,19 +86,19 @@ def in_processes(
 
 
 def _news(inbox: Inbox, workers: Sequence[Worker]) -> Iterator[tuple[Worker, Message | GivenUp]]:
-    """What has come from the workers within a moment, then those that are waited for no longer."""
+    """Messages that arrive from the workers within a moment, then the workers that have been given up."""
     began = time.monotonic()
     heard: list[tuple[Worker, Message]] = []
     with suppress(Empty):
         heard.append(inbox.get(timeout=MOMENT_S))
         while True:
             heard.append(inbox.get_nowait())
-    # This process may have been stopped meanwhile, with Ctrl-Z say, and all others with it.
+    # This process and all the others may have been suspended meanwhile, with Ctrl-Z for example.
     passed_s = min(time.monotonic() - began, 2 * MOMENT_S)
     for worker in workers:
         worker.wait(passed_s)
     for worker, message in heard:
-        if worker in workers:  # else it was given up before
+        if worker in workers:  # otherwise it was given up before
             worker.hears(message)
             yield worker, message
     for worker in tuple(workers):
@@ -109,8 +107,8 @@ def _news(inbox: Inbox, workers: Sequence[Worker]) -> Iterator[tuple[Worker, Mes
 
 
 def _lost(worker: Worker, file: Path, why: Ended | GivenUp, options: CheckOptions) -> Report:
-    """The report on a file whose process has died, or is ended here because nothing more is expected."""
-    # A process that has died has yet to be buried.
+    """The report on a file whose process has died, or is killed here because it was given up."""
+    # A dead process still has to be joined.
     code = worker.end(grace_s=END_S if isinstance(why, Ended) else 0.0)
     limits = worker.limits
     if isinstance(why, Ended):

@@ -1,7 +1,5 @@
-"""A folder that files arrive in: which of them are complete.
-
-The folder is read again and again rather than watched by the system's notices, which network drives do
-not send and which say nothing of whether a copy is over.
+"""Watch a folder for files and tell which are complete. The folder is polled instead of using file system
+events, which network drives do not send and which do not tell whether a copy is finished.
 """
 
 from __future__ import annotations
@@ -17,16 +15,15 @@ from avsync.media.probe import probe, state
 
 POLL_S = 1.0
 PATIENCE = 12
-"""A file that rests, but cannot be read or is shorter than its header says, counts as complete after this
-many times the settling time: it is then broken, and a check says how."""
+"""A file that no longer changes but cannot be read, or is shorter than its header says, counts as complete
+after this many times the settling time: it is broken then, and a check says how."""
 
 State = tuple[int, int]
 
 
 @dataclass
 class _Resting:
-    """A file in the state that it has had since `since`, a moment of the monotonic clock; next looked into at
-    `look_at`."""
+    """A file whose state has not changed since `since` (monotonic clock); to be opened next at `look_at`."""
 
     state: State
     since: float
@@ -34,11 +31,10 @@ class _Resting:
 
 
 def arrivals(folder: Path, *, settle_s: float = 5.0, poll_s: float = POLL_S) -> Iterator[list[Path]]:
-    """Videos below a folder that are complete, as they arrive, those that are there first; for ever.
-
-    A video is complete when its size and its time have not changed for `settle_s` seconds and it can be
-    read to the end that its header claims. One that changes later arrives again. An empty list is given
-    after each look at the folder, so that the caller can do something else.
+    """Complete videos below a folder, as they arrive, beginning with those already there; never ends. A video
+    is complete when its size and modification time have not changed for `settle_s` seconds and it can be read
+    to the end that its header claims. One that changes later arrives again. An empty list is yielded after
+    each poll, so that the caller can do something else.
 
     Raises MediaError when the folder cannot be read.
     """
@@ -73,7 +69,7 @@ def arrivals(folder: Path, *, settle_s: float = 5.0, poll_s: float = POLL_S) -> 
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file can be read, and is as long as its header says."""
+    """Whether a file can be read and is as long as its header says."""
     try:
         media = probe(path)
     except MediaError:

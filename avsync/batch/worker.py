@@ -1,8 +1,7 @@
-"""A process that checks one file after another, and what the rest of the batch knows of it.
-
-One connection a process instead of a pool: a crash in a codec, a file that takes too long or too much memory
-then costs that file and no other. A thread for each connection waits for messages, because a process that is
-stopped halfway through one would otherwise block its reader.
+"""A process that checks one file after another, and the batch's view of it. Each process has its own
+connection instead of sharing a pool, so that a crash in a codec, or a file that takes too much time or
+memory, costs that file and no other. A thread per connection waits for messages, because a process stopped
+halfway through one would otherwise block the reader.
 """
 
 from __future__ import annotations
@@ -37,26 +36,27 @@ REPORT_EVERY_S = 0.1
 PR_SET_PDEATHSIG = 1
 
 START_S = 120.0
-"""For importing, which does not count as time of the first file."""
+"""Allowed for imports, which do not count against the first file."""
 STOPPED_S = 10.0
-"""How long a process may be in the state "stopped". Nobody wakes one that a debugger has left so."""
+"""How long a process may be stopped; one that a debugger left behind would never continue."""
 END_S = 10.0
-"""How long a process may take to die of SIGKILL; one that waits for a broken disk or share does not die."""
+"""How long a process may take to die of SIGKILL; one that waits for a broken disk or network share does not
+die."""
 
 Step = tuple[str, float, float | None]
 """Progress: stage, done, total."""
 READY: Step = ("", 0.0, None)
-"""The first message of a process: everything is imported, and the time of its first file begins."""
+"""The first message of a process: imports are done, and the time of its first file begins."""
 
 
 class Ended:
-    """What takes the place of a message when a process has died."""
+    """Stands in for a message when a process has died."""
 
 
 @dataclass(eq=False)
 class Worker:
-    """A process, and the number of the file that it is at. Times are in seconds and of the process that waits
-    for it: while that was stopped itself, none passed."""
+    """A process, and the number of the file it is checking. Times are in seconds as counted by the parent,
+    which do not advance while the parent itself is suspended."""
 
     process: BaseProcess
     connection: Connection
@@ -68,27 +68,27 @@ class Worker:
     stopped_s: float = 0.0
 
     def give(self, number: int, file: Path) -> None:
-        """Let it check that file next."""
+        """Hand it the next file."""
         self.file = number
         self.spent_s = self.silent_s = 0.0
-        with suppress(OSError):  # it died between two files; the next message says so
+        with suppress(OSError):  # it died between two files, which the next message tells
             self.connection.send(file)
 
     def hears(self, message: Message) -> None:
-        """Note that it has sent something."""
+        """Record a message from it."""
         self.silent_s = 0.0
         if message == READY:
             self.ready = True
             self.spent_s = 0.0
 
     def wait(self, seconds: float) -> None:
-        """Note that so much time has passed."""
+        """Record that time has passed."""
         self.spent_s += seconds
         self.silent_s += seconds
         self.stopped_s = self.stopped_s + seconds if _is_stopped(self.process.pid) else 0.0
 
     def given_up(self) -> GivenUp | None:
-        """Why it is waited for no longer."""
+        """Why it was given up; None if it was not."""
         more_s = 0.0 if self.ready else START_S
         if self.limits.seconds is not None and self.spent_s >= self.limits.seconds + more_s:
             return "late"
@@ -98,11 +98,11 @@ class Worker:
         return "silent" if silent else None
 
     def end(self, grace_s: float = 0.0) -> int | None:
-        """Kill it, unless it ends by itself in `grace_s`; returns its exit code, None if it does not die."""
+        """Kill it unless it exits within `grace_s`; returns its exit code, None if it does not die."""
         self.process.join(grace_s)
         self.process.kill()
         self.process.join(END_S)
-        if self.process.exitcode is None:  # multiprocessing would wait for it when the interpreter ends
+        if self.process.exitcode is None:  # multiprocessing would join it when the interpreter exits
             process._children.discard(self.process)  # pyright: ignore[reportAttributeAccessIssue]
         return self.process.exitcode
 
@@ -114,8 +114,8 @@ Inbox = SimpleQueue[tuple[Worker, Message]]
 
 
 def start(options: CheckOptions, limits: Limits, threads: int, inbox: Inbox) -> Worker:
-    """A new process that waits for files; it dies with this one."""
-    # spawn, not fork: torch and OpenCV hold threads and locks that a fork would copy in any state.
+    """A new process that waits for files and dies with this one."""
+    # spawn, not fork: a fork would copy the threads and locks of torch and OpenCV in an undefined state.
     context = get_context("spawn")
     here, there = context.Pipe()
     made = context.Process(target=_serve, args=(there, options, limits, threads), daemon=True)
@@ -128,7 +128,7 @@ def start(options: CheckOptions, limits: Limits, threads: int, inbox: Inbox) -> 
 
 
 def _receive(worker: Worker, inbox: Inbox) -> None:
-    """Put messages into the inbox until the process has died."""
+    """Put its messages into the inbox until the process has died."""
     with worker.connection, suppress(EOFError, OSError):
         while True:
             inbox.put((worker, worker.connection.recv()))
@@ -136,7 +136,7 @@ def _receive(worker: Worker, inbox: Inbox) -> None:
 
 
 def _is_stopped(pid: int | None) -> bool:
-    """Whether a process is stopped, by a signal or a debugger; False where the system does not say."""
+    """Whether a process is stopped by a signal or a debugger; False if the system cannot tell."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -146,8 +146,8 @@ def _is_stopped(pid: int | None) -> bool:
 
 @contextmanager
 def _ctrl_c_held() -> Iterator[None]:
-    """Children inherit that Ctrl-C does not reach them: it goes to the whole group of a terminal, and a
-    child that is still importing would answer with a traceback. The parent ends them."""
+    """Start children with Ctrl-C ignored: a terminal sends it to the whole process group, and a child that is
+    still importing would print a traceback. The parent ends them."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -160,11 +160,10 @@ def _ctrl_c_held() -> Iterator[None]:
 
 @contextmanager
 def limited_memory(limit_bytes: int, device: str) -> Iterator[None]:
-    """Let allocations fail that would take this process, or one that it starts, over `limit_bytes`: a hostile
-    file then ends in an error and not in a machine that swaps. Address space that is only reserved does not
-    count. Half of the limit is left in any case to a process that has more than that before.
-
-    Where a GPU may do the work there is no limit: its driver maps memory by rules of its own."""
+    """Make allocations fail that would take this process, or one that it starts, over `limit_bytes`, so that
+    a hostile file ends in an error instead of a swapping machine. Reserved address space does not count. A
+    process that already uses much memory still gets half of the limit on top of that. There is no limit if a
+    GPU may do the work, since its driver maps memory in its own way."""
     if resource is None or (device != "cpu" and any(Path(driver).exists() for driver in GPU_DRIVERS)):
         yield
         return
@@ -179,23 +178,23 @@ def limited_memory(limit_bytes: int, device: str) -> Iterator[None]:
 
 
 def _allocated_bytes() -> int:
-    """What counts against the limit now; 0 where the system does not say."""
+    """Memory that counts against the limit now; 0 if the system cannot tell."""
     status = Path("/proc/self/status")
     found = re.search(r"VmData:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found[1]) * 1024 if found else 0
 
 
 def _die_with_parent() -> None:
-    """Let the kernel kill this process when its parent dies, however that happens."""
+    """Have the kernel kill this process when its parent dies, for whatever reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = parent_process()
-    if parent is not None and os.getppid() != parent.pid:  # it died before the call
+    if parent is not None and os.getppid() != parent.pid:  # the parent died before the call
         os._exit(1)
 
 
 def _serve(connection: Connection, options: CheckOptions, limits: Limits, threads: int) -> None:
-    """The life of a process: check the files that come until the connection closes."""
+    """Main function of a process: check files as they arrive until the connection closes."""
     _die_with_parent()
     with suppress(BrokenPipeError, ConnectionResetError, EOFError):  # the batch has ended
         _answer(connection, options, limits, threads)

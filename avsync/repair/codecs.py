@@ -1,4 +1,4 @@
-"""How a re-timed audio track is encoded: as it was where that can be, at no lower rate."""
+"""How to encode a re-timed audio track: with its old codec where possible, and at no lower bit rate."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ ENCODERS = {
     "vorbis": "libvorbis",
     "wmav2": "wmav2",
 }
-"""ffmpeg's encoder by codec; PCM is its own."""
+"""ffmpeg's encoder by codec; PCM codecs are their own encoders."""
 FALLBACK = {"webm": "opus", "vob": "ac3", "mpeg": "mp2", "asf": "wmav2", "ogg": "vorbis", "mxf": "pcm_s16le"}
-"""Codec for what cannot be encoded as it was, by container; elsewhere AAC."""
+"""By container, the codec for tracks whose own codec has no encoder; AAC elsewhere."""
 RATES_KBPS = {
     "ac3": (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640),
     "mp2": (64, 96, 128, 160, 192, 224, 256, 320, 384),
     "mp3": (64, 96, 128, 160, 192, 224, 256, 320),
 }
-"""What these codecs can have; others take any rate."""
+"""The bit rates that these codecs allow; others take any."""
 LOSSLESS = ("alac", "flac", "pcm")
 KBPS_PER_CHANNEL = 96
-"""A second encoding costs some quality, so the rate is at least this, at 32 kHz or more."""
+"""Lowest rate for audio at 32 kHz or more, since encoding twice costs quality."""
 MEASURED_PACKETS = 500
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """ffmpeg's encoder, the bit rate in kb/s (None for lossless ones), and both in words."""
+    """ffmpeg's encoder and the bit rate in kb/s (None: lossless); `words` describes both."""
 
     codec: str
     encoder: str
@@ -69,7 +69,7 @@ def encoding(media: Media, stream: AudioStream, muxer: str) -> Encoding:
 
 
 def _kbps(path: Path, index: int) -> float:
-    """The rate of a stream as stored, measured on its first packets; 0 where it is not known."""
+    """The bit rate of a stream as stored, measured on its first packets; 0 if unknown."""
     with av.open(source(path)) as container:
         stream = container.streams[index]
         packets = [p for _, p in zip(range(MEASURED_PACKETS), container.demux(stream), strict=False)]

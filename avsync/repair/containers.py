@@ -1,5 +1,5 @@
-"""Containers as ffmpeg's muxers write them: which one a target will be, what it can hold, and the options by
-which it keeps what a file has."""
+"""Containers as ffmpeg's muxers write them: which one a target will be, what it can hold, and the options
+that preserve what the source has."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ MOV_MUXERS = ("mov", "mp4", "3gp")
 
 
 def muxer_of(file: Contents, dst: Path) -> str:
-    """ffmpeg's name of the container that `dst` will be: what its suffix says; but with its own suffix a file
-    stays what it really is.
+    """ffmpeg's name for the container of `dst`, by its suffix. If source and target have the same suffix, the
+    source's real container is kept.
 
     Raises UsageError when the suffix names none."""
     suffix = dst.suffix.lower()
@@ -69,7 +69,7 @@ def _own_muxer(file: Contents) -> str:
 
 
 def writable(file: Contents, stream: Stream, muxer: str) -> bool:
-    """Whether the muxer takes a stream at all; only ffmpeg itself knows, so ask it for the header."""
+    """Whether the muxer accepts a stream. Only ffmpeg knows, so let it write a header."""
     arguments = ["-y", "-i", source(file.path), "-map", f"0:{stream.index}", "-c", "copy", "-copy_unknown"]
     try:
         run_ffmpeg([*arguments, "-t", "0", "-f", muxer, os.devnull], "write a header")
@@ -79,13 +79,13 @@ def writable(file: Contents, stream: Stream, muxer: str) -> bool:
 
 
 def muxer_options(file: Contents, streams: Sequence[Stream], muxer: str) -> list[str]:
-    """ffmpeg's arguments that make a muxer keep what the file has."""
+    """ffmpeg's arguments that make a muxer preserve what the file has."""
     if muxer in MOV_MUXERS:
         return _mov_options(file, streams)
     if muxer == "matroska":
         return ["-default_mode", "passthrough"]
     if muxer == "mpegts":
-        # Times stay as they are (the muxer would add 1.4 s), and so do the numbers of the streams.
+        # Keep the times (the muxer would add 1.4 s) and the stream numbers.
         numbers = [s.number for s in streams] if file.container == "mpegts" else []
         return [
             *("-mpegts_copyts", "1", "-mpegts_m2ts_mode", str(int(_has_blu_ray_packets(file.path)))),
@@ -100,7 +100,7 @@ def _mov_options(file: Contents, streams: Sequence[Stream]) -> list[str]:
     options = ["-movie_timescale", "90000"]
     if any(key.startswith("com.") for key in file.tags):
         flags.append("use_metadata_tags")
-        # That flag would write the file's brand as a tag too, and once more with each repair.
+        # That flag would also write the file's brand as a tag, one more with each repair.
         for key in ("major_brand", "minor_version", "compatible_brands"):
             options += ["-metadata", f"{key}="]
         if "creation_time" in file.tags:
@@ -112,14 +112,14 @@ def _mov_options(file: Contents, streams: Sequence[Stream]) -> list[str]:
 
 
 def _has_blu_ray_packets(path: Path) -> bool:
-    """Whether transport packets carry four bytes of arrival time in front, as .m2ts has them."""
+    """Whether transport packets begin with four bytes of arrival time, as in .m2ts."""
     with path.open("rb") as opened:
         head = opened.read(197)
     return len(head) == 197 and head[4] == head[196] == 0x47 != head[0]
 
 
 def _index_first(path: Path) -> bool:
-    """Whether an MP4 or MOV has its index (moov) before its data, so that it starts while it downloads."""
+    """Whether an MP4 or MOV has its index (moov) before its data, so that it can play while downloading."""
     with path.open("rb") as opened:
         size_of_file = opened.seek(0, os.SEEK_END)
         position = 0

@@ -1,4 +1,4 @@
-"""Repair a synchrony error: measure -> plan -> write and verify -> measure again -> name the file."""
+"""Repair a synchrony error: measure -> plan -> write and verify -> measure again -> publish the file."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ NO_FITTING_TARGET = (
 class FixResult:
     """What `fix_offset` did.
 
-    The reports are None where nothing was measured; `offset_ms` is the error that was (or would be) removed,
-    0 where there was nothing to do; `command` is empty then. `settings` names the method and the ffmpeg used.
+    The reports are None if nothing was measured. `offset_ms` is the error that was (or would be) removed; if
+    there was nothing to do it is 0 and `command` is empty. `settings` names the method and the ffmpeg used.
     """
 
     report_before: Report | None
@@ -59,7 +59,7 @@ class FixResult:
 
     @property
     def exit_code(self) -> int:
-        """1 where the repaired file is better, but still out of tolerance."""
+        """1 if the repaired file is better but still out of tolerance, else 0."""
         after = self.report_after
         return EXIT_OUT_OF_SYNC if self.written and after and after.verdict == "out-of-sync" else EXIT_IN_SYNC
 
@@ -76,11 +76,10 @@ def fix_offset(
     progress: Progress | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> FixResult:
-    """Write `dst`: `src` with its synchrony error removed, or nothing where there is none.
-
-    `measure` judges a file; it is asked before and after the repair, unless `options.offset_ms` gives the
-    error. A repair that measures out of tolerance is made once more, shifted by the rest. The target appears
-    only when everything was verified. `announce` gets a sentence before a track is re-encoded.
+    """Write `src` with its synchrony error removed to `dst`; write nothing if there is no error. `measure`
+    checks a file, before and after the repair, unless `options.offset_ms` gives the error. If the result
+    measures out of tolerance, the repair is repeated once, shifted by the remainder. The target appears only
+    after everything was verified. `announce` gets a sentence before a track is re-encoded.
 
     Raises:
         UsageError: the target is the source, exists already, or cannot hold the streams or the shift.
@@ -91,11 +90,9 @@ def fix_offset(
     """
     src, dst, force = Path(src), Path(dst), options.force
     if options.check.audio is not None:
-        raise UsageError(
-            "fix-offset moves the video's own audio; leave out --audio, or mux that file in first."
-        )
+        raise UsageError("fix-offset moves the video's own audio; omit --audio, or mux that file in first.")
     if options.method == "retime" and options.offset_ms is not None:
-        raise UsageError("A given --offset-ms is a single shift, which --method copy does; leave one out.")
+        raise UsageError("--offset-ms asks for a single shift, which --method copy does; omit one of them.")
     media = probe(src)
     check_target(src, dst, force=force)
 
@@ -104,7 +101,7 @@ def fix_offset(
 
     before, offset_ms = None, options.offset_ms
     if offset_ms is None:
-        make_plan(0.0)  # A target that cannot be written should be known before minutes of measuring.
+        make_plan(0.0)  # Find out whether the target can be written before minutes of measuring.
         before = measure(src)
         offset_ms = _measured(before, src, force=force, single_shift=options.method == "copy")
     if offset_ms is None or (offset_ms == 0 and not force and options.method == "copy"):
@@ -125,7 +122,7 @@ def fix_offset(
 
 
 def _fitting_suffix(make_plan: Callable[[Path], Plan], src: Path, dst: Path) -> str | None:
-    """A suffix with which the repair succeeds, found by trying; None where there is none."""
+    """A suffix with which the repair succeeds, found by trial; None if there is none."""
     tried = dst.suffix.lower()
     for suffix in dict.fromkeys((src.suffix.lower(), ".mkv", ".mov", ".mp4", ".ts")):
         if suffix != tried and suffix in MUXERS:
@@ -139,7 +136,7 @@ def _fitting_suffix(make_plan: Callable[[Path], Plan], src: Path, dst: Path) -> 
 
 @dataclass(frozen=True)
 class _Rounds:
-    """A repair in at most two rounds, until it measures within tolerance; `before` None: it is not
+    """A repair in at most two rounds, until it measures within tolerance; `before` None: nothing is
     measured."""
 
     before: Report | None
@@ -148,8 +145,8 @@ class _Rounds:
     replace: bool
 
     def made(self, make_plan: Callable[[float], Plan]) -> tuple[Plan, Report | None, tuple[str, ...]]:
-        """Write the target of `make_plan(rest_ms)`, unless it measures no better than the source did; (the
-        plan, how it measures, what the target cannot keep)."""
+        """Write the target of `make_plan(rest_ms)`, unless it measures no better than the source did. Returns
+        the plan, the report on the target, and what the target's format cannot keep."""
         rest_ms = 0.0
         while True:
             planned = make_plan(rest_ms)
@@ -165,8 +162,8 @@ class _Rounds:
 
 
 def _rest_ms(after: Report) -> float:
-    """What a further shift would remove of a repaired file's error; 0 where it is in tolerance, or has an
-    error that no shift removes."""
+    """What a further shift would remove from a repaired file's error; 0 if it is in tolerance or has an error
+    that no shift removes."""
     if (
         after.verdict != "out-of-sync"
         or after.offset_ms is None
@@ -210,7 +207,7 @@ def _retime(
     dry_run: bool,
     announce: Callable[[str], None] | None,
 ) -> FixResult:
-    """Re-time and re-encode the track that was measured; everything else is copied."""
+    """Re-time and re-encode the measured track and copy everything else."""
     stream = audio_track(media, before.audio_track)
     chosen = encoding(media, stream, muxer_of(packets.contents(media.path), dst))
     others = "; the other audio tracks stay as they are" if len(media.audio) > 1 else ""
@@ -220,7 +217,7 @@ def _retime(
     if dry_run:
         return replace(result, sentence=f"In {dst}, {deed}; nothing is written.")
     if announce:
-        announce(f"{media.path}: {deed}; all else is copied.")
+        announce(f"{media.path}: {deed}; everything else is copied.")
     with scratch() as decoded, scratch() as retimed:
 
         def make_plan(rest_ms: float) -> Plan:
@@ -237,7 +234,7 @@ def check_target(src: Path, dst: Path, *, force: bool) -> None:
     """Refuse a target that must not be written.
 
     Raises:
-        UsageError: it is the source by any name, exists (without `force`), or is no place for a file.
+        UsageError: it is the source under any name, exists (without `force`), or is not a possible path.
     """
     try:
         if dst.exists() and src.exists() and dst.samefile(src):
@@ -253,7 +250,7 @@ def check_target(src: Path, dst: Path, *, force: bool) -> None:
 
 
 def _measured(report: Report, src: Path, *, force: bool, single_shift: bool) -> float | None:
-    """The error to remove, in ms; None where the file is in tolerance and shall be left alone."""
+    """The error to remove, in ms; None if the file is in tolerance and is to be left alone."""
     if report.verdict == "error":
         raise MediaError(f"{src} cannot be measured: {summary(report)}.")
     if report.verdict in ("mismatch", "partly-judged", "cannot-tell") or report.offset_ms is None:
@@ -267,8 +264,8 @@ def _measured(report: Report, src: Path, *, force: bool, single_shift: bool) -> 
         )
     if defects(report) == ("mismatch",):
         raise CannotTell(
-            f"{src}: {summary(report)}, which no shift of the audio mends; nothing is written "
-            "(--offset-ms shifts it all the same)."
+            f"{src}: {summary(report)}, which no shift of the audio repairs; nothing is written "
+            "(--offset-ms shifts it anyway)."
         )
     if not single_shift:
         return report.offset_ms
@@ -282,7 +279,7 @@ def _measured(report: Report, src: Path, *, force: bool, single_shift: bool) -> 
 
 
 def _compare(before: Report, after: Report, dst: Path) -> None:
-    """Raises CannotTell when the repaired file looks no better than the source did."""
+    """Raises CannotTell if the repaired file measures no better than the source did."""
     worse = after.verdict == "out-of-sync" and largest_error(after) >= largest_error(before)
     if worse or after.verdict in ("mismatch", "error"):
         raise CannotTell(

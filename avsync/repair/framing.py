@@ -1,7 +1,6 @@
-"""What a packet holds apart from how its container frames it.
-
-MPEG-TS and AVI put start codes before the units of H.264 and HEVC, MP4 and Matroska put their lengths there;
-MPEG-TS has a header before each AAC frame, others have one for all.
+"""The content of a packet without its container's framing. MPEG-TS and AVI put start codes before the units
+of H.264 and HEVC, MP4 and Matroska their lengths; MPEG-TS has a header before each AAC frame, other
+containers one for the whole stream.
 """
 
 from __future__ import annotations
@@ -13,15 +12,16 @@ from collections.abc import Callable, Iterator
 Unframe = Callable[[bytes], bytes]
 
 LENGTH_AT = {"h264": 4, "hevc": 21}
-"""Byte of the configuration record whose last two bits say how long a length is, less 1."""
+"""Position of the byte in the configuration record whose last two bits are the size of a length field minus
+1."""
 PARAMETER_SETS = {"h264": (7, 8, 13), "hevc": (32, 33, 34)}
 DELIMITERS = {"h264": (9, 12), "hevc": (35, 38)}
-"""Units that muxers add or drop: access unit delimiters and filler."""
+"""Unit types that muxers add or drop: access unit delimiters and filler."""
 
 
 class Units:
-    """The units of an H.264 or HEVC stream. Parameter sets may be repeated in the stream or stand in front of
-    it once, so they are not part of a packet; `sets` are those seen so far, as digests."""
+    """The units of an H.264 or HEVC stream. Parameter sets may be repeated in the stream or come once before
+    it, so they are not counted as part of a packet; `sets` has digests of those seen so far."""
 
     def __init__(self, codec: str, extradata: bytes) -> None:
         self.codec = codec
@@ -36,7 +36,7 @@ class Units:
             self._is_set(unit)
 
     def __call__(self, packet: bytes) -> bytes:
-        """The slices and messages of a packet, each after its length in four bytes."""
+        """The slices and messages of a packet, each preceded by its length in four bytes."""
         kept = []
         for unit in self._units(packet):
             if unit and not self._is_set(unit) and self._type(unit) not in DELIMITERS[self.codec]:
@@ -64,7 +64,7 @@ class Units:
 
 
 def unframe(codec: str, extradata: bytes) -> Unframe:
-    """What takes the container's framing off the packets of a stream."""
+    """A function that strips the container's framing off the packets of a stream."""
     if codec in LENGTH_AT:
         return Units(codec, extradata)
     if codec == "aac" and not extradata:
@@ -100,7 +100,7 @@ def _record_hevc(record: bytes) -> Iterator[bytes]:
 
 
 def _without_adts(packet: bytes) -> bytes:
-    """An AAC frame without the header by which it stands alone."""
+    """An AAC frame without its ADTS header."""
     if len(packet) > 7 and packet[0] == 0xFF and packet[1] & 0xF6 == 0xF0:
         return packet[7 if packet[1] & 1 else 9 :]
     return packet

@@ -1,4 +1,4 @@
-"""What the streams of a file hold, packet by packet, and whether a copy still holds the same."""
+"""The content of a file's streams, packet by packet, and whether a copy still holds the same."""
 
 from __future__ import annotations
 
@@ -23,28 +23,27 @@ from avsync.repair.framing import Unframe, Units, unframe
 MOV_FAMILY = "mov,mp4"
 PCM = re.compile(r"pcm_([su](8|16|24|32|64)|f(16|24|32|64))(le|be)?|pcm_(alaw|mulaw)")
 TIME_TOLERANCE_S = 0.002
-"""Two roundings to the milliseconds of Matroska, either side of a shift."""
+"""Matroska rounds to milliseconds, once before and once after a shift."""
 CHAPTER_TOLERANCE_S = 0.1
 EMPTY_MOV_TEXT = b"\0\0"
-"""The mov muxer fills the time between two subtitles with such packets."""
+"""The mov muxer fills the time between two subtitles with these packets."""
 OWN_TAGS = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands", "duration"})
 """Tags that every muxer writes anew."""
 STREAM_TAGS = ("language", "title", "filename", "mimetype")
 
 
 class DifferentError(Exception):
-    """A copy does not hold what its source holds; the text says where, as half a sentence."""
+    """A copy does not hold what its source holds; the message says where, as a clause."""
 
 
 @dataclass(frozen=True)
 class Stream:
     """One stream as the container describes it.
 
-    `number` is the container's own (a PID). `start_s` is in the container's own seconds, `tick_s`
-    the length of its time unit. `cover`: an image that belongs to the file, not to the film.
-    `byte_s`: how long a byte of PCM lasts, which has no packets of its own and may be cut anywhere; 0 for
-    other codecs. `time_code`: a QuickTime track of it. `remade`: a track that a muxer may write by itself out
-    of what it is told elsewhere (chapter titles, time code).
+    `number` is the container's own (a PID). `start_s` is on the container's own clock, `tick_s` the length of
+    its time unit. `cover`: cover art rather than video. `byte_s`: duration of a byte of PCM, which may be cut
+    into packets anywhere; 0 for other codecs. `time_code`: a QuickTime time code track. `remade`: a track
+    that a muxer may generate from other data (chapter titles, time code).
     """
 
     index: int
@@ -63,7 +62,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Chapter:
-    """`start_s` in the container's own seconds."""
+    """`start_s` is on the container's own clock."""
 
     start_s: float
     title: str
@@ -71,7 +70,7 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a container says about itself; `duration_s` None where it does not say."""
+    """What a container declares; `duration_s` is None if it does not."""
 
     path: Path
     container: str
@@ -84,11 +83,10 @@ class Contents:
 
 @dataclass(frozen=True)
 class Packets:
-    """All packets of one stream: how many, a digest of their bytes, and their times.
-
-    `times_s` float64 (packets, 2): presentation and decoding time, NaN where the container gives none.
-    `starts` int64 (packets,): bytes of the stream before each packet. PCM counts bytes instead of packets,
-    since it is the same however it is cut.
+    """All packets of one stream: their number, a digest of their bytes, and their times. `times_s` float64
+    (packets, 2): presentation and decoding time, NaN where the container gives none. `starts` int64
+    (packets,): bytes of the stream before each packet. PCM counts bytes instead of packets, since any
+    division into packets is equivalent.
     """
 
     stream: Stream
@@ -102,7 +100,7 @@ class Packets:
 
 
 def contents(path: Path) -> Contents:
-    """What the container says. Raises MediaError when it cannot be opened."""
+    """What the container declares. Raises MediaError if it cannot be opened."""
     try:
         with av.open(source(path)) as container:
             return Contents(
@@ -144,7 +142,7 @@ def _stream(stream: Any) -> Stream:
 
 
 def _byte_s(stream: Any) -> float:
-    """How long a byte of a PCM stream lasts; 0 for what has packets, headers or planes."""
+    """Duration of a byte of a PCM stream; 0 for codecs with packets, headers or planes."""
     if stream.type != "audio" or not PCM.fullmatch(stream.codec_context.name):
         return 0.0
     context = stream.codec_context
@@ -156,13 +154,13 @@ def _byte_s(stream: Any) -> float:
 class _Tally:
     digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
     times: array[float] = field(default_factory=lambda: array("d"))
-    """Presentation and decoding time in turn: a two-hour film has half a million packets."""
+    """Presentation and decoding times alternate; an array, as a two-hour film has half a million packets."""
     starts: array[int] = field(default_factory=lambda: array("q"))
     size: int = 0
     unframe: Unframe = bytes
 
     def add(self, data: bytes, pts_s: float, dts_s: float, *, whole: bool) -> None:
-        """Count a packet in; `whole`: where it begins is part of what the stream holds."""
+        """Count a packet; `whole`: its boundaries are part of the stream's content."""
         data = self.unframe(data)
         self.digest.update(len(data).to_bytes(8, "big") + data if whole else data)
         self.times.extend((pts_s, dts_s))
@@ -213,9 +211,8 @@ def _seconds(time: int | None, packet: Any) -> float:
 
 
 def pair(before: Sequence[Packets], after: Sequence[Packets]) -> list[tuple[Packets, Packets]]:
-    """Each stream of `before` with the one of `after` that holds the same packets byte for byte.
-
-    Some containers number their streams by what comes first, so the numbers may differ.
+    """Each stream of `before` with the stream of `after` that holds the same packets, byte for byte. Numbers
+    may differ: some containers number streams by which comes first.
 
     Raises:
         DifferentError: a stream is missing, altered, or was added.
@@ -238,12 +235,12 @@ def pair(before: Sequence[Packets], after: Sequence[Packets]) -> list[tuple[Pack
 
 
 def _codec(stream: Stream) -> tuple[str, str]:
-    """Kind and codec. MP4 marks MPEG audio of all layers alike, so only the packets tell them apart."""
+    """Kind and codec. MP4 marks all layers of MPEG audio alike, so they count as one codec."""
     return stream.kind, "mp3" if stream.codec in ("mp1", "mp2") else stream.codec
 
 
 def new_one(before: Sequence[Packets], after: Sequence[Packets], kind: str) -> Packets:
-    """The one stream of a kind whose packets `before` has not.
+    """The one stream of a kind whose packets are not in `before`.
 
     Raises:
         DifferentError: there is none, or there are several.
@@ -256,10 +253,10 @@ def new_one(before: Sequence[Packets], after: Sequence[Packets], kind: str) -> P
 
 
 def moved_by(before: Packets, after: Packets) -> float | None:
-    """Seconds by which every packet of a stream moved; None where neither file gives times.
+    """Seconds by which every packet of a stream moved; None if neither file gives times.
 
     Raises:
-        DifferentError: the packets did not all move by the same.
+        DifferentError: the packets moved by different amounts.
     """
     for column in (0, 1):
         moves = _times_at(after, column, before.starts) - before.times_s[:, column]
@@ -276,7 +273,8 @@ def moved_by(before: Packets, after: Packets) -> float | None:
 
 
 def _times_at(packets: Packets, column: int, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Times of the bytes with these numbers: in PCM also within a packet, elsewhere of whole packets only."""
+    """Times of the bytes with these numbers: in PCM also within a packet, otherwise at packet boundaries
+    only."""
     if not len(starts):
         return np.empty(0)
     holders = np.searchsorted(packets.starts, starts, "right") - 1
@@ -284,7 +282,7 @@ def _times_at(packets: Packets, column: int, starts: npt.NDArray[np.int64]) -> n
 
 
 def check_time_code(before: Contents, after: Contents, video_moved_s: float) -> None:
-    """A track of time code must stay with the video, where both files have one.
+    """A time code track must stay with the video, if both files have one.
 
     Raises:
         DifferentError: it stayed behind.
@@ -306,14 +304,15 @@ def check_chapters(before: Sequence[Chapter], after: Sequence[Chapter], video_mo
         raise DifferentError(
             f"its chapters are not kept ({len(after)} of {len(before)} with the same titles)"
         )
-    # QuickTime chapters leave no gap, so the first one reaches back to 0 when the video starts later.
+    # QuickTime chapters leave no gaps, so the first one begins at 0 even if the video starts later.
     for old, new in list(zip(before, after, strict=True))[1:]:
         if abs(new.start_s - old.start_s - video_moved_s) > CHAPTER_TOLERANCE_S:
             raise DifferentError(f"chapter {old.title!r} moved away from its video")
 
 
 def lost_tags(before: Contents, after: Contents, pairs: Sequence[tuple[Packets, Packets]]) -> tuple[str, ...]:
-    """What the target has lost: tags of the file; languages, titles and dispositions of its streams."""
+    """What the target has lost: the file's tags, and the languages, titles and dispositions of its
+    streams."""
     kept = {key.lower(): value for key, value in after.tags.items()}
     lost = [
         f"the tag {key}"
@@ -338,6 +337,6 @@ def lost_tags(before: Contents, after: Contents, pairs: Sequence[tuple[Packets, 
 
 
 def _stream_tags(stream: Stream) -> dict[str, str]:
-    """The tags worth keeping. MP4 reads back as a name what was written as a title."""
+    """The tags worth keeping. What was written to MP4 as a title is read back as a name."""
     tags = {("title" if key.lower() == "name" else key.lower()): value for key, value in stream.tags.items()}
     return {key: value for key, value in tags.items() if key in STREAM_TAGS and value != "und"}

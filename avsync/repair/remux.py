@@ -1,7 +1,6 @@
-"""Plan to move audio against video by stream copy: the ffmpeg command for every container.
-
-No packet is touched; only the times change that the container gives them. (A re-timed track comes as raw
-audio that ffmpeg encodes; all else is copied.)
+"""Plan how to move audio against video by stream copy: the ffmpeg command for every container. Packets are
+not touched; only their times in the container change. (A re-timed track is raw audio that ffmpeg encodes;
+everything else is copied.)
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ from avsync.report.repaired import streams_words
 NO_START_TIMES = {"avi": "AVI", "mxf": "MXF", "mxf_opatom": "MXF"}
 """Containers, by muxer, whose tracks all start together."""
 COARSE_TICK_S = 0.002
-"""A stream with a longer time unit (AVI counts whole frames) cannot be shifted to the millisecond in it."""
+"""A stream with a longer time unit (AVI counts whole frames) cannot be shifted by single milliseconds."""
 
 RAW_TAGS = ("language", "title", "handler_name", "comment")
-"""Tags that a track which comes as raw audio is given; others would be false of the new encoding."""
+"""Tags that a re-encoded track keeps; others would be wrong for the new encoding."""
 
 
 @dataclass(frozen=True)
 class Retimed:
-    """A track to encode anew: its stream's number; a file of raw float32 samples, which start at `start_s` of
-    the container's own clock and last `length_s`."""
+    """A track to re-encode: its stream's number and a file of raw float32 samples, which start at `start_s`
+    on the container's own clock and last `length_s`."""
 
     stream: int
     path: Path
@@ -50,9 +49,9 @@ class Retimed:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to write `dst`: ffmpeg's arguments (without the program and what it does with an existing
-    file), the streams whose numbers are `moved` and `left_out`, the audio track that was asked for (None:
-    all), and the track that is encoded anew."""
+    """How to write `dst`: ffmpeg's arguments (without the program and the overwrite flag), the numbers of the
+    streams that are `moved` and `left_out`, the audio track to move (None: all), and the track to
+    re-encode."""
 
     src: Path
     dst: Path
@@ -82,29 +81,28 @@ def plan(
     leave_out: bool = False,
     retimed: Retimed | None = None,
 ) -> Plan:
-    """Plan to remove a synchrony error of `offset_ms` (positive: the audio is early, so it gets delayed).
-
-    All audio tracks move, or `audio_track` alone; `retimed` takes its place. With `leave_out`, data streams
-    that the target's format cannot hold are left out instead of refused.
+    """The plan that removes a synchrony error of `offset_ms` (positive: the audio is early, so it is
+    delayed). All audio tracks move, or `audio_track` alone; `retimed` replaces it. With `leave_out`, data
+    streams that the target's format cannot hold are left out instead of refused.
 
     Raises:
-        UsageError: no such track, no sensible offset, or a target that cannot hold the streams or a delay.
+        UsageError: there is no such track, the offset exceeds the video, or the target cannot hold it all.
         MediaError: the file has no video or no audio.
     """
     moved = _moved_tracks(media, audio_track)
     if not math.isfinite(offset_ms) or abs(offset_ms) >= 1000 * media.duration_s:
         raise UsageError(
-            f"An offset of {offset_ms:g} ms is no part of the {media.duration_s:.1f} s of {media.path.name}; "
+            f"An offset of {offset_ms:g} ms exceeds the {media.duration_s:.1f} s of {media.path.name}; "
             "give one that is shorter than the video."
         )
     file = packets.contents(media.path)
     muxer = muxer_of(file, dst)
     if muxer in NO_START_TIMES:
         raise UsageError(
-            f"{NO_START_TIMES[muxer]} holds no start time that players agree on, so {dst.name} would not "
+            f"{NO_START_TIMES[muxer]} has no start times that players respect, so {dst.name} would not "
             f"stay repaired; choose a target that ends in .mkv, such as {dst.with_suffix('.mkv').name}."
         )
-    # Of all containers only QuickTime takes a time code track as it is; MP4's is made from a tag, at 0.
+    # Only QuickTime can hold a time code track unchanged; MP4's is made from a tag, at 0.
     streams = [s for s in file.streams if not s.remade or (s.time_code and muxer == "mov")]
     unwritable = tuple(
         s.index for s in streams if s.kind == "data" and not s.remade and not writable(file, s, muxer)
@@ -118,7 +116,7 @@ def plan(
     stays = any(s.time_code for s in file.streams) and muxer != "mov"
     may_be_cut = muxer in MOV_MUXERS and (stays or _is_cut(file))
     rest_s, audio_s = _shifts(file, moved, offset_ms, may_be_cut=may_be_cut)
-    # Absolute times matter in MPEG streams (cue messages quote them), and are a burden everywhere else.
+    # Absolute times matter only in MPEG streams, where cue messages refer to them.
     if file.container in ("mpegts", "mpeg") and muxer not in ("mpegts", "vob", "mpeg"):
         rest_s, audio_s = rest_s - file.start_s, audio_s - file.start_s
     fine = retimed is not None or _fine(file, moved)
@@ -164,9 +162,8 @@ def _shifts(
     file: Contents, moved: Sequence[int], offset_ms: float, *, may_be_cut: bool = False
 ) -> tuple[float, float]:
     """(seconds to delay everything else, seconds to delay the moved audio); the difference is the offset.
-
-    Most containers hold no negative times, and players cut off what lies before 0. So audio that
-    would start there stays, and everything else is delayed, unless the audio `may_be_cut`.
+    Most containers hold no negative times, and players cut off what lies before 0. So instead of moving audio
+    to before 0, everything else is delayed, unless the audio `may_be_cut`.
     """
     offset_s = offset_ms / 1000
     starts = [s.start_s for s in file.streams if s.index in moved]
@@ -179,8 +176,8 @@ def _shifts(
 
 
 def _is_cut(file: Contents) -> bool:
-    """Whether an edit list hides the first frames. ffmpeg starts such video on a whole frame, so
-    a delay of it would be rounded; the audio is cut to the sample."""
+    """Whether an edit list hides the first frames. ffmpeg starts such video on a whole frame, so a delay of
+    the video would be rounded, whereas audio is cut to the sample."""
     with av.open(source(file.path)) as container:
         video_streams = [s for s in container.streams.video if not file.streams[s.index].cover]
         return any(p.is_discard for _, p in zip(range(8), container.demux(video_streams), strict=False))
@@ -197,7 +194,7 @@ def _input(file: Contents, shift_s: float) -> list[str]:
 
 
 def _raw_input(retimed: Retimed) -> list[str]:
-    # The older option for channels is understood by every ffmpeg, but says nothing of which they are.
+    # Every ffmpeg understands the older channel option, but that gives no layout.
     stereo = retimed.channels <= 2
     channels = ["-ac", str(retimed.channels)] if stereo else ["-ch_layout", retimed.layout]
     return ["-f", "f32le", "-ar", str(retimed.rate_hz), *channels, "-i", source(retimed.path)]
@@ -206,7 +203,7 @@ def _raw_input(retimed: Retimed) -> list[str]:
 def _mapped(
     file: Contents, streams: Sequence[Stream], moved: Sequence[int], muxer: str, retimed: Retimed | None
 ) -> list[str]:
-    """Every stream in its order, the moved ones from the second input; with its dispositions."""
+    """Every stream in order, the moved ones from the second input, with their dispositions."""
     attached = [s for s in streams if s.cover and muxer == "matroska"]
     mapped = [s for s in streams if s not in attached]
     arguments = []
@@ -215,10 +212,10 @@ def _mapped(
     arguments += ["-map_metadata", "0", "-map_chapters", "0", "-c", "copy", "-copy_unknown"]
     arguments += ["-strict", "experimental"]
     for number, stream in enumerate(mapped):
-        # Unless told, ffmpeg makes the first stream of a kind the default one.
+        # By default, ffmpeg marks the first stream of a kind as the default.
         if stream.kind != "attachment":
             arguments += [f"-disposition:{number}", "+".join(stream.dispositions) or "0"]
-        # The mov demuxer calls a track's title its name, and the muxers know only titles.
+        # The mov demuxer reads a track's title as its name, but the muxers write only titles.
         if "name" in stream.tags and "title" not in stream.tags:
             arguments += [f"-metadata:s:{number}", f"title={stream.tags['name']}"]
     for number, stream in enumerate(attached, len(mapped)):
@@ -227,7 +224,8 @@ def _mapped(
 
 
 def _encoded(streams: Sequence[Stream], retimed: Retimed, shift_s: float) -> list[str]:
-    """Encode the re-timed track, at its time (an input of raw audio ignores -itsoffset) and with its tags."""
+    """Encode the re-timed track with its tags, delayed by a filter, since raw audio input ignores
+    -itsoffset."""
     number, stream = next((n, s) for n, s in enumerate(streams) if s.index == retimed.stream)
     rate = ["-b:" + str(number), f"{retimed.encoding.kbps}k"] if retimed.encoding.kbps else []
     later = [f"-filter:{number}", f"asetpts=PTS+{retimed.start_s + shift_s:.6f}/TB"]
@@ -237,7 +235,7 @@ def _encoded(streams: Sequence[Stream], retimed: Retimed, shift_s: float) -> lis
 
 
 def _attached(file: Contents, cover: Stream, number: int) -> list[str]:
-    """Attach cover art by its bytes in the source: of a mapped one, ffmpeg would make a film in Matroska."""
+    """Attach cover art as a file with its bytes; a mapped one would become a video stream in Matroska."""
     with av.open(source(file.path)) as container:
         cover_bytes = next(bytes(p) for p in container.demux(container.streams[cover.index]) if p.size)
     with file.path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -257,7 +255,7 @@ def _attached(file: Contents, cover: Stream, number: int) -> list[str]:
 
 
 def _shift_filters(streams: Sequence[Stream], moved: Sequence[int], shift_s: float) -> list[str]:
-    """Shift in a finer unit than the source counts in."""
+    """Bitstream filters that shift in a finer time unit than the source's."""
     ticks = round(shift_s * 90_000)
     expression = f"setts=time_base=1/90000:prescale=1:pts=PTS+({ticks}):dts=DTS+({ticks})"
     numbers = [n for n, s in enumerate(streams) if s.index in moved]

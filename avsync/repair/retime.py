@@ -1,7 +1,5 @@
-"""Re-time an audio track: resample away a drift, and cut or pad where the offset jumps.
-
-What is seen at time t belongs to the audio at t - offset(t), so that is what the repaired audio has at t.
-Everything that is long lies on disk.
+"""Re-time an audio track: resample to remove drift, and cut or pad where the offset jumps. The frame at time
+t belongs to the audio at t - offset(t), so the repaired audio has that at t. Samples are kept on disk.
 """
 
 from __future__ import annotations
@@ -34,18 +32,19 @@ Scratch = tuple[IO[bytes], Path]
 """A temporary file, and a path that opens it."""
 
 FADE_S = 0.01
-"""Half a cross-fade: long enough not to click, too short to be heard as one."""
+"""Half a cross-fade: long enough to avoid a click, too short to be noticed."""
 SEEK_S = 0.25
-"""A jump is put at the quietest moment within this of where it was measured, which is known no better."""
+"""A jump is placed at the quietest moment within this distance of where it was measured: that is how
+precisely it is known."""
 QUIET_S = 0.03
 CONTEXT = 4096
-"""Samples before a stretch that the resampler runs in on."""
+"""Samples before a stretch that settle the resampler."""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Part [start_s, end_s) of the video's time whose offset is `offset_ms` at `at_s` and changes by
-    `slope` ms a second; the first starts at -inf, the last ends at inf."""
+    """A part [start_s, end_s) of the video whose offset is `offset_ms` at `at_s` and changes by `slope` ms a
+    second. The first starts at -inf, the last ends at inf."""
 
     start_s: float
     end_s: float
@@ -54,14 +53,14 @@ class Stretch:
     slope: float = 0.0
 
     def offset_s(self, time_s: float) -> float:
-        """How early the audio is, in seconds, at a time of the video."""
+        """How early the audio is at a time of the video, in seconds."""
         return (self.offset_ms + self.slope * (time_s - self.at_s)) / 1000
 
 
 @dataclass(frozen=True)
 class Part:
-    """Samples [first, past) of the repaired audio: they come from sample `source` on, at `speed` source
-    samples each. `fade_in` and `fade_out`: how many of them."""
+    """Samples [first, past) of the repaired audio, taken from sample `source` on at `speed` source samples
+    each. `fade_in` and `fade_out` are numbers of samples."""
 
     first: int
     past: int
@@ -90,11 +89,11 @@ def stretches(report: Report) -> tuple[Stretch, ...]:
     found: list[Stretch] = []
     begun = -math.inf
     for fault in report.faults:
-        if fault.offset_ms is None:  # no offset mends lips that do not say the speech
+        if fault.offset_ms is None:  # no offset repairs a mismatch
             continue
         middle_s = (fault.start_s + fault.end_s) / 2
         if within(fault.offset_ms - 1000 * line.offset_s(middle_s), report.tolerance_ms):
-            continue  # in tolerance once the rest is mended
+            continue  # in tolerance once the rest is repaired
         start = -math.inf if first and fault.start_s <= first.start_s else fault.start_s
         end = math.inf if last and fault.end_s >= last.end_s else fault.end_s
         if start > begun:
@@ -105,10 +104,9 @@ def stretches(report: Report) -> tuple[Stretch, ...]:
 
 
 def parts(found: Sequence[Stretch], audio: Samples, rate: int, start_s: float) -> tuple[Part, ...]:
-    """What to take from audio (n, channels) that starts at `start_s`, so that it fits the video.
-
-    Where the audio gets earlier something was lost from it, and silence takes its place; where it gets later,
-    something was put in, and is cut out.
+    """The parts of audio (n, channels) starting at `start_s` that make it fit the video. Where the audio
+    becomes earlier, some of it was lost and silence takes its place; where it becomes later, something was
+    inserted and is cut out.
     """
     fade = round(FADE_S * rate)
     done: list[Part] = []
@@ -143,7 +141,7 @@ def _part(begin: float, end: float, place: float, speed: float, fade_in: int, fa
 
 
 def _quietest(audio: Samples, rate: int, at_s: float) -> float:
-    """Seconds from `at_s`, SEEK_S at most, to the quietest moment of the audio about there."""
+    """Seconds, at most SEEK_S, from `at_s` to the quietest moment of the audio nearby."""
     length = round(QUIET_S * rate)
     first = max(0, round((at_s - SEEK_S) * rate))
     near = np.asarray(audio[first : max(0, round((at_s + SEEK_S) * rate)) + length], np.float64)
@@ -164,7 +162,7 @@ def prepared(
     retimed_to: Scratch,
     encoding: Encoding,
 ) -> Retimed:
-    """A track re-timed by the stretches of its file, as raw samples in `retimed_to`.
+    """A track re-timed according to the report on its file, as raw samples in `retimed_to`.
 
     Raises MediaError when the track cannot be decoded, OutputError when there is no room for it.
     """
@@ -187,8 +185,8 @@ def prepared(
 
 
 def decoded(media: Media, stream: AudioStream, file: IO[bytes]) -> Samples:
-    """A track with all its channels at its own rate, (n, channels), kept in `file`; gaps are silence, and of
-    what overlaps the first is kept.
+    """A track with all its channels at its own rate, (n, channels), stored in `file`. Gaps are silence; of
+    overlapping audio the first is kept.
 
     Raises MediaError when nothing of it can be decoded, OutputError when there is no room for it.
     """
@@ -216,7 +214,7 @@ def decoded(media: Media, stream: AudioStream, file: IO[bytes]) -> Samples:
 
 
 def _blocks(media: Media, stream: AudioStream, damage: Damage) -> Iterator[tuple[float, Samples]]:
-    """(time_s, samples (n, channels)) of each frame, in the rate and number of channels of the stream."""
+    """(time_s, samples (n, channels)) of each frame, at the stream's rate and number of channels."""
     layout = _layout(media, stream)
     converter, kind = None, None
     for time_s, _, frame in decode.decoded(media, stream.index, damage):
@@ -236,7 +234,7 @@ def _layout(media: Media, stream: AudioStream) -> str:
 
 
 def write_retimed(samples: Samples, rate: int, cuts: Sequence[Part], file: IO[bytes]) -> int:
-    """Write the parts of some audio as raw float32 to `file`; returns how many samples of each channel.
+    """Write the parts as raw float32 to `file`; returns the number of samples per channel.
 
     Raises OutputError when the disk is full.
     """
@@ -246,7 +244,7 @@ def write_retimed(samples: Samples, rate: int, cuts: Sequence[Part], file: IO[by
         file.truncate(0)
         file.truncate(size)
         if size and hasattr(os, "posix_fallocate"):
-            # Without room, writing to the mapping would end the process.
+            # On a full disk, writing to the mapping would kill the process.
             os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
         raise cannot_store("the decoded audio", error) from error

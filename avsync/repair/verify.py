@@ -1,4 +1,4 @@
-"""Proof that a repaired file holds what its source holds, where it should."""
+"""Verify that a repaired file holds everything its source holds, at the right times."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Progress = Callable[[str, float, float | None], None]
 STAGE = "fix"
 DURATION_SLACK_S = 1.0
 ENCODED_SLACK_S = 0.25
-"""An encoder's own blocks, before the first sample and after the last."""
+"""Padding that an encoder adds before the first sample and after the last."""
 
 
 class UnfitTargetError(MediaError):
@@ -32,9 +32,8 @@ class UnfitTargetError(MediaError):
 
 
 def verify(planned: Plan, before: Contents, path: Path, progress: Progress | None = None) -> tuple[str, ...]:
-    """Prove that `path` holds every packet of the source, moved as planned, and nothing else changed.
-
-    Returns what its format cannot keep of tags, titles and dispositions.
+    """Verify that `path` holds every packet of the source, moved as planned, and that nothing else changed.
+    Returns the tags, titles and dispositions that its format cannot keep.
 
     Raises:
         UnfitTargetError: it is not a true copy; the sentence says where.
@@ -67,7 +66,7 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
 
 def _check_shift(planned: Plan, pairs: Sequence[tuple[Packets, Packets]]) -> float:
     """Seconds by which the video moved. Raises DifferentError unless the audio moved against it as planned,
-    and everything else with it."""
+    and everything else moved with it."""
     moves = {old.stream.index: packets.moved_by(old, new) for old, new in pairs if not old.stream.cover}
     moved_s = next(
         (moves[o.stream.index] for o, _ in pairs if o.stream.kind == "video" and not o.stream.cover), None
@@ -103,14 +102,14 @@ def _check_retimed(planned: Plan, encoded: Packets, video_moved_s: float) -> Non
 def _check_whole(
     planned: Plan, before: Contents, after: Contents, pairs: Sequence[tuple[Packets, Packets]]
 ) -> None:
-    """Raises DifferentError when the video is turned or scaled otherwise, or the stored length is off."""
+    """Raises DifferentError if the video's size, rotation or stored length differs."""
     old, new = probe(planned.src).video, probe(after.path).video
     look = [v and (v.width, v.height, v.rotation_deg) for v in (old, new)]
     if look[0] != look[1]:
         raise DifferentError(f"its video would show as {look[1]}, not {look[0]}")
     # MPEG streams store no length; it is guessed from the last packets.
     if "mpeg" not in before.container and before.duration_s and after.duration_s:
-        # What a broken source says of its length may be far more than it holds.
+        # A broken source may claim to be far longer than what it holds.
         shortest = max(np.nanmax(p.times_s, initial=0.0) for _, p in pairs) - after.start_s - DURATION_SLACK_S
         longest = before.duration_s + abs(planned.offset_ms) / 1000 + DURATION_SLACK_S
         if planned.retimed:
@@ -120,6 +119,7 @@ def _check_whole(
 
 
 def show(progress: Progress | None, file: Contents, done_s: float, first: float, share: float) -> None:
-    """Report `done_s` of `file` as the part of the work that begins at `first` and is `share` of it."""
+    """Report progress of `done_s` in `file`, for a part of the work that begins at `first` (0..1) and is
+    `share` of it."""
     if progress and file.duration_s:
         progress(STAGE, first + share * min(max(done_s / file.duration_s, 0.0), 1.0), 1.0)

@@ -1,4 +1,4 @@
-"""Write the target of a plan: ffmpeg into a draft, the proof that it is a true copy, then its name."""
+"""Write the target of a plan: run ffmpeg into a draft, verify it, then publish it under its name."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ HEADER_COMPLAINTS = (
 
 @dataclass(frozen=True)
 class Copy:
-    """A verified target that has no name yet: `path` opens it, `lost` is what its format cannot keep ("the
-    title of stream 2"), mostly nothing."""
+    """A verified target that has no name yet: `path` opens it; `lost` is what its format cannot keep ("the
+    title of stream 2"), usually nothing."""
 
     planned: Plan
     path: Path
@@ -42,7 +42,7 @@ class Copy:
         Raises:
             MediaError: the source has changed since the copy began.
             UsageError: something that may not be replaced has appeared at the target.
-            OutputError: the folder takes no file any more.
+            OutputError: the folder can no longer be written.
         """
         if state(self.planned.src) != self._source:
             raise MediaError(
@@ -53,13 +53,13 @@ class Copy:
 
 @contextmanager
 def written(planned: Plan, progress: Progress | None = None) -> Iterator[Copy]:
-    """Write the target of a plan and prove it, with the rights of its source less the umask; unless it is
-    published, nothing of it remains when the block ends.
+    """Write and verify the target of a plan, with the permissions of its source less the umask. Unless it is
+    published, nothing remains when the block ends.
 
     Raises:
         SetupError: there is no ffmpeg.
         OutputError: the target cannot be written.
-        UnfitTargetError: the target's format cannot hold the streams, or did not hold them truly.
+        UnfitTargetError: the target's format cannot hold the streams, or altered them.
         MediaError: the source is damaged.
     """
     whole = state(planned.src)
@@ -69,7 +69,7 @@ def written(planned: Plan, progress: Progress | None = None) -> Iterator[Copy]:
         try:
             lost = verify(planned, before, made.path, progress)
         except MediaError:
-            # A muxer may end well on a full disk, and leave a file that is cut short.
+            # On a full disk, a muxer may succeed and leave a truncated file.
             if error := made.no_room():
                 raise unwritable(planned.dst, error) from error
             raise
@@ -77,7 +77,7 @@ def written(planned: Plan, progress: Progress | None = None) -> Iterator[Copy]:
 
 
 def _run(planned: Plan, before: Contents, made: Draft, progress: Progress | None) -> None:
-    """Run ffmpeg into the draft; which is the first half of the work."""
+    """Run ffmpeg into the draft, the first half of the work."""
 
     def on_time(time_s: float) -> None:
         show(progress, before, time_s - before.start_s, 0.0, 0.5)

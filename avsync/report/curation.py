@@ -1,4 +1,4 @@
-"""What a curation kept and dropped, in words."""
+"""What `avsync curate` kept and dropped, in words."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ WHY = {
     "error": "in files that cannot be read",
     "not-judged": "where nothing was judged",
     "mismatch": "that the lips do not say",
-    "drift": "in videos whose offset drifts",
+    "drift": "in videos that drift",
     "nobody-visible": "that no visible face says",
-    "not-sure": "whose offset or speaker is not sure",
+    "not-sure": "whose offset or speaker is uncertain",
     "too-short": "in stretches that are too short",
     "too-small": "of faces that are too small",
     "little-speech": "with too little speech in the stretch",
@@ -19,7 +19,7 @@ WHY = {
 
 
 def curation_words(kept: int, kept_s: float, videos: int, dropped_s: Mapping[str, float]) -> str:
-    """A few lines: how much was kept of how many videos, and how much was not, by why."""
+    """A few lines: how much was kept from how many videos, and how much was dropped for each reason."""
     lines = [f"Kept {kept} stretches, {kept_s / 60:.1f} minutes, of {videos} videos."]
     if dropped_s:
         lines.append("Dropped:")

@@ -25,14 +25,14 @@ EXIT_CODES: dict[Verdict, int] = {
 def exit_code(reports: Sequence[Report]) -> int:
     """Exit code of one report, or the highest of several.
 
-    As with `diff` and `grep`, trouble outranks a difference: an unreadable file (4) over one that
-    could not be judged (3) over one that is out of sync or mismatched (1) over 0.
+    As with `diff` and `grep`, trouble outranks a difference: an unreadable file (4) outranks one that could
+    not be judged (3), which outranks one that is out of sync or mismatched (1).
     """
     return max((EXIT_CODES[report.verdict] for report in reports), default=EXIT_ERROR)
 
 
 def to_dict(report: Report) -> dict[str, Any]:
-    """`Report.to_dict` with sentences: a summary, and what its codes say in words."""
+    """`Report.to_dict` with sentences added: a summary, and the text of each code."""
     plain = document.to_dict(report)
     worded = {
         "summary": summary(report),
@@ -59,7 +59,7 @@ def _worded(plain: Sequence[Mapping[str, Any]], reasons: Sequence[Reason]) -> li
 
 
 def to_json(reports: Sequence[Report], *, many: bool) -> str:
-    """One document, or a list of them when `many`; ends with a newline."""
+    """One document, or a list of them if `many`; ends with a newline."""
     documents = [to_dict(report) for report in reports]
     return json.dumps(documents if many else documents[0], indent=2, allow_nan=False) + "\n"
 

@@ -1,5 +1,4 @@
-"""What a chart of a report shows, and how far its axes reach: the same for the page, the plot and the
-overlay.
+"""What a chart of a report shows and the extent of its axes, shared by the page, the plot and the overlay.
 
 Times in seconds of the video, offsets in ms, early above.
 """
@@ -13,14 +12,14 @@ from avsync.core.report import Report, Segment
 from avsync.core.tolerance import own_offset, within
 
 ROOM_MS = 60.0
-"""Space above and below the offsets that are shown."""
+"""Margin above and below the offsets shown."""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A measured stretch: its offset with half the width of the 95 % interval; the number of the face that
-    has it, None where it is that of all faces together. `own`: measured in this stretch of this face alone,
-    and not merely in agreement with the rest."""
+    """A measured stretch: its offset with half the width of the 95 % interval, and the number of its face
+    (None: all faces together). `own`: measured in this stretch of this face alone, rather than merely
+    agreeing with the rest."""
 
     start_s: float
     end_s: float
@@ -42,8 +41,8 @@ class Extent:
 
 
 def stretches(report: Report) -> list[Stretch]:
-    """What was measured in each stretch of each face that counted, in order of time; of the video as a whole
-    where the report has no faces' stretches."""
+    """The measured stretches of every face that counted, in order of time; those of the whole video if the
+    report has none per face."""
     of_faces = [
         _stretch(part, track.track, report.tolerance_ms)
         for track in report.tracks
@@ -60,7 +59,7 @@ def judged(report: Report) -> list[Segment]:
 
 
 def extent(report: Report, shown: Sequence[Stretch]) -> Extent:
-    """The whole file, and the offsets shown with the tolerance and some room."""
+    """The whole file, and a range that holds the offsets shown and the tolerance, with a margin."""
     early, late = report.tolerance_ms
     values = [stretch.offset_ms for stretch in shown]
     ends = [stretch.end_s for stretch in shown]

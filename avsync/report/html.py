@@ -1,4 +1,4 @@
-"""Reports as one HTML page for people, which needs no network and no other file."""
+"""Reports as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 MAX_SECTIONS = 100
-"""Files of a batch that are shown in full; a page of thousands would open in no browser."""
+"""Files of a batch that are shown in full; no browser would open a page of thousands."""
 MAX_FACES = 24
 GENERATOR = '<meta name="generator" content="avsync">'
 PAGE = Kind("page", lambda head: GENERATOR.encode() in head)
 MAX_ROWS = 40
-"""Rows of a table of stretches; the JSON has them all."""
+"""Most rows in a table of stretches; the JSON lists them all."""
 
 MIN_JUDGED_S = 0.1
 
@@ -67,9 +67,10 @@ SETTINGS = {
 
 
 def save_page(reports: Report | Sequence[Report], path: str | Path) -> Path:
-    """Write the page of one report, or of several, to `path`, replacing an older page whole.
+    """Write the page of one report, or of several, to `path`, replacing an older page atomically.
 
-    Raises UsageError where a file of another kind would be overwritten, MediaError where none can be written.
+    Raises UsageError if that would overwrite a file of another kind, OutputError if the page cannot be
+    written.
     """
     path = Path(path)
     protect(path, PAGE, "the report")
@@ -81,8 +82,8 @@ def save_page(reports: Report | Sequence[Report], path: str | Path) -> Path:
 def render(
     reports: Sequence[Report], made: datetime, frames: Mapping[int, Mapping[int, bytes]] | None = None
 ) -> str:
-    """The page as text; `made` is the time that it names. `frames`: by the number of the report and of its
-    fault, a frame of the fault as a JPEG image."""
+    """The page as text. `made` is the time shown in its footer; `frames[report][fault]` is a frame of that
+    fault as a JPEG image."""
     shown = sections(reports)
     return (
         _environment()
@@ -101,7 +102,7 @@ def render(
 
 
 def sections(reports: Sequence[Report]) -> list[int]:
-    """Numbers of the reports that a page shows in full: all of a few; of many, those not in sync."""
+    """Numbers of the reports shown in full: all of them if they are few, otherwise those not in sync."""
     numbers = [n for n, report in enumerate(reports) if len(reports) <= MAX_SECTIONS or _wanting(report)]
     return numbers[:MAX_SECTIONS]
 
@@ -111,8 +112,8 @@ def _wanting(report: Report) -> bool:
 
 
 def keeper(files: int) -> Callable[[Report], Report]:
-    """A function that strips a report of the images that a page of so many files will not show, so that
-    those of a whole library need not be held in memory."""
+    """A function that strips a report of the images that a page of this many files will not show, so that a
+    batch need not hold the images of a whole library in memory."""
     kept = 0
 
     def keep(report: Report) -> Report:
@@ -193,17 +194,17 @@ def _sentence(words: str) -> str:
 
 
 def headline(report: Report) -> str:
-    """The summary as a sentence; the one of an error begins with a file name, which is left as it is."""
+    """The summary as a sentence. An error's begins with a file name, which keeps its case."""
     said = summary(report)
     return said if report.verdict == "error" else _sentence(said)
 
 
 def advice(report: Report) -> tuple[str, str]:
-    """What to do about the verdict, and the command that does it ("" where there is none)."""
+    """What to do about the verdict, and the command for it ("" if there is none)."""
     if report.verdict == "in-sync":
         return "Nothing needs to be done.", ""
     if report.verdict == "error":
-        return "The file was not judged. Mend what the sentence names, then check it again.", ""
+        return "The file was not judged. Fix the problem named above, then check it again.", ""
     if report.verdict == "mismatch":
         return (
             "No shift fixes this. Check whether the right audio track was taken, or the speech is a dub.",
@@ -211,14 +212,14 @@ def advice(report: Report) -> tuple[str, str]:
         )
     if report.verdict == "partly-judged":
         return (
-            "Look at the stretches named below yourself. This is no statement that they are in sync; "
+            "Look at the stretches named below yourself. This does not mean that they are in sync; "
             "--min-judged says how much of the speech must be judged.",
             "",
         )
     if report.verdict == "cannot-tell":
         return (
             "Look at it yourself, or check a longer part in which a talking face is seen. "
-            "This is no statement that the video is in sync.",
+            "This does not mean that the video is in sync.",
             "",
         )
     target = Path(report.path).with_stem(f"{Path(report.path).stem}-fixed")
@@ -233,7 +234,7 @@ def advice(report: Report) -> tuple[str, str]:
 
 
 def measured(report: Report) -> str:
-    """The offset with its uncertainty and certainty; "" where none was measured."""
+    """The offset with its uncertainty and probability; "" if none was measured."""
     if report.offset_ms is None:
         return ""
     guess = "best guess: " if report.verdict == "cannot-tell" else ""
@@ -243,7 +244,7 @@ def measured(report: Report) -> str:
 
 
 def drift(report: Report) -> str:
-    """The drift with its uncertainty; "" where it is not known."""
+    """The drift with its uncertainty; "" if it is unknown."""
     known, spread = report.drift_ms_per_min, report.drift_uncertainty_ms_per_min
     if known is None and report.drift_possible_ms_per_min is None:
         return ""
@@ -253,9 +254,9 @@ def drift(report: Report) -> str:
 
 
 def coverage_words(report: Report) -> str:
-    """How much of the video the verdict covers; no more than was judged."""
+    """How much of the video the verdict covers."""
     if not report.duration_s or not report.tracks:
-        return "Nothing of it was judged."
+        return "None of it was judged."
     whole_s = report.duration_s
     judged_s = whole_s - sum(stretch.end_s - stretch.start_s for stretch in report.unjudged)
     if judged_s < MIN_JUDGED_S:
@@ -266,7 +267,7 @@ def coverage_words(report: Report) -> str:
 
 
 def time_codes(report: Report, stretch: Segment | Fault | Unjudged) -> str:
-    """Time codes and frame numbers of a stretch; "" where the file's frames are not known."""
+    """Time codes and frame numbers of a stretch; "" if the file's frame rate is unknown."""
     base = report.timebase
     if base is None:
         return ""
@@ -275,8 +276,8 @@ def time_codes(report: Report, stretch: Segment | Fault | Unjudged) -> str:
 
 
 def parts(report: Report) -> list[dict[str, Any]]:
-    """Rows of the table beside the chart: every judged stretch, those out of tolerance first where there
-    are more than MAX_ROWS."""
+    """Rows of the table beside the chart: the judged stretches; if there are more than MAX_ROWS, those out of
+    tolerance come first."""
     judged = [segment for segment in report.segments if segment.offset_ms is not None]
     bad = [s for s in judged if not within(own_offset(s), report.tolerance_ms)]
     chosen = judged if len(judged) <= MAX_ROWS else (bad or judged)[:MAX_ROWS]
@@ -284,21 +285,21 @@ def parts(report: Report) -> list[dict[str, Any]]:
 
 
 def spared(report: Report) -> float:
-    """Seconds that were not looked at because the answer was certain enough."""
+    """Seconds skipped because the answer was already certain enough."""
     return sum(
         stretch.end_s - stretch.start_s for stretch in report.unjudged if stretch.cause == "not-needed"
     )
 
 
 def longest(stretches: Sequence[Unjudged]) -> list[Unjudged]:
-    """The MAX_ROWS longest of those that were looked at, in order of time."""
+    """The MAX_ROWS longest stretches that were examined but not judged, in order of time."""
     looked_at = [stretch for stretch in stretches if stretch.cause != "not-needed"]
     by_length = sorted(looked_at, key=lambda s: s.start_s - s.end_s)
     return sorted(by_length[:MAX_ROWS], key=lambda s: s.start_s)
 
 
 def faces(report: Report) -> list[dict[str, Any]]:
-    """The faces that matter most: who speaks first, then by weight; with words and images."""
+    """The faces that matter most, the speaker first and then by weight, with words and images."""
     ranked = sorted(report.tracks, key=lambda t: (not t.speaking, -t.weight * t.windows, t.start_s))
     return [_face(track) for track in ranked[:MAX_FACES]]
 
@@ -322,7 +323,7 @@ def _face(track: TrackReport) -> dict[str, Any]:
 
 
 def settings(report: Report) -> list[tuple[str, str]]:
-    """Names and values of what the check was run with."""
+    """Names and values of the check's options."""
     chosen = report.settings or {"model": report.model, "audio_track": report.audio_track}
     rows = [("Judged by", limits_words(report))]
     for name, words in SETTINGS.items():

@@ -1,6 +1,5 @@
-"""Where things lie in the charts of a page: time in percent of the width, offsets in pixels from the top.
-
-The templates draw them. Percent and pixels, rather than one scaled drawing, keep letters readable on a phone.
+"""Layout of the charts on a page: time in percent of the width, offsets in pixels from the top. The templates
+draw them. Percent and pixels, rather than one scaled drawing, keep letters readable on a phone.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from avsync.report.geometry import Stretch, extent, judged, stretches
 from avsync.report.words import clock_time, offset_words
 
 HEIGHT = 220
-"""Pixels of the drawing, without the labels of the time below it."""
+"""Pixels, without the time labels below."""
 TIME_LABELS = 5
-"""Labels along the time: as many as fit on a phone."""
+"""As many as fit on a phone."""
 OFFSET_LABELS = 6
 WIDE = 22.0
 """Percent of the width that a label inside a bar needs on a phone."""
 MAP_LOW, MAP_HIGH = -1.5, 2.0
-"""Log-likelihood ratios drawn darkest and lightest; fixed, so that the map of noise looks like noise."""
+"""Log-likelihood ratios drawn darkest and lightest; fixed, so that a map of noise looks like noise."""
 MAP_COLOURS = "cividis"
-"""Its lightness alone distinguishes high from low, in print and without colour vision."""
+"""Lightness alone tells high from low, in print and for readers who do not see colours."""
 MAP_ROWS = 200
 MAX_SAID = 8
 """Stretches that the words of a chart name."""
@@ -44,8 +43,8 @@ class Tick:
 
 @dataclass(frozen=True)
 class Bar:
-    """A stretch of time, in percent: a measured one has its offset at `y` and its 95 % interval from `top`,
-    `height` high, in pixels. `label` is "" where there is no room for it."""
+    """A stretch of time, in percent. A measured one has its offset at `y` and its 95 % interval from `top`
+    down `height`, in pixels. `label` is "" if there is no room for one."""
 
     left: float
     width: float
@@ -55,7 +54,7 @@ class Bar:
     height: float = 0.0
     bad: bool = False
     own: bool = True
-    """Measured in this stretch alone; else it merely agrees with the rest."""
+    """Measured in this stretch alone; otherwise it merely agrees with the rest."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Axes:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing: ticks, the band of the tolerance (from `early_y` to `late_y`), and what it shows."""
+    """A chart: ticks, the tolerance band (from `early_y` to `late_y`), and what it shows."""
 
     times: tuple[Tick, ...]
     offsets: tuple[Tick, ...]
@@ -103,14 +102,14 @@ class Chart:
     bars: tuple[Bar, ...] = ()
     gaps: tuple[Bar, ...] = ()
     image: str = ""
-    """Where there is a score map: its image as a data address."""
+    """The score map's image as a data URL, if there is one."""
     image_left: float = 0.0
     image_width: float = 100.0
     answer_y: float | None = None
 
 
 def offset_chart(report: Report) -> Chart:
-    """The offset of each face along the video, with what was not judged."""
+    """The offset of each face along the video, and what was not judged."""
     shown = stretches(report)
     reach = extent(report, shown)
     axes = Axes(reach.start_s, reach.end_s, reach.low_ms, reach.high_ms)
@@ -124,7 +123,7 @@ def offset_chart(report: Report) -> Chart:
 
 
 def chart_words(report: Report) -> str:
-    """What the chart shows, for those who cannot see it."""
+    """What the chart shows, for screen readers."""
     shown = stretches(report)
     said = [
         f"{clock_time(s.start_s)} to {clock_time(s.end_s)} {offset_words(s.offset_ms)}, "
@@ -138,7 +137,7 @@ def chart_words(report: Report) -> str:
 
 
 def gauge(report: Report) -> Gauge | None:
-    """The offset of the file beside the tolerance; None where it has none."""
+    """The offset of the file beside the tolerance; None if it has none."""
     if report.offset_ms is None:
         return None
     early, late = report.tolerance_ms
@@ -153,7 +152,7 @@ def gauge(report: Report) -> Gauge | None:
 
 
 def coverage_bar(report: Report) -> tuple[Bar, ...]:
-    """The stretches that were judged, along the video: what is left between them was not."""
+    """The judged stretches along the video; the gaps between them were not judged."""
     axes = Axes(0.0, extent(report, ()).end_s, 0.0, 1.0)
     return tuple(
         Bar(
@@ -229,7 +228,7 @@ def offset_ticks(axes: Axes) -> tuple[Tick, ...]:
 
 
 def map_image(values: npt.NDArray[np.float32]) -> bytes:
-    """PNG of scores (n_spans, n_offsets): a column a span, the first offset on top, NaN transparent."""
+    """PNG of scores (n_spans, n_offsets): one column per span, the first offset on top, NaN transparent."""
     from matplotlib import colormaps
 
     from avsync.media.images import encoded
@@ -246,5 +245,5 @@ def map_image(values: npt.NDArray[np.float32]) -> bytes:
 
 
 def data_address(content: bytes, kind: str) -> str:
-    """The content as an address that holds it, so that a page needs no other file."""
+    """The content as a data URL, so that the page needs no other file."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,4 +1,4 @@
-"""The table of a batch on the page: a row for each file, which a few lines of script can sort."""
+"""The page's table of a batch: one row per file, sortable by a few lines of script."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from avsync.report.words import clock_time, offset_words, percent
 
 SCRIPT = files("avsync.report.pages").joinpath("page.js").read_text(encoding="utf-8")
 SCRIPT_HASH = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-"""By which the page lets its own script run, and nothing else."""
+"""The page's security policy lets only the script with this hash run."""
 
 ORDER: tuple[Verdict, ...] = ("error", "mismatch", "out-of-sync", "cannot-tell", "partly-judged", "in-sync")
 """Worst first."""
@@ -24,7 +24,7 @@ ORDER: tuple[Verdict, ...] = ("error", "mismatch", "out-of-sync", "cannot-tell",
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell says, and the number or text that it is sorted by."""
+    """What a cell says, and the number or text to sort it by."""
 
     words: str
     key: float | str
@@ -43,7 +43,7 @@ class Row:
 
 
 def batch_row(report: Report) -> Row:
-    """The cells of a file; what is not known is "-", and sorts last."""
+    """The cells of a file; unknown values show as "-" and sort last."""
     name = printable(Path(report.path).name)
     share = judged_share(report)
     worst = worst_fault(report)
@@ -59,7 +59,7 @@ def batch_row(report: Report) -> Row:
 
 
 def judged_share(report: Report) -> float | None:
-    """The share of the video's time that was judged; None where its length is not known."""
+    """The share of the video's time that was judged; None if its length is unknown."""
     if not report.duration_s or report.verdict == "error":
         return None
     unjudged_s = sum(stretch.end_s - stretch.start_s for stretch in report.unjudged)
@@ -67,7 +67,7 @@ def judged_share(report: Report) -> float | None:
 
 
 def worst_fault(report: Report) -> Fault | None:
-    """Lips that do not say the speech first, then the largest error as a multiple of its limit."""
+    """A mismatch first, otherwise the largest error relative to its limit."""
     return max(report.faults, key=lambda fault: _weight(fault, report), default=None)
 
 

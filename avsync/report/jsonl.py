@@ -1,5 +1,5 @@
-"""The ledger of a batch, a JSONL file: a line for each file as soon as it is done; which files a later run
-may skip; and one run at a time."""
+"""The ledger of a batch: a JSONL file that gets a line as soon as a file is done, tells a later run which
+files it may skip, and is locked by one run at a time."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ except ImportError:  # Windows, where two runs may still mix their lines
 BEGINS = re.compile(rb'\s*\{\s*"schema"\s*:\s*\d+\s*,\s*"path"\s*:')
 FIRST = b'{"schema": %d, "path": ' % SCHEMA
 LEDGER = Kind("JSONL file", lambda head: bool(BEGINS.match(head)) or FIRST.startswith(head))
-"""A file whose first line begins as those of `to_line` do, or is what a crash left of one."""
+"""A file whose first line begins like those of `to_line`, or is one that a crash cut short."""
 
 Stamp = dict[str, Any]
-"""What must be unchanged for a result to hold still; it stands in the line beside the result."""
+"""What must be unchanged for a result to be reused; stored beside the result."""
 
 
 def stamp(file: Path, options: CheckOptions) -> Stamp:
-    """Size and time of a file (null where it cannot be looked at), and the options of the check."""
+    """Size and modification time of a file (null if they cannot be read), and the options of the check."""
     try:
         status = file.stat()
         size, modified = status.st_size, round(status.st_mtime, 3)
-    except (OSError, ValueError):  # a line of a list may hold what no name can
+    except (OSError, ValueError):  # a line of a list may hold what no file name can
         size = modified = None
     return {"size_bytes": size, "modified_s": modified, "settings": plain(options)}
 
@@ -46,8 +46,8 @@ def stamp(file: Path, options: CheckOptions) -> Stamp:
 def opened_ledger(
     path: Path, stamps: Mapping[str, Stamp], *, resumed: bool = False
 ) -> Iterator[tuple[dict[str, Report], IO[str]]]:
-    """(reports that hold still, by path; a stream for lines of `report.to_line`). Flush each line, and what
-    is there stays usable after any crash.
+    """(reports that are still valid, by path; a stream for lines of `document.to_line`). Flush each line, and
+    the file stays usable after any crash.
 
     Without `resumed` the file begins anew. Otherwise results of the paths in `stamps` are held unless they
     are out of date or ended in an error, which takes them out of the file, to be done again; lines about
@@ -80,7 +80,7 @@ def _begun(
             yield {}, old
             return
         kept, held = _sorted_out(path, stamps)
-        # The new file is locked before it takes the name, so that no other run comes in between.
+        # The new file is locked before it is renamed into place, so that no other run gets in between.
         with (
             replacement(path.resolve()) as made,
             _closing(open(made.handle, "w", encoding="utf-8", closefd=False)) as stream,
@@ -93,7 +93,7 @@ def _begun(
 
 @contextmanager
 def _locked(path: Path) -> Iterator[IO[str]]:
-    """The file open for appending, and no other run's meanwhile."""
+    """The file, open for appending and locked against other runs."""
     target = path.resolve()
     while True:
         stream = target.open("a", encoding="utf-8")
@@ -110,7 +110,7 @@ def _locked(path: Path) -> Iterator[IO[str]]:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(stream.fileno()), target.stat()):
                 break
-        stream.close()  # a run that has ended meanwhile has replaced it
+        stream.close()  # a run that has just ended replaced it
     with _closing(stream):
         yield stream
 
@@ -120,12 +120,12 @@ def _closing(stream: IO[str]) -> Iterator[IO[str]]:
     try:
         yield stream
     finally:
-        with suppress(OSError):  # every line was flushed; one that did not fit was told then
+        with suppress(OSError):  # every line was flushed, and a failure reported, when it was written
             stream.close()
 
 
 def _sorted_out(path: Path, stamps: Mapping[str, Stamp]) -> tuple[list[dict[str, Any]], dict[str, Report]]:
-    """The documents of a ledger that stay, one for each path, and the reports among them that hold still."""
+    """The documents to keep, one per path, and those of them that are still valid as reports."""
     latest = {document["path"]: document for document in _documents(path)}
     held: dict[str, Report] = {}
     for name, document in latest.items():
@@ -140,7 +140,7 @@ def _holds(document: Mapping[str, Any], now: Stamp) -> bool:
 
 
 def _report(document: Mapping[str, Any]) -> Report | None:
-    """The report of a document; None where it is of another version, or someone has changed it."""
+    """The report of a document; None if it has another version or was edited."""
     try:
         report = from_dict(document)
         again = to_dict(report)
@@ -151,7 +151,7 @@ def _report(document: Mapping[str, Any]) -> Report | None:
 
 
 def _documents(path: Path) -> list[dict[str, Any]]:
-    """The documents of a JSONL file; a last line that was cut off by a crash is left out."""
+    """The documents of a JSONL file, without a last line that a crash cut off."""
     lines = path.read_bytes().splitlines()
     documents = []
     for number, line in enumerate(lines, 1):

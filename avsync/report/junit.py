@@ -21,7 +21,7 @@ OUTCOMES: dict[Verdict, str] = {
     "cannot-tell": "skipped",
     "error": "error",
 }
-"""What a verdict is in JUnit's words; a verdict that is not here is a test that passed."""
+"""JUnit's word for each verdict; the others are passed tests."""
 
 
 def to_junit(reports: Sequence[Report]) -> bytes:

@@ -1,9 +1,9 @@
 """A Report as markers for editing suites: OpenTimelineIO, EDL (CMX 3600), Final Cut Pro XML, CSV.
 
-The markers are made once, in frames of the file; each writer only words them. OpenTimelineIO's adapters for
-EDL and FCPXML do not write: version 1.0.0 of the first makes 29.97 non-drop drop-frame and leaves out the
-FCM line; that of the second has no frame duration at 29.97 and leaves out what Apple's DTD requires. They
-read what is written here; a test has them do so.
+The markers are made once, in frames of the file; each writer only formats them. OpenTimelineIO's own adapters
+for EDL and FCPXML are not used for writing: version 1.0.0 of the first turns 29.97 non-drop into drop-frame
+and omits the FCM line; that of the second writes no frame duration at 29.97 and omits elements that Apple's
+DTD requires. A test reads these files back with both.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ MARKERS = Kind(
     ),
 )
 TITLE_LENGTH = 70
-"""Characters that CMX 3600 allows the line of the title."""
+"""Longest title line that CMX 3600 allows."""
 MIN_GAP_S = 1.0
-"""Stretches that were not judged are marked from this length on."""
+"""Shortest unjudged stretch that gets a marker."""
 
 MarkerKind = Literal["verdict", "fault", "judged", "not judged"]
 Colour = Literal["RED", "ORANGE", "YELLOW", "GREEN"]
 VERDICT_COLOURS: dict[Verdict, Colour] = {"in-sync": "GREEN", "out-of-sync": "RED", "mismatch": "RED"}
-"""Colours of verdicts that are not YELLOW."""
+"""The other verdicts are YELLOW."""
 RESOLVE = {"RED": "Red", "ORANGE": "Sand", "YELLOW": "Yellow", "GREEN": "Green"}
 """Names of the colours in DaVinci Resolve."""
 
 
 @dataclass(frozen=True)
 class Marker:
-    """Frames [start, end) of the file; at least one."""
+    """A marker over the frames [start, end) of the file, at least one."""
 
     kind: MarkerKind
     name: str
@@ -80,7 +80,8 @@ def save_markers(report: Report, path: str | Path) -> Path:
 
 
 def writer(path: Path) -> Callable[[Report, Timebase], str]:
-    """What makes the text of such a file. Raises UsageError for an unknown suffix, SetupError as above."""
+    """The function that formats this kind of file. Raises UsageError for an unknown suffix, SetupError as
+    above."""
     suffix = path.suffix.lower()
     if suffix not in WRITERS:
         raise UsageError(
@@ -92,7 +93,7 @@ def writer(path: Path) -> Callable[[Report, Timebase], str]:
 
 
 def markers(report: Report, base: Timebase) -> list[Marker]:
-    """The verdict over the whole file, then faults, judged stretches and gaps in order of time."""
+    """The verdict over the whole file, then faults, judged stretches and gaps, in order of time."""
     whole = _frames(base, 0.0, report.duration_s or 0.0)
     colour = VERDICT_COLOURS.get(report.verdict, "YELLOW")
     words = VERDICT_WORDS[report.verdict].lower()
@@ -145,7 +146,7 @@ def _frames(base: Timebase, start_s: float, end_s: float) -> tuple[int, int]:
 
 
 def to_csv(report: Report, base: Timebase) -> str:
-    """A row for each marker, for spreadsheets and scripts."""
+    """One row per marker, for spreadsheets and scripts."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\r\n")
     rows.writerow(COLUMNS)
@@ -158,7 +159,8 @@ def to_csv(report: Report, base: Timebase) -> str:
 
 
 def _cell(value: object) -> object:
-    """Text that a spreadsheet would take for a formula, as a file name may be, is marked as text."""
+    """The value, quoted as text if a spreadsheet would take it for a formula; a file name may look like
+    one."""
     if not isinstance(value, str):
         return value
     text = printable(value)
@@ -167,16 +169,16 @@ def _cell(value: object) -> object:
 
 
 def to_edl(report: Report, base: Timebase) -> str:
-    """A CMX 3600 list with an event of one frame for each marker, as DaVinci Resolve exports its own. Resolve
-    reads the line with |C: |M: |D: (the length in frames), Avid and OpenTimelineIO read `* LOC:`. The verdict
-    is in the title, since an event of its own would push the first marker from its frame."""
+    """A CMX 3600 list with a one-frame event for each marker, like those that DaVinci Resolve exports.
+    Resolve reads the line with |C: |M: |D: (the length in frames), Avid and OpenTimelineIO read `* LOC:`. The
+    verdict goes into the title: as an event it would push the first marker off its frame."""
     name = printable(Path(report.path).name)
     verdict, *rest = markers(report, base)
     title = f"{OPENING}{verdict.name}, {name}"[:TITLE_LENGTH]
     lines = [title, f"FCM: {'DROP FRAME' if base.drop else 'NON-DROP FRAME'}", ""]
     last = -1
     for number, marker in enumerate(rest or [verdict], 1):
-        # Events may not overlap, so of two markers on a frame the second moves by one.
+        # Events may not overlap, so the second of two markers on one frame moves by a frame.
         last = max(marker.start, last + 1)
         first, past = label(base, last), label(base, last + 1)
         words = _plain(f"{marker.kind}: {marker.name}")
@@ -193,12 +195,12 @@ def to_edl(report: Report, base: Timebase) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text for one field of an EDL line, which `|` would end."""
+    """Text for one field of an EDL line; `|` would end the field."""
     return " ".join(printable(text).replace("|", "/").split())
 
 
 def to_fcpxml(report: Report, base: Timebase) -> str:
-    """FCPXML 1.9, as its DTD has it: the clip in a project of an event, with its markers."""
+    """FCPXML 1.9, valid by its DTD: an event with a project that holds the clip and its markers."""
     source = Path(report.path).absolute()
     whole = max(marker.end for marker in markers(report, base))
     start, length = _seconds(base, base.start_frame), _seconds(base, whole)
@@ -231,13 +233,13 @@ def to_fcpxml(report: Report, base: Timebase) -> str:
 
 
 def _seconds(base: Timebase, frames: int) -> str:
-    """So many frames as FCPXML writes time: "1001/30000s"."""
+    """A number of frames as an FCPXML time: "1001/30000s"."""
     time = Fraction(frames) / base.rate
     return f"{time.numerator}s" if time.denominator == 1 else f"{time.numerator}/{time.denominator}s"
 
 
 def to_otio(report: Report, base: Timebase) -> str:
-    """A timeline of the one clip, with the markers on it. Raises SetupError without OpenTimelineIO."""
+    """A timeline with one clip that carries the markers. Raises SetupError without OpenTimelineIO."""
     otio = _otio()
     rate = float(base.rate)
 

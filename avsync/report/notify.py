@@ -1,4 +1,4 @@
-"""Tell other programs of a report: a command that is run, or an address that it is posted to."""
+"""Notify other programs of a report: run a command, or post it to a web address."""
 
 from __future__ import annotations
 
@@ -18,30 +18,28 @@ from avsync.core.report import Report
 from avsync.report.document import to_dict
 
 COMMAND_SECONDS = 600
-"""Longer than this no command may take."""
+"""A command that takes longer is ended."""
 POST_SECONDS = 15
 TRIES = 3
-"""How often an address is tried that does not answer, or says that the fault is its own."""
+"""Attempts at an address that does not answer or reports a server error."""
 TOKEN = "AVSYNC_WEBHOOK_TOKEN"  # noqa: S105 - the name of a variable
-"""Environment variable with a bearer token for the address."""
+"""Environment variable that holds a bearer token for the address."""
 
 Tell = Callable[[Report], None]
-"""tell(report). Raises OutputError where it could not be delivered."""
+"""tell(report). Raises OutputError if it could not be delivered."""
 
 
 def command(text: str) -> Tell:
-    """A function that runs a command with the report's JSON on its stdin, and {path}, {verdict} and
-    {offset_ms} filled in. No shell sees it: a name of a file is one argument, whatever is in it. What the
-    command prints goes to stderr.
+    """A function that runs a command with {path}, {verdict} and {offset_ms} filled in and the report's JSON
+    on its stdin. There is no shell: a file name is one argument, whatever characters it has. What the command
+    prints goes to stderr.
 
     Raises UsageError where it cannot be run.
     """
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise UsageError(
-            f"--on-verdict {text!r} cannot be taken apart ({error}); check its quotes."
-        ) from error
+        raise UsageError(f"--on-verdict {text!r} cannot be parsed ({error}); check its quotes.") from error
     if not words or shutil.which(words[0]) is None:
         raise UsageError(f"--on-verdict {text!r} names no program that can be run; give its path.")
 
@@ -67,15 +65,15 @@ def command(text: str) -> Tell:
 
 
 def _stderr() -> int:
-    """Where a command's output goes: stdout has results only."""
+    """Where a command's output goes, since stdout carries results only."""
     try:
         return sys.stderr.fileno()
-    except (OSError, AttributeError):  # closed, or no file
+    except (OSError, AttributeError):  # closed, or not a file
         return subprocess.DEVNULL
 
 
 def _filled(word: str, known: dict[str, str]) -> str:
-    """The word with its placeholders filled in at once, so that what a name holds is never taken for one."""
+    """The word with all placeholders filled in one pass, so that one in a file name stays as it is."""
     return re.sub("|".join(map(re.escape, known)), lambda found: known[found[0]], word)
 
 

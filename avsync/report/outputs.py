@@ -1,4 +1,4 @@
-"""Where the reports of `check` go besides stdout: files, commands, addresses."""
+"""Where the reports of `check` go besides stdout: files, commands, web addresses."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Take = Callable[[int, Report], None]
 STDOUT = Path("-")
 PAGE_SUFFIXES = (".html", ".htm")
 OTHER_IMAGES = (".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf", ".tif", ".tiff", ".bmp")
-"""Names that nobody means as a folder's."""
+"""Suffixes of files rather than folders."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Paths of `check`'s results, and the command and address that are notified of each; None: not wanted.
+    """Paths of `check`'s results, and the command and web address to notify of each; None: not wanted.
     `resume`: continue the file `jsonl`."""
 
     jsonl: Path | None = None
@@ -45,11 +45,9 @@ def opened(
     write: Callable[[str], None],
     batch: bool,
 ) -> Iterator[tuple[dict[int, Report], Take]]:
-    """(reports by the number of their file, a function that takes in one more).
-
-    At first there are those that a resumed JSONL file holds. Every target is checked before the work begins;
-    results that cover all files are written at the end, also after Ctrl-C. `write` takes the JSON lines that
-    go to stdout.
+    """(reports by the number of their file, a function that adds one). The reports of a resumed JSONL file
+    are there from the start. Every target is checked before the work begins; results that cover all files are
+    written at the end, even after Ctrl-C. `write` takes the JSON lines that go to stdout.
     """
     if targets.resume and targets.jsonl in (None, STDOUT):
         raise UsageError("--resume continues the file that --jsonl names; give one.")
@@ -100,7 +98,7 @@ def opened(
 def _jsonl(
     targets: Targets, files: Sequence[Path], options: CheckOptions, write: Callable[[str], None]
 ) -> Iterator[tuple[dict[int, Report], Take]]:
-    """The reports that the file holds already, and a function that writes one more line."""
+    """The reports already in the file, and a function that appends a line."""
     from avsync.report.document import to_line
     from avsync.report.jsonl import opened_ledger, stamp
 
@@ -127,7 +125,8 @@ def _jsonl(
 
 
 def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
-    """A function that draws the report of a file where `--plot` wants it; looks at `plot` before the work."""
+    """A function that plots a file's report at the path for `--plot`; `plot` is checked before the work
+    begins."""
     if plot is None:
         return lambda _number, _report: None
     from avsync.core.files import make_folder, protect
@@ -137,7 +136,7 @@ def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
     if batch and single:
         raise UsageError(f"Several files cannot share the plot {plot}; give a folder.")
     if not plot.is_dir() and plot.suffix.lower() in OTHER_IMAGES:
-        raise UsageError(f"{plot} would be another kind of image; --plot draws .png files.")
+        raise UsageError(f"{plot} has the suffix of another image format; --plot draws .png files.")
     if not single and plot.exists() and not plot.is_dir():
         raise UsageError(f"{plot} is neither a .png file nor a folder; give one of them to --plot.")
     make_folder(plot.parent if single else plot)
@@ -153,8 +152,8 @@ def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
 
 
 def _tellers(targets: Targets) -> list[Callable[[Report], None]]:
-    """Functions that tell a command and an address of a report; what cannot be told is refused before the
-    work."""
+    """Functions that notify a command and a web address of a report; both are checked before the work
+    begins."""
     from avsync.report.notify import command, webhook
 
     tellers = []
@@ -168,8 +167,8 @@ def _tellers(targets: Targets) -> list[Callable[[Report], None]]:
 def _of_one_file(
     path: Path | None, batch: bool, kind: str, prepared: Callable[[Path], Callable[[Report, Path], object]]
 ) -> Take:
-    """A function that writes what only one file can have; `prepared` looks at `path` before the work and
-    gives what writes it."""
+    """A function that writes a result that covers one file only; `prepared` checks `path` before the work
+    begins and returns the writer."""
     if path is None:
         return lambda _number, _report: None
     if batch:
@@ -197,7 +196,7 @@ def _overlay(path: Path) -> Callable[[Report, Path], object]:
     from avsync.report.overlay import OVERLAY, save_overlay
 
     if path.suffix.lower() != ".mp4":
-        raise UsageError(f"{path} is no name of an overlay; give --overlay a file that ends in .mp4.")
+        raise UsageError(f"{path} is not the name of an .mp4 file, which --overlay needs.")
     ready(path, OVERLAY, "--overlay")
     return save_overlay
 
@@ -210,7 +209,8 @@ def _save_junit(path: Path, reports: Sequence[Report]) -> None:
 
 
 def _page_keeper(page: Path | None, files: int) -> Callable[[Report], Report]:
-    """A function that keeps of a report what the page will show; looks at `page` before the work."""
+    """A function that keeps only what the page will show of a report; `page` is checked before the work
+    begins."""
     from avsync.report.html import PAGE, keeper, without_portraits
 
     if page is None:
@@ -218,7 +218,7 @@ def _page_keeper(page: Path | None, files: int) -> Callable[[Report], Report]:
     from avsync.core.files import ready
 
     if page.is_dir() or page.suffix.lower() not in PAGE_SUFFIXES:
-        raise UsageError(f"{page} is no name of a page; give --report a file that ends in .html.")
+        raise UsageError(f"{page} is not the name of an .html file, which --report needs.")
     ready(page, PAGE, "--report")
     return keeper(files)
 

@@ -1,5 +1,4 @@
-"""The video of a report with what was found drawn on it, so that a person can see what the verdict rests
-on."""
+"""The video with faces, speaker, offset and scores drawn on it, to show what the verdict rests on."""
 
 from __future__ import annotations
 
@@ -31,10 +30,10 @@ LONG_SIDE = 960
 STRIP = 64
 """Pixels of the score strip below the frame."""
 LINE = 26
-"""Pixels of the line of words above it."""
+"""Height of the line of text above it, in pixels."""
 MARK = "avsync overlay"
 MARK_ID = "4d0ef6d8-6f7c-4c3e-9a6c-0a5c1a2f9b11"
-"""By which an overlay is known as one: a message in the first frame of its video."""
+"""Marks a file as an overlay: a message in the first frame of its video."""
 OVERLAY = Kind("overlay", lambda head: MARK.encode() in head)
 
 Colour = tuple[int, int, int]
@@ -67,7 +66,7 @@ def save_overlay(report: Report, path: str | Path) -> Path:
     with scratch() as (file, wav), replacement(target) as made:
         soundfile.write(cast(Any, file), _audio(report, media, media.video), SAMPLE_RATE, format="WAV")
         file.flush()
-        drawn = (np.ascontiguousarray(image).tobytes() for image in pictures(report, media))
+        drawn = (np.ascontiguousarray(image).tobytes() for image in annotated_frames(report, media))
         run_ffmpeg(
             [
                 *("-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"),
@@ -91,7 +90,7 @@ def save_overlay(report: Report, path: str | Path) -> Path:
 
 
 def _audio(report: Report, media: Media, video: VideoStream) -> npt.NDArray[np.float32]:
-    """The audio that was judged, from the first frame of the video to its end."""
+    """The judged audio, from the first frame of the video to its end."""
     separate = report.settings.get("audio")
     track = report.audio_track
     found = waveform.load_audio(separate) if separate else waveform.waveform(media, track)
@@ -101,28 +100,26 @@ def _audio(report: Report, media: Media, video: VideoStream) -> npt.NDArray[np.f
     return np.asarray(samples[: max(1, length)], np.float32)
 
 
-def pictures(report: Report, media: Media) -> Iterator[Image]:
+def annotated_frames(report: Report, media: Media) -> Iterator[Image]:
     """The frames with what was found drawn on them, uint8 (height + LINE + STRIP, width, 3) RGB."""
     strip: Image | None = None
     for frame in frames(media, long_side=LONG_SIDE):
         height, width = frame.image.shape[:2]
         if strip is None:
             strip = score_strip(report.score_map, report.duration_s or media.duration_s, width)
-        picture = np.empty((height + LINE + STRIP, width, 3), np.uint8)
-        picture[:height] = frame.image
-        picture[height : height + LINE] = DARK
-        picture[height + LINE :] = strip
+        canvas = np.empty((height + LINE + STRIP, width, 3), np.uint8)
+        canvas[:height] = frame.image
+        canvas[height : height + LINE] = DARK
+        canvas[height + LINE :] = strip
         words, colour = moment_words(report, frame.time_s)
-        _draw_faces(picture, report, frame.time_s, (width, height), colour)
-        _write(picture, words, 6, height + LINE - 8, colour, width)
-        _draw_playhead(
-            picture, frame.time_s / max(1e-9, report.duration_s or media.duration_s), height + LINE
-        )
-        yield picture
+        _draw_faces(canvas, report, frame.time_s, (width, height), colour)
+        _write(canvas, words, 6, height + LINE - 8, colour, width)
+        _draw_playhead(canvas, frame.time_s / max(1e-9, report.duration_s or media.duration_s), height + LINE)
+        yield canvas
 
 
 def moment_words(report: Report, time_s: float) -> tuple[str, Colour]:
-    """The time, its time code and the offset of the stretch that it lies in; or why there is none."""
+    """The time, its time code, and the offset of the stretch around it or why there is none."""
     when = clock_time(time_s)
     if report.timebase is not None:
         when = f"{when}  {timecode_at(report.timebase, time_s)}"
@@ -140,13 +137,13 @@ def moment_words(report: Report, time_s: float) -> tuple[str, Colour]:
 
 
 def speaker_at(report: Report, time_s: float) -> int | None:
-    """The number of the face that speaks at a time; None where nobody who is seen does."""
+    """The number of the face that speaks at a time; None if no visible face does."""
     return next((turn.track for turn in report.turns if turn.start_s <= time_s < turn.end_s), None)
 
 
 def face_at(track: TrackReport, time_s: float) -> npt.NDArray[np.float32] | None:
-    """x1, y1, x2, y2 of a face as fractions of the frame; None where it is not seen. A report that was read
-    from a document has one box a second, between which the face is taken to move evenly."""
+    """x1, y1, x2, y2 of a face as fractions of the frame; None if it is not visible. A report read from a
+    document has only one box a second; the boxes between are interpolated."""
     if not track.start_s - 0.5 / FRAME_RATE <= time_s < track.end_s:
         return None
     if track.outline is not None and len(track.outline):
@@ -159,8 +156,8 @@ def face_at(track: TrackReport, time_s: float) -> npt.NDArray[np.float32] | None
 
 
 def score_strip(scores: ScoreMap | None, duration_s: float, width: int) -> Image:
-    """The score map as an image (STRIP, width, 3), early on top, at its place along the whole video; grey
-    where there are no scores."""
+    """The score map as an image (STRIP, width, 3) that spans the whole video, early on top; grey where there
+    are no scores."""
     strip = np.full((STRIP, width, 3), 60, np.uint8)
     if scores is None or not len(scores.values):
         return strip
@@ -174,8 +171,8 @@ def score_strip(scores: ScoreMap | None, duration_s: float, width: int) -> Image
     return strip
 
 
-def _draw_faces(picture: Image, report: Report, time_s: float, size: tuple[int, int], now: Colour) -> None:
-    """Boxes and names of the faces of a moment; `now` is the colour of its offset."""
+def _draw_faces(canvas: Image, report: Report, time_s: float, size: tuple[int, int], now: Colour) -> None:
+    """Draw boxes and names of the faces at a moment; `now` is the colour of its offset."""
     width, height = size
     speaker = speaker_at(report, time_s)
     for track in report.tracks:
@@ -185,15 +182,15 @@ def _draw_faces(picture: Image, report: Report, time_s: float, size: tuple[int, 
         speaks = track.track == speaker
         colour, words = _face_words(track, report, time_s, now if speaks else WHITE, speaks)
         left, top, right, bottom = (round(float(v)) for v in box * (width, height, width, height))
-        cv2.rectangle(picture, (left, top), (right, bottom), colour, 4 if speaks else 1, cv2.LINE_AA)
-        _write(picture, words, max(2, left), max(16, top - 6), colour, width)
+        cv2.rectangle(canvas, (left, top), (right, bottom), colour, 4 if speaks else 1, cv2.LINE_AA)
+        _write(canvas, words, max(2, left), max(16, top - 6), colour, width)
 
 
 def _face_words(
     track: TrackReport, report: Report, time_s: float, otherwise: Colour, speaks: bool
 ) -> tuple[Colour, str]:
-    """Colour and name of a face, with its own offset where that was measured; `otherwise`: the colour
-    without."""
+    """Colour and name of a face, with its own offset if that was measured; `otherwise` is the colour if
+    not."""
     name = f"face {track.track}{' speaks' if speaks else ''}"
     if track.cause is not None:
         return QUIET, f"{name}, not judged"
@@ -204,18 +201,18 @@ def _face_words(
     return (GOOD if within(offset_ms, report.tolerance_ms) else BAD), f"{name}: {offset_words(offset_ms)}"
 
 
-def _write(picture: Image, words: str, x: int, y: int, colour: Colour, width: int) -> None:
-    """Words on a dark ground, so that they can be read on anything; smaller where they would not fit."""
+def _write(canvas: Image, words: str, x: int, y: int, colour: Colour, width: int) -> None:
+    """Write text on a dark ground, readable on any frame; smaller if it would not fit."""
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.5
     (length, tall), below = cv2.getTextSize(words, font, scale, 1)
     scale *= min(1.0, (width - 8) / max(1, length))
     length = round(length * scale / 0.5)
     x = max(2, min(x, width - 4 - length))
-    cv2.rectangle(picture, (x - 2, y - tall - 2), (x + length + 2, y + below), DARK, cv2.FILLED)
-    cv2.putText(picture, words, (x, y), font, scale, colour, 1, cv2.LINE_AA)
+    cv2.rectangle(canvas, (x - 2, y - tall - 2), (x + length + 2, y + below), DARK, cv2.FILLED)
+    cv2.putText(canvas, words, (x, y), font, scale, colour, 1, cv2.LINE_AA)
 
 
-def _draw_playhead(picture: Image, share: float, top: int) -> None:
-    x = round(min(1.0, max(0.0, share)) * (picture.shape[1] - 1))
-    cv2.line(picture, (x, top), (x, picture.shape[0] - 1), DARK, 3)
-    cv2.line(picture, (x, top), (x, picture.shape[0] - 1), WHITE, 1)
+def _draw_playhead(canvas: Image, share: float, top: int) -> None:
+    x = round(min(1.0, max(0.0, share)) * (canvas.shape[1] - 1))
+    cv2.line(canvas, (x, top), (x, canvas.shape[0] - 1), DARK, 3)
+    cv2.line(canvas, (x, top), (x, canvas.shape[0] - 1), WHITE, 1)

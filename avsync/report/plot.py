@@ -31,7 +31,7 @@ _GAP = "#8a8a8a"
 
 
 def plot_names(videos: Iterable[Path], folder: Path) -> list[Path]:
-    """A PNG path in `folder` per video, named after it; equal names are numbered."""
+    """A PNG path in `folder` for each video, named after it; duplicate names are numbered."""
     taken: set[str] = set()
     names = []
     for video in videos:
@@ -49,7 +49,7 @@ def save_plot(report: Report, path: Path) -> Path:
     """Draw `report` into a PNG at `path`, replacing it whole. Raises MediaError when it cannot be written."""
     image = io.BytesIO()
     with warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes; that is no user's concern.
+        # A name in a script that the font lacks is drawn as boxes; the user need not be warned of that.
         warnings.filterwarnings("ignore", message="Glyph")
         _draw(report).savefig(image, format="png", dpi=120, metadata={"Software": SOFTWARE})
     return write_whole(path, image.getvalue(), what="the plot")

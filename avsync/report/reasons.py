@@ -12,7 +12,7 @@ from avsync.report.words import clock_time, offset_words, percent
 
 
 def reason_words(reason: Reason) -> str:
-    """The sentence of a reason, without a full stop unless it is one from outside."""
+    """The sentence of a reason, without a full stop unless it was written elsewhere."""
     return _WORDS[reason.kind](reason.values)
 
 
@@ -80,21 +80,21 @@ def _ends_early(v: Mapping[str, Any]) -> str:
 
 def _unread(v: Mapping[str, Any]) -> str:
     return (
-        f"the last {v['unread_bytes'] / 1e6:.1f} MB of the file could not be read, as where files were "
+        f"the last {v['unread_bytes'] / 1e6:.1f} MB of the file could not be read, as happens when files are "
         "joined byte by byte; what they hold was not judged"
     )
 
 
 def _jumps(v: Mapping[str, Any]) -> str:
     if not v["jumps"]:
-        return "some packets have wild timestamps, and were left out"
+        return "some packets have implausible timestamps and were left out"
     where = ", ".join(clock_time(at_s) for at_s in v["at_s"][:3]) + (" and later" if v["jumps"] > 3 else "")
     return f"the timestamps start over or jump at {where}; the parts were judged one after the other"
 
 
 def _no_video(v: Mapping[str, Any]) -> str:
     end, lasts = clock_time(v["end_s"]), clock_time(v["duration_s"])
-    return f"the video ends at {end}, though the file lasts {lasts}; what is heard after it was not judged"
+    return f"the video ends at {end}, though the file lasts {lasts}; the audio after that was not judged"
 
 
 def _damaged(what: str) -> Callable[[Mapping[str, Any]], str]:
@@ -105,7 +105,7 @@ def _damaged(what: str) -> Callable[[Mapping[str, Any]], str]:
 
 
 _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
-    "no-face": lambda v: f"No face that lasts was found in {v['path']}.",
+    "no-face": lambda v: f"No face is seen for long enough in {v['path']}.",
     "no-face-with-audio": lambda v: f"No face in {v['path']} is seen with audio for long enough to judge.",
     "no-face-judged": lambda _: "no talking face was judged",
     "too-brief": lambda v: f"only about {v['seconds']:.1f} s of talking face was judged, which is too little",
@@ -120,13 +120,13 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
     "fault": lambda v: f"{_from_to(v)} the audio is {offset_words(v['offset_ms'])}",
     "mismatch-fault": lambda v: f"{_from_to(v)} the lips do not say the speech that is heard",
     "hint": lambda v: (
-        f"{_from_to(v)} it rather seems {offset_words(v['offset_ms'])}, which is too weak to be sure"
+        f"{_from_to(v)} it seems to be {offset_words(v['offset_ms'])}, but the evidence is weak"
     ),
-    "against": lambda v: f"{_from_to(v)} the lips do not bear out the offset of the rest",
+    "against": lambda v: f"{_from_to(v)} the lips do not confirm the offset of the rest",
     "drift": _drift,
     "drift-near-limit": _drift_near_limit,
     "near-limit": _near_limit,
-    "stopped": lambda v: f"the check was stopped when it had looked at {_looked(v)}",
+    "stopped": lambda v: f"the check was stopped after {_looked(v)}",
     "stopped-at-once": lambda _: "the check was stopped before anything was judged",
     "sampled": _sampled,
     "other-audio-track": lambda v: (
@@ -143,7 +143,7 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
     "silent-audio": lambda _: "The audio is digital silence.",
     "clipped-audio": lambda _: "The audio is heavily clipped.",
     "not-numbers": lambda v: (
-        f"The audio holds {v['values']} values that are not numbers; they were taken as silence."
+        f"The audio holds {v['values']} values that are not numbers; they were treated as silence."
     ),
     "file-changed": lambda _: "the file changed while it was checked; check it again when it is complete",
     "error": lambda v: v["message"],
@@ -151,17 +151,17 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
 
 
 def fault_words(fault: Fault) -> str:
-    """ "274 ms late", or that the lips are not those of the speech."""
+    """ "274 ms late", or that the lips do not say the speech."""
     return "the lips do not say the speech" if fault.kind == "mismatch" else offset_words(fault.offset_ms)
 
 
 # --- Causes ------------------------------------------------------------------------------
 
 _CAUSES: dict[Cause, str] = {
-    "stopped": "the check was stopped before it",
-    "not-needed": "not looked at, as the answer was certain enough without it",
-    "excluded": "outside the part that was to be checked",
-    "no-video": "there is no video any more",
+    "stopped": "the check was stopped before reaching it",
+    "not-needed": "skipped, as the answer was certain enough without it",
+    "excluded": "outside the part to be checked",
+    "no-video": "the video has ended",
     "no-frames": "the video has no frames there",
     "damaged": "the video cannot be decoded there",
     "no-face": "no face is seen",
@@ -178,7 +178,7 @@ def cause_words(stretch: Unjudged) -> str:
     words = _CAUSES[stretch.cause]
     if stretch.hint_ms is None:
         return words
-    return f"{words}, but it rather seems {offset_words(stretch.hint_ms)}"
+    return f"{words}; it may be {offset_words(stretch.hint_ms)}"
 
 
 def face_words(track: TrackReport) -> str:

@@ -1,4 +1,4 @@
-"""A Report in sentences: the verdict, what it rests on, and what to do about it."""
+"""A Report in sentences: the verdict, what it rests on, and what to do."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from avsync.report.words import offset_words, percent, span_words
 MAX_FAULTS = 3
 """Faults that a summary names."""
 MIN_UNSEEN_S = 1.0
-"""Less speech than this without a visible speaker is not mentioned."""
+"""Shorter speech without a visible speaker is not mentioned."""
 
 
 def no_drift_words(report: Report) -> str:
-    """That no drift is seen, and how large one could be without showing: over the whole video where that
-    lasts less than a minute."""
+    """That no drift is seen, and how large one could go unnoticed: per minute, or over the whole video if it
+    is shorter than that."""
     possible = report.drift_possible_ms_per_min
     if possible is None:
         return "none seen"
@@ -36,18 +36,18 @@ def _joined(reasons: Sequence[str]) -> str:
 
 
 def summary(report: Report) -> str:
-    """One sentence for a person, without the path."""
+    """One sentence, without the path."""
     return _summary(report)[0]
 
 
 def notes(report: Report) -> list[str]:
-    """The sentences of the reasons that `summary` does not give already."""
+    """The sentences of the reasons that `summary` does not cover."""
     said = _summary(report)[1]
     return [reason_words(reason) for reason in report.reasons if reason.kind not in said]
 
 
 def _summary(report: Report) -> tuple[str, set[str]]:
-    """The sentence, and the kinds of reasons that it gives."""
+    """The sentence, and the kinds of reasons that it covers."""
     kinds: set[str] = {reason.kind for reason in report.reasons}
     reasons = _joined([reason_words(reason) for reason in report.reasons])
     if report.verdict == "mismatch":
@@ -86,14 +86,14 @@ def _faults(report: Report) -> str:
 
 
 def repair_words(offset_ms: float) -> str:
-    """The whole sentence of DESIGN.md: what is wrong and what fixes it."""
+    """What is wrong and what fixes it."""
     size = round(abs(offset_ms))
     verb = "delaying" if offset_ms > 0 else "advancing"
     return f"audio is {offset_words(offset_ms)}; {verb} it by {size} ms fixes it"
 
 
 def limits_words(report: Report) -> str:
-    """The standard and its limits."""
+    """The standard and its limits in words."""
     early, late = report.tolerance_ms
     name = STANDARD_NAMES.get(report.standard, report.standard)
     drift = f"a drift of {report.max_drift_ms_per_min:.0f} ms a minute"
@@ -104,8 +104,8 @@ def limits_words(report: Report) -> str:
 
 
 def speech_words(report: Report) -> str | None:
-    """How much speech there is, over how much of it a talking face is seen, and what share of that was
-    judged; None where that was not measured."""
+    """How much speech there is, how much of it a visible talking face says, and what share of that was
+    judged; None if that was not measured."""
     if report.speech_s is None or report.speech_seen_s is None or report.speech_judged_s is None:
         return None
     if report.speech_s < MIN_SPEECH_S:

@@ -1,4 +1,4 @@
-"""What `check` prints for a person: a verdict in words and small tables, as wide as the terminal."""
+"""What `check` prints to a terminal: the verdict in words and small tables, as wide as the terminal."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ _STYLES: dict[Verdict, str] = {
 _MAX_ROWS = 12
 """Rows of a track or segment table; a film has hundreds of tracks, and the JSON lists them all."""
 _MAX_FILES = 40
-"""Files of a batch up to which the table lists all of them; beyond, only those that are not in sync."""
+"""A batch of more files lists only those that are not in sync."""
 _MAX_WORST = 10
 _MIN_GAP_S = 1.0
-"""Stretches that were not judged are listed from this length on."""
+"""Shortest unjudged stretch that is listed."""
 _WIDE = 72
-"""Columns of a terminal from which on the full tables fit."""
+"""Narrowest terminal, in columns, that the full tables fit."""
 
 
 def to_text(reports: Sequence[Report], console: Console, *, batch: bool) -> str:
     """What `check` prints: one file in full, or a row per file and a summary.
 
-    `console` gives width and colours; the text comes back instead of being written, so that the
-    caller deals with a closed pipe. Sentences are never broken into lines, which keeps them whole
-    for `grep`; a terminal wraps them itself.
+    `console` gives width and colours; the text is returned, not written, so that the caller can handle a
+    closed pipe. Sentences are not broken into lines, so that `grep` finds them whole; the terminal wraps
+    them.
     """
     with console.capture() as capture:
         parts = _batch(reports, console) if batch else [p for r in reports for p in _single(r, console)]
@@ -84,7 +84,7 @@ def _single(report: Report, console: Console) -> Iterator[RenderableType]:
     if report.faults:
         yield _faults(report.faults, report.timebase)
     if report.unjudged and report.tracks:
-        # A note says what adaptive sampling left out, which may be a hundred stretches.
+        # A note covers what adaptive sampling skipped, which may be a hundred stretches.
         gaps = [
             gap
             for gap in report.unjudged
@@ -126,8 +126,8 @@ _FRAMES = ("time code", "frames")
 
 
 def _frames(stretch: Fault | Unjudged, base: Timebase | None) -> tuple[str, ...]:
-    """The time code of its first frame, and its first frame and the one after its last; nothing where the
-    frames are not known."""
+    """The time code of its first frame, that frame's number and the number after its last; empty if the frame
+    rate is unknown."""
     if base is None:
         return ()
     first, past = frame_at(base, stretch.start_s), frame_at(base, stretch.end_s)
@@ -193,7 +193,7 @@ def _faults(faults: Sequence[Fault], base: Timebase | None) -> Table:
 
 
 def _batch(reports: Sequence[Report], console: Console) -> Iterator[RenderableType]:
-    """A table where there is room for one, else (and in a pipe) a line per file; then what they come to."""
+    """A table if there is room for one, otherwise (and in a pipe) a line per file; then the totals."""
     if console.is_terminal and console.width >= _WIDE:
         wanting = [report for report in reports if report.verdict != "in-sync"]
         yield _files(reports if len(reports) <= _MAX_FILES else wanting)
@@ -226,7 +226,7 @@ def _files(reports: Sequence[Report]) -> Table:
 
 
 def _overview(reports: Sequence[Report]) -> Iterator[RenderableType]:
-    """How many files have each verdict, and the files that are worst out of sync."""
+    """How many files have each verdict, and the files with the largest errors."""
     yield Text()
     counts = Counter(report.verdict for report in reports)
     table = _table("verdict", "files", "share")
@@ -247,6 +247,6 @@ def _overview(reports: Sequence[Report]) -> Iterator[RenderableType]:
 
 
 def worst_files(reports: Sequence[Report]) -> list[Report]:
-    """The files that are out of sync, the largest error anywhere in a file first."""
+    """The files that are out of sync, by the largest error anywhere in each."""
     found = [report for report in reports if report.verdict == "out-of-sync"]
     return sorted(found, key=largest_error, reverse=True)

@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 LONG_SIDE = 320
 """Pixels."""
 MAX_THUMBNAILS = 12
-"""Faults of a file that get one."""
+"""Most faults of a file that get a thumbnail."""
 
 
 def thumbnails(report: Report) -> dict[int, bytes]:
-    """JPEG images of the frames in the middle of the first faults, by the number of the fault. None where the
-    file is not there any more, or cannot be read."""
+    """JPEG images of the frames in the middle of the first faults, by the number of the fault. Empty if the
+    file is gone or cannot be read."""
     if not report.faults or not Path(report.path).is_file():
         return {}
     try:
@@ -37,7 +37,7 @@ def thumbnails(report: Report) -> dict[int, bytes]:
 
 
 def _frame(media: Media, time_s: float) -> bytes | None:
-    """The frame that is shown at a time, or shortly after it."""
+    """The frame shown at a time, or shortly after it."""
     for frame in frames(media, long_side=LONG_SIDE, start_s=time_s, end_s=time_s + 1):
         return encoded(frame.image, ".jpg")
     return None

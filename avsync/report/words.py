@@ -43,14 +43,14 @@ def offset_words(offset_ms: float | None) -> str:
 
 
 def certainty_words(probability: float) -> str:
-    """A probability as a person would say it, with the figure."""
+    """A probability in words, with the figure."""
     limits = ((0.95, "almost certain"), (0.8, "likely"), (MIN_PROBABILITY, "probable"))
     word = next((word for limit, word in limits if round(probability, 2) >= limit), "unsure")
     return f"{word}, {percent(probability)}"
 
 
 def percent(probability: float) -> str:
-    """Whole percent; never rounds up to a certainty that was not measured."""
+    """Whole percent; never rounds up to 100."""
     return f"{min(99, round(100 * probability)) if probability < 1 else 100} %"
 
 

@@ -610,7 +610,7 @@ cli.main()
     assert report["tracks"][0]["windows"] > 20
     assert report["unjudged"][-1]["end_s"] == pytest.approx(report["duration_s"], abs=0.01)
     assert report["reasons"][-1]["code"] == "stopped"
-    assert "the check was stopped before it" in page.read_text()
+    assert "the check was stopped before reaching it" in page.read_text()
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
         (["check", "a.mp4", "b.mp4", "--markers", "x.edl"], "Several files cannot share the markers"),
         (["check", "a.mp4", "b.mp4", "--overlay", "x.mp4"], "Several files cannot share the overlay"),
         (["check", "a.mp4", "--markers", "x.aaf"], "x.aaf is not a marker file"),
-        (["check", "a.mp4", "--overlay", "x.mkv"], "x.mkv is no name of an overlay"),
+        (["check", "a.mp4", "--overlay", "x.mkv"], "x.mkv is not the name of an .mp4 file"),
         (["check", "a.mp4", "--overlay", "a.mp4"], "is not an overlay written by avsync"),
         (["check", "a.mp4", "--markers", "-"], "Only --json and --jsonl"),
         (["check", "a.mp4", "--on-verdict", "no-such-program"], "names no program"),

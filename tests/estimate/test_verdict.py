@@ -259,7 +259,7 @@ def test_a_third_that_rather_fits_another_offset_is_not_called_in_sync():
     doubtful = Segment(10, 20, None, None, 0.3, hint_ms=200.0)
     judged = judge(answer(0, segments=[part(0, 10, 0.0), doubtful, part(20, 30, 0.0)]), EBU)
     assert judged.verdict == "cannot-tell"
-    assert "from 0:10.0 to 0:20.0 it rather seems 200 ms early" in reason_words(judged.reasons[0])
+    assert "from 0:10.0 to 0:20.0 it seems to be 200 ms early" in reason_words(judged.reasons[0])
 
 
 def test_a_third_that_fits_nowhere_although_the_lips_speak_is_not_called_in_sync():

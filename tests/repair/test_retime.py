@@ -293,7 +293,7 @@ def test_before_and_after_are_reported_and_what_is_done_is_said_first(tmp_path: 
     result = repair(src, dst, DRIFT, announce=announce)
     assert said == [
         f"{src}: audio track 0 is resampled by +1.000 % against a drift of +600 ms a minute, and re-encoded "
-        "(aac, 192 kb/s); all else is copied."
+        "(aac, 192 kb/s); everything else is copied."
     ]
     assert "Before: audio is 30 ms early on the whole" in result.sentence
     assert "After: audio is 2 ms early, within tolerance." in result.sentence

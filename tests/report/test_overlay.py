@@ -23,9 +23,9 @@ from avsync.report.overlay import (
     OVERLAY,
     QUIET,
     STRIP,
+    annotated_frames,
     face_at,
     moment_words,
-    pictures,
     save_overlay,
     score_strip,
 )
@@ -105,7 +105,7 @@ def test_an_error_in_the_middle_leaves_what_was_there(tmp_path: Path, monkeypatc
 
 def test_the_face_is_in_its_box_which_is_thick_while_it_speaks(tmp_path: Path):
     source = clap(tmp_path / "a.mp4", *PAIRS["h264-aac.mp4"])
-    drawn = list(pictures(of(source), probe(source)))
+    drawn = list(annotated_frames(of(source), probe(source)))
     height, width = drawn[0].shape[0] - LINE - STRIP, drawn[0].shape[1]
     side = width // 4
     for number, thick in ((5, False), (40, True), (90, False)):
@@ -117,7 +117,7 @@ def test_the_face_is_in_its_box_which_is_thick_while_it_speaks(tmp_path: Path):
 
 def test_the_line_moves_along_the_scores(tmp_path: Path):
     source = clap(tmp_path / "a.mp4", *PAIRS["h264-aac.mp4"])
-    drawn = list(pictures(of(source), probe(source)))
+    drawn = list(annotated_frames(of(source), probe(source)))
     for number in (0, 50, 99):
         row = drawn[number][-10].astype(int).sum(axis=1)
         assert int(np.argmax(row)) == pytest.approx(number / 100 * drawn[number].shape[1], abs=2)
