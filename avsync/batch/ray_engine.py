@@ -22,10 +22,11 @@ def check_on_ray(
     files: Sequence[Path], options: CheckOptions, limits: Limits = Limits(), workers: int | None = None
 ) -> Iterator[tuple[int, Report]]:
     """(number of the file, its report) as each is finished, on the cluster at `RAY_ADDRESS` or, without one,
-    on a local cluster that lives as long as the call. `workers` files are checked at the same time, by
-    default one per processor of the cluster. Files, model and avsync itself must be on every machine, under
-    the same paths. Raises UsageError when Ray is not installed, MediaError when the cluster cannot be
-    reached.
+    on a local cluster that lives as long as the call.
+
+    `workers` files are checked at the same time, by default one per processor of the cluster. Files, model
+    and avsync itself must be on every machine, under the same paths. Raises UsageError when Ray is not
+    installed, MediaError when the cluster cannot be reached.
     """
     ray = _ray()
     _connect(ray)

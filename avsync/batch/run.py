@@ -30,8 +30,10 @@ def check_many(
     show: Show | None = None,
 ) -> Iterator[tuple[int, Report]]:
     """(number of the file, its report) as each is finished, in `workers` processes: by default one, or with
-    the engine "ray" one per processor of its cluster. A file that fails gives a report with the verdict
-    "error" and the message in its reasons; so does one that exceeds its `limits`, or whose process dies.
+    the engine "ray" one per processor of its cluster.
+
+    A file that fails gives a report with the verdict "error" and the message in its reasons; so does one that
+    exceeds its `limits`, or whose process dies.
     """
     if engine == "ray":
         from avsync.batch.ray_engine import check_on_ray

@@ -1,5 +1,7 @@
-"""Watch a folder for files and tell which are complete. The folder is polled instead of using file system
-events, which network drives do not send and which do not tell whether a copy is finished.
+"""Watch a folder for files and tell which are complete.
+
+The folder is polled instead of using file system events, which network drives do not send and which do not
+tell whether a copy is finished.
 """
 
 from __future__ import annotations
@@ -31,10 +33,11 @@ class _Resting:
 
 
 def arrivals(folder: Path, *, settle_s: float = 5.0, poll_s: float = POLL_S) -> Iterator[list[Path]]:
-    """Complete videos below a folder, as they arrive, beginning with those already there; never ends. A video
-    is complete when its size and modification time have not changed for `settle_s` seconds and it can be read
-    to the end that its header claims. One that changes later arrives again. An empty list is yielded after
-    each poll, so that the caller can do something else.
+    """Complete videos below a folder, as they arrive, beginning with those already there; never ends.
+
+    A video is complete when its size and modification time have not changed for `settle_s` seconds and it can
+    be read to the end that its header claims. One that changes later arrives again. An empty list is yielded
+    after each poll, so that the caller can do something else.
 
     Raises MediaError when the folder cannot be read.
     """

@@ -1,7 +1,8 @@
-"""A process that checks one file after another, and the batch's view of it. Each process has its own
-connection instead of sharing a pool, so that a crash in a codec, or a file that takes too much time or
-memory, costs that file and no other. A thread per connection waits for messages, because a process stopped
-halfway through one would otherwise block the reader.
+"""A process that checks one file after another, and the batch's view of it.
+
+Each process has its own connection instead of sharing a pool, so that a crash in a codec, or a file that
+takes too much time or memory, costs that file and no other. A thread per connection waits for messages,
+because a process stopped halfway through one would otherwise block the reader.
 """
 
 from __future__ import annotations
@@ -161,9 +162,12 @@ def _ctrl_c_held() -> Iterator[None]:
 @contextmanager
 def limited_memory(limit_bytes: int, device: str) -> Iterator[None]:
     """Make allocations fail that would take this process, or one that it starts, over `limit_bytes`, so that
-    a hostile file ends in an error instead of a swapping machine. Reserved address space does not count. A
-    process that already uses much memory still gets half of the limit on top of that. There is no limit if a
-    GPU may do the work, since its driver maps memory in its own way."""
+    a hostile file ends in an error instead of a swapping machine.
+
+    Reserved address space does not count. A process that already uses much memory still gets half of the
+    limit on top of that. There is no limit if a GPU may do the work, since its driver maps memory in its own
+    way.
+    """
     if resource is None or (device != "cpu" and any(Path(driver).exists() for driver in GPU_DRIVERS)):
         yield
         return

@@ -1,7 +1,7 @@
-"""Augmentation of frames, audio and mel, batched, on the device of the data.
+"""Augmentation of frames, audio and mels, batched, on the device of the data.
 
-Random parameters come from a numpy generator (one draw a clip, the same on every device); only the
-noise itself is drawn by torch. Every function is a no-op for settings of zero.
+Random parameters come from a numpy generator (one draw per clip, the same on every device); only the noise
+itself is drawn by torch. Every function is a no-op for settings of zero.
 """
 
 from __future__ import annotations
@@ -20,22 +20,24 @@ from avsync.core.constants import FACE_SIZE, MOUTH_HEIGHT, SAMPLE_RATE
 from avsync.data.shards import REGION
 
 REPEAT_EVERY = (3, 8)
-"""A repeated frame, as frame-rate conversion leaves them, comes once in this many frames."""
+"""One frame in this many is repeated, as after frame-rate conversion."""
 MORPH_GRID = (3, 5)
-"""Rows and columns of the points that a changed face shape is drawn by."""
+"""Rows and columns of the control points that deform a face's shape."""
 LEAST_FRAMES = 12
-"""Frames that a clip keeps when it is sped up."""
+"""Fewest frames that a clip keeps when it is sped up."""
 OVERTONES = 5
 """Partials of a note of music."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much is changed. Fields that end in _p are the share of clips that the change hits; the
-    others are standard deviations or, for gain, shift, speed and tempo, limits. All zero: nothing is changed.
+    """Strength of each augmentation.
 
-    `speed` (the limit of its logarithm) changes the pitch too; `tempo` (the greatest factor) leaves it, as
-    players do. Both change video and audio together, up or down, evenly on a scale of logarithms."""
+    Fields that end in _p are the share of clips affected; the others are standard deviations or, for gain,
+    shift, speed and tempo, limits. All zero: no augmentation. `speed` (limit of its logarithm) changes the
+    pitch too; `tempo` (greatest factor) preserves it, as players do. Both change video and audio together, up
+    or down, uniformly in the logarithm.
+    """
 
     flip_p: float = 0.5
     zoom: float = 0.06
@@ -86,7 +88,7 @@ def _tensor(values: np.ndarray, like: Tensor, ndim: int) -> Tensor:
 
 
 def _noise_like(size: tuple[int, ...], rng: np.random.Generator, device: torch.device) -> Tensor:
-    """Gaussian noise that depends on `rng` alone, not on what else runs in this process."""
+    """Gaussian noise that depends on `rng` alone, not on torch's global state."""
     generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
     return torch.randn(size, generator=generator, device=device)
 
@@ -99,8 +101,8 @@ def augment_frames(regions: Tensor, rng: np.random.Generator, amount: Augmentati
 
 
 def _warp(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
-    """Cut the mouth out of the region: scaled, shifted, turned, mirrored, bent into another face's shape,
-    and shaken from frame to frame as a face tracker would."""
+    """Crop the mouth from the region: scaled, shifted, rotated, mirrored, deformed to another face's shape,
+    and jittered from frame to frame as by a face tracker."""
     clips, frames = x.shape[:2]
     scale = np.exp(rng.normal(0, amount.zoom, (clips, 2)))
     scale[:, 0] *= np.where(_chance(rng, clips, amount.flip_p), -1, 1)
@@ -139,8 +141,8 @@ def _morph(rng: np.random.Generator, clips: int, amount: Augmentation) -> Tensor
 
 
 def _mix_faces(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
-    """The clip's motion on a face that is partly the next clip's: what stands still in a face says
-    nothing about its timing."""
+    """Blend the still part of the next clip's face into the clip and keep the clip's motion: what does not
+    move says nothing about timing."""
     share = rng.uniform(0.2, 0.8, len(x)) * _chance(rng, len(x), amount.face_mix_p)
     if not share.any():
         return x
@@ -163,7 +165,7 @@ def _repeat_frames(x: Tensor, rng: np.random.Generator, amount: Augmentation) ->
 
 
 def _blur(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
-    """Low resolution: down by a factor and up again."""
+    """Lower the resolution: scale down by a factor and up again."""
     for clip in np.flatnonzero(_chance(rng, len(x), amount.blur_p)):
         small = F.interpolate(x[clip], scale_factor=float(rng.uniform(0.25, 0.8)), mode="area")
         x[clip] = F.interpolate(small, x.shape[-2:], mode="bilinear")
@@ -171,7 +173,7 @@ def _blur(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
 
 
 def _recolour(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
-    """Gain a channel, contrast, brightness, gamma and saturation."""
+    """Change the gain of each channel, contrast, brightness, gamma and saturation."""
     clips, hit, c = len(x), _chance(rng, len(x), amount.colour_p), amount.colour
     gain = np.exp(rng.normal(0, c, (clips, 1)) + rng.normal(0, 0.4 * c, (clips, 3)))
     contrast, gamma = np.exp(rng.normal(0, c, clips)), np.exp(rng.normal(0, c, clips))
@@ -181,7 +183,7 @@ def _recolour(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tens
     saturation[_chance(rng, clips, amount.grey_p)] = 0
     gains, contrasts = _tensor(gain[:, None], x, 5), _tensor(contrast, x, 5)
     mean = x.mean((1, 3, 4), keepdim=True) * gains
-    # In place, and gain, contrast and brightness at once: this is the most expensive part of augmentation.
+    # In place, with gain, contrast and brightness in one pass, as this is the most expensive augmentation.
     x.mul_(gains * contrasts).add_(mean * (1 - contrasts) + _tensor(brightness, x, 5))
     for clip in np.flatnonzero(hit):
         x[clip].clamp_(1e-6, 1).pow_(float(gamma[clip]))
@@ -196,7 +198,7 @@ def _grain(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
 
 
 def _erase(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
-    """One rectangle of a clip becomes flat, as if covered by a microphone or a caption."""
+    """Fill one rectangle of a clip with a flat colour, like a microphone or a caption."""
     for clip in np.flatnonzero(_chance(rng, len(x), amount.erase_p)):
         h, w = int(rng.integers(6, 18)), int(rng.integers(10, 40))
         top, left = int(rng.integers(MOUTH_HEIGHT - h)), int(rng.integers(FACE_SIZE - w))
@@ -205,8 +207,8 @@ def _erase(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
 
 
 def augment_waves(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
-    """Float waves (clips, samples) in -1..1 -> the same, louder or softer, with echo, noise or another
-    clip's voice, another tone colour, overload."""
+    """Float waves (clips, samples) in -1..1 -> the same with changed gain, reverberation, noise or another
+    clip's voice, equalisation and overload."""
     x = x * _tensor(10 ** (rng.uniform(*amount.gain_db, len(x)) / 20), x, 2)
     for change in (_reverb, _noise, _equaliser, _overload):
         x = change(x, rng, amount)
@@ -295,13 +297,13 @@ def _overload(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tens
 
 
 def augment_mels(mels: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
-    """(clips, 80, columns): another vocal tract length, and a run of bands of a clip
-    becomes its mean."""
+    """(clips, 80, columns) -> the same with another vocal tract length, and a run of bands replaced by the
+    clip's mean."""
     return _mask(_formants(mels, rng, amount), rng, amount)
 
 
 def _formants(mels: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
-    """Stretch the frequencies of a clip by a factor."""
+    """Stretch the frequency axis of a clip by a factor."""
     hit = _chance(rng, len(mels), amount.formant_p)
     if not hit.any():
         return mels
@@ -323,14 +325,14 @@ def _mask(mels: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tenso
 
 
 def speeds(rng: np.random.Generator, count: int, amount: Augmentation) -> np.ndarray:
-    """Playing speed of each clip: 1 or a little slower or faster, video and audio alike."""
+    """Playback speed of each clip: 1, or a little slower or faster, for video and audio alike."""
     changed = np.exp(rng.uniform(-amount.speed, amount.speed, count))
     return np.where(_chance(rng, count, amount.speed_p), changed, 1.0)
 
 
 def tempos(rng: np.random.Generator, frames: npt.NDArray[np.int64], amount: Augmentation) -> np.ndarray:
     """Tempo of clips with these numbers of frames (n,): 1, or up to `amount.tempo` times slower or faster,
-    but no faster than leaves `LEAST_FRAMES` of a clip."""
+    but leaving a clip at least `LEAST_FRAMES`."""
     if not amount.tempo_p:
         return np.ones(len(frames))
     most = np.log(amount.tempo)
@@ -340,5 +342,5 @@ def tempos(rng: np.random.Generator, frames: npt.NDArray[np.int64], amount: Augm
 
 
 def shifts_ms(rng: np.random.Generator, count: int, amount: Augmentation) -> np.ndarray:
-    """Delay of each clip's audio in ms, known to the loss, so that a fraction of a frame counts too."""
+    """Delay of each clip's audio in ms; the loss knows it, so fractions of a frame count too."""
     return rng.uniform(-amount.shift_ms, amount.shift_ms, count)

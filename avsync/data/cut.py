@@ -34,17 +34,17 @@ from avsync.media.probe import probe
 CutFace = Callable[[Image, npt.NDArray[np.float32]], Image]
 MIN_FRAMES = 2 * WINDOW_FRAMES
 SILENT = 1e-4
-"""Largest amplitude of audio without speech: -80 dB, a few steps of 16 bits."""
+"""Audio whose largest amplitude is below this is silent: -80 dB, a few steps of 16-bit audio."""
 MAX_LOST_S = 0.1
-"""Seconds of a clip that may be damaged: two frames, which augmentation repeats as often."""
+"""How much of a clip may be damaged: as many frames as augmentation repeats."""
 JPEG_BEGIN, JPEG_END, JPEG_TAIL = b"\xff\xd8", b"\xff\xd9", 64
-"""Marks round a JPEG image; a few bytes behind the last one do no harm."""
+"""Markers at the start and end of a JPEG image; a few bytes after the last one do no harm."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """One clip as it is stored: `frames` uint8 (n, 68, 116, 3) RGB at 25 a second, `wave` int16 at 16 kHz
-    whose first sample is heard with the first frame, `fps` of the source."""
+    """One clip as stored: `frames` uint8 (n, 68, 116, 3) RGB at 25 a second, `wave` int16 at 16 kHz whose
+    first sample coincides with the first frame, and the source's `fps`."""
 
     frames: npt.NDArray[np.uint8]
     wave: npt.NDArray[np.int16]
@@ -52,11 +52,10 @@ class Cut:
 
 
 def cut_video(path: Path) -> Cut:
-    """The mouth of the main face of a video, and its audio, by the product's own stages.
+    """The mouth of the main face of a video, and its audio, by the same stages as a check.
 
     Raises:
-        AvsyncError: the video cannot be read, shows no face for long enough, or a part of it that would be
-            used is damaged: what decoders make up there would be learned.
+        AvsyncError: the video cannot be read, shows no face for long enough, or is damaged there.
     """
     found = _with_video(path)
     track, first, stop = main_face(path, find_tracks(found))
@@ -71,7 +70,7 @@ def cut_video(path: Path) -> Cut:
 
 
 def main_face_frames(path: Path, cut: CutFace) -> Iterator[Image]:
-    """The frames of a video that `cut_video` takes, each as `cut` makes it of (frame, face box).
+    """The frames that `cut_video` takes from a video, each passed with its face box through `cut`.
 
     Raises:
         AvsyncError: the video cannot be read, or shows no face for long enough.
@@ -88,7 +87,7 @@ def _with_video(path: Path) -> Media:
 
 
 def _refuse_damage(path: Path, lost: Sequence[Span], used: Span) -> None:
-    """Raises MediaError where more than MAX_LOST_S of the stretch `used` could not be decoded."""
+    """Raises MediaError if more than MAX_LOST_S of the stretch `used` could not be decoded."""
     inside = [min(end, used[1]) - max(start, used[0]) for start, end in lost]
     lost_s = sum(seconds for seconds in inside if seconds > 0)
     if lost_s > MAX_LOST_S:
@@ -116,7 +115,8 @@ def _region(image: Image, box: npt.NDArray[np.float32]) -> Image:
 
 
 def main_face(path: Path, tracks: Sequence[FaceTrack]) -> tuple[FaceTrack, int, int]:
-    """The face that is seen longest, largest first among equals, and its longest unbroken stretch."""
+    """The most prominent face by time on screen times size, and its longest unbroken stretch, [first, stop)
+    in frames."""
     best: tuple[float, FaceTrack, int, int] | None = None
     for track in tracks:
         for first, stop in _stretches(track.seen):
@@ -136,8 +136,8 @@ def _stretches(seen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
 
 
 def _aligned(samples: npt.NDArray[np.float32], first: int, frames: int) -> npt.NDArray[np.int16]:
-    """int16 samples from number `first` on, for at most `frames` frames; silence where the audio has not
-    begun yet, nothing where it has ended."""
+    """int16 samples from number `first` on, for at most `frames` frames; silence before the audio begins,
+    nothing after it ends."""
     lead = min(max(0, -first), frames * SAMPLES_PER_FRAME)
     part = np.asarray(samples[max(0, first) : max(0, first + frames * SAMPLES_PER_FRAME)])
     wave = np.concatenate([np.zeros(lead, np.float32), part])
@@ -149,8 +149,8 @@ def _aligned(samples: npt.NDArray[np.float32], first: int, frames: int) -> npt.N
 
 
 def cut_prepared(folder: Path) -> Cut:
-    """A clip that Wav2Lip's preparation left: images of the face, numbered from 0, at 25 a second, and
-    audio.wav. What lies beyond an image's edge repeats the edge.
+    """A clip prepared by Wav2Lip's scripts: images of the face, numbered from 0, at 25 a second, and
+    audio.wav. The margin beyond an image's edge repeats the edge.
 
     Raises:
         MediaError: an image or the audio cannot be read.
@@ -164,8 +164,8 @@ def cut_prepared(folder: Path) -> Cut:
 
 
 def prepared_faces(folder: Path) -> Iterator[Image]:
-    """The numbered images of a prepared clip, RGB. Raises MediaError when one cannot be read, or is cut
-    short: decoders fill what is missing, which in a face is the mouth, with grey."""
+    """The numbered images of a prepared clip, RGB. Raises MediaError if one cannot be read or is truncated:
+    decoders fill the missing part, which in a face is the mouth, with grey."""
     for path in numbered_images(folder):
         content = np.fromfile(path, np.uint8)
         image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
@@ -177,7 +177,7 @@ def prepared_faces(folder: Path) -> Iterator[Image]:
 
 
 def numbered_images(folder: Path) -> Iterator[Path]:
-    """0.jpg, 1.jpg ... up to the first that is missing."""
+    """0.jpg, 1.jpg ... up to the first missing number."""
     return takewhile(Path.is_file, (folder / f"{number}.jpg" for number in count()))
 
 

@@ -1,6 +1,6 @@
-"""Runs of frames of many clips, drawn, fetched and altered: what a step of dense supervision takes.
+"""The batch of a step of dense supervision: runs of frames from many clips, drawn, fetched and augmented.
 
-All windows of a run share its frames and its mel columns, so that each is made once.
+All windows of a run share its frames and mel columns, so that each is computed once.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Runs:
-    """Runs of frames, one a clip: `clips` (n,), first frame `start` (n,), frames `lengths` (n,) as played,
-    `speed` (n,) that changes the pitch, `tempo` (n,) that leaves it, and the ms by which each one's audio is
-    delayed: `delay_ms` of the clip to be in sync, then `shift_ms`, as played, on purpose."""
+    """Runs of frames, one per clip: `clips` (n,), first frame `start` (n,), frames `lengths` (n,) as played,
+    `speed` (n,) that changes the pitch, `tempo` (n,) that preserves it, and the ms by which each one's audio
+    is delayed: first `delay_ms` to bring the clip into sync, then a deliberate `shift_ms`, as played."""
 
     clips: IntArray
     start: npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ class Runs:
 
     @property
     def pace(self) -> npt.NDArray[np.float64]:
-        """Frames of the clip that go by in a frame as played (n,)."""
+        """Frames of the clip per frame as played (n,)."""
         return self.speed * self.tempo
 
     def columns(self, context: int) -> int:
@@ -79,7 +79,7 @@ def draw_runs(
     length: int,
     amount: Augmentation,
 ) -> Runs:
-    """`count` runs of up to `length` frames; clip i has `frames[i]`, is drawn with probability
+    """`count` runs of up to `length` frames. Clip i has `frames[i]` frames, is drawn with probability
     `share[i]`, and is in sync once its audio is delayed by `delays[i]` ms."""
     clips = rng.choice(len(frames), count, p=share).astype(np.int64)
     speed, tempo = speeds(rng, count, amount), tempos(rng, frames[clips], amount)
@@ -92,7 +92,8 @@ def draw_runs(
 
 def fetch_runs(source: Reader, runs: Runs, context: int = 0) -> Bytes:
     """Bytes of all runs at the length of the longest. `waves` begin half an FFT and `context` mel columns, as
-    played, before the first frame; they are at their own tempo, and long enough for the fastest run."""
+    played, before the first frame; their tempo is not yet changed, and they are long enough for the fastest
+    run."""
     frames = np.round(runs.start[:, None] + np.arange(runs.lengths.max()) * runs.pace[:, None])
     most = math.ceil((runs.columns(context) - 1) * runs.tempo.max()) + 1
     before = context * HOP_SAMPLES * runs.tempo[:, None]
@@ -110,7 +111,7 @@ def fetch_runs(source: Reader, runs: Runs, context: int = 0) -> Bytes:
 def dense_inputs(
     raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augmentation, context: int = 0
 ) -> DenseBatch:
-    """Bytes, fetched with so much context -> the frames of every run, one after the other, and the mels."""
+    """Bytes, fetched with `context` -> the frames of all runs, end to end, and the mels."""
     frames = cut(raw.frames) if amount == NONE else augment_frames(raw.frames, rng, amount)
     shown = torch.from_numpy(np.arange(frames.shape[1]) < runs.lengths[:, None]).to(frames.device)
     heard = audio_batch(raw, runs, rng, amount, context)
@@ -120,7 +121,7 @@ def dense_inputs(
 def audio_batch(
     raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augmentation, context: int = 0
 ) -> DenseBatch:
-    """Bytes, fetched with so much context -> a batch of mels without video."""
+    """Bytes, fetched with `context` -> a batch of mels without video."""
     waves = raw.waves if amount == NONE else augment_waves(raw.waves, rng, amount)
     mels = log_mels(waves) if amount == NONE else augment_mels(log_mels(waves), rng, amount)
     windows = runs.lengths - WINDOW_FRAMES + 1
@@ -130,7 +131,7 @@ def audio_batch(
 
 def at_tempo(mels: Tensor, tempo: npt.NDArray[np.float64], columns: int) -> Tensor:
     """Mels (n, 80, any) -> (n, 80, columns) of the same audio played `tempo` (n,) times as fast at the same
-    pitch: column c is what lies at c * tempo, read between two columns."""
+    pitch: column c is interpolated at c * tempo."""
     place = np.arange(columns) * tempo[:, None]
     below = np.minimum(place.astype(np.int64), mels.shape[-1] - 2)
     index = torch.from_numpy(below).to(mels.device)[:, None].expand(-1, mels.shape[1], -1)

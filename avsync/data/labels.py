@@ -1,4 +1,4 @@
-"""What is known about clips apart from their media: speakers, and the delays that correct their synchrony."""
+"""What is known about clips besides their media: speakers, and the delays that bring them into sync."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ Entry = TypeVar("Entry")
 
 
 def of_speakers(store: Store, share: float) -> Store:
-    """The clips of a share of the speakers, at least one. Who belongs to it depends on the names alone, and
-    a smaller share lies within a larger one, as a learning curve wants it."""
+    """The clips of a share of the speakers, at least one speaker. The choice depends on the names alone, and
+    a smaller share is a subset of a larger one, as a learning curve needs."""
     names = sorted(speakers(store), key=lambda name: hashlib.sha256(name.encode()).digest())
     kept = set(names[: max(1, round(share * len(names)))])
     return store.select(lambda clip: speaker(clip) in kept)
 
 
 def speakers(store: Store) -> set[str]:
-    """Everybody in `store`: the folders that its clips lie in."""
+    """Everyone in `store`, by the folders of its clips."""
     return {speaker(clip) for clip in store.clips}
 
 
 def speaker(clip: StoredClip) -> str:
-    """Who is seen in a clip, by the folder that it lies in."""
+    """The speaker of a clip: its folder."""
     return clip.id.rsplit("/", 1)[0]
 
 
 def shares(store: Store, balance: float) -> npt.NDArray[np.float64]:
-    """How likely each clip is drawn: by its length, a speaker's total damped by the power `balance`."""
+    """Probability of drawing each clip: by its length, with a speaker's total damped by the power
+    `balance`."""
     frames = store.windows.astype(np.float64)
     names = [speaker(clip) for clip in store.clips]
     spoken: dict[str, float] = {}
@@ -50,7 +51,7 @@ def shares(store: Store, balance: float) -> npt.NDArray[np.float64]:
 
 
 def read_delays(path: str | None) -> Mapping[str, float]:
-    """Clip id, or the start of one, to the ms that its stored audio must be delayed by."""
+    """Clip id, or a prefix of ids, to the ms by which the stored audio must be delayed."""
     if path is None:
         return {}
     try:
@@ -67,14 +68,15 @@ def read_delays(path: str | None) -> Mapping[str, float]:
 
 @dataclass(frozen=True)
 class Recorded:
-    """Where a clip was cut from: its recording, and the language spoken there, where that is known."""
+    """Where a clip was cut from: its recording, and the language spoken in it if known."""
 
     recording: str
     language: str = ""
 
 
 def read_recordings(path: Path) -> dict[str, Recorded]:
-    """Clip id -> where it was cut from, of a CSV with the columns id and recording, and language if known.
+    """Clip id -> where it was cut from, read from a CSV with the columns id, recording and optionally
+    language.
 
     Raises:
         UsageError: the file cannot be read or lacks a column.
@@ -93,7 +95,7 @@ def read_recordings(path: Path) -> dict[str, Recorded]:
 
 
 def delay_of(clip: StoredClip, delays: Mapping[str, float]) -> float | None:
-    """The delay of the longest entry that the clip's id starts with; None where there is none."""
+    """The delay of the longest entry that is a prefix of the clip's id; None if there is none."""
     return entry_of(clip.id, delays)
 
 
@@ -103,7 +105,7 @@ def with_known_delays(store: Store, splits: Sequence[str], delays: Mapping[str, 
 
 
 def entry_of(clip_id: str, entries: Mapping[str, Entry]) -> Entry | None:
-    """The longest of `entries` that a clip's id starts with; None where there is none."""
+    """The value of the longest key of `entries` that is a prefix of a clip's id; None if there is none."""
     fitting = [name for name in entries if clip_id.startswith(name)]
     return entries[max(fitting, key=len)] if fitting else None
 
@@ -112,7 +114,8 @@ T = TypeVar("T")
 
 
 def evenly(items: list[T], limit: int) -> list[T]:
-    """At most `limit` of the items (0: all), evenly spread, so that no speaker at the list's end is lost."""
+    """At most `limit` of the items (0: all), evenly spaced, so that speakers at the end of the list are
+    included."""
     if not limit or len(items) <= limit:
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, limit).round().astype(int)]

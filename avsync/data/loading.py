@@ -1,7 +1,7 @@
-"""From drawn windows to what the networks take: fetch bytes, then cut, augment and make mels.
+"""From drawn windows to the networks' inputs: fetch bytes, then crop, augment and compute mels.
 
-Small sets lie on the device as bytes (`Resident`), large ones stay memory-mapped and are read ahead by
-a thread (`Streamed`); both give the same bytes, and everything after them runs on the device.
+Small sets are kept on the device as bytes (`Resident`), large ones stay memory-mapped and are prefetched by a
+thread (`Streamed`); both give the same bytes, and everything after them runs on the device.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from avsync.networks.base import Preprocessing
 
 IntArray = npt.NDArray[np.int64]
 Features = Literal["mel", "mfcc", "mel-window"]
-"""What the audio encoder takes. "mel-window" is made of a window's own 3,200 samples (authors)."""
+"""Input of the audio encoder. "mel-window" is the mel of a window's 3,200 samples alone (authors' code)."""
 
 RESIDENT_SHARE = 0.6
-"""Of the device's free memory, how much a set may take to be kept there."""
+"""Share of the device's free memory that a set may take to be kept there."""
 HALF_FFT = FFT_SAMPLES // 2
 
 
@@ -48,16 +48,16 @@ class Bytes(NamedTuple):
 
 
 class Reader(Protocol):
-    """Where bytes come from. `clips` (n,), `frames` (n, t) and `samples` (n, m) are numbers inside a
-    clip; they may point beyond its ends: frames repeat the last one, samples are mirrored as far as a centred
-    STFT reaches, and silent beyond. `margin` pixels round the mouth come with it."""
+    """Source of bytes. `clips` (n,); `frames` (n, t) and `samples` (n, m) are indices inside each clip and
+    may lie beyond its ends: frames repeat the last one; samples are mirrored as far as a centred STFT reaches
+    and zero beyond. Frames come with `margin` pixels around the mouth."""
 
     def fetch(self, clips: IntArray, frames: IntArray, samples: IntArray, margin: int = MARGIN) -> Bytes: ...
 
 
 def mirrored(index: npt.NDArray, length: int | npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
-    """Sample numbers folded back at a clip's ends, as a centred STFT pads, and whether they lie within its
-    reach; what lies further out is silence."""
+    """Sample indices reflected at a clip's ends, as a centred STFT pads, and whether they are within its
+    reach; samples further out are silence."""
     last = length - 1
     inside = (index >= -HALF_FFT) & (index <= last + HALF_FFT)
     index = np.abs(index)
@@ -65,7 +65,7 @@ def mirrored(index: npt.NDArray, length: int | npt.NDArray) -> tuple[npt.NDArray
 
 
 def samples_of(wave: npt.NDArray[np.int16], index: IntArray) -> npt.NDArray[np.int16]:
-    """Samples (m,) of a wave by number, as every `Reader` gives those beyond its ends."""
+    """Samples (m,) of a wave by index, padded beyond its ends as by every `Reader`."""
     index, inside = mirrored(index, len(wave))
     return np.asarray(wave)[index] * inside
 
@@ -91,7 +91,7 @@ class Streamed:
 
 
 class Resident:
-    """Holds the whole set on the device and gathers there."""
+    """Keeps the whole set on the device and gathers there."""
 
     def __init__(self, store: Store, device: torch.device) -> None:
         self.device = device
@@ -114,7 +114,7 @@ class Resident:
 
 
 def inner(size: int, margin: int) -> slice:
-    """The part of a stored side of `size` pixels that holds the mouth and `margin` pixels either way."""
+    """The part of a stored side of `size` pixels that covers the mouth and `margin` pixels on either side."""
     return slice(MARGIN - margin, size - MARGIN + margin)
 
 
@@ -131,25 +131,25 @@ def first_column(window: IntArray) -> IntArray:
 
 
 def columns_samples(first: IntArray, columns: int) -> IntArray:
-    """Sample numbers (n, m) that `columns` mel columns from `first` (n,) are made of."""
+    """Sample indices (n, m) that `columns` mel columns from `first` (n,) depend on."""
     count = (columns - 1) * HOP_SAMPLES + FFT_SAMPLES
     return first[:, None] * HOP_SAMPLES - HALF_FFT + np.arange(count)
 
 
 def log_mels(waves: Tensor) -> Tensor:
-    """Uncentred log-mels of waves (n, samples) -> (n, 80, columns); on samples of `columns_samples`
-    they equal those columns of the mel of the whole clip."""
+    """Uncentred log-mels of waves (n, samples) -> (n, 80, columns); for samples by `columns_samples` they
+    equal those columns of the whole clip's mel."""
     window = torch.hann_window(FFT_SAMPLES, device=waves.device)
     spectrum = torch.stft(
         waves, FFT_SAMPLES, HOP_SAMPLES, FFT_SAMPLES, window, center=False, return_complex=True
     ).abs()
-    with torch.autocast(waves.device.type, enabled=False):  # as exact in training as in checking
+    with torch.autocast(waves.device.type, enabled=False):  # as precise in training as in a check
         mel = torch.from_numpy(mel_filters()).to(waves) @ spectrum
     return (8 * (20 * mel.clamp_min(1e-5).log10() - 20 + 100) / 100 - 4).clamp(-4, 4)
 
 
 def window_samples(features: Features, frames: IntArray) -> IntArray:
-    """Sample numbers (n, m) that the audio windows at `frames` (n,) are made of."""
+    """Sample indices (n, m) that the audio windows at `frames` (n,) depend on."""
     if features == "mel":
         return columns_samples(first_column(frames), WINDOW_MELS)
     if features == "mel-window":
@@ -174,8 +174,8 @@ def pair_bytes(
     features: Features = "mel",
     margin: int = 0,
 ) -> Bytes:
-    """Bytes of video windows at frames `video` (n,) and audio windows at frames `audio`, (n,) or, several
-    for each video window, (n, k); their samples lie one after the other. Augmentation needs the whole margin
+    """Bytes of video windows at frames `video` (n,) and audio windows at frames `audio`, (n,) or, with
+    several for each video window, (n, k), whose samples are concatenated. Augmentation needs the whole margin
     (`margin_for`)."""
     frames = video[:, None] + np.arange(WINDOW_FRAMES)
     samples = window_samples(features, audio.reshape(-1))
@@ -189,7 +189,7 @@ def pair_inputs(
     features: Features = "mel",
 ) -> tuple[Tensor, Tensor]:
     """Bytes of pairs -> mouths float (n, 5, 3, 48, 96) RGB in 0..1 and audio, mels (n, 1, 80, 16) or MFCCs
-    (n, 1, 13, 20). Without `rng` they are exactly what the model is given when it checks a video."""
+    (n, 1, 13, 20). Without `rng` they are exactly the model's inputs in a check."""
     if rng is None or amount == NONE:
         return cut(raw.frames), audio_inputs(features, raw.waves)
     mouths = augment_frames(raw.frames, rng, amount)
@@ -198,7 +198,7 @@ def pair_inputs(
 
 
 def margin_for(amount: Augmentation) -> int:
-    """Pixels round the mouth that an augmentation needs: without one, no more than the mouth is moved."""
+    """Pixels around the mouth that an augmentation needs; without augmentation, none."""
     return 0 if amount == NONE else MARGIN
 
 
@@ -211,7 +211,7 @@ def cut(regions: Tensor) -> Tensor:
 
 
 def as_frames(mouths: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Mouths (n, 5, 3, 48, 96) RGB in 0..1 -> a network's input (n, 15, 48, 96) as it wants it."""
+    """Mouths (n, 5, 3, 48, 96) RGB in 0..1 -> a network's input (n, 15, 48, 96), preprocessed."""
     return scaled(mouths, preprocessing).flatten(1, 2)
 
 

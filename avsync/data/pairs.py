@@ -1,5 +1,5 @@
-"""Which windows a step trains on. Every draw is a pure function of seed and epoch, so a resumed run
-continues exactly where it was and every process of a distributed run knows the whole batch."""
+"""Which windows a step trains on. Every draw is a pure function of seed and epoch, so that a resumed run
+continues exactly and every process of a distributed run knows the whole batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IntArray = npt.NDArray[np.int64]
 VALIDATION_SEED = 977
 REDRAWS = 10
 QUIET = 0.01
-"""RMS of a window up to which the authors' code calls it quiet."""
+"""Largest RMS of a window that the authors' code calls quiet."""
 
 
 class Pairs(NamedTuple):
@@ -36,7 +36,7 @@ class Pairs(NamedTuple):
 
 
 def clip_order(rng: np.random.Generator, n_clips: int, count: int) -> IntArray:
-    """`count` clip numbers: whole shuffled passes over the clips, so that none is left behind."""
+    """`count` clip indices, as shuffled passes over all clips."""
     passes = -(-count // n_clips)
     return np.concatenate([rng.permutation(n_clips) for _ in range(passes)])[:count].astype(np.int64)
 
@@ -51,11 +51,11 @@ def draw_pairs(
     radius: int = PROTOCOL_RADIUS,
     loud: Sequence[npt.NDArray[np.bool_]] | None = None,
 ) -> Pairs:
-    """`count` pairs of one epoch, in sync and not in turn, so that any even batch holds half of each.
+    """`count` pairs of one epoch, alternately in sync and not, so that any even batch holds half of each.
 
-    windows: (n_clips,) windows of each clip, at least 2. "near" shifts a negative's audio by up to
-    `radius` frames either way, "anywhere" to any other window of the clip. `loud`: which windows of each clip
-    are; a negative with two quiet windows is drawn again, up to `REDRAWS` times, and kept after that.
+    windows: (n_clips,) windows of each clip, at least 2. "near" shifts a negative's audio by up to `radius`
+    frames either way, "anywhere" to any other window of the clip. `loud`: which windows of each clip are
+    loud; a negative with two quiet windows is redrawn up to `REDRAWS` times, then kept.
     """
     if windows.min(initial=2) < 2:
         raise ValueError("a clip with a single window has no negative")
@@ -75,7 +75,7 @@ def draw_pairs(
 
 
 def _not_zero(rng: np.random.Generator, low: IntArray, high: IntArray) -> IntArray:
-    """Shifts between low and high (n,), without zero, which would be no negative."""
+    """Shifts between low and high (n,), excluding zero."""
     shift = low + rng.integers(0, high - low)
     return shift + (shift >= 0)
 
@@ -99,5 +99,5 @@ def loud_windows(store: Store) -> list[npt.NDArray[np.bool_]]:
 
 
 def validation_pairs(windows: IntArray, per_clip: int) -> Pairs:
-    """The same pairs every time: `per_clip` of each clip, half of them in sync."""
+    """Fixed pairs: `per_clip` of each clip, half of them in sync."""
     return draw_pairs(windows, per_clip * len(windows), seed=VALIDATION_SEED, epoch=0)

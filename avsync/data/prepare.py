@@ -1,8 +1,8 @@
-"""Decode, find the face, cut the mouth, read the audio: once, in parallel, into the cache of `shards`.
+"""Prepare training clips in parallel, once, into the cache of `shards`.
 
-A run that was stopped continues with the clips that are not in a finished shard. Clips whose files have
-changed are made again, those that were only copied or touched are not. What cannot be used is listed with
-the reason and never stops the rest.
+An interrupted run continues with the clips that are not in a finished shard. Clips whose files have changed
+are prepared again; those that were only copied or touched are not. Clips that cannot be used are listed with
+the reason and never stop the rest.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def prepare(
 ) -> list[BrokenClip]:
     """Bring the cache up to date with `sources`; returns the clips that cannot be used.
 
-    `workers` 0 takes every core; `retry` tries the unusable ones again.
+    `workers` 0 means one per core; `retry` tries unusable clips again.
 
     Raises:
         MediaError: the cache cannot be written, or no clip is usable.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / ".lock"):  # another run that fills the same cache is waited for
+    with FileLock(cache / ".lock"):  # waits for another run that fills the same cache
         return _brought_up_to_date(sources, cache, workers, retry, progress)
 
 
@@ -60,7 +60,7 @@ def _brought_up_to_date(
     sources: Sequence[Source], cache: Path, workers: int, retry: bool, progress: Progress | None
 ) -> list[BrokenClip]:
     held = _held(cache)
-    # Where not one clip was usable, something else than the clips was wrong.
+    # If no clip at all was usable, something other than the clips was wrong.
     retry = retry or not any(isinstance(record, StoredClip) for record in held.values())
     missing = [s for s in sources if not _still_holds(held.get((s.split, s.id)), s.path, retry=retry)]
     if missing:
@@ -78,13 +78,13 @@ def _brought_up_to_date(
 
 
 def _held(cache: Path) -> dict[tuple[str, str], StoredClip | BrokenClip]:
-    """What the cache knows of each (split, id); of several records the latest."""
+    """The latest record in the cache of each (split, id)."""
     return {(r.split, r.id): r for _, clips, broken in read_shards(cache) for r in (*clips, *broken)}
 
 
 def _still_holds(record: StoredClip | BrokenClip | None, path: Path, *, retry: bool) -> bool:
-    """Whether `record` describes the file at `path` as it is now. Bytes are read only where size or time
-    differ, as a copy's do."""
+    """Whether `record` describes the file at `path` as it is now. Its bytes are read only if size or time
+    differ, as they do after copying."""
     if record is None or (retry and isinstance(record, BrokenClip)):
         return False
     return record.fingerprint == fingerprint(path) or record.content == content(path) != ""
@@ -101,7 +101,8 @@ def _require_space(cache: Path) -> None:
 def _run(
     missing: Sequence[Source], cache: Path, number: int, workers: int, total: int, progress: Progress | None
 ) -> None:
-    """Write shards in parallel; each worker writes its own, so that no large data pass between processes."""
+    """Write shards in parallel; each worker writes its own, so that no large arrays pass between
+    processes."""
     size = max(1, min(CLIPS_PER_SHARD, -(-len(missing) // (4 * workers))))
     groups = [missing[i : i + size] for i in range(0, len(missing), size)]
     done = total - len(missing)
@@ -117,7 +118,7 @@ def _run(
 def _written(
     groups: Sequence[Sequence[Source]], cache: Path, number: int, workers: int
 ) -> Iterator[Sequence[Source]]:
-    """Each group once its shard is written."""
+    """Yield each group once its shard is written."""
     if workers == 1:
         for i, group in enumerate(groups):
             write_shard(group, cache, number + i)
@@ -137,7 +138,7 @@ def _written(
 
 
 def _one_thread() -> None:
-    """As many workers as cores: more threads in each would only get in each other's way."""
+    """There are as many workers as cores, so more threads would only compete."""
     cv2.setNumThreads(1)
 
 
@@ -149,11 +150,11 @@ def write_shard(sources: Sequence[Source], cache: Path, number: int) -> None:
         read = content(source.path)
         try:
             clip = cut_prepared(source.path) if is_prepared(source.path) else cut_video(source.path)
-        except ModelError:  # the detector is missing, which is no clip's fault
+        except ModelError:  # a missing detector is not the clip's fault
             raise
         except AvsyncError as error:
             writer.add_broken(BrokenClip(*shared, str(error), read))
-        except Exception as error:  # one odd file must not end the work of hours
+        except Exception as error:  # one bad file must not end hours of work
             if isinstance(error, OSError) and error.errno in FULL:
                 raise
             writer.add_broken(BrokenClip(*shared, unexpected(error), read))
@@ -164,7 +165,7 @@ def write_shard(sources: Sequence[Source], cache: Path, number: int) -> None:
 
 
 def fingerprint(path: Path) -> str:
-    """Size and time of a source, which change when it does; "missing" where there is nothing."""
+    """Size and modification time of a source; "missing" if there is none."""
     try:
         stat = (path / "audio.wav" if path.is_dir() else path).stat()
     except OSError:
@@ -173,8 +174,7 @@ def fingerprint(path: Path) -> str:
 
 
 def content(path: Path) -> str:
-    """SHA-256 of a source's bytes, of a prepared folder those of its audio and images; "" where they cannot
-    be read."""
+    """SHA-256 of a source's bytes, or of a prepared folder's audio and images; "" if they cannot be read."""
     files = [path / "audio.wav", *numbered_images(path)] if path.is_dir() else [path]
     digest = hashlib.sha256()
     try:
@@ -187,7 +187,7 @@ def content(path: Path) -> str:
 
 
 def _list_broken(cache: Path, broken: Sequence[BrokenClip]) -> None:
-    """Write the table of unusable clips, or remove it when there are none."""
+    """Write the table of unusable clips, or remove it if there are none."""
     path = cache / BROKEN
     if not broken:
         path.unlink(missing_ok=True)

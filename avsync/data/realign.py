@@ -1,11 +1,9 @@
-"""Measures recordings whose synchrony is unknown with the model so far, so that they can be trained on.
+"""Measure recordings of unknown synchrony with an existing model, so that they can be trained on.
 
-All clips of a speaker are taken to share one offset, as if cut from one recording. Clips that do not show it
-(a listener's face, a voice from elsewhere) are left out, and so is a speaker whose clips show no common
-offset. Clips whose recording is known are grouped by that instead.
-
-Words cut out of many broadcasts share a speaker but no offset; `one_by_one` measures each of such clips by
-itself.
+All clips of a speaker are assumed to share one offset, as if cut from one recording. Clips that do not show
+it (someone listening, a voice-over) are left out, and so is a speaker whose clips show no common offset.
+Clips whose recording is known are grouped by that instead. Words cut from many broadcasts share a speaker but
+no offset; `one_by_one` measures each of those clips alone.
 """
 
 from __future__ import annotations
@@ -28,20 +26,20 @@ from avsync.networks.checkpoint import Loaded
 from avsync.networks.scoring import score_clip
 
 RADIUS = 25
-"""Frames searched either way."""
+"""Frames searched in either direction."""
 AGREE_MS = 2 * FRAME_MS
 """A clip belongs to its recording when its own offset is this close to the common one."""
 OWN_EVIDENCE = FLAT_EVIDENCE / 2
 LIKELY = 0.5
-"""Probability from which on a clip by itself is believed,"""
+"""Least probability at which a clip's own offset is believed,"""
 NEAR_MS = 3 * FRAME_MS
-"""no further than this from what is known of its speaker."""
+"""if it is within this of what is known of its speaker."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """The clips of one recording: the common offset in ms (positive: the audio is early; None: none was
-    found), its evidence, and the ids of the clips that show it, of `clips` in all."""
+    """The clips of one recording: their common offset in ms (positive: the audio is early; None: none was
+    found), its evidence, and the ids of those of its `clips` clips that show it."""
 
     name: str
     clips: int
@@ -58,7 +56,7 @@ def realign(
     stride: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Recording]:
-    """Every recording of `store`, by name; a clip that is not in `recorded` belongs to its speaker's."""
+    """Every recording of `store`, by name; a clip that is not in `recorded` is grouped by its speaker."""
     calibration = Calibration.from_dict(loaded.calibration)
     recordings: dict[str, list[tuple[str, Scores]]] = {}
     for index, clip in enumerate(store.clips):
@@ -72,8 +70,8 @@ def realign(
 
 
 def one_by_one(loaded: Loaded, store: Store, about: Mapping[str, float]) -> dict[str, float]:
-    """Clip id -> ms by which its audio must be delayed, measured by itself; `about`: what is known so far, by
-    id or the start of one. A clip that does not show its error is not named."""
+    """Clip id -> ms by which its audio must be delayed, each measured alone; `about`: what is known so far,
+    by id or prefix. Clips whose offset is uncertain are left out."""
     calibration = Calibration.from_dict(loaded.calibration)
     found = {}
     for index, clip in enumerate(store.clips):
@@ -84,7 +82,7 @@ def one_by_one(loaded: Loaded, store: Store, about: Mapping[str, float]) -> dict
 
 
 def own_ms(offset: Offset, usual_ms: float) -> float | None:
-    """A clip's own offset in ms where it is likely and not far from what is usual, else None."""
+    """A clip's own offset in ms if it is likely and close to the usual one, else None."""
     if offset.offset_ms is None or offset.probability < LIKELY:
         return None
     return round(offset.offset_ms, 1) if abs(offset.offset_ms - usual_ms) <= NEAR_MS else None
@@ -101,7 +99,8 @@ def _scores(loaded: Loaded, store: Store, index: int, stride: int, radius: int) 
 
 
 def judge_recording(name: str, clips: Sequence[tuple[str, Scores]], calibration: Calibration) -> Recording:
-    """The common offset of a recording's clips, found twice: of all, then of those that agree with it."""
+    """The common offset of a recording's clips, estimated twice: from all, then from those that agree with
+    it."""
     own = [estimate(scores, calibration) for _, scores in clips]
     common = _pooled([scores for _, scores in clips], calibration)
     agreeing = [i for i, offset in enumerate(own) if _agrees(offset, common)]
@@ -119,7 +118,7 @@ def judge_recording(name: str, clips: Sequence[tuple[str, Scores]], calibration:
 
 
 def _pooled(scores: Sequence[Scores], calibration: Calibration) -> Offset:
-    """One offset for all, as if the clips followed one another."""
+    """One offset for all clips, as if they followed one another."""
     ends = np.cumsum([0.0] + [s.times_s[-1] + 1.0 for s in scores])
     placed = [
         Scores(0, s.times_s + end, s.shifts, s.logits) for s, end in zip(scores, ends[:-1], strict=True)
@@ -136,9 +135,10 @@ def _agrees(offset: Offset, common: Offset) -> bool:
 def delays_ms(
     recordings: Sequence[Recording], possible_ms: tuple[float, float] = (-math.inf, math.inf)
 ) -> dict[str, float]:
-    """Clip id -> ms by which its audio must be delayed to be in sync (an early audio by its offset).
+    """Clip id -> ms by which its audio must be delayed to be in sync.
 
-    `possible_ms`: offsets outside it are known to be mistakes, and their recordings are left out."""
+    `possible_ms`: recordings with an offset outside this range are left out as mistakes.
+    """
     low, high = possible_ms
     return {
         clip: round(r.offset_ms, 1)

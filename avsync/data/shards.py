@@ -1,9 +1,9 @@
 """The preparation cache: mouth regions and waveforms of many clips in a few large files.
 
-A cache is a folder of shards. Shard 7 is `00007.frames` (raw uint8 RGB frames of REGION size),
-`00007.wave` (raw int16 samples at 16 kHz, first sample on the clip's first frame) and `00007.json`
-(the clips in them, and the clips that could not be used, with the reason). The JSON is written last,
-so a shard without one is unfinished and is made again.
+A cache is a folder of shards. Shard 7 is `00007.frames` (raw uint8 RGB frames of REGION size), `00007.wave`
+(raw int16 samples at 16 kHz, first sample on the clip's first frame) and `00007.json` (the clips in them, and
+the clips that could not be used, with the reason). The JSON is written last, so a shard without one is
+unfinished and is written again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from avsync.core.files import write_whole
 
 FORMAT = 1
 MARGIN = 10
-"""Pixels kept round the mouth on every side, so that training can shift, scale and turn the crop."""
+"""Pixels kept around the mouth, so that training can shift, scale and rotate the crop."""
 REGION = (MOUTH_HEIGHT + 2 * MARGIN, FACE_SIZE + 2 * MARGIN, 3)
 """Stored frame: 68 x 116 RGB; its inner 48 x 96 is exactly the models' input."""
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
@@ -33,8 +33,8 @@ SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 @dataclass(frozen=True)
 class StoredClip:
     """One prepared clip. `fingerprint` is the source file's size and time, `content` the SHA-256 of its
-    bytes, so that a changed file is prepared again and a copied one is not; `fps` is the source's own rate
-    (the frames are at 25)."""
+    bytes, so that a changed file is prepared again but a copied one is not; `fps` is the source's frame rate
+    (the stored frames are at 25)."""
 
     id: str
     split: str
@@ -53,7 +53,7 @@ class StoredClip:
 
 @dataclass(frozen=True)
 class BrokenClip:
-    """A clip that could not be used, and why, in a sentence."""
+    """A clip that could not be used, and why."""
 
     id: str
     split: str
@@ -83,7 +83,7 @@ class ShardWriter:
         self._clips.append(clip)
 
     def add_broken(self, clip: BrokenClip) -> None:
-        """Note a clip that could not be used."""
+        """Record a clip that could not be used."""
         self._broken.append(clip)
 
     def close(self) -> None:
@@ -135,7 +135,8 @@ class Store:
 
     def __init__(self, folder: Path, splits: Sequence[str] | None = None, min_windows: int = 1) -> None:
         """Clips of `splits` (None: all) with at least `min_windows` windows, in the order of their ids."""
-        # A clip whose file has changed lies in two shards; the later one counts, also where it is broken now.
+        # A clip whose file has changed is in two shards; the later one counts, even if the clip is broken
+        # now.
         latest: dict[tuple[str, str], Entry] = {}
         for stem, clips, broken in read_shards(folder):
             frames, samples = _map(stem, ".frames", np.uint8, REGION), _map(stem, ".wave", np.int16, ())
@@ -182,15 +183,15 @@ class Store:
         return sum(f.nbytes + w.nbytes for f, w in zip(self._frames, self._waves, strict=True))
 
     def frames(self, clip: int) -> npt.NDArray[np.uint8]:
-        """All regions of a clip, (n, 68, 116, 3) RGB, not copied."""
+        """All regions of a clip, (n, 68, 116, 3) RGB, as a view."""
         return self._frames[clip]
 
     def mouths(self, clip: int) -> npt.NDArray[np.uint8]:
-        """The exact crops of a clip, (n, 48, 96, 3) RGB, not copied."""
+        """The exact crops of a clip, (n, 48, 96, 3) RGB, as a view."""
         return self._frames[clip][:, MARGIN:-MARGIN, MARGIN:-MARGIN]
 
     def wave(self, clip: int) -> npt.NDArray[np.int16]:
-        """All samples of a clip, (n,), not copied."""
+        """All samples of a clip, (n,), as a view."""
         return self._waves[clip]
 
 

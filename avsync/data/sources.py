@@ -1,8 +1,8 @@
-"""Training data as people have it on disk -> a list of clips with a split each.
+"""Training data in the usual layouts -> a list of clips, each with a split.
 
-Understood: LRS2 (`mvlrs_v1/main`, `mvlrs_v1/pretrain` or those folders themselves, with lists such as
-pretrain.txt), LRS3 (pretrain/trainval/test), either of them prepared in Wav2Lip's way (a folder of
-`0.jpg ...` and `audio.wav` for each clip), any folder of videos, and a CSV with columns path,split[,id].
+Layouts: LRS2 (`mvlrs_v1/main`, `mvlrs_v1/pretrain` or those folders themselves, with lists such as
+pretrain.txt), LRS3 (pretrain/trainval/test), either of them prepared by Wav2Lip's scripts (a folder of `0.jpg
+...` and `audio.wav` for each clip), any folder of videos, and a CSV with columns path,split[,id].
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ SPLIT_NAMES = {
 }
 """Names of folders and CSV values -> the split they mean."""
 TRAINING = ("pretrain", "train")
-"""Splits that are trained on unless a recipe names others."""
+"""Splits to train on unless a recipe names others."""
 HELD_OUT = 0.1
-"""Share of the speakers kept for validation where the data brings no validation split."""
+"""Share of the speakers held out for validation if the data has no validation split."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def find_sources(data: Path) -> list[Source]:
 
 
 def _from_lists(root: Path) -> list[Source]:
-    """Clips named by NAME.txt lists, one split a list. They lie in the folder itself or, when that is
-    one of LRS2's own (`mvlrs_v1`, `main`, `pretrain`), above it."""
+    """Clips named by NAME.txt lists, one per split. The lists are in the folder itself or, if that is one of
+    LRS2's own (`mvlrs_v1`, `main`, `pretrain`), in a folder above."""
     above = {"mvlrs_v1": 1, "main": 2, "pretrain": 2}.get(root.name, 0)
     for folder in [root, *root.parents[:above]]:
         lists = {p.stem: read_ids(p) for p in sorted(folder.glob("*.txt")) if not p.name.startswith("._")}
@@ -81,8 +81,8 @@ def _from_lists(root: Path) -> list[Source]:
 
 
 def _clip_root(root: Path, name: str, ids: list[str]) -> Path | None:
-    """The folder that the ids of the list `name` lie in: one named like the list, `main`, or `root`.
-    None where none of the first ids is found, so that other text files are no lists."""
+    """The folder that holds the ids of the list `name`: one named like the list, `main`, or `root`. None if
+    none of the first ids exists, so that other text files are not taken for lists."""
     beside = [root.parent / name] if root.name in ("main", "pretrain") else []
     for folder in (root / name, root / "main", root, *beside):
         if any(locate(folder, clip).exists() for clip in ids[:100]):
@@ -98,8 +98,8 @@ def read_ids(path: Path) -> list[str]:
 
 
 def locate(folder: Path, clip: str) -> Path:
-    """Where a listed clip lies: a prepared folder, else a video with whatever suffix is there, else
-    the .mp4 that should have been there."""
+    """The path of a listed clip: a prepared folder, else a video with any suffix, else the .mp4 that is
+    missing."""
     stem = folder / clip
     if is_prepared(stem):
         return stem
@@ -108,7 +108,7 @@ def locate(folder: Path, clip: str) -> Path:
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether a folder is one clip in Wav2Lip's way: images 0.jpg, 1.jpg ... and audio.wav."""
+    """Whether a folder is a clip prepared by Wav2Lip's scripts: images 0.jpg, 1.jpg ... and audio.wav."""
     return (folder / "audio.wav").is_file() and (folder / "0.jpg").is_file()
 
 
@@ -119,14 +119,14 @@ def _clips_below(root: Path) -> Iterator[Path]:
         if "audio.wav" in files and "0.jpg" in files:
             yield folder
             continue
-        # macOS leaves ._NAME beside every file that it copies to another system.
+        # macOS leaves ._NAME beside every file that it copies to other file systems.
         shown = (f for f in sorted(files) if not f.startswith("._"))
         yield from (folder / f for f in shown if Path(f).suffix.lower() in VIDEO_SUFFIXES)
 
 
 def _from_folder(root: Path) -> list[Source]:
-    """Splits named by the first folder below `root`; where training clips bring no validation split,
-    speakers (the folder that a clip lies in) are held out for it."""
+    """Splits named by the first folder below `root`; without a validation split, some speakers (folders of
+    clips) are held out for it."""
     found = []
     for path in _clips_below(root):
         parts = path.relative_to(root).with_suffix("" if path.is_file() else path.suffix).parts
@@ -136,8 +136,8 @@ def _from_folder(root: Path) -> list[Source]:
 
 
 def with_validation(sources: Iterable[Source], share: float = HELD_OUT) -> list[Source]:
-    """Hold speakers out as "val" where there is no such split. The choice depends only on the
-    speaker's name, so it is the same in every run and for pretrain and train alike."""
+    """Hold out speakers as "val" if there is no such split. The choice depends on the speaker's name alone,
+    so it is the same in every run and for pretrain and train."""
     sources = list(sources)
     training = [s for s in sources if s.split in TRAINING]
     if any(s.split == "val" for s in sources) or not training:
@@ -148,20 +148,20 @@ def with_validation(sources: Iterable[Source], share: float = HELD_OUT) -> list[
     if len(speakers) < 2:
         return sources
     held = set(speakers[: max(1, round(share * len(speakers)))])
-    # LRS3 cuts the same talk for pretrain and for trainval: a held-out speaker leaves both, and is
-    # validated on the short clips of trainval.
+    # LRS3 cuts the same talks for pretrain and trainval: a held-out speaker is removed from both, and the
+    # short clips of trainval are used for validation.
     validated = "train" if any(s.split == "train" for s in training) else "pretrain"
     rest = [s for s in sources if s.split not in TRAINING or _speaker(s) not in held]
     return rest + [replace(s, split="val") for s in training if s.split == validated and _speaker(s) in held]
 
 
 def _speaker(source: Source) -> str:
-    """The folder of a clip stands for its speaker; a clip that lies in no folder is its own."""
+    """The folder of a clip stands for its speaker; a clip without a folder is its own speaker."""
     return source.id.rsplit("/", 1)[0]
 
 
 def _from_csv(path: Path) -> Iterator[Source]:
-    """Rows of a CSV; relative paths count from the CSV's folder."""
+    """Rows of a CSV; relative paths start at the CSV's folder."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

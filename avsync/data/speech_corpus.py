@@ -1,7 +1,7 @@
-"""Recorded speech without video, in which a speech teacher trains the audio front-end.
+"""Recorded speech without video, on which a speech teacher trains the audio front-end.
 
-Videos of talking faces are few; recordings of voices are not. The audio front-end can learn a
-recogniser's features of them without any face.
+Recordings of voices are far more common than videos of talking faces, and the audio front-end can learn a
+recogniser's features from them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ IntArray = npt.NDArray[np.int64]
 
 SUFFIXES = (".flac", ".mp3", ".ogg", ".opus", ".wav")
 LEAST_S = 1.0
-"""Shorter recordings are left out."""
+"""Shorter recordings are skipped."""
 
 
 class SpeechCorpus:
-    """All recordings below a folder, in memory at 16 kHz (an hour takes 115 MB), read as clips without
-    video are.
+    """All recordings below a folder, in memory at 16 kHz (115 MB an hour), with the interface of a `Reader`.
 
-    Attributes: `frames` (n,) how many frames of 40 ms each recording lasts; `share` (n,) how likely each is
-    drawn, by its length.
+    Attributes: `frames` (n,), the length of each recording in frames of 40 ms; `share` (n,), the probability
+    of drawing each, by its length.
 
     Raises:
         MediaError: the folder holds no recording of a second or more, or one cannot be read.
@@ -55,7 +54,7 @@ class SpeechCorpus:
         samples: IntArray,
         margin: int = 0,  # noqa: ARG002
     ) -> Bytes:
-        """Waves as every reader gives them, and no frames."""
+        """Waves as from every reader, and no frames."""
         waves = np.empty(samples.shape, np.int16)
         for row, clip in enumerate(clips):
             waves[row] = samples_of(self._waves[clip], samples[row])

@@ -76,10 +76,11 @@ def fix_offset(
     progress: Progress | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> FixResult:
-    """Write `src` with its synchrony error removed to `dst`; write nothing if there is no error. `measure`
-    checks a file, before and after the repair, unless `options.offset_ms` gives the error. If the result
-    measures out of tolerance, the repair is repeated once, shifted by the remainder. The target appears only
-    after everything was verified. `announce` gets a sentence before a track is re-encoded.
+    """Write `src` with its synchrony error removed to `dst`; write nothing if there is no error.
+
+    `measure` checks a file, before and after the repair, unless `options.offset_ms` gives the error. If the
+    result measures out of tolerance, the repair is repeated once, shifted by the remainder. The target
+    appears only after everything was verified. `announce` gets a sentence before a track is re-encoded.
 
     Raises:
         UsageError: the target is the source, exists already, or cannot hold the streams or the shift.

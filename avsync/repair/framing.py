@@ -1,6 +1,7 @@
-"""The content of a packet without its container's framing. MPEG-TS and AVI put start codes before the units
-of H.264 and HEVC, MP4 and Matroska their lengths; MPEG-TS has a header before each AAC frame, other
-containers one for the whole stream.
+"""The content of a packet without its container's framing.
+
+MPEG-TS and AVI put start codes before the units of H.264 and HEVC, MP4 and Matroska their lengths; MPEG-TS
+has a header before each AAC frame, other containers one for the whole stream.
 """
 
 from __future__ import annotations

@@ -83,10 +83,11 @@ class Contents:
 
 @dataclass(frozen=True)
 class Packets:
-    """All packets of one stream: their number, a digest of their bytes, and their times. `times_s` float64
-    (packets, 2): presentation and decoding time, NaN where the container gives none. `starts` int64
-    (packets,): bytes of the stream before each packet. PCM counts bytes instead of packets, since any
-    division into packets is equivalent.
+    """All packets of one stream: their number, a digest of their bytes, and their times.
+
+    `times_s` float64 (packets, 2): presentation and decoding time, NaN where the container gives none.
+    `starts` int64 (packets,): bytes of the stream before each packet. PCM counts bytes instead of packets,
+    since any division into packets is equivalent.
     """
 
     stream: Stream
@@ -211,8 +212,9 @@ def _seconds(time: int | None, packet: Any) -> float:
 
 
 def pair(before: Sequence[Packets], after: Sequence[Packets]) -> list[tuple[Packets, Packets]]:
-    """Each stream of `before` with the stream of `after` that holds the same packets, byte for byte. Numbers
-    may differ: some containers number streams by which comes first.
+    """Each stream of `before` with the stream of `after` that holds the same packets, byte for byte.
+
+    Numbers may differ: some containers number streams by which comes first.
 
     Raises:
         DifferentError: a stream is missing, altered, or was added.

@@ -1,6 +1,7 @@
-"""Plan how to move audio against video by stream copy: the ffmpeg command for every container. Packets are
-not touched; only their times in the container change. (A re-timed track is raw audio that ffmpeg encodes;
-everything else is copied.)
+"""Plan how to move audio against video by stream copy: the ffmpeg command for every container.
+
+Packets are not touched; only their times in the container change. (A re-timed track is raw audio that ffmpeg
+encodes; everything else is copied.)
 """
 
 from __future__ import annotations
@@ -82,8 +83,10 @@ def plan(
     retimed: Retimed | None = None,
 ) -> Plan:
     """The plan that removes a synchrony error of `offset_ms` (positive: the audio is early, so it is
-    delayed). All audio tracks move, or `audio_track` alone; `retimed` replaces it. With `leave_out`, data
-    streams that the target's format cannot hold are left out instead of refused.
+    delayed).
+
+    All audio tracks move, or `audio_track` alone; `retimed` replaces it. With `leave_out`, data streams that
+    the target's format cannot hold are left out instead of refused.
 
     Raises:
         UsageError: there is no such track, the offset exceeds the video, or the target cannot hold it all.
@@ -162,6 +165,7 @@ def _shifts(
     file: Contents, moved: Sequence[int], offset_ms: float, *, may_be_cut: bool = False
 ) -> tuple[float, float]:
     """(seconds to delay everything else, seconds to delay the moved audio); the difference is the offset.
+
     Most containers hold no negative times, and players cut off what lies before 0. So instead of moving audio
     to before 0, everything else is delayed, unless the audio `may_be_cut`.
     """

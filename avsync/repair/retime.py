@@ -1,5 +1,7 @@
-"""Re-time an audio track: resample to remove drift, and cut or pad where the offset jumps. The frame at time
-t belongs to the audio at t - offset(t), so the repaired audio has that at t. Samples are kept on disk.
+"""Re-time an audio track: resample to remove drift, and cut or pad where the offset jumps.
+
+The frame at time t belongs to the audio at t - offset(t), so the repaired audio has that at t. Samples are
+kept on disk.
 """
 
 from __future__ import annotations
@@ -104,9 +106,10 @@ def stretches(report: Report) -> tuple[Stretch, ...]:
 
 
 def parts(found: Sequence[Stretch], audio: Samples, rate: int, start_s: float) -> tuple[Part, ...]:
-    """The parts of audio (n, channels) starting at `start_s` that make it fit the video. Where the audio
-    becomes earlier, some of it was lost and silence takes its place; where it becomes later, something was
-    inserted and is cut out.
+    """The parts of audio (n, channels) starting at `start_s` that make it fit the video.
+
+    Where the audio becomes earlier, some of it was lost and silence takes its place; where it becomes later,
+    something was inserted and is cut out.
     """
     fade = round(FADE_S * rate)
     done: list[Part] = []

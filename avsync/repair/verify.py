@@ -33,6 +33,7 @@ class UnfitTargetError(MediaError):
 
 def verify(planned: Plan, before: Contents, path: Path, progress: Progress | None = None) -> tuple[str, ...]:
     """Verify that `path` holds every packet of the source, moved as planned, and that nothing else changed.
+
     Returns the tags, titles and dispositions that its format cannot keep.
 
     Raises:

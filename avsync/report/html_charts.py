@@ -1,5 +1,6 @@
-"""Layout of the charts on a page: time in percent of the width, offsets in pixels from the top. The templates
-draw them. Percent and pixels, rather than one scaled drawing, keep letters readable on a phone.
+"""Layout of the charts on a page: time in percent of the width, offsets in pixels from the top.
+
+The templates draw them. Percent and pixels, rather than one scaled drawing, keep letters readable on a phone.
 """
 
 from __future__ import annotations

@@ -45,9 +45,11 @@ def opened(
     write: Callable[[str], None],
     batch: bool,
 ) -> Iterator[tuple[dict[int, Report], Take]]:
-    """(reports by the number of their file, a function that adds one). The reports of a resumed JSONL file
-    are there from the start. Every target is checked before the work begins; results that cover all files are
-    written at the end, even after Ctrl-C. `write` takes the JSON lines that go to stdout.
+    """(reports by the number of their file, a function that adds one).
+
+    The reports of a resumed JSONL file are there from the start. Every target is checked before the work
+    begins; results that cover all files are written at the end, even after Ctrl-C. `write` takes the JSON
+    lines that go to stdout.
     """
     if targets.resume and targets.jsonl in (None, STDOUT):
         raise UsageError("--resume continues the file that --jsonl names; give one.")
