@@ -1,4 +1,4 @@
-"""The one file that a run needs to resume exactly where it was, written whole or not at all."""
+"""The checkpoint from which a run resumes exactly where it was, written atomically."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Stream:
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write `folder/last.pt`; it takes the place of the old one when it is whole.
+    """Write `folder/last.pt`, replacing the old one atomically.
 
     Raises:
         OutputError: the disk is full or the folder cannot be written; the old checkpoint is untouched.
@@ -47,7 +47,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
             stream = _Stream(file)
             try:
                 torch.save({"format": FORMAT, **state}, cast("IO[bytes]", stream))
-            except RuntimeError as error:  # what torch makes of a failed write does not say so
+            except RuntimeError as error:  # torch's own error does not say that a write failed
                 raise stream.failed or error from error
         made.publish(replace=True)
 

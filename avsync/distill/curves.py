@@ -1,4 +1,4 @@
-"""Figures of a run, from its metrics: the curves, and how the weights of the tasks went."""
+"""Plots of a run from its metrics: loss curves, and the weights of the tasks over time."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SHOWN = {
     "f1_authors": "F1 as the authors compute it",
     "within_1": "windows within one frame",
 }
-"""Validation figures that are drawn."""
+"""The validation figures to draw."""
 
 
 ROUNDING = 0.01
-"""Of the total: what its means over steps leave beside the weighted losses where weights are not learned."""
+"""A smaller share of the total is rounding of its means over steps, not a regulariser."""
 
 
 def draw_curves(records: Records, path: Path) -> None:
@@ -61,13 +61,13 @@ def draw_curves(records: Records, path: Path) -> None:
 
 
 def _regulariser(record: dict[str, Any]) -> float:
-    """What the total holds beside the weighted losses: the sum of ln(1 + w^2) of learned weights, else 0."""
+    """The total minus the weighted losses: the sum of ln(1 + w^2) for learned weights, else 0."""
     weighted = (f * _grouped(record["losses"], name) for name, f in record["factors"].items())
     return record["loss"] - sum(weighted)
 
 
 def draw_weights(records: Records, path: Path) -> None:
-    """PNG of the factor of every task over the steps, and of its share in the whole loss."""
+    """PNG of the factor of every task over the steps, and of its share of the total loss."""
     train = [r for r in _of_kind(records, "train") if r.get("factors")]
     figure = Figure(figsize=(9, 8), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
@@ -87,7 +87,7 @@ def draw_weights(records: Records, path: Path) -> None:
 
 
 def _grouped(losses: dict[str, float], name: str) -> float:
-    """The loss that a factor multiplies: a task, or CAD and VR of a layer together."""
+    """The loss that a factor multiplies: a task's, or CAD and VR of a layer together."""
     return losses[name] if name in losses else losses.get(f"{name}_cad", 0.0) + losses.get(f"{name}_vr", 0.0)
 
 

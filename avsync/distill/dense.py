@@ -1,13 +1,13 @@
-"""Dense supervision: inside a clip every video window must find its own audio among the shifts.
+"""Dense supervision: every video window must find its own audio among the shifts within its clip.
 
-All windows of a run of frames are encoded once. Two losses share them: a cosine similarity between
-pooled embeddings, contrasted over all windows in both directions, and the encoders' logits of a few
-anchor windows against every audio window within the radius. Both are cross-entropies against a narrow
-bell round the true shift, so that a shift by part of a frame is a target too.
+All windows of a run of frames are encoded once. Two losses share them: a cosine similarity between pooled
+embeddings, contrasted over all windows in both directions, and the encoders' logits of a few anchor windows
+against every audio window within the radius. Both are cross-entropies with a narrow Gaussian around the true
+shift as their target, so that the shift may be a fraction of a frame.
 
-With a frozen teacher (method kd) the bell is mixed with what the teacher makes of the same inputs, so that
-the student need not memorise what can be neither seen nor heard. A speech recogniser, where there is
-one (`speech_teacher`), learns from the labels alone and teaches in the same way.
+With a frozen teacher (method kd) that target is mixed with the teacher's distribution for the same inputs, so
+that the student need not memorise what the inputs do not show. A speech recogniser's head (`speech_teacher`),
+if there is one, learns from the labels alone and teaches in the same way.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from avsync.networks.vocalist import ContrastHead, VocaLiST
 
 IntArray = npt.NDArray[np.int64]
 NEAR_TRUTH = 0.01
-"""Candidates with a larger share of the target are always kept."""
+"""Candidates with a larger target probability are always kept."""
 HARD = 5
-"""Of the candidates drawn for an anchor, this many are those most similar to the frames by the embeddings."""
+"""Of the candidates for an anchor, how many are the most similar ones by the embeddings."""
 
 
 class DenseObjective(nn.Module):
-    """The network with its contrast head, and the head of a speech recogniser that has `speech_features`
-    numbers a window (0: there is no speech teacher); the forward pass gives the losses."""
+    """The network with its contrast head, and the head of a speech recogniser with `speech_features` features
+    per window (0: no speech teacher). The forward pass returns the losses."""
 
     def __init__(
         self, student: VocaLiST, settings: Dense, preprocessing: Preprocessing, speech_features: int = 0
@@ -54,20 +54,21 @@ class DenseObjective(nn.Module):
         self._frozen = student.vid_prenet[: settings.frozen].requires_grad_(False)
 
     def train(self, mode: bool = True) -> DenseObjective:
-        """As usual, but frozen blocks keep their statistics, too."""
+        """As usual, but frozen blocks also keep their batch-norm statistics."""
         super().train(mode)
         self._frozen.eval()
         return self
 
     @property
     def contrast(self) -> ContrastHead:
-        """The network's own contrast head, or one that serves training only."""
+        """The network's own contrast head, or one that is used only in training."""
         head = self.student.contrast or self.auxiliary
         assert head is not None  # noqa: S101 (one of the two exists)
         return head
 
     def embeddings(self, visual: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """Visual and audio tokens -> (n, size) and (m, size) embeddings; their products are similarities."""
+        """Visual and audio tokens -> (n, size) and (m, size) embeddings, whose dot products are
+        similarities."""
         return self.contrast.embed_visual(visual), self.contrast.embed_audio(audio)
 
     def forward(
@@ -77,10 +78,10 @@ class DenseObjective(nn.Module):
         teacher_similarity: Tensor | None = None,
         alone: DenseBatch | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar to minimise, and the losses by name. `anchors`: numbers of the windows whose pairs
-        the encoders score; None where only the embeddings learn. `teacher_similarity` (windows, windows): the
-        teacher's similarities of every video and audio window. `alone`: speech without video, with the
-        recogniser's features of it."""
+        """The scalar to minimise, and the losses by name. `anchors`: indices of the windows whose pairs the
+        encoders score; None if only the embeddings learn. `teacher_similarity` (windows, windows): the
+        teacher's similarity of every video window to every audio window. `alone`: speech without video, with
+        the recogniser's features."""
         dense = self.settings
         visual, audio = window_tokens(self.student, batch, self.preprocessing)
         near = neighbours(batch, dense)
@@ -116,8 +117,8 @@ class DenseObjective(nn.Module):
         return total, losses
 
     def echo(self, alone: DenseBatch) -> dict[str, Tensor]:
-        """Losses of audio without video: the embedding of a window by the recogniser's head must match
-        that by the audio front-end, and differ from those of its neighbours."""
+        """Losses of audio without video: a window's embedding by the recogniser's head must match that by the
+        audio front-end and differ from those of its neighbours."""
         assert self.speech_head is not None and alone.speech is not None  # noqa: S101 (checked with the recipe)
         dense = self.settings
         spoken = self.contrast.scaled(self.speech_head.settled(alone.speech))
@@ -142,7 +143,7 @@ def window_tokens(model: VocaLiST, batch: DenseBatch, preprocessing: Preprocessi
 
 
 def _in_context(model: VocaLiST, tokens: Tensor, windows: IntArray) -> Tensor:
-    """Frame tokens (sum of lengths, d) of all runs, end to end, each with the context of its own run."""
+    """Frame tokens (sum of lengths, d) of all runs, end to end, each in the context of its own run."""
     if not model.frame_context:
         return tokens
     lengths = windows + WINDOW_FRAMES - 1
@@ -173,7 +174,8 @@ def _windows_of(columns: Tensor, batch: DenseBatch) -> Tensor:
 
 @torch.no_grad()
 def teach_windows(teacher: Scorer, batch: DenseBatch) -> Tensor:
-    """Similarities (windows, windows) of every video and audio window by a teacher with a contrast head."""
+    """A teacher's similarities (windows, windows) of every video window to every audio window, by its
+    contrast head."""
     model = teacher.model
     assert isinstance(model, VocaLiST) and model.contrast is not None  # noqa: S101 (checked on loading)
     visual, audio = window_tokens(model, batch, teacher.preprocessing)
@@ -182,28 +184,29 @@ def teach_windows(teacher: Scorer, batch: DenseBatch) -> Tensor:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Candidates of every window: `index` (n, 2 * radius + 1) numbers of the windows of the same run at
-    each shift, -1 where there is none; `target` the share of each, rows sum to 1."""
+    """Candidates of every window: `index` (n, 2 * radius + 1), the windows of the same run at each shift, -1
+    if there is none; `target`, their probabilities, whose rows sum to 1."""
 
     index: IntArray
     target: npt.NDArray[np.float32]
 
     def at(self, rows: IntArray) -> Neighbours:
-        """Only these windows."""
+        """The candidates of these windows only."""
         return Neighbours(self.index[rows], self.target[rows])
 
     def gather(self, table: Tensor) -> npt.NDArray[np.float32]:
-        """(n, windows) numbers of every window -> those of the candidates (n, 2 * radius + 1), -inf where
+        """Values (n, windows) for every window -> those of the candidates (n, 2 * radius + 1), -inf where
         there is none."""
         picked = np.take_along_axis(table.float().cpu().numpy(), self.index.clip(0), 1)
         return np.where(self.index >= 0, picked, -np.inf).astype(np.float32)
 
 
 def taught(near: Neighbours, similarity: npt.NDArray[np.float32], dense: Dense) -> Neighbours:
-    """`near` with fewer candidates (those by the truth, the ones most similar to the frames, some at random)
-    and with targets that lean towards what the embeddings already tell.
+    """`near` with fewer candidates (those near the truth, those most similar to the frames, some at random)
+    and with targets mixed with the embeddings' own distribution.
 
-    similarity: (n, 2 * radius + 1), the embeddings' similarity, -inf where there is no candidate."""
+    similarity: (n, 2 * radius + 1), by the embeddings, -inf where there is no candidate.
+    """
     keep = near.index >= 0
     if dense.candidates:
         rng = np.random.default_rng(int(near.index.max(initial=0)) + len(near.index))
@@ -217,8 +220,8 @@ def taught(near: Neighbours, similarity: npt.NDArray[np.float32], dense: Dense) 
 
 
 def leaning(near: Neighbours, similarity: npt.NDArray[np.float32], share: float) -> Neighbours:
-    """`near` with targets of which `share` is the softmax of `similarity` (n, 2 * radius + 1) over the
-    candidates."""
+    """`near` with targets mixed with the softmax of `similarity` (n, 2 * radius + 1) over the candidates,
+    which counts `share`."""
     here = near.index >= 0
     target = near.target / np.maximum(near.target.sum(axis=1, keepdims=True), 1e-12)
     if share:
@@ -230,8 +233,8 @@ def leaning(near: Neighbours, similarity: npt.NDArray[np.float32], share: float)
 
 
 def neighbours(batch: DenseBatch, dense: Dense, *, of_audio: bool = False) -> Neighbours:
-    """The audio windows that each video window may belong to, with targets; or, `of_audio`, the
-    video windows that each audio window may: at shift k the one k windows earlier."""
+    """The candidate audio windows of each video window, with targets; or, with `of_audio`, the candidate
+    video windows of each audio window: at shift k the one k windows earlier."""
     shifts = np.arange(-dense.radius, dense.radius + 1)
     run = np.repeat(np.arange(len(batch.windows)), batch.windows)
     first = (np.cumsum(batch.windows) - batch.windows)[run][:, None]
@@ -243,7 +246,7 @@ def neighbours(batch: DenseBatch, dense: Dense, *, of_audio: bool = False) -> Ne
 
 
 def window_frames(windows: IntArray) -> IntArray:
-    """(sum of windows, 5): which of the frames laid end to end each window holds."""
+    """(sum of windows, 5): indices of each window's frames among all frames laid end to end."""
     run = np.repeat(np.arange(len(windows)), windows)
     return (np.arange(len(run)) + run * (WINDOW_FRAMES - 1))[:, None] + np.arange(WINDOW_FRAMES)
 
@@ -255,8 +258,7 @@ def contrast_loss(visual: Tensor, audio: Tensor, audio_near: Neighbours, video_n
 
 
 def wide_loss(visual: Tensor, audio: Tensor, audio_near: Neighbours, video_near: Neighbours) -> Tensor:
-    """As `contrast_loss`, with the windows of all other clips of the batch, other voices and faces, among the
-    candidates."""
+    """As `contrast_loss`, with the windows of all other clips of the batch among the candidates."""
     similarity = (visual @ audio.T).float()
     return (_wide_choice_loss(similarity, audio_near) + _wide_choice_loss(similarity.T, video_near)) / 2
 
@@ -280,7 +282,7 @@ def _cross_entropy(logits: Tensor, target: Tensor, here: Tensor) -> Tensor:
 
 
 def shift_loss(scores: Tensor, rows: IntArray, columns: IntArray, near: Neighbours) -> Tensor:
-    """Cross-entropy over the shifts of the anchors; `scores` are of the pairs (rows, columns)."""
+    """Cross-entropy over the shifts of the anchors; `scores` belong to the pairs (rows, columns)."""
     here = torch.from_numpy(near.index >= 0).to(scores.device)
     table = torch.zeros(near.index.shape, device=scores.device)
     table = table.index_put(
@@ -291,7 +293,7 @@ def shift_loss(scores: Tensor, rows: IntArray, columns: IntArray, near: Neighbou
 
 
 def draw_anchors(rng: np.random.Generator, windows: IntArray, count: int) -> IntArray | None:
-    """`count` windows of every run (all, where there are fewer); None for a count of 0."""
+    """`count` windows of every run (all, if it has fewer); None for a count of 0."""
     if not count:
         return None
     firsts = np.cumsum(windows) - windows
@@ -306,7 +308,7 @@ def similarities(
     objective: DenseObjective, source: Reader, store: Store, delays: Mapping[str, float]
 ) -> Iterator[npt.NDArray[np.float32]]:
     """The score matrices of `validation.clip_scores` from the embeddings alone, for a network whose encoders
-    do not learn yet. `delays`: as `labels.delay_of` reads them."""
+    are not trained yet. `delays`: as `labels.delay_of` reads them."""
     for number, windows in enumerate(store.windows - 1):
         if windows < 1:
             continue

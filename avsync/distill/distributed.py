@@ -1,4 +1,4 @@
-"""PyTorch's own distributed engine: one process a GPU (or a core) under torchrun."""
+"""Distributed training with PyTorch: one process per GPU (or core) under torchrun."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 PREPARE_HOURS = 72
-"""Hours that the other processes wait while the first prepares the data."""
+"""How long the other processes wait while the first prepares the data."""
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among all: `rank` of `size`; `local` is its number on this machine."""
+    """This process among all: `rank` of `size`; `local` is its rank on this machine."""
 
     rank: int = 0
     size: int = 1
@@ -36,13 +36,13 @@ class World:
 
     @property
     def deal(self) -> slice:
-        """This process's share of a sequence, dealt out in turn."""
+        """This process's share of a sequence: every `size`-th element."""
         return slice(self.rank, None, self.size)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Where a step's random numbers come from, and which part of its batch is this process's."""
+    """The random numbers of a step, and this process's part of its batch."""
 
     seed: int
     batch: int
@@ -50,7 +50,7 @@ class Draws:
 
     @property
     def each(self) -> int:
-        """Samples of a step in this process."""
+        """Samples per step in this process."""
         return self.batch // self.world.size
 
     def steps(self, samples: int) -> int:
@@ -58,18 +58,18 @@ class Draws:
         return max(1, samples // self.batch)
 
     def part(self, step: int) -> slice:
-        """This process's share of a step, of all samples of an epoch."""
+        """This process's samples of a step, as a slice of the epoch's."""
         first = step * self.batch + self.world.rank * self.each
         return slice(first, first + self.each)
 
     def rng(self, epoch: int, step: int) -> np.random.Generator:
-        """Of one step in this process: the same whenever it is done."""
+        """The generator of one step in this process, the same whenever the step is run."""
         return np.random.default_rng([self.seed, epoch, step, self.world.rank])
 
 
 @contextmanager
 def world(device: torch.device) -> Iterator[World]:
-    """Join the group that torchrun started, or be alone."""
+    """Join the group that torchrun started, or run alone."""
     if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield World()
         return
@@ -82,7 +82,7 @@ def world(device: torch.device) -> Iterator[World]:
 
 
 def wait() -> None:
-    """Wait for every process; nothing to do with a single one."""
+    """Wait for every process."""
     if dist.is_initialized():
         dist.barrier()
 
@@ -114,8 +114,8 @@ def mean_over_processes(values: Tensor) -> Tensor:
 
 
 def share_of_mean(count: int, device: torch.device) -> float:
-    """The factor that makes the plain average over processes of means of `count` samples each the mean over
-    all samples; 1 when alone."""
+    """The factor for this process's mean over `count` samples that makes the plain average over processes the
+    mean over all samples; 1 for a single process."""
     if not dist.is_initialized():
         return 1.0
     total = torch.tensor(float(count), device=device)
@@ -124,8 +124,7 @@ def share_of_mean(count: int, device: torch.device) -> float:
 
 
 def gather(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Columns (k, n) of every process, dealt out in turn as `World.deal` does -> (k, sum of n) in the old
-    order."""
+    """Columns (k, n) of every process, split as by `World.deal` -> (k, sum of n) in the original order."""
     if not dist.is_initialized():
         return values
     parts: list[Any] = [None] * dist.get_world_size()
@@ -137,8 +136,8 @@ def gather(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over the batches of all processes together, so that N processes train as one with N
-    times the batch. PyTorch's own SyncBatchNorm works on GPUs only; this one does on any backend."""
+    """Batch norm over the batches of all processes, so that N processes train like one with N times the
+    batch. PyTorch's SyncBatchNorm works on GPUs only; this one on any backend."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         pass
@@ -150,7 +149,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         shape = (1, -1, *(1,) * (input.ndim - 2))
         x, size = input.float(), dist.get_world_size()
         mean = all_reduce(x.mean(axes)) / size
-        # Centred first: the difference of two large squares would lose digits on frames in 0..255.
+        # Centre first: the difference of two large squares would lose precision on frames in 0..255.
         x = x - mean.view(shape)
         variance = all_reduce(x.square().mean(axes)) / size
         self._remember(mean.detach(), variance.detach(), input.numel() // input.shape[1] * size)
@@ -171,13 +170,13 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
 def spread(objective: nn.Module) -> nn.Module:
     """The objective as all processes of the group train it together."""
     share_batch_norms(objective, native=dist.get_backend() == "nccl")
-    # The graph never changes, and may leave parts out (the encoders of embeddings that learn alone).
+    # The graph never changes, and parts may be unused (the encoders while the embeddings learn alone).
     return DistributedDataParallel(objective, static_graph=True, gradient_as_bucket_view=True)
 
 
 def share_batch_norms(module: nn.Module, *, native: bool = False) -> nn.Module:
-    """Replace every batch norm below `module` by one that all processes share, in place: PyTorch's own, which
-    works on GPUs only, where `native`, else ours."""
+    """Replace every batch norm in `module` by a synchronised one, in place: PyTorch's, which works on GPUs
+    only, if `native`, else `SharedBatchNorm`."""
     if native:
         for name, child in module.named_children():
             setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))

@@ -1,4 +1,4 @@
-"""Inputs of the next steps, loaded by threads while the device works on this one."""
+"""Load the inputs of the next steps in threads while the device works on the current one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 AHEAD = 1
-"""Steps that are loaded ahead, besides one for each thread."""
+"""Steps loaded ahead in addition to one per thread."""
 
 T = TypeVar("T")
 
 
 class Loads(Protocol):
-    """What inputs come from: `load` is a pure function of epoch and step."""
+    """Source of inputs: `load` is a pure function of epoch and step."""
 
     steps: int
 
@@ -27,8 +27,8 @@ class Loads(Protocol):
 
 
 class Loader:
-    """Loads steps in `threads`, on a GPU each on a stream of its own, so that copying does not wait for the
-    kernels of the step at hand. The inputs are the same whatever the number of threads."""
+    """Loads steps in `threads`. On a GPU each thread has its own stream, so that copies do not wait for the
+    kernels of the current step. The inputs do not depend on the number of threads."""
 
     def __init__(self, device: torch.device, threads: int) -> None:
         self._device, self._threads = device, threads
@@ -55,7 +55,7 @@ class Loader:
                 future.cancel()
 
     def repeated(self, task: Loads, count: int) -> Generator[Any]:
-        """Inputs of `count` steps from the first of an epoch on, over and over where it is shorter."""
+        """Inputs of `count` steps from the start of an epoch, repeated if it is shorter."""
         while count > 0:
             part = min(count, task.steps)
             yield from self.ahead(task, 0, 0, part)
@@ -64,7 +64,7 @@ class Loader:
     def _loaded(
         self, load: Callable[[int, int], T], epoch: int, step: int
     ) -> tuple[T, torch.cuda.Event | None]:
-        """A step's inputs, and what tells when they are on the device."""
+        """A step's inputs, and the event that tells when they are on the device."""
         if self._device.type != "cuda":
             return load(epoch, step), None
         with torch.cuda.stream(self._stream()):
@@ -81,9 +81,7 @@ class Loader:
         if done is not None:
             here = torch.cuda.current_stream(self._device)
             here.wait_event(done)
-            for tensor in tensors(
-                inputs
-            ):  # their memory is not given to the next step before this one is done
+            for tensor in tensors(inputs):  # keeps their memory from being reused before this step is done
                 if tensor.is_cuda:
                     tensor.record_stream(here)
         return inputs
@@ -106,8 +104,8 @@ def tensors(inputs: Any) -> Iterator[Tensor]:
 
 @contextmanager
 def tuned(device: torch.device) -> Iterator[None]:
-    """On a GPU: let cuDNN try out its algorithms for the shapes at hand, which never change, and multiply
-    what is left in float32 by TF32. Elsewhere nothing; the old settings come back at the end."""
+    """On a GPU, let cuDNN benchmark its algorithms, since the shapes never change, and use TF32 for what is
+    still in float32. The old settings are restored at the end. Does nothing elsewhere."""
     if device.type != "cuda":
         yield
         return

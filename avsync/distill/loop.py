@@ -1,7 +1,7 @@
-"""The one training loop: step, log, validate, keep the best, and be able to resume after any stop.
+"""The training loop: step, log, validate, keep the best network, and resume after any stop.
 
-Inputs and random numbers of a step depend only on (seed, epoch, step), so a run that was killed and
-resumed gives the same losses as one that was not.
+Inputs and random numbers of a step depend only on (seed, epoch, step), so a run that was killed and resumed
+gives the same losses as one that was not.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from avsync.distill.optim import learning_rate, set_rate, update_average
 from avsync.distill.trainer import Trainer, TrainingError, keep_best
 
 STAGES = ("teacher", "student", "backward", "optimiser")
-"""Parts of a step; "student" is its forward pass and the losses."""
+"""Parts of a step; "student" is the student's forward pass and the losses."""
 TIMED_STEPS = (2, 8)
-"""Steps before the timing that turns minutes into steps, and up to its end."""
+"""First and last of the steps that are timed to turn minutes into steps."""
 
 
 class Interrupted(AvsyncError):  # noqa: N818 - an answer rather than a failure
@@ -38,8 +38,8 @@ class Interrupted(AvsyncError):  # noqa: N818 - an answer rather than a failure
 
 @contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """A list that receives the signal when the user or the system asks the run to stop (Ctrl-C or
-    SIGTERM), so that the step at hand is finished; a second Ctrl-C stops at once."""
+    """A list that receives the signal when the run is asked to stop (Ctrl-C or SIGTERM), so that the current
+    step is finished; a second Ctrl-C stops at once."""
     seen: list[int] = []
 
     def note(number: int, _: Any) -> None:
@@ -65,7 +65,7 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 
 
 def is_bf16(precision: str, device: torch.device) -> bool:
-    """Whether steps are computed in bf16: where asked for; "auto" means on a GPU."""
+    """Whether steps are computed in bf16; "auto" means on a GPU."""
     return precision == "bf16" or (precision == "auto" and device.type == "cuda")
 
 
@@ -73,7 +73,7 @@ def train(trainer: Trainer, monitor: Monitor | None) -> None:
     """Train to the end of the recipe.
 
     Raises:
-        TrainingError: the loss is no number; nothing bad was saved.
+        TrainingError: the loss is not a number; nothing bad was saved.
         Interrupted: the user stopped the run; it is saved.
         OutputError: the disk is full; the last checkpoint is kept.
     """
@@ -88,8 +88,8 @@ def train(trainer: Trainer, monitor: Monitor | None) -> None:
 
 
 def plan(trainer: Trainer) -> int:
-    """The steps of a run that begins: those of its epochs, or as many as take the `minutes` that are set, by
-    some that are timed and undone. All processes get the first one's answer."""
+    """The number of steps of a new run: those of its epochs, or as many as fit into the `minutes` set,
+    estimated by timing a few steps that are then undone. All processes use the first one's answer."""
     schedule = trainer.recipe.schedule
     if not schedule.minutes:
         return schedule.epochs * trainer.task.steps
@@ -125,12 +125,12 @@ def _epoch(trainer: Trainer, monitor: Monitor | None, loader: Loader, stop: list
             progress.step, progress.done = progress.step + 1, progress.done + 1
             record = log.add(total, losses)
             if record:
-                settle(trainer.device)  # what is recorded is the time of work that is done, not queued
+                settle(trainer.device)  # record the time of finished work, not of queued work
             progress.seconds += time.perf_counter() - begun
             if record:
                 log.flush()
             due = progress.done % machine.save_steps == 0
-            # Processes ask each other now and then only, since they must wait for the answer.
+            # Processes synchronise this only now and then, since they have to wait for each other.
             asked = trainer.world.size == 1 or due or progress.done % machine.log_steps == 0
             halted = asked and anyone(bool(stop), trainer.device)
             if halted or due:
@@ -144,7 +144,7 @@ def _epoch(trainer: Trainer, monitor: Monitor | None, loader: Loader, stop: list
 
 
 def settle(device: torch.device) -> None:
-    """Wait until a GPU has done what was queued."""
+    """Wait until the GPU has finished its queue."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -153,9 +153,9 @@ def train_step(
     trainer: Trainer, inputs: Any, mark: Callable[[str], None] = lambda _: None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """One update of the weights; returns the loss and its parts, on the device. `mark` is called with the
-    name of each stage (STAGES) that is over."""
+    name of each stage (STAGES) as it ends."""
     recipe, progress, optimiser = trainer.recipe, trainer.progress, trainer.recipe.optimiser
-    # Dropout, too, is a function of where the run is.
+    # Dropout, too, must depend only on the position in the run.
     torch.manual_seed(hash((recipe.seed, progress.epoch, progress.step, trainer.world.rank)) % 2**63)
     epoch_steps = trainer.task.steps
     rate = learning_rate(optimiser.lr, recipe.schedule, progress.done, epoch_steps, progress.total)
@@ -182,7 +182,7 @@ def train_step(
 
 
 class _Log:
-    """Losses since the last record; they stay on the device until then, so that nothing waits for it."""
+    """Losses since the last record; they stay on the device until they are needed, to avoid synchronising."""
 
     def __init__(self, trainer: Trainer, monitor: Monitor | None) -> None:
         self.trainer, self.monitor = trainer, monitor
@@ -191,7 +191,7 @@ class _Log:
         self.names: list[str] = []
 
     def add(self, total: Tensor, losses: dict[str, Tensor]) -> bool:
-        """Whether it is time to `flush`."""
+        """Add the losses of a step; returns whether it is time to `flush`."""
         self.names = list(losses)
         self.rows.append(torch.stack([total, *losses.values()]).float())
         alone = self.trainer.device.type == "cpu" and self.trainer.world.size == 1
@@ -199,7 +199,7 @@ class _Log:
         return at_once or len(self.rows) >= self.trainer.recipe.machine.log_steps
 
     def flush(self) -> None:
-        """Check, then record the mean of the steps since the last record."""
+        """Check that the losses are finite, then record their mean since the last record."""
         if not self.rows:
             return
         table = mean_over_processes(torch.stack(self.rows)).cpu()
@@ -233,14 +233,14 @@ class _Log:
         clips = sorted(set(trainer.task.clips(epoch, step)))
         named = ", ".join(clips[:5]) + (f" and {len(clips) - 5} more" if len(clips) > 5 else "")
         return (
-            f"The loss is no number at batch {step + 1} of epoch {epoch + 1} (clips {named}), so "
+            f"The loss is not a number at batch {step + 1} of epoch {epoch + 1} (clips {named}), so "
             "training stopped; the last good checkpoint is kept: look at those clips and resume with "
             f"--resume {trainer.folder}, or start again with a lower lr or with clip_norm."
         )
 
 
 def _validate(trainer: Trainer, monitor: Monitor | None) -> None:
-    """Measure, record, and keep the network if it is the best so far."""
+    """Validate, record, and keep the network if it is the best so far."""
     objective, progress = trainer.best_model, trainer.progress
     begun = time.perf_counter()
     with autocast(trainer.recipe.machine.precision, trainer.device):

@@ -1,4 +1,4 @@
-"""Distillation losses: each turns what the networks gave into one or more named scalars.
+"""Distillation losses: each turns the networks' outputs into one or more named scalars.
 
 A map is a probability distribution over keys: CAD (cross-attention distribution) is the softmax of
 QK^T / sqrt(d_head), VR (value relation) that of VV^T / sqrt(d_head). The loss of a map is a
@@ -28,9 +28,9 @@ LAYERS: tuple[str, ...] = tuple(f"{encoder}{i}" for encoder in ("fusion", "av", 
 
 
 class Outputs(NamedTuple):
-    """What one forward pass leaves for the losses: `logits` (batch,), `last` (batch, tokens, d) what each
-    encoder ends with (fusion, AV, VA; empty for networks without), `maps` one entry a layer (empty unless
-    asked for)."""
+    """What the losses need of a forward pass: `logits` (batch,); `last`, each encoder's output (batch,
+    tokens, d) for fusion, AV, VA, empty for networks without encoders; `maps`, one entry per layer, empty
+    unless asked for."""
 
     logits: Tensor
     last: tuple[Tensor, ...] = ()
@@ -59,9 +59,9 @@ def log_map(term: str, layer: Attention, va_clamp: float | None = None) -> Tenso
 
 def row_divergence(student: Tensor, teacher: Tensor, direction: Direction = "student-teacher") -> Tensor:
     """KL between two maps of log-probabilities (..., rows, keys), summed over keys: (..., rows).
-    "student-teacher" is KL(student || teacher). Masked keys (-inf) count 0."""
+    "student-teacher" is KL(student || teacher). Masked keys (-inf) contribute 0."""
     p, q = (student, teacher) if direction == "student-teacher" else (teacher, student)
-    # 0 * (-inf - -inf) is NaN, also in the gradient, so the masked entries are taken out first.
+    # 0 * (-inf - -inf) is NaN, also in the gradient, so masked entries are replaced first.
     visible = torch.isfinite(p) & torch.isfinite(q)
     p, q = p.masked_fill(~visible, 0.0), q.masked_fill(~visible, 0.0)
     return (p.exp() * (p - q) * visible).sum(-1)
@@ -73,8 +73,8 @@ def divergence(
     direction: Direction = "student-teacher",
     reduction: Reduction = "sum",
 ) -> Tensor:
-    """The loss of one map: `row_divergence` averaged over batch, heads and rows; with reduction "mean" also
-    over the keys."""
+    """The loss of one map: `row_divergence` averaged over batch, heads and rows; with the reduction "mean"
+    also over the keys."""
     loss = row_divergence(student, teacher, direction).mean()
     return loss / student.shape[-1] if reduction == "mean" else loss
 
@@ -89,7 +89,7 @@ def map_losses(
     va_clamp: float | None = None,
 ) -> dict[str, Tensor]:
     """One divergence per layer and term, named "fusion1_cad", in the order of `layers`. Layers whose maps
-    have the same shape are computed together: one operator instead of up to eight."""
+    have the same shape are computed in one operation."""
     ours, theirs = ({layer.name: layer for layer in maps} for maps in (student, teacher))
     names, terms = tuple(layers), tuple(terms)
     found: dict[str, Tensor] = {}
@@ -105,7 +105,7 @@ def map_losses(
 
 
 def _alike(names: Sequence[str], maps: Mapping[str, Attention], term: str) -> list[list[str]]:
-    """The layers in groups of one shape; VA's stay by themselves, since they may be clamped."""
+    """The layers in groups of equal shape; VA's form their own groups, since they may be clamped."""
     groups: dict[object, list[str]] = {}
     for name in names:
         shape = (maps[name].logits if term == "cad" else maps[name].values).shape
@@ -114,7 +114,7 @@ def _alike(names: Sequence[str], maps: Mapping[str, Attention], term: str) -> li
 
 
 def _stacked(layers: Sequence[Attention]) -> Attention:
-    """Layers of one shape as one with a leading axis."""
+    """Layers of equal shape stacked along a new first axis."""
     logits = torch.stack([layer.logits for layer in layers])
     return Attention(layers[0].name, logits, torch.stack([layer.values for layer in layers]))
 
@@ -125,8 +125,8 @@ def bce(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def contrastive(distances: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """SyncNet's loss of pairs (n,): half the mean of the squared distance where in sync, and of the square of
-    what it lacks of the margin where not."""
+    """SyncNet's contrastive loss of pairs (n,): half the mean squared distance of pairs in sync, and half the
+    mean squared shortfall below the margin of pairs out of sync."""
     near = distances.float() ** 2
     far = (margin - distances.float()).clamp_min(0) ** 2
     return torch.where(labels == 1, near, far).mean() / 2
@@ -134,8 +134,8 @@ def contrastive(distances: Tensor, labels: Tensor, margin: float) -> Tensor:
 
 def kd(student: Tensor, teacher: Tensor, temperature: float, target: KdTarget = "sigmoid") -> Tensor:
     """Hinton's soft targets for a classifier with ONE logit: the two-class KL between sigmoids at
-    `temperature`, times its square so that the gradient keeps its size. "batch": the KL between softmaxes
-    over the samples, divided by their number, as the authors' code computes it."""
+    `temperature`, times its square to keep the scale of the gradient. "batch": the KL between softmaxes over
+    the batch, divided by its size, as in the authors' code."""
     ours, theirs = student.float() / temperature, teacher.float() / temperature
     if target == "batch":
         log_q = theirs.log_softmax(0)
@@ -147,15 +147,15 @@ def kd(student: Tensor, teacher: Tensor, temperature: float, target: KdTarget = 
 
 
 def _relative_distances(x: Tensor) -> Tensor:
-    """(batch, d) -> distances of all pairs (batch * (batch - 1) / 2,), their mean scaled to 1."""
+    """(batch, d) -> distances of all pairs (batch * (batch - 1) / 2,), scaled to a mean of 1."""
     distances = F.pdist(x)
     return distances / distances.mean().clamp_min(1e-12)
 
 
 def rkd_distance(student: Tensor, teacher: Tensor, mean: RkdMean = "pairs") -> Tensor:
-    """Relational KD, distances: Huber loss between the normalised pairwise distances of two sets
-    of representations (batch, d_student) and (batch, d_teacher). "matrix" also averages over the zero
-    diagonal, which makes it (batch - 1) / batch of the mean over pairs."""
+    """Relational KD, distances: Huber loss between the normalised pairwise distances of two sets of
+    representations (batch, d_student) and (batch, d_teacher). "matrix" averages over the zero diagonal too,
+    which gives (batch - 1) / batch of the mean over pairs."""
     loss = F.smooth_l1_loss(_relative_distances(student.float()), _relative_distances(teacher.float()))
     return loss * (len(student) - 1) / len(student) if mean == "matrix" else loss
 
@@ -167,7 +167,7 @@ def _angles(x: Tensor) -> Tensor:
 
 
 def rkd_angle(student: Tensor, teacher: Tensor) -> Tensor:
-    """Relational KD, angles: Huber loss between the cosines at every triple."""
+    """Relational KD, angles: Huber loss between the cosines of all triples."""
     return F.smooth_l1_loss(_angles(student.float()), _angles(teacher.float()))
 
 

@@ -1,4 +1,4 @@
-"""Multi-way matching, as Perfect Match learns: each video window must find its audio among 31 candidates."""
+"""Multi-way matching, as in Perfect Match: each video window must find its audio among 31 candidates."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ Inputs = tuple[Tensor, Tensor, Tensor]
 
 
 class MatchObjective(nn.Module):
-    """The network; its forward pass gives the loss."""
+    """The network; the forward pass returns the loss."""
 
     def __init__(self, student: SyncNet) -> None:
         super().__init__()
         self.student = student
 
     def forward(self, frames: Tensor, audio: Tensor, inside: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """frames (n, 15, 48, 96), audio (n, k, 13, 20) of which the middle one is its own, inside
-        (n, k): whether the clip has it. Returns the cross-entropy, and the same by name."""
+        """frames (n, 15, 48, 96); audio (n, k, 13, 20), of which the middle one matches; inside (n, k):
+        whether it is within the clip. Returns the cross-entropy, and the same by name."""
         count, candidates = inside.shape
         seen = self.student.visual_tokens(frames)
         heard = self.student.audio_tokens(audio.flatten(0, 1)[:, None])

@@ -1,4 +1,4 @@
-"""The distillation methods by name: what each needs of the networks, and the tasks it has.
+"""The distillation methods by name: what each needs of the networks, and its tasks.
 
 `pairs.py` computes them; this file only names them, so that a recipe can be checked without a network.
 """
@@ -13,14 +13,14 @@ from avsync.distill.losses import LAYERS, TERMS
 from avsync.distill.weighting import LEARNED
 
 MINILM_LAYERS = ("fusion4",)
-"""MiniLM* distils the last layer only."""
+"""MiniLM* distils only the last layer."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """`tasks`: names of its losses beside that of the labels; None for one task per layer and term.
-    `teacher`: whether it needs one; `maps`: whether it compares attention maps; `learned`: whether the
-    paper's form of it learns the weights of the tasks."""
+    """`tasks`: names of its losses besides that of the labels; None: one task per layer and term. `teacher`:
+    whether it needs one; `maps`: whether it compares attention maps; `learned`: whether the paper's version
+    learns the weights of the tasks."""
 
     tasks: tuple[str, ...] | None
     teacher: bool = True
@@ -40,7 +40,7 @@ METHODS: dict[str, Method] = {
 
 
 def task_names(method: str, layers: Sequence[str] = LAYERS, terms: Sequence[str] = TERMS) -> list[str]:
-    """Names of the tasks of a method on pairs, the one of the labels first."""
+    """Names of a method's tasks on pairs, beginning with that of the labels."""
     own = METHODS[method].tasks
     if own is None:
         own = tuple(f"{layer}_{term}" for layer in layers for term in terms)
@@ -59,7 +59,7 @@ def check_method(
     terms: Sequence[str],
     weights: Mapping[str, float],
 ) -> None:
-    """Raise UsageError where method, weighting, layers, terms and weights do not fit together."""
+    """Raise UsageError if method, weighting, layers, terms and weights do not fit together."""
     if method not in METHODS:
         raise UsageError(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
     if METHODS[method].learned != (weighting in LEARNED):
@@ -69,11 +69,11 @@ def check_method(
         for name, chosen, every in (("layers", layers, LAYERS), ("terms", terms, TERMS)):
             if tuple(chosen) != every:
                 raise UsageError(
-                    f"--{name} means nothing to --method {method}; leave it out, or choose mtd or nmtd."
+                    f"--{name} has no effect with --method {method}; omit it, or choose mtd or nmtd."
                 )
     tasks = task_names(method, layers, terms)
     if weights and weighting != "manual":
-        raise UsageError(f"weights are for weighting: manual; with {weighting} they mean nothing.")
+        raise UsageError(f"weights are for weighting: manual; with {weighting} they have no effect.")
     if unknown := sorted(set(weights) - set(tasks)):
         raise UsageError(
             f"The weights name {unknown[0]!r}, which is not a task; tasks are {', '.join(tasks)}."

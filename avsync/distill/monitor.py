@@ -1,4 +1,4 @@
-"""What a run says while it works: a line of JSON a record, TensorBoard, a live table on a terminal."""
+"""What a run reports while it works: a line of JSON per record, TensorBoard, a live table on a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ METRICS = "metrics.jsonl"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """All records of a run, oldest first; a line cut off by a crash is left out."""
+    """All records of a run, oldest first, without a line that a crash cut off."""
     records = []
     path = folder / METRICS
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
@@ -33,7 +33,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 class Monitor:
-    """Writes the records of a run; a resumed run first drops what came after its checkpoint."""
+    """Writes the records of a run; when a run resumes, records after its checkpoint are dropped."""
 
     def __init__(self, folder: Path, total_steps: int, *, after_step: int = 0, quiet: bool = False) -> None:
         kept = [record for record in read_metrics(folder) if record["step"] <= after_step]
@@ -61,14 +61,14 @@ class Monitor:
             self._board.close()
 
     def say(self, sentence: str) -> None:
-        """One line on the terminal; silent where there is none."""
+        """Print one line on the terminal, if there is one."""
         if self._live:
             self._live.console.print(sentence, highlight=False)
         elif sys.stderr.isatty():
             print(sentence, file=sys.stderr)
 
     def record(self, entry: Mapping[str, Any]) -> None:
-        """Keep one record; "kind" is "train" or "validation", "step" counts from the run's start."""
+        """Write one record; "kind" is "train" or "validation", "step" counts from the start of the run."""
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
         if entry["kind"] == "train":
@@ -118,7 +118,7 @@ def _scalars(entry: Mapping[str, Any], prefix: str = "") -> list[tuple[str, floa
 
 
 def _tensorboard(folder: Path, after_step: int) -> Any | None:
-    """A writer where the extra avsync[tensorboard] is installed; what it wrote beyond the step is dropped."""
+    """A writer if the extra avsync[tensorboard] is installed; entries after the step are dropped."""
     try:
         module = importlib.import_module("torch.utils.tensorboard")
     except ImportError:

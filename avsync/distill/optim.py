@@ -11,14 +11,14 @@ from torch import nn
 from avsync.distill.settings import Optimiser, Schedule
 
 FINAL_SHARE = 0.03
-"""Of the learning rate, what the cosine schedule ends at."""
+"""Share of the learning rate at the end of the cosine schedule."""
 FRONT_ENDS = ("vid_prenet", "aud_prenet", "vid_mixer", "contrast", "auxiliary")
 """Parts whose learning rate `dense.front_lr` scales."""
 
 
 def make_optimizer(module: nn.Module, settings: Optimiser, front_share: float = 1.0) -> torch.optim.Optimizer:
-    """Adam or AdamW over everything that learns, the weights of the tasks included; the front-ends learn at
-    `front_share` of the rate."""
+    """Adam or AdamW over all parameters that learn, including the weights of the tasks; the front-ends learn
+    at `front_share` of the rate."""
     front, rest = [], []
     for name, parameter in module.named_parameters():
         (front if any(part in name for part in FRONT_ENDS) else rest).append(parameter)
@@ -37,14 +37,14 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def learning_rate(lr: float, schedule: Schedule, done: int, epoch_steps: int, total: int) -> float:
-    """The rate of the step after `done` steps, of `total` in all and `epoch_steps` an epoch.
+    """The rate of the step after `done` of `total` steps, with `epoch_steps` per epoch.
 
     "authors": a linear warm-up, then x `decay` every `decay_epochs`; with `warmup: epochs` the rate changes
     at the beginning of an epoch only. "cosine": the same warm-up, then half a cosine down to 3 %.
     """
     epoch = done / epoch_steps
     if schedule.warmup == "epochs":
-        epoch = done // epoch_steps + 1  # the authors' scheduler counts the epoch at hand as done
+        epoch = done // epoch_steps + 1  # the authors' scheduler counts the current epoch as done
     warm = min(1.0, (epoch + 1e-9) / schedule.warmup_epochs) if schedule.warmup_epochs else 1.0
     if schedule.shape == "constant":
         return lr * warm
@@ -59,7 +59,7 @@ def learning_rate(lr: float, schedule: Schedule, done: int, epoch_steps: int, to
 def update_average(
     average: Iterable[torch.Tensor], current: Iterable[torch.Tensor], decay: float, step: int
 ) -> None:
-    """Move the running average towards the current state; early steps count more."""
+    """Move the running average towards the current state, faster in early steps."""
     share = 1 - min(decay, step / (step + 20))
     for old, new in zip(average, current, strict=True):
         if old.dtype.is_floating_point:

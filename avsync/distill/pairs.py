@@ -1,4 +1,4 @@
-"""What one step minimises on pairs: the paper's method and those it is compared with.
+"""The objective on pairs: the paper's method and those it is compared with.
 
 The losses of a method are combined by a `Weighting`; student, weights and FitNets' map train together in one
 `PairObjective`.
@@ -25,8 +25,8 @@ from avsync.networks.vocalist import VocaLiST
 
 
 def run(model: Network, frames: Tensor, audio: Tensor, maps: bool) -> Outputs:
-    """One forward pass that keeps what the losses need; attention maps only when asked. A network without
-    cross-modal encoders leaves its logits and nothing else."""
+    """A forward pass that keeps what the losses need; attention maps only if asked for. A network without
+    cross-modal encoders gives its logits only."""
     if not isinstance(model, VocaLiST) or not model.dims.layers:
         return Outputs(model(frames, audio))
     kept: Maps | None = [] if maps else None
@@ -43,7 +43,7 @@ def teach(teacher: Network, frames: Tensor, audio: Tensor, maps: bool) -> Output
 def method_losses(
     student: Outputs, teacher: Outputs, settings: Losses, projection: nn.Module | None = None
 ) -> dict[str, Tensor]:
-    """The losses of a method by task, without that of the labels. `projection`: FitNets' linear map."""
+    """A method's losses by task, except that of the labels. `projection`: FitNets' linear map."""
     match settings.method:
         case "mtd" | "nmtd" | "minilm":
             last_only = settings.method == "minilm"
@@ -74,7 +74,7 @@ def method_losses(
 
 
 def fitnets(student: Outputs, teacher: Outputs, settings: Losses, projection: nn.Module) -> Tensor:
-    """Squared error between what the encoders end with, one side through the linear map."""
+    """Squared error between the encoders' outputs, one side through the linear map."""
     encoders = 1 if settings.hint_encoders == "fusion" else 3
     sides = zip(student.last[:encoders], teacher.last[:encoders], strict=True)
     if settings.hint_side == "student":
@@ -83,19 +83,19 @@ def fitnets(student: Outputs, teacher: Outputs, settings: Losses, projection: nn
 
 
 def objective_tasks(dims: AnyDims, settings: Losses) -> list[str]:
-    """Names of the tasks that a network of `dims` learns, the one of the labels first."""
+    """Names of the tasks that a network of `dims` learns, beginning with that of the labels."""
     if uses_distance(dims):
         return ["contrastive"]
     return task_names(settings.method, settings.layers, settings.terms)
 
 
 def uses_distance(dims: object) -> bool:
-    """Whether a network learns by the contrastive loss on distances rather than by cross-entropy."""
+    """Whether a network learns with the contrastive loss on distances rather than with cross-entropy."""
     return isinstance(dims, SyncNetDims) and dims.family == "syncnet"
 
 
 class PairObjective(nn.Module):
-    """The student and everything that learns with it; its forward pass gives the losses, so that
+    """The student and everything that learns with it. The forward pass returns the losses, so that
     DistributedDataParallel sees one module."""
 
     def __init__(self, student: Network, settings: Losses, teacher: Dims | None) -> None:
@@ -127,7 +127,7 @@ class PairObjective(nn.Module):
 
 
 def check_teacher(teacher: AnyDims, student: AnyDims, method: str) -> None:
-    """Raise ModelError where the teacher's maps cannot be matched with the student's."""
+    """Raise ModelError if the teacher's maps cannot be compared with the student's."""
     if not isinstance(teacher, Dims) or not isinstance(student, Dims) or not teacher.layers:
         raise ModelError(
             f"--method {method} needs a teacher of VocaLiST's family, with cross-modal encoders."
@@ -141,7 +141,7 @@ def check_teacher(teacher: AnyDims, student: AnyDims, method: str) -> None:
 
 
 def check_dense_teacher(teacher: Loaded) -> None:
-    """Raise ModelError where a teacher has no embeddings to teach by."""
+    """Raise ModelError if a teacher has no embeddings to teach with."""
     if not isinstance(teacher.model, VocaLiST) or teacher.model.contrast is None:
         raise ModelError(
             f"{teacher.path} has no contrast head, so it cannot teach with objective: dense; train one "

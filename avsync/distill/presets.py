@@ -1,4 +1,4 @@
-"""Recipes by name: the paper's and its authors' variants, and the YAML files that are shipped."""
+"""Recipes by name: the paper's and its authors' variants, and the shipped YAML files."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "select": "f1_authors",
     },
 }
-"""Settings by which each differs from the defaults: "paper" as the paper writes it, "authors" as its authors'
-released code has it (docs/distillation.md has the table), "vocalist" VocaLiST's own training."""
+"""Differences of each from the defaults: "paper" as the paper describes it, "authors" as in its authors'
+released code (table in docs/distillation.md), "vocalist" as VocaLiST was trained."""
 
 
 def recipes_folder() -> Path:
-    """The YAML files that are shipped, in a wheel as in a checkout."""
+    """The folder of shipped YAML files, in a wheel or a checkout."""
     return shipped_folder() / "recipes"
 
 

@@ -1,4 +1,4 @@
-"""Everything that decides a training run, as one record read from YAML and the command line."""
+"""Everything that determines a training run, as one record read from YAML and the command line."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ SUITED: dict[str, dict[str, Any]] = {
     "perfect-match": {"objective": "match"},
     "dual": {"objective": "dense", "dense": {"anchors": 0, "front_lr": 1.0}},
 }
-"""Settings that an architecture brings where none are given: how its paper trains it."""
+"""Default settings of an architecture: how its paper trains it."""
 Objective = Literal["pairs", "dense", "match"]
 LEARNS_BY = {"dense": ("bce", "kd"), "match": ("bce",)}
-"""Methods of the objectives that do not know all of them."""
+"""The methods of objectives that support only some."""
 
 
 class Recipe(Part):
-    """The parts of a run. `batch`: pairs, or dense clips, a step, over all processes."""
+    """The parts of a recipe. `batch`: pairs (dense: clips) per step over all processes."""
 
     objective: Objective = "pairs"
     batch: Whole = Field(128, ge=2)
@@ -63,7 +63,7 @@ FLAT: dict[str, type[Part]] = {
     "network": Network, "speech": SpeechTeacher, "losses": Losses, "data": Data, "validation": Validation,
     "optimiser": Optimiser, "schedule": Schedule, "machine": Machine,
 }  # fmt: skip
-"""Parts whose settings are written side by side in YAML."""
+"""Parts whose settings are at the top level in YAML."""
 OWN = ("objective", "batch", "seed", "augment", "dense")
 PLACE = {
     field.alias or name: part for part, model in FLAT.items() for name, field in model.model_fields.items()
@@ -74,17 +74,17 @@ SETTINGS = (*OWN, *PLACE)
 
 def read_recipe(config: Path | None, **overrides: Any) -> Recipe:
     """A recipe from a YAML file, by path or by the name of a shipped one such as "mtd" (None: the defaults),
-    with values of the command line on top; None among them means "not given".
+    overridden by values of the command line, where None means "not given".
 
     Raises:
-        UsageError: the file is missing or no mapping, or it names something that does not exist.
+        UsageError: the file is missing or not a mapping, or it names something that does not exist.
     """
     given = {k: v for k, v in overrides.items() if v is not None}
     values = {} if config is None else _read(find_config(config))
     _check_student(config, values.get("student"), given.get("student"))
     method = given.get("method")
     if method and method != values.get("method", "mtd"):
-        # A file made for one method serves for another without what only that one understands.
+        # With another method on the command line, the file's settings for its own method do not apply.
         values = {k: v for k, v in values.items() if k not in ("weighting", "weights", "layers", "terms")}
     return recipe_from(values | given)
 
@@ -111,7 +111,7 @@ def _check_student(config: Path | None, written: Any, asked: Any) -> None:
 
 
 def recipe_from(values: Mapping[str, Any]) -> Recipe:
-    """A checked recipe from plain values, as YAML has them side by side.
+    """A validated recipe from plain values, as in YAML.
 
     Raises:
         UsageError: a setting does not exist, cannot have its value, or does not fit another.
@@ -136,12 +136,12 @@ def recipe_from(values: Mapping[str, Any]) -> Recipe:
 
 
 def changed(recipe: Recipe, **values: Any) -> Recipe:
-    """The recipe with other values of some settings, by their names in YAML."""
+    """The recipe with some settings changed, by their names in YAML."""
     return recipe_from({**to_plain(recipe), **values})
 
 
 def to_plain(recipe: Recipe) -> dict[str, Any]:
-    """Plain values, side by side, that `recipe_from` turns into the same recipe."""
+    """Plain values that `recipe_from` turns into the same recipe."""
     plain: dict[str, Any] = {}
     for name, value in recipe.model_dump(mode="json", by_alias=True).items():
         plain |= value if name in FLAT else {name: value}
@@ -149,7 +149,7 @@ def to_plain(recipe: Recipe) -> dict[str, Any]:
 
 
 def _with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` on top of those of their `preset`."""
+    """`values` over those of their `preset`."""
     rest = {k: v for k, v in values.items() if k != "preset"}
     name = values.get("preset")
     if name is None:
@@ -163,7 +163,7 @@ def _with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _suited(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` on top of what the named architecture brings."""
+    """`values` over the defaults of the named architecture."""
     name = values.get("student")
     brought = SUITED.get(name, {}) if isinstance(name, str) else {}
     merged = {**brought, **values}
@@ -186,7 +186,7 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _check(recipe: Recipe) -> None:
-    """Raise UsageError where network, objective, method and the rest do not fit together."""
+    """Raise UsageError if network, objective, method and the rest do not fit together."""
     losses, dims, objective = recipe.losses, recipe.network.student, recipe.objective
     if recipe.batch % 2:
         raise UsageError(f"batch must be even, half in sync and half not; it is {recipe.batch}.")
@@ -195,7 +195,7 @@ def _check(recipe: Recipe) -> None:
         raise UsageError("Training data holds mouths, not whole faces: train with crop: mouth.")
     if losses.method not in LEARNS_BY.get(objective, METHODS):
         raise UsageError(
-            f"objective: {objective} cannot learn by method: {losses.method}; choose one of "
+            f"objective: {objective} does not support method: {losses.method}; choose one of "
             f"{', '.join(LEARNS_BY[objective])}."
         )
     encoders = isinstance(dims, Dims) and dims.layers > 0
@@ -208,7 +208,7 @@ def _check(recipe: Recipe) -> None:
     if recipe.speech.speech_encoder and objective != "dense":
         raise UsageError("A speech encoder teaches with --objective dense only.")
     if recipe.speech.speech_corpus and not recipe.speech.speech_encoder:
-        raise UsageError("A speech corpus teaches nothing by itself: give --speech-encoder too.")
+        raise UsageError("--speech-corpus has no effect without --speech-encoder; give both.")
     if objective == "match" and not isinstance(dims, SyncNetDims):
         raise UsageError("--objective match is for --arch perfect-match or syncnet.")
     select = recipe.validation.select

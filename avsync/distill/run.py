@@ -1,4 +1,4 @@
-"""A whole run: recipe, data, networks, training, and the checkpoint at its end."""
+"""A whole training run: recipe, data, networks, training, and the final checkpoint."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FIGURES = {
     "f1_authors": "F1 as the authors compute it",
     "within_1": "windows within one frame",
 }
-"""The figures that a network is selected by, in words."""
+"""The figures by which the best network can be selected, in words."""
 
 
 def start(
@@ -67,8 +67,8 @@ def start(
     retry_broken: bool = False,
     quiet: bool = False,
 ) -> str | None:
-    """Run `avsync distill` or `avsync train`; returns the sentence to print (None in all processes
-    but the first). `overrides` are settings of the recipe, None where not given."""
+    """Run `avsync distill` or `avsync train`; returns the sentence to print (None in all processes but the
+    first). `overrides` are settings of the recipe, None if not given."""
     chosen = _local_device(device)
     state = load_state(resume) if resume else {}
     if resume:
@@ -114,7 +114,7 @@ def start(
 
 
 def _local_device(device: str) -> torch.device:
-    """The device of this process: under torchrun each takes its own GPU."""
+    """The device of this process: under torchrun, each has its own GPU."""
     chosen = pick_device(device)
     if chosen.type == "cuda" and "LOCAL_RANK" in os.environ:
         chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -123,14 +123,14 @@ def _local_device(device: str) -> torch.device:
 
 
 def default_cache(data: Path) -> Path:
-    """`cache/NAME-xxxxxxxx` in the working directory; the letters distinguish folders of the same name."""
+    """`cache/NAME-xxxxxxxx` in the working directory; the suffix distinguishes folders of the same name."""
     whole = data.expanduser().absolute()
     return Path("cache") / f"{whole.stem}-{hashlib.sha256(str(whole).encode()).hexdigest()[:8]}"
 
 
 def find_teacher(recipe: Recipe, name: str | None, device: torch.device) -> Loaded | None:
-    """The frozen teacher, checked against the student: `name`, else the recipe's, else the paper's where it
-    is on this machine.
+    """The frozen teacher, checked against the student: `name`, else the recipe's, else the paper's if it is
+    on this machine.
 
     Raises:
         UsageError: none is given and the method needs one.
@@ -216,7 +216,7 @@ def _hours(store: Store) -> float:
 def make_task(
     recipe: Recipe, stores: tuple[Store, Store], teacher: Scorer | None, device: torch.device, at: World
 ) -> Task:
-    """Networks and data of a run, on the device."""
+    """The networks and data of a run, on the device."""
     torch.manual_seed(recipe.seed)
     if teacher is not None:
         freeze(teacher.model, torch.bfloat16 if is_bf16(recipe.machine.precision, device) else None)
@@ -248,7 +248,7 @@ def _trainer(
     device: torch.device,
     at: World,
 ) -> Trainer:
-    """What a run holds, with its folder made."""
+    """A trainer, after making the run's folder."""
     task = make_task(recipe, stores, teacher, device, at)
     card = described(recipe)
     if teacher is not None:
@@ -262,7 +262,7 @@ def _trainer(
 
 
 def described(recipe: Recipe) -> dict[str, Any]:
-    """What a checkpoint's card says about its recipe: plain values."""
+    """The recipe for a checkpoint's card, as plain values."""
     losses, optimiser, schedule = recipe.losses, recipe.optimiser, recipe.schedule
     card: dict[str, Any] = {
         "avsync": __version__,
@@ -296,7 +296,7 @@ def _initialise(objective: PairObjective | DenseObjective | MatchObjective, init
 
 
 def _train(trainer: Trainer, out: Path | None, quiet: bool) -> str | None:
-    """Train, draw the figures, write the result."""
+    """Train, plot the metrics, write the result."""
     at, recipe, folder = trainer.world, trainer.recipe, trainer.folder
     trainer.progress.total = trainer.progress.total or plan(trainer)
     if not at.first:
@@ -316,7 +316,7 @@ def _train(trainer: Trainer, out: Path | None, quiet: bool) -> str | None:
 
 
 def draw(folder: Path) -> None:
-    """The figures of a run, from its metrics."""
+    """Plot the metrics of a run."""
     records = read_metrics(folder)
     curves.draw_curves(records, folder / "curves.png")
     if any(len(r.get("factors", ())) > 1 for r in records):

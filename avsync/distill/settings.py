@@ -1,7 +1,7 @@
-"""The parts of a recipe, each a frozen record that is passed to what needs it. Defaults are the paper's.
+"""The parts of a recipe, each a frozen record passed to the code that needs it.
 
-In YAML they are written side by side (`lr: 1e-3`, `epochs: 10`), only `dense`, `augment`, `student` and
-`preprocessing` have settings of their own; `recipe.py` sorts them into these parts.
+The defaults are the paper's. In YAML most settings are at the top level (`lr: 1e-3`, `epochs: 10`); only
+`dense`, `augment`, `student` and `preprocessing` are nested. `recipe.py` sorts them into these parts.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from avsync.networks.dims import STUDENT
 from avsync.networks.registry import AnyDims, parse_dims
 
 AUTHORS_PIXELS = Preprocessing("rgb", 1.0)
-"""RGB bytes as they are, as the public student takes them."""
+"""Unscaled RGB bytes, as for the public student."""
 Select = Literal["balanced_f1", "within_1", "f1", "f1_authors"]
-"""Validation figures by which the best network can be kept."""
+"""Validation figures that can select the best network."""
 
 
 def _number(kind: str) -> BeforeValidator:
@@ -37,7 +37,7 @@ def _number(kind: str) -> BeforeValidator:
 
 
 def _listed(value: Any) -> Any:
-    """Texts such as "a,b" as lists."""
+    """Text such as "a,b" as a list."""
     return value.split(",") if isinstance(value, str) else value
 
 
@@ -63,7 +63,7 @@ class Part(BaseModel):
 
 
 class Network(Part):
-    """What is trained, what it takes, and where it starts."""
+    """The network to train, its inputs and its starting point."""
 
     student: Student = STUDENT
     preprocessing: Preprocessing = AUTHORS_PIXELS
@@ -79,20 +79,21 @@ class SpeechTeacher(Part):
     speech_encoder: str | None = None
     """ONNX file of the recogniser's encoder (Moonshine)."""
     speech_corpus: str | None = None
-    """Folder of recorded speech without video in which it teaches too."""
+    """Folder of recorded speech without video on which it teaches too."""
 
 
 class Losses(Part):
-    """What a pair is learned by: method, weights of the tasks, and the variants of the losses."""
+    """The losses on pairs: method, weights of the tasks, and variants."""
 
     method: str = "mtd"
     weighting: Kind = "uw25"
-    """Of the tasks; where none is given, uw25 for mtd and uniform for the rest."""
+    """Default: uw25 for mtd, uniform for the rest."""
     layers: Layers = LAYERS
     terms: Terms = TERMS
     kl: Direction = "student-teacher"
     kl_reduction: Reduction = "sum"
-    """Over the keys of a map: "sum" (the paper), or "mean" as the authors' code, a fifth or a sixteenth."""
+    """Over the keys of a map: "sum" (the paper) or "mean" (authors' code), which is a fifth or a sixteenth of
+    it."""
     va_clamp: Real | None = None
     """Smallest attention logit of VA's CAD before its softmax; the authors' code has 1e-5, which also lifts
     masked keys. Null: none."""
@@ -107,37 +108,39 @@ class Losses(Part):
     """Distances averaged over "pairs", or over the whole "matrix" with its zero diagonal (authors' code)."""
     hint_weight: Real = 100.0
     hint_side: HintSide = "student"
-    """Whose representation FitNets' map projects: the "student"'s, or the "teacher"'s (authors' code)."""
+    """Which representation FitNets' linear map projects: the "student"'s, or the "teacher"'s (authors'
+    code)."""
     hint_encoders: Literal["fusion", "all"] = "fusion"
     """FitNets compares the last fusion layer, or the sum over all three encoders (authors' code)."""
 
 
 class Data(Part):
-    """Which clips are trained on, and how pairs are drawn from them."""
+    """Which clips to train on, and how pairs are drawn from them."""
 
     train_splits: Names = ()
-    """Empty: pretrain if there is such a list, as in the paper, else train."""
+    """Default: pretrain if the data has it, as in the paper, else train."""
     val_splits: Names = ("val",)
     speakers: Real = Field(default=1.0, gt=0, le=1)
     """Share of the training speakers (folders) whose clips are used, for a learning curve."""
     samples_per_epoch: Whole = Field(default=0, ge=0)
-    """Pairs (dense: clips) an epoch; 0: as many as there are clips."""
+    """Pairs (dense: clips) per epoch; 0: the number of clips."""
     negatives: Negatives = "near"
     radius: Whole = Field(default=PROTOCOL_RADIUS, ge=1)
-    """Frames by which near negatives, and the candidates of `objective: match`, are shifted at most."""
+    """Largest shift, in frames, of near negatives and of the candidates of `objective: match`."""
     redraw_quiet: Flag = False
-    """Draw a negative again where both its windows are quiet (RMS up to 0.01), as the authors' code does."""
+    """Redraw a negative if both its windows are quiet (RMS up to 0.01), as the authors' code does."""
     min_frames: Whole = Field(default=0, ge=0)
-    """Shorter clips are not trained on; the authors' code skips those up to 25 frames."""
+    """Shorter clips are skipped; the authors' code skips those of up to 25 frames."""
     mel: Literal["clip", "window"] = "clip"
-    """The mel of the whole clip, or of each window's 3,200 samples by themselves (authors' training code)."""
+    """The mel of the whole clip, or of each window's 3,200 samples alone (authors' training code)."""
     delays: str | None = None
-    """JSON or YAML file, beside the YAML that names it, of clip id, or the start of one, to the ms by which
-    its stored audio must be delayed to be in sync (dense only), of training and validation clips alike."""
+    """JSON or YAML file, relative to the YAML that names it, that maps clip ids or prefixes to the ms by
+    which their stored audio must be delayed to be in sync (dense only), for training and validation clips."""
     delays_only: Names = ()
-    """Splits of which only the clips named in `delays` are used."""
+    """Splits whose clips are used only if `delays` names them."""
     balance: Real = Field(default=0.0, ge=0)
-    """0: every second of speech counts alike; 0.5: a speaker's share grows with the root of the minutes."""
+    """0: every second of speech counts equally; 0.5: a speaker's share grows with the square root of the
+    minutes."""
 
 
 class Dense(Part):
@@ -174,24 +177,25 @@ class Dense(Part):
 
 
 class Validation(Part):
-    """How the network is measured while it trains, and by which figure the best one is kept."""
+    """How the network is validated during training, and which figure selects the best one."""
 
     draws: Whole = Field(default=8, ge=2, alias="validation_draws")
     """Fixed pairs of each validation clip."""
     clips: Whole = Field(default=40, ge=0, alias="validation_clips")
-    """Pairs only: clips whose windows are scored against their 31 candidates, evenly taken; 0: none."""
+    """Pairs only: number of clips, evenly spaced, whose windows are scored against their 31 candidates; 0:
+    none."""
     epochs: Whole = Field(default=1, ge=1, alias="validation_epochs")
     """Epochs from one validation to the next."""
     stride: Whole = Field(default=4, ge=1, alias="validation_stride")
-    """Every how many windows of such a clip are scored."""
+    """Stride between the scored windows of such a clip."""
     select: Select | None = None
-    """The figure that decides which network is kept; null: balanced_f1 on pairs, else within_1."""
+    """The figure that selects the best network; null: balanced_f1 on pairs, else within_1."""
     losses: Flag = Field(default=False, alias="validation_losses")
     """Also log the validation losses of MTD, Last-MTD and FitNets (Fig. 4 of the paper)."""
 
 
 class Optimiser(Part):
-    """How a gradient becomes a step."""
+    """The optimiser and what it does to gradients and weights."""
 
     name: Literal["adam", "adamw"] = Field(default="adam", alias="optimizer")
     lr: Real = Field(default=5e-5, ge=0)
@@ -200,25 +204,25 @@ class Optimiser(Part):
     clip_norm: Real = Field(default=0.0, ge=0)
     """Largest norm of the gradient; 0: not clipped."""
     ema: Real = Field(default=0.0, ge=0, lt=1)
-    """Decay of the average of the weights that is validated and kept; 0: none."""
+    """Decay of the running average of the weights, which is what is validated and kept; 0: none."""
 
 
 class Schedule(Part):
-    """How long training lasts and how the learning rate runs over it."""
+    """How long training lasts, and the learning rate over that time."""
 
     epochs: Whole = Field(default=80, ge=1)
     minutes: Real = Field(default=0.0, ge=0)
-    """Train for as many steps as take this long here, by a few that are timed at the start; 0: by epochs."""
+    """Train for as many steps as fit into this time, estimated from a few at the start; 0: by epochs."""
     shape: Literal["authors", "cosine", "constant"] = Field(default="authors", alias="schedule")
     warmup_epochs: Real = Field(default=10.0, ge=0)
     warmup: Literal["steps", "epochs"] = "steps"
-    """Whether the rate rises with every step, or with every epoch as in the authors' code."""
+    """Whether the warm-up raises the rate with every step, or with every epoch as in the authors' code."""
     decay: Real = Field(default=0.8, gt=0)
     decay_epochs: Real = Field(default=20.0, ge=0.001)
 
 
 class Machine(Part):
-    """What changes the speed and the log, and hardly the result."""
+    """Settings that affect speed and logging, but hardly the result."""
 
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: Flag = False
@@ -227,5 +231,5 @@ class Machine(Part):
     """Threads that load inputs."""
     channels_last: Flag = True
     save_steps: Whole = Field(default=500, ge=1)
-    """Steps from one checkpoint to the next, besides one at each epoch's end."""
+    """Steps between checkpoints, in addition to one at the end of each epoch."""
     log_steps: Whole = Field(default=20, ge=1)

@@ -1,9 +1,9 @@
 """A speech recogniser as a teacher of the audio front-end.
 
-Lip-sync data hold few voices; a recogniser was trained on thousands. Its encoder (Moonshine's, as ONNX) gets
-the same audio as the network; a small head turns its features into embeddings that learn to match the
-video's, and the audio front-end learns to match that head. Recogniser and head serve training only: what is
-checked with and saved is the network alone.
+Lip-sync data have few voices; a recogniser was trained on thousands. Its encoder (Moonshine's, as ONNX) gets
+the same audio as the network. A small head turns its features into embeddings that learn to match the
+video's, and the audio front-end learns to match that head. Recogniser and head are used only in training;
+they are not part of the saved network.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ IntArray = npt.NDArray[np.int64]
 HOP = 384
 """Samples from one feature to the next: the strides 64, 3 and 2 of Moonshine's three convolutions."""
 FIRST_CENTRE = 447
-"""The sample in the middle of what the first feature sees, by their kernels 127, 7 and 3."""
+"""Centre sample of the first feature's receptive field, by the kernels 127, 7 and 3."""
 AROUND = 4
-"""Features before and after a window's middle: 192 ms, the window's own length, lie between the outermost."""
+"""Features before and after a window's centre; the outermost are 192 ms apart, about the length of a
+window."""
 HALF_WINDOW = WINDOW_FRAMES * SAMPLES_PER_FRAME / 2
-"""Samples from the beginning of a window to its middle."""
+"""Samples from the start of a window to its centre."""
 PAD = 4000
-"""Samples of silence laid round a clip; a recogniser expects speech to begin and end in it."""
+"""Samples of silence added around a clip, in which a recogniser expects speech to begin and end."""
 LOUDNESS = 0.08
 MOST_GAIN = 10.0
-"""Clips are brought to this RMS, as recognisers expect, with a limited gain."""
+"""Clips are scaled to this RMS, which recognisers expect, with a limited gain."""
 
 
 class SpeechEncoder:
@@ -43,7 +44,7 @@ class SpeechEncoder:
 
     Raises:
         UsageError: the package onnxruntime is missing.
-        ModelError: the file is missing or is no such encoder.
+        ModelError: the file is missing or is not such an encoder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,8 +73,8 @@ class SpeechEncoder:
     def window_features(
         self, waves: Tensor, windows: IntArray, tempo: npt.NDArray[np.float64], context: int = 0
     ) -> Tensor:
-        """Waves (n, samples) in -1..1 as `fetch_runs` gives them with so much context, to be played `tempo`
-        (n,) times as fast -> features (sum of windows, `features`) round the middle of each run's windows
+        """Waves (n, samples) in -1..1 as `fetch_runs` gives them with `context`, to be played `tempo` (n,)
+        times as fast -> features (sum of windows, `features`) around the centres of each run's windows
         (n,)."""
         encoded_waves = self.encode(at_speech_level(waves.cpu().numpy()))
         runs = []
@@ -83,21 +84,21 @@ class SpeechEncoder:
         return torch.from_numpy(np.concatenate(runs)).to(waves.device)
 
     def encode(self, waves: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Waves (n, samples), silence laid round them -> features (n, steps, width), one every 24 ms."""
+        """Waves (n, samples), padded with silence -> features (n, steps, width), one every 24 ms."""
         padded = np.pad(waves, ((0, 0), (PAD, PAD)))
         inputs = {"input_values": padded, "attention_mask": np.ones(padded.shape, np.int64)}
         return np.asarray(self._session.run(None, inputs)[0], np.float32)
 
 
 def at_speech_level(waves: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(n, samples) brought to the loudness of speech, clip by clip."""
+    """(n, samples), each clip scaled to the level of speech."""
     rms = np.sqrt(np.square(waves).mean(1, keepdims=True))
     return (waves * np.minimum(MOST_GAIN, LOUDNESS / np.maximum(rms, 1e-9))).astype(np.float32)
 
 
 def around(encoded: npt.NDArray[np.float32], middles: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Features (steps, width) of a padded wave, read between the steps at nine points round the samples
-    `middles` (n,) of the wave -> (n, 9 * width)."""
+    """Features (steps, width) of a padded wave, interpolated at nine points around the samples `middles` (n,)
+    -> (n, 9 * width)."""
     samples = middles[:, None] + np.arange(-AROUND, AROUND + 1) * HOP
     steps = np.clip((samples + PAD - FIRST_CENTRE) / HOP, 0, len(encoded) - 1)
     below = np.minimum(steps.astype(np.int64), len(encoded) - 2)
@@ -128,7 +129,7 @@ class SpeechHead(nn.Module):
 
     @torch.no_grad()
     def settled(self, features: Tensor) -> Tensor:
-        """What it says with everything it has learned so far, without the chance that learning needs."""
+        """The embedding by the weights so far, without dropout."""
         learning = self.training
         self.eval()
         said = self(features)
@@ -137,5 +138,5 @@ class SpeechHead(nn.Module):
 
 
 def hint_loss(ours: Tensor, theirs: Tensor) -> Tensor:
-    """The mean of 1 - cosine of our embeddings (n, width) and theirs, which do not learn from it."""
+    """The mean of 1 - cosine between our embeddings (n, width) and theirs, which are detached."""
     return (1 - F.cosine_similarity(ours.float(), theirs.detach().float(), dim=-1)).mean()

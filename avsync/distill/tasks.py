@@ -1,5 +1,5 @@
 """The kinds of training behind one interface for the loop: load a step's inputs, compute its loss, name its
-clips, validate. Pairs and dense supervision are here, multi-way matching in `match.py`."""
+clips, validate. Pairs and dense supervision are here; multi-way matching is in `match.py`."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ Matrix = npt.NDArray[np.float32]
 
 
 class Task(Protocol):
-    """`load` is a pure function of its arguments, so that threads may run ahead and a resumed run
-    sees the same inputs; `teach` is what the frozen teacher says of them, None without one; `count` says how
-    many samples the loss of a step's inputs is the mean of; `compile` compiles the teacher; `validate` gives
-    the figures of a network, "score" the one that it is selected by."""
+    """`load` is a pure function of its arguments, so that threads may prefetch and a resumed run sees the
+    same inputs; `teach` gives the frozen teacher's outputs, None without one; `count` is the number of
+    samples over which the loss is a mean; `compile` compiles the teacher; `validate` gives the figures of a
+    network, of which "score" selects the best."""
 
     steps: int
 
@@ -58,8 +58,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Ground:
-    """What every task works on: training and validation clips, the device, the draws, and the changes made to
-    what is loaded."""
+    """What every task needs: training and validation clips, the device, the draws, and the augmentation."""
 
     train: Store
     val: Store
@@ -72,9 +71,8 @@ class Ground:
 
 
 def usable(store: Store, data: Data, delays: Mapping[str, float], dense_windows: int = 0) -> Store:
-    """The training clips that can be used, of the share of the speakers that is asked for. `dense_windows`:
-    the least windows of a clip of dense training, of which those with unknown delays are left out too; 0: the
-    training is another."""
+    """The usable training clips of the recipe's share of the speakers. `dense_windows`: fewest windows of a
+    clip in dense training, where clips with unknown delays are left out too; 0: not dense training."""
     chosen = store.select(lambda clip: clip.windows >= 2 and clip.frames >= data.min_frames)
     if dense_windows:
         known = with_known_delays(chosen, data.delays_only, delays)
@@ -83,7 +81,7 @@ def usable(store: Store, data: Data, delays: Mapping[str, float], dense_windows:
 
 
 def match_figures(scores: list[Matrix]) -> dict[str, float]:
-    """Figures of the score matrices (windows, 31) of this process's clips, over the clips of all."""
+    """Figures over all processes' clips, from this process's score matrices (windows, 31)."""
     rows = [[validation.window_accuracy([m]), float(validation.whole_clip_hit(m))] for m in scores]
     table = gather(np.array(rows, np.float32).reshape(-1, 2).T)
     within, whole = table.sum(1, dtype=np.float64) / max(1, table.shape[1])
@@ -116,7 +114,7 @@ class PairTask:
         return self._plan(epoch).part(part.start, part.stop)
 
     def load(self, epoch: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Mouths (n, 5, 3, 48, 96), audio, mels (n, 1, 80, 16) or MFCCs (n, 1, 13, 20), and labels (n,) of
+        """Mouths (n, 5, 3, 48, 96), audio (mels (n, 1, 80, 16) or MFCCs (n, 1, 13, 20)) and labels (n,) of
         this process's share of a step."""
         pairs, rng = self._pairs(epoch, step), self.ground.draws.rng(epoch, step)
         margin = margin_for(self.ground.augment)
@@ -218,7 +216,7 @@ class DenseTask:
         )
 
     def _with_speech(self, batch: DenseBatch, raw: Bytes, runs: Runs) -> DenseBatch:
-        """With the speech recogniser's features, where there is one."""
+        """The batch with the speech recogniser's features, if there is one."""
         if self._speech_encoder is None:
             return batch
         encode = self._speech_encoder.window_features
@@ -231,7 +229,7 @@ class DenseTask:
         return module(inputs.batch, inputs.anchors, opinion, inputs.alone)
 
     def compile(self) -> None:
-        pass  # the number of windows changes with every step, for each of which the teacher would be compiled
+        pass  # the number of windows changes with every step, and each would trigger a compilation
 
     def count(self, inputs: DenseInputs) -> int:
         return int(inputs.batch.windows.sum())

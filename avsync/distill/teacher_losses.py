@@ -1,4 +1,4 @@
-"""How near a student has come to its teacher by three measures, for the paper's Fig. 4."""
+"""How close a student is to its teacher, by three measures, for the paper's Fig. 4."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from avsync.distill.pairs import run
 from avsync.networks.base import Scorer
 
 PAIRS = 64
-"""Validation pairs that the losses are taken on, at most."""
+"""Most validation pairs that the losses are computed on."""
 
 
 @torch.no_grad()
 def teacher_losses(
     student: Scorer, teacher: Scorer, source: Reader, pairs: Pairs, features: Features
 ) -> dict[str, float]:
-    """Validation losses against the teacher, whatever the student is trained by: "loss_mtd" the mean of all
-    maps, "loss_last_mtd" of the last fusion layer's, and "loss_fitnets" the squared error of the last tokens
-    through the linear map that fits half of the pairs best, on the other half."""
+    """Validation losses against the teacher, whatever the student's method: "loss_mtd", the mean over all
+    maps; "loss_last_mtd", that of the last fusion layer; and "loss_fitnets", the squared error of the last
+    tokens through a linear map that is fitted on half of the pairs and measured on the others."""
     chosen = np.linspace(0, len(pairs.clips) - 1, min(PAIRS, len(pairs.clips))).astype(int)
     few = Pairs(*(column[chosen] for column in pairs))
     raw = pair_bytes(source, few.clips, few.video, few.audio, features)

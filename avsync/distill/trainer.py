@@ -1,4 +1,4 @@
-"""What a training run holds, how it is saved and restored, and how its best network is kept."""
+"""The state of a training run: how it is saved and restored, and how its best network is kept."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TrainingError(AvsyncError):
 
 @dataclass
 class Progress:
-    """Where a run is: the next step to do is `step` of `epoch`; `done` counts all steps."""
+    """Position in a run: the next step is `step` of `epoch`; `done` counts all steps."""
 
     epoch: int = 0
     step: int = 0
@@ -37,13 +37,13 @@ class Progress:
     best: float = -1.0
     seconds: float = 0.0
     total: int = 0
-    """All steps of the run, fixed when it begins."""
+    """Number of steps of the run, fixed when it begins."""
 
 
 @dataclass
 class Trainer:
-    """What a run holds. `module` is the objective as it is called (wrapped for several processes);
-    `average` its running average, or None."""
+    """The state of a run. `module` is the objective as called (wrapped for several processes); `average` is
+    its running average, or None."""
 
     recipe: Recipe
     task: Task
@@ -51,9 +51,9 @@ class Trainer:
     device: torch.device
     world: World
     card: dict[str, Any]
-    """What the checkpoints' cards say about their training."""
+    """Written to the checkpoints' cards."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """Plain values that the caller wants back on resume."""
+    """Plain values that the caller gets back on resume."""
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class Trainer:
 
     @property
     def best_model(self) -> nn.Module:
-        """The objective that is validated and kept."""
+        """The objective that is validated and saved."""
         return self.average or self.task.objective
 
     def state(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint to resume from (the first process only).
 
-        Raises TrainingError rather than replace a good checkpoint by one that holds no numbers.
+        Raises TrainingError rather than replace a good checkpoint by one with NaNs.
         """
         if not all(bool(torch.isfinite(p).all()) for p in self.task.objective.parameters()):
             raise TrainingError(
@@ -111,12 +111,12 @@ class Trainer:
 
 
 def front_share(recipe: Recipe) -> float:
-    """The front-ends' share of the learning rate: embeddings alone train them at the full rate."""
+    """The front-ends' share of the learning rate: the full rate if only embeddings learn."""
     return recipe.dense.front_lr if recipe.objective == "dense" and recipe.dense.anchors else 1.0
 
 
 def keep_best(trainer: Trainer, figures: dict[str, float]) -> None:
-    """Write the student of the objective at hand as `best.safetensors`, with its figures in the card."""
+    """Write the current student as `best.safetensors`, with its figures in the card."""
     student: Any = trainer.best_model.get_submodule("student")
     steps = {"steps": trainer.progress.done, "seconds": round(trainer.progress.seconds, 1)}
     card = {**trainer.card, "validation": {k: round(v, 5) for k, v in figures.items()}, **steps}

@@ -1,4 +1,4 @@
-"""How the losses of the tasks become one: fixed weights, automatic (softmax) or by uncertainty."""
+"""Combine the losses of the tasks into one: fixed weights, automatic (softmax) or by uncertainty."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEARNED: tuple[str, ...] = tuple(kind for kind in KINDS if kind[:2] in ("aw", "u
 
 
 def weight_groups(tasks: Sequence[str], kind: str) -> dict[str, list[str]]:
-    """Which tasks share a weight: in the "13" kinds CAD and VR of one layer do."""
+    """Which tasks share a weight: in the "13" kinds, CAD and VR of one layer."""
     groups: dict[str, list[str]] = {}
     for task in tasks:
         shared = task.removesuffix("_cad").removesuffix("_vr") if kind.endswith("13") else task
@@ -49,7 +49,7 @@ class Weighting(nn.Module):
         return (grouped / (2 * self.w**2) + torch.log1p(self.w**2)).sum()
 
     def factors(self) -> dict[str, float]:
-        """The factor that each group's loss is multiplied by at present."""
+        """The current factor of each group's loss."""
         if self.w is None:
             return self.manual if self.kind == "manual" else dict.fromkeys(self.groups, 1.0)
         w = self.w.detach()
