@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FEATURES = ("gap", "agreement", "observations")
-"""What the probability is computed from; `curve._features` says what each is."""
-
+FEATURES = ("gap", "agreement", "observations", "total")
+"""What the probability is computed from; `peak._features` says what each is."""
+FEWEST_FEATURES = 3
+"""A card from before the rest were added has weights for so many; those of the others are 0."""
 CEILING = 0.98
 """Upper limit of the probability: the share of the clearest pieces with a known truth that were right."""
 MAX_ROWS = 5000
@@ -37,8 +38,9 @@ class Calibration:
     """Factor from the resampled 95 % interval to one that holds on real clips."""
     floor_ms: float = 10.0
     """Half width of the 95 % interval with unlimited evidence."""
-    weights: tuple[float, ...] = (-3.0, 0.35, 0.95, 0.5)
-    """Logistic model of the probability: the intercept, then one weight for each of FEATURES."""
+    weights: tuple[float, ...] = (-3.0, 0.35, 0.95, 0.5, 0.0)
+    """Logistic model of the probability: the intercept, then one weight for each of FEATURES. By default it
+    rests on what does not depend on the temperature."""
     change_cost: float = 6.0
     """Log-likelihood that a change of offset along the video must win to be believed."""
     mismatch_level: float | None = None
@@ -68,10 +70,10 @@ class Calibration:
         weights = values.get("weights", Calibration.weights)
         if not isinstance(weights, list | tuple) or not all(map(_is_number, weights)):
             raise ValueError(f"calibration weights must be numbers, not {weights!r}")
-        weights = tuple(map(float, weights))
-        if len(weights) != 1 + len(FEATURES):
+        if not 1 + FEWEST_FEATURES <= len(weights) <= 1 + len(FEATURES):
             raise ValueError(f"calibration needs {1 + len(FEATURES)} weights, not {len(weights)}")
-        return Calibration(**numbers, weights=weights)
+        missing = 1 + len(FEATURES) - len(weights)
+        return Calibration(**numbers, weights=(*map(float, weights), *(0.0,) * missing))
 
 
 def _is_number(value: object) -> bool:
@@ -92,8 +94,9 @@ def fit_calibration(
 ) -> Calibration:
     """`base` with the weights of a logistic regression, by Newton's method.
 
-    features: (n, n_features) as `curve._features` gives them; correct: (n,) bool, whether each answer was
-    within one frame. `ridge` keeps the weights finite where the features separate the answers.
+    features: (n, n_features) as `peak._features` gives them; correct: (n,) bool, whether each answer was
+    within one frame. `ridge` keeps the weights finite where the features separate the answers, and small
+    where several say the same.
     """
     x = np.asarray(features, np.float64)
     x = np.column_stack([np.ones(len(x)), x])

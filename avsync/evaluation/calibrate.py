@@ -44,6 +44,8 @@ FLOORS_MS = (10.0, 15.0, 20.0)
 """Widths (95 %) tried for what no amount of evidence reveals: a recording's own error, up to half a frame."""
 MAX_ROWS = 4000
 """Windows that the temperature is fitted on; neighbours say the same, so more only cost time."""
+RIDGE = 3.0
+"""Holds the weights of features that say much the same near each other."""
 LONG = 8
 """Independent observations of a piece that counts for the level of lips that do not match."""
 ENOUGH_CASES = 40
@@ -141,7 +143,8 @@ def fit(cases: Sequence[Case]) -> Calibration:
     errors = np.array([m.offset_ms - c.truth_ms for m, c in measured if c.truth_ms is not None])
     near = errors[np.abs(errors) <= FRAME_MS]
     bias = float(np.median(near)) if len(near) else 0.0
-    base = fit_calibration(np.array([m.features for m, _ in measured]), right, replace(base, bias_ms=bias))
+    features = np.array([m.features for m, _ in measured])
+    base = fit_calibration(features, right, replace(base, bias_ms=bias), RIDGE)
     measured = _measure(cases, base)
     spread, floor = _interval(measured, base)
     return replace(base, spread=spread, floor_ms=floor, mismatch_level=_mismatch_level(measured))

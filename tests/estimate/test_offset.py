@@ -161,6 +161,33 @@ def test_clear_speech_is_confident_and_within_its_uncertainty():
     assert np.mean(inside) >= 0.9
 
 
+def contradicted(n: int = 100) -> Scores:
+    """Windows each sure of some offset, now of this and now of that, and a little more often of 0."""
+    rng = np.random.default_rng(0)
+    scores = made(n, height=0)
+    logits = rng.normal(0, 0.5, scores.logits.shape)
+    sure = np.where(rng.random(n) < 0.2, 15, rng.integers(0, 31, n))
+    logits[np.arange(n), sure] += 8
+    return replace(scores, logits=logits.astype(np.float32))
+
+
+def test_an_offset_that_most_windows_speak_against_has_no_total_evidence():
+    found = measure(evidence(contradicted(), Calibration()), Calibration())
+    fits = measure(evidence(made(100), Calibration()), Calibration())
+    assert np.nanargmax(found.curve) == 15
+    assert found.features[-1] < 0.1 * fits.features[-1]
+
+
+def test_candidates_that_few_windows_have_gather_less_evidence():
+    whole = made(40, 8.0)
+    lacking = whole.logits.copy()
+    lacking[20:, 23] = np.nan
+    full = measure(evidence(whole, Calibration()), Calibration())
+    half = measure(evidence(replace(whole, logits=lacking), Calibration()), Calibration())
+    assert half.offset_ms == pytest.approx(full.offset_ms, abs=40)
+    assert half.features[-1] < full.features[-1]
+
+
 def test_more_speech_makes_the_answer_surer():
     short, long = estimate(made(60, height=2)), estimate(made(600, height=2))
     assert long.probability > short.probability
@@ -195,7 +222,7 @@ def test_two_offsets_that_compete_are_named():
     answer = estimate(replace(a, logits=mixed))
     assert answer.probability < 0.8
     doubt = " ".join(
-        map(reason_words, estimate(replace(a, logits=mixed), Calibration(weights=(-9, 0, 0, 0))).reasons)
+        map(reason_words, estimate(replace(a, logits=mixed), Calibration(weights=(-9, 0, 0, 0, 0))).reasons)
     )
     assert "two offsets compete" in doubt
     named = sorted(float(number) for number in re.findall(r"([+-]\d+) ms", doubt))
