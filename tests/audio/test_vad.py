@@ -1,5 +1,8 @@
 """Speech is told from silence, noise and music, and its seconds are counted."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +103,18 @@ def test_the_track_with_speech_is_judged_beginning_with_the_players_own(
     media = Media(Path("x.mkv"), "matroska", 6.0, None, streams, ("audio",) * len(kinds))
     assert vad.judged_track(media, None)[0] == chosen
     assert vad.judged_track(media, 0)[0] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the C++ library by its name on Linux")
+def test_the_detector_loads_nothing_that_prints_when_another_library_crashes():
+    """ggml, which the package of the weights would load, runs gdb then, with its output on stdout."""
+    program = """
+import ctypes
+import numpy as np
+from avsync.audio import silero
+print(len(silero.Detector().probabilities(np.zeros(16_000, np.float32))), flush=True)
+ctypes.CDLL("libstdc++.so.6")._ZSt9terminatev()
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGABRT
+    assert done.stdout == "31\n"
