@@ -35,13 +35,31 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log to stderr; A
 
 def guarded(command: Command) -> Callable[..., None]:
     """`command` with every way out turned into an exit code, see `outcome`, and with the option --verbose."""
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    wanted = next((parameter.name for parameter in own if parameter.annotation is typer.Context), None)
 
     @functools.wraps(command)
     def run(*args: Any, verbose: bool = False, **kwargs: Any) -> None:
         show_log(verbose=verbose)
+        context = kwargs[wanted] if wanted else kwargs.pop("ctx")
+        if mistaken := _option_as_value(context, kwargs):
+            raise typer.Exit(fail(mistaken, EXIT_USAGE))
         raise typer.Exit(outcome(lambda: command(*args, **kwargs)))
 
-    return _with_parameters(run, command, verbose=(Verbose, False))
+    context = {} if wanted else {"ctx": (typer.Context, inspect.Parameter.empty)}
+    return _with_parameters(run, command, verbose=(Verbose, False), **context)
+
+
+def _option_as_value(context: typer.Context, given: dict[str, Any]) -> str:
+    """The complaint about an option that took the next one for its value: `--jsonl -q` would write a file
+    named -q; "" where there is none."""
+    options = [one for one in context.command.params if one.param_type_name == "option"]
+    names = {name for option in options for name in (*option.opts, *option.secondary_opts)}
+    for option in options:
+        value = given.get(option.name or "")
+        if isinstance(value, str | os.PathLike) and str(value) in names:
+            return f"{option.opts[0]} lacks its value: {value} is an option (a file of that name is ./{value})."
+    return ""
 
 
 def guarded_alone(command: Command) -> Callable[..., None]:
@@ -54,7 +72,7 @@ def guarded_alone(command: Command) -> Callable[..., None]:
     @functools.wraps(alone)
     def run(ctx: typer.Context, **kwargs: Any) -> None:
         if ctx.invoked_subcommand is None:
-            alone(**kwargs)
+            alone(ctx=ctx, **kwargs)
         for parameter in ctx.command.params:
             source = ctx.get_parameter_source(parameter.name or "")
             if source is not None and source.name == "COMMANDLINE":
@@ -62,7 +80,7 @@ def guarded_alone(command: Command) -> Callable[..., None]:
                 words = f"Give {parameter.opts[0]} after {after}, if that has such an option."
                 raise typer.Exit(fail(words, EXIT_USAGE))
 
-    return _with_parameters(run, alone, ctx=(typer.Context, inspect.Parameter.empty))
+    return _with_parameters(run, alone)
 
 
 def _with_parameters(
