@@ -91,7 +91,11 @@ def check(
         return watch_folder(watch, options, wanted, limits, settle_s=settle, workers=workers, quiet=quiet)
     if not paths:
         raise UsageError("Nothing to check was named; give a video, or a folder of videos.")
-    if any(isinstance(path, str) for path in paths) and (len(paths) > 1 or engine == "ray" or wanted.resume):
+    files = [path for path in paths if isinstance(path, Path)]
+    if len(files) < len(paths) and (len(paths) > 1 or engine == "ray" or wanted.resume):
+        for path in files:
+            if not path.exists():
+                raise MediaError(f"{path} does not exist; check the name.")
         raise UsageError("An address or - is checked alone, without --resume and --engine ray.")
     with as_files(paths, quiet=quiet, allow_playlists=options.allow_playlists) as (given, renamed):
         batch = engine == "ray" or len(given) > 1 or given[0].is_dir() or is_manifest(given[0])

@@ -58,7 +58,9 @@ def _option_as_value(context: typer.Context, given: dict[str, Any]) -> str:
     for option in options:
         value = given.get(option.name or "")
         if isinstance(value, str | os.PathLike) and str(value) in names:
-            return f"{option.opts[0]} lacks its value: {value} is an option (a file of that name is ./{value})."
+            return (
+                f"{option.opts[0]} lacks its value: {value} is an option (a file of that name is ./{value})."
+            )
     return ""
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 MAX_SECTIONS = 100
 """Files of a batch that are shown in full; no browser would open a page of thousands."""
+SORTABLE_ROWS = 3
+"""From so many on the table can be sorted, and the page has a script; other pages have none."""
 MAX_FACES = 24
 GENERATOR = '<meta name="generator" content="avsync">'
 PAGE = Kind("page", lambda head: GENERATOR.encode() in head)
@@ -92,6 +94,7 @@ def render(
             reports=reports,
             shown=shown,
             frames=frames or {},
+            sortable=len(reports) >= SORTABLE_ROWS,
             script=SCRIPT,
             script_hash=SCRIPT_HASH,
             made=f"{made:%Y-%m-%d %H:%M} UTC",

@@ -49,9 +49,9 @@ def opened_ledger(
     """(reports that are still valid, by path; a stream for lines of `document.to_line`). Flush each line, and
     the file stays usable after any crash.
 
-    Without `resumed` the file begins anew. Otherwise results of the paths in `stamps` are held unless they
-    are out of date or ended in an error, which takes them out of the file, to be done again; lines about
-    other files stay.
+    Without `resumed` the file begins anew. Otherwise results of the paths in `stamps` are held, unless they
+    are out of date, which takes them out of the file, or ended in an error: such a line stays until the end
+    of a run that has a new one, so that a run that is stopped loses none. Lines about other files stay.
 
     Raises:
         UsageError: another run writes to the file, or it is not a ledger of avsync's.
@@ -88,7 +88,23 @@ def _begun(
             stream.writelines(json.dumps(document) + "\n" for document in kept)
             stream.flush()
             made.publish(replace=True)
-            yield held, stream
+            try:
+                yield held, stream
+            finally:
+                _drop_older(path, stream)
+
+
+def _drop_older(path: Path, stream: IO[str]) -> None:
+    """Leave one line for each path. Where that fails, on a full disk say, the next run will see to it."""
+    with suppress(OSError, UsageError):
+        stream.flush()
+        documents = _documents(path)
+        latest = {document["path"]: document for document in documents}
+        if len(latest) < len(documents):
+            lines = "".join(json.dumps(document) + "\n" for document in latest.values())
+            with replacement(path.resolve()) as made:
+                os.write(made.handle, lines.encode())
+                made.publish(replace=True)
 
 
 @contextmanager
@@ -131,12 +147,17 @@ def _sorted_out(path: Path, stamps: Mapping[str, Stamp]) -> tuple[list[dict[str,
     for name, document in latest.items():
         if name in stamps and _holds(document, stamps[name]) and (report := _report(document)):
             held[name] = report
-    return [doc for name, doc in latest.items() if name in held or name not in stamps], held
+    kept = [doc for name, doc in latest.items() if name not in stamps or _is_current(doc, stamps[name])]
+    return kept, held
 
 
 def _holds(document: Mapping[str, Any], now: Stamp) -> bool:
     whole = document["verdict"] != "error" and document.get("complete", True)
-    return whole and all(document.get(key) == value for key, value in now.items())
+    return whole and _is_current(document, now)
+
+
+def _is_current(document: Mapping[str, Any], now: Stamp) -> bool:
+    return all(document.get(key) == value for key, value in now.items())
 
 
 def _report(document: Mapping[str, Any]) -> Report | None:

@@ -152,6 +152,24 @@ def test_errors_are_tried_again(tmp_path: Path, video: Path):
     assert held(ledger, video) == {}
 
 
+def test_the_line_of_an_error_stays_until_there_is_another(tmp_path: Path, video: Path):
+    ledger = tmp_path / "out.jsonl"
+    error = Report(str(video), "error", reasons=said("There is not enough memory."), settings=plain(OPTIONS))
+    write(ledger, Report("other.mp4", "in-sync"), error)
+    before = ledger.read_text()
+    assert held(ledger, video) == {}  # as after Ctrl-C: nothing was written
+    assert ledger.read_text() == before
+    stamps = {str(video): stamp(video, OPTIONS)}
+    with opened_ledger(ledger, stamps, resumed=True) as (_, stream):
+        stream.write(to_line(replace(LATE, path=str(video)), stamps[str(video)]))
+        stream.flush()
+        assert before in ledger.read_text()  # as after kill -9: the last of several lines counts
+    verdicts = [json.loads(line)["verdict"] for line in ledger.read_text().splitlines()]
+    assert verdicts == ["in-sync", "out-of-sync"]
+    assert [path.name for path in tmp_path.iterdir()].count("out.jsonl") == 1
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_file_that_is_gone_is_done_again(tmp_path: Path, video: Path):
     ledger = tmp_path / "out.jsonl"
     write(ledger, replace(LATE, path=str(video)))
