@@ -208,7 +208,7 @@ def test_the_chart_has_the_offsets_of_each_face_by_itself():
 
 def test_the_settings_are_folded_away_until_they_are_asked_for_or_printed():
     assert re.search(r"<details>\s*<summary>.*Settings", page(LATE))
-    assert "beforeprint" in page(LATE)
+    assert re.search(r'<section class="on-paper">\s*<h.>Settings', page(LATE))
 
 
 def test_reasons_are_said_once():

@@ -14,4 +14,3 @@ for (const table of document.querySelectorAll("table.files")) {
     };
   });
 }
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(part => (part.open = true)));
