@@ -47,10 +47,9 @@ PAIRS_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class ClipResult:
-    """One clip: the share of its windows that are right for each input length K (5..15), by the published
-    protocol and over existing candidates only; and the whole clip's offset in ms (None: no answer), its
-    probability, and the clip's length in seconds. `syncnet`: the result of SyncNet's own evaluation, for that
-    network."""
+    """One clip: the share of correct windows for each input length K (5..15), by the published protocol and
+    over existing candidates only; the whole clip's offset in ms (None: no answer) and its probability; and
+    the clip's length in seconds. `syncnet`: the result of SyncNet's own evaluation, for that network."""
 
     id: str
     windows: int
@@ -63,7 +62,7 @@ class ClipResult:
 
     @property
     def source(self) -> str:
-        """The first two letters of the speaker's name, which name the clip's source."""
+        """The clip's source: the first two letters of the speaker's name."""
         return self.id[:2]
 
     @property
@@ -87,19 +86,19 @@ def evaluate_model(
     corruptions: Sequence[Corruption] = (),
 ) -> dict[str, Any]:
     """A model's row: size, accuracy by the protocol, whole-clip accuracy, the same by source, F1 on
-    `validation` (None where that is empty or the model takes whole faces, which are not prepared), and the
+    `validation` (None if that is empty or the model takes whole faces, which are not prepared), and the
     seconds that the evaluation took. "long_clips" are those of 3 s or more (None: there are none).
 
-    `delays`: as in `evaluate_clips`. `groups`: name of a grouping -> clip id, or its beginning -> label; the
-    rows by label are "by_group". `recorded`: clip id -> its recording, for the "agreement" within recordings
-    (None: none is known). Each of `corruptions` is applied to all clips in turn; these rows are "corrupted".
+    `delays`: as in `evaluate_clips`. `groups`: name of a grouping -> clip id or prefix -> label; the rows by
+    label are "by_group". `recorded`: clip id -> its recording, for the "agreement" within recordings (None:
+    none is known). Each of `corruptions` is applied to all clips in turn; these rows are "corrupted".
     """
     has_f1 = len(validation) > 0 and loaded.model.crop == "mouth"
     begun = time.perf_counter()
     passes = 1 + len(corruptions)
 
     def part(number: int) -> Callable[[int, int], None]:
-        """The progress of one of all passes over the clips."""
+        """Progress of one pass over the clips, as part of all passes."""
 
         def tell(done: int, total: int) -> None:
             if progress:
@@ -131,7 +130,7 @@ def evaluate_model(
 
 
 def by_label(results: Sequence[ClipResult], labels: Mapping[str, str]) -> dict[str, Any]:
-    """The summary of the clips of each label, in the order of the labels; a clip without one is left out."""
+    """The summary of the clips of each label, in the order of the labels, without unlabelled clips."""
     named = [(entry_of(r.id, labels), r) for r in results]
     groups = {label: [r for name, r in named if name == label] for label in dict.fromkeys(labels.values())}
     return {label: summarise(found) for label, found in groups.items() if found}
@@ -144,8 +143,8 @@ def evaluate_clips(
     delays: Mapping[str, float] | None = None,
     corruption: Corruption = NONE,
 ) -> list[ClipResult]:
-    """Every clip of `store` that has a window of the protocol, scored at every frame after `corruption`.
-    `delays`: clip id, or its beginning, to the ms by which its stored audio must be delayed to be in sync."""
+    """Score every frame of each clip in `store` that has a window of the protocol, after `corruption`.
+    `delays`: clip id or prefix -> ms by which the stored audio must be delayed to be in sync."""
     calibration = Calibration.from_dict(loaded.calibration)
     results = []
     for index, clip in enumerate(store.clips):
@@ -192,14 +191,14 @@ def _clip(
 
 @torch.inference_mode()
 def _syncnet(loaded: Loaded, clip: Clip, starts: npt.NDArray[np.int64], audio: Waveform) -> FaceDistance:
-    """The offset by the mean distance of all windows, with silence beyond the clip's ends."""
+    """The offset by the mean distance over all windows, with silence beyond the clip's ends."""
     windows = audio_windows(clip, audio, 0, loaded.model.audio_input)
     video = visual_tokens(loaded, clip.mouths, starts).cpu().numpy()
     return face_distance(video, audio_tokens(loaded, windows[: len(starts)]).cpu().numpy())
 
 
 def validation_f1(loaded: Loaded, store: Store) -> list[float]:
-    """[F1, low, high] in percent of "in sync" at a logit above 0, on the pairs that training validates on;
+    """[F1, low, high] in percent for "in sync" at a logit above 0, on the pairs used to validate training;
     the 95 % interval is by bootstrap over clips."""
     pairs = validation_pairs(store.windows, PAIRS_A_CLIP)
     source = reader(store, loaded.device)
@@ -222,7 +221,7 @@ def _f1_interval(
 
 def summarise(results: Sequence[ClipResult], true_ms: float = 0.0) -> dict[str, Any]:
     """Means over clips in percent, with 95 % intervals by bootstrap over clips. "answered_clips" are those
-    that `check` would answer, "wrong_clips" those of them whose answer is more than a frame off.
+    for which `check` would give an offset, "wrong_clips" those of them where it is more than a frame off.
 
     Raises ValueError when there is no clip."""
     if not results:
@@ -248,7 +247,8 @@ def summarise(results: Sequence[ClipResult], true_ms: float = 0.0) -> dict[str, 
 
 
 def _syncnet_summary(answers: Sequence[FaceDistance]) -> dict[str, Any]:
-    """Share of clips that SyncNet's own evaluation puts within a frame of the truth, and its confidence."""
+    """Share of clips whose offset by SyncNet's own evaluation is within a frame of the truth, and its
+    confidence."""
     if not answers:
         return {}
     right = np.array([abs(answer.offset) <= TOLERATED_FRAMES for answer in answers], np.float64)
@@ -263,5 +263,5 @@ def _interval(values: npt.NDArray[np.float64]) -> list[float]:
 
 
 def _draws(n: int) -> npt.NDArray[np.int64]:
-    """Numbers of the clips of every resampling, (RESAMPLINGS, n)."""
+    """Clip indices of every resampling, (RESAMPLINGS, n)."""
     return np.random.default_rng(0).integers(0, n, (RESAMPLINGS, n))

@@ -1,8 +1,7 @@
-"""How well a model's answers for the clips of one recording agree: a measure that needs no truth.
+"""How well a model's answers for clips of one recording agree, which needs no ground truth.
 
-Clips cut from one recording share the error of its synchrony, whatever that is, so an answer far from
-those of the other clips is wrong, by the model or by what the clip shows (a listener, a voice
-from elsewhere).
+Clips cut from one recording share its offset, whatever that is, so an answer far from the others is wrong,
+because of the model or of the clip (someone listening, a voice-over).
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ LENGTHS_S = (1, 2, 4, 10, math.inf)
 
 
 def agreement(results: Sequence[ClipResult], recorded: Mapping[str, Recorded]) -> dict[str, Any]:
-    """The figures of `summarise` for all clips whose recording is known, "by_length" and "by_language" (None:
-    no language is known)."""
+    """The figures of `summarise` for all clips of known recordings, "by_length" and "by_language" (None: no
+    language is known)."""
     known = [r for r in results if r.id in recorded]
     middles = recording_medians_ms(known, recorded)
 
@@ -46,8 +45,8 @@ def agreement(results: Sequence[ClipResult], recorded: Mapping[str, Recorded]) -
 
 
 def recording_medians_ms(results: Sequence[ClipResult], recorded: Mapping[str, Recorded]) -> dict[str, float]:
-    """Recording -> median offset in ms of its answered clips, for those with at least two of them: one clip
-    alone agrees with itself."""
+    """Recording -> median offset in ms of its answered clips, if there are at least two, since a single clip
+    agrees with itself."""
     offsets: dict[str, list[float]] = {}
     for r in results:
         if r.answered and r.offset_ms is not None:
@@ -58,9 +57,9 @@ def recording_medians_ms(results: Sequence[ClipResult], recorded: Mapping[str, R
 def summarise(
     results: Sequence[ClipResult], recorded: Mapping[str, Recorded], medians_ms: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Counts, and shares in percent: `answered` of all clips; `agreeing` of the `compared` ones, the answered
-    clips of recordings with at least two, those within 40 ms of their recording's median (None: none is
-    compared). `spread_ms` is the median distance from it."""
+    """Counts, and shares in percent. `answered`: of all clips. `compared` are the answered clips of
+    recordings with at least two; `agreeing`: the share of them within 40 ms of their recording's median
+    (None: none is compared). `spread_ms` is the median distance from it."""
     apart = [
         abs(r.offset_ms - medians_ms[recorded[r.id].recording])
         for r in results
@@ -77,7 +76,7 @@ def summarise(
 
 
 def length_label(seconds: float) -> str:
-    """To which of the `length_labels` a clip belongs; shorter than all of them counts to the first."""
+    """The one of `length_labels` that a clip belongs to; shorter clips belong to the first."""
     above = sum(seconds >= low for low in LENGTHS_S[1:-1])
     return length_labels()[above]
 

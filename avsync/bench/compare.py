@@ -1,4 +1,4 @@
-"""Trains students by several methods under equal budgets and evaluates them on unseen speakers."""
+"""Train students by several methods with equal budgets and evaluate them on unseen speakers."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def compare(
     device: str = "auto",
     quiet: bool = False,
 ) -> list[dict[str, Any]]:
-    """A row for the teacher and for a student by each method and seed, see `evaluate`; also as a table in
-    `run`.
+    """A row for the teacher and for a student of each method and seed (see `evaluate`), also written as a
+    table into `run`.
 
-    Each student is a run of its own below `run`, so a comparison that was stopped continues where it was. One
-    seed of every method is trained before the next seed.
+    Each student is a separate run below `run`, so an interrupted comparison continues where it was. Every
+    method is trained with one seed before the next seed.
 
     Raises UsageError for an unknown method, and whatever training raises.
     """
@@ -67,7 +67,8 @@ def compare(
 
 
 def clips_of(cache: Path, split: str, limit: int) -> Store:
-    """At most `limit` prepared clips (0: all) of a split, evenly taken. Raises MediaError: there are none."""
+    """At most `limit` prepared clips (0: all) of a split, evenly spaced. Raises MediaError: there are
+    none."""
     store = Store(cache, [split], min_windows=2)
     chosen = set(evenly([clip.id for clip in store.clips], limit))
     store = store.select(lambda clip: clip.id in chosen)
@@ -81,7 +82,7 @@ def clips_of(cache: Path, split: str, limit: int) -> Store:
 def _train(
     folder: Path, method: str, seed: int, *, config: Path | None, teacher: str, **options: Any
 ) -> None:
-    """One student: started, or resumed."""
+    """Start or resume the training of one student."""
     if (folder / LAST).is_file():
         start({}, resume=folder, **options)
     else:
@@ -97,8 +98,7 @@ def evaluate(
     mask: Mask = "both",
 ) -> dict[str, Any]:
     """A row of the table: parameters, minutes of training, validation F1, and accuracy in percent by input
-    length on the clips of `store`, with candidates missing by `mask`. Kept in `folder` and read from there
-    the next time."""
+    length on the clips of `store`, with candidates masked by `mask`. Cached in `folder`."""
     path = folder / RESULT
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     if kept is not None and kept["mask"] == mask:

@@ -20,15 +20,16 @@ Samples = npt.NDArray[np.float32]
 """(n,) at 16 kHz."""
 
 MASK = np.array([(10, 6), (48, -8), (86, 6), (80, 36), (64, 49), (32, 49), (16, 36)], np.int32)
-"""Corners (x, y) of a surgical mask in a crop of 96 x 48: over the nose, round the cheeks, under the chin."""
+"""Corners (x, y) of a surgical mask in a crop of 96 x 48: over the nose, around the cheeks, under the
+chin."""
 MASK_RGB = (150, 190, 210)
 PLEATS_Y = (12, 24, 36)
 WHISPER_ORDER = 18
 """Order of the linear prediction; the usual choice is two per kHz plus two."""
 WHISPER_WINDOW, WHISPER_HOP = SAMPLE_RATE // 40, SAMPLE_RATE // 160
-"""Samples over which the vocal tract counts as constant (25 ms), and the hop."""
+"""Samples over which the vocal tract is assumed constant (25 ms), and the hop."""
 EMPHASIS = 0.97
-"""Pre-emphasis, which is not undone: a whisper lacks the spectral tilt of the voice."""
+"""Pre-emphasis, which is not undone, since a whisper lacks the spectral tilt of the voice."""
 
 
 def _unchanged(array: npt.NDArray) -> npt.NDArray:
@@ -37,7 +38,7 @@ def _unchanged(array: npt.NDArray) -> npt.NDArray:
 
 @dataclass(frozen=True)
 class Corruption:
-    """A change to each clip before it is evaluated."""
+    """A change to every clip before it is evaluated."""
 
     name: str
     frames: Callable[[Frames], Frames] = _unchanged
@@ -95,8 +96,8 @@ def mask(frames: Frames) -> Frames:
 
 
 def whisper(samples: Samples) -> Samples:
-    """The same words whispered: noise replaces the voice as excitation; the vocal tract filter (linear
-    prediction) and the loudness over time stay. Scaled to the RMS of the input."""
+    """The same words whispered: noise replaces the voice as excitation, while the vocal tract filter (linear
+    prediction) and the loudness over time are kept. Scaled to the RMS of the input."""
     emphasised = lfilter([1, -EMPHASIS], [1], np.asarray(samples, np.float64))
     lead = WHISPER_WINDOW
     padded = np.pad(emphasised, (lead, 2 * lead))

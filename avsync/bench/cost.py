@@ -1,4 +1,4 @@
-"""What a check costs beside plain decoding of the same file, in seconds of processor time."""
+"""The cost of a check compared with plain decoding of the same file, in seconds of CPU time."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from avsync.media.ffmpeg import ffmpeg_path, source
 
 VERDICTS = (EXIT_IN_SYNC, EXIT_OUT_OF_SYNC, EXIT_CANNOT_TELL)
 SHORT_S = 3.5
-"""Length of the clip that tells what starting costs."""
+"""Length of the clip that measures the cost of starting up."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one command: seconds of processor time over all its threads, and of the clock."""
+    """Cost of one command: seconds of CPU time over all its threads, and of wall time."""
 
     cpu_s: float
     wall_s: float
 
 
 def against_decoding(video: Path, model: str) -> dict[str, Any]:
-    """`avsync check` of `video`, exhaustive, beside `ffmpeg -f null` of it; and a check of SHORT_S seconds of
-    a made talking head, which is mostly importing and loading. Every command is a process of its own.
+    """Cost of an exhaustive `avsync check` of `video`, of `ffmpeg -f null` on it, and of a check of SHORT_S
+    seconds of a synthetic talking head, which is mostly imports and loading. Every command is a separate
+    process.
 
     Raises:
         MediaError: the video cannot be decoded or checked.
@@ -48,10 +49,10 @@ def against_decoding(video: Path, model: str) -> dict[str, Any]:
 
 
 def cost(command: list[str]) -> Cost:
-    """What a command costs, with those children that it waits for.
+    """The cost of a command, including the child processes that it waits for.
 
     Raises:
-        MediaError: it ends with another code than those of a verdict.
+        MediaError: its exit code is not that of a verdict.
     """
     started = time.perf_counter()
     with tempfile.TemporaryFile() as said:

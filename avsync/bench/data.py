@@ -1,4 +1,4 @@
-"""The clips that models are evaluated on: from a prepared cache, which is filled first where needed."""
+"""The clips to evaluate models on, from a prepared cache that is filled first if necessary."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def open_clips(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> list[Store]:
-    """The clips of each of `splits` (each one split, or several with commas), at most `limit` (0: all) taken
-    evenly from each.
+    """The clips of each of `splits` (one split each, or several with commas), at most `limit` (0: all) evenly
+    spaced in each.
 
-    `data` is what `avsync train --data` takes, or the folder of a prepared cache, which is only read.
+    `data` is what `avsync train --data` takes, or a prepared cache, which is only read.
 
     Raises:
         MediaError: the first of the splits has no usable clip, or a clip cannot be prepared.
@@ -59,7 +59,7 @@ def is_cache(folder: Path) -> bool:
 
 
 def read_groups(path: Path) -> dict[str, str]:
-    """Clip id, or the start of one, to a label. Raises UsageError when the file holds something else."""
+    """Clip id or prefix -> label. Raises UsageError if the file holds something else."""
     try:
         return {str(name): str(label) for name, label in json.loads(path.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, AttributeError) as error:
@@ -74,7 +74,7 @@ def _among(ids: list[str]) -> Callable[..., bool]:
 
 
 def _fill(sources: list[Source], cache: Path, workers: int, progress: Progress | None) -> None:
-    """Prepare what the cache lacks."""
+    """Prepare what is missing in the cache."""
     ready = {(c.split, c.id) for c in Store(cache).clips} if cache.is_dir() else set()
     if any((source.split, source.id) not in ready for source in sources):
         prepare(sources, cache, workers=workers, progress=progress)

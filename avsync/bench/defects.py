@@ -1,4 +1,4 @@
-"""Known defects, one kind after the other: what `check` finds of each, and what `fix-offset` repairs."""
+"""Known defects of each kind: what `check` finds, and what `fix-offset` repairs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from avsync.report.summary import summary
 Kind = Literal["shift", "drift", "jump", "swap"]
 KINDS: tuple[Kind, ...] = ("shift", "drift", "jump", "swap")
 AMOUNT_MS = 240.0
-"""A shift makes the audio early by it, a jump does from the middle on, a drift does within a minute."""
+"""A shift makes all audio early by this much, a jump from the middle on, a drift by the end of each
+minute."""
 MIN_CLIP_S = 20.0
 """Shorter clips can hardly show a drift or a jump."""
 RATE_HZ = 48_000
@@ -31,8 +32,8 @@ METHODS: dict[Kind, Method] = {"shift": "copy", "drift": "retime", "jump": "reti
 
 @dataclass(frozen=True)
 class Trial:
-    """One clip with one defect. `plain`: the report on the clip as it is; `found`: on the one with the
-    defect; `after`: on the repaired one, None where nothing was written, for the reason `why`."""
+    """One clip with one defect. `plain`: the report on the clip as it is; `found`: on the clip with the
+    defect; `after`: on the repaired one, None if nothing was written, because of `why`."""
 
     clip: Path
     kind: Kind
@@ -45,9 +46,9 @@ class Trial:
 
     @property
     def caught(self) -> bool:
-        """Whether a drift was called a drift and a jump a fault, a shift was measured within a frame, and no
-        offset was reported for foreign audio. A late clip's own error may bring what was made into
-        tolerance, so the verdict does not count."""
+        """Whether a drift was reported as drift, a jump as a fault, a shift within a frame, and no offset for
+        another clip's audio. The verdict does not count, since a late clip's own error may bring the defect
+        into tolerance."""
         if self.kind == "swap":
             return not self._answered
         if self.kind == "shift":
@@ -58,8 +59,8 @@ class Trial:
 
     @property
     def error(self) -> float | None:
-        """Measured less made, in ms (a drift: ms a minute), against the clip as it is; None where the one or
-        the other was not measured."""
+        """Measured minus made, in ms (drift: ms a minute), relative to the unaltered clip; None if either was
+        not measured."""
         before, after = _size(self.plain, self.kind), _size(self.found, self.kind)
         known = self._answered if self.kind == "shift" else self.caught
         return after - before - AMOUNT_MS if known and before is not None and after is not None else None
@@ -70,8 +71,8 @@ class Trial:
 
 
 def _size(report: Report, kind: Kind) -> float | None:
-    """What `report` says about one kind of defect: offset, drift, or by how much the offset grows from the
-    first stretch to the last."""
+    """The size of a kind of defect by `report`: offset, drift, or the change of the offset from the first
+    stretch to the last."""
     if kind == "shift":
         return report.offset_ms
     if kind == "drift":
@@ -81,7 +82,7 @@ def _size(report: Report, kind: Kind) -> float | None:
 
 
 def long_clips(clips: Sequence[Path]) -> list[Path]:
-    """Those of `MIN_CLIP_S` or more, and broken ones, which the table is to name. Raises UsageError when
+    """Clips of `MIN_CLIP_S` or more, and broken ones, so that the table names them. Raises UsageError when
     there is none."""
     found = [clip for clip in clips if _length_s(clip) >= MIN_CLIP_S]
     if not found:
@@ -99,7 +100,7 @@ def _length_s(clip: Path) -> float:
 
 
 def run(clips: Sequence[Path], others: Sequence[Path], model: str) -> Iterator[Trial]:
-    """Tries every kind on every clip; `others`: where foreign audio is taken from: the next one."""
+    """Try every kind on every clip; `others` provide the audio to swap in."""
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         for clip in clips:
             plain = checked(clip, model)
@@ -133,16 +134,17 @@ def _try(clip: Path, kind: Kind, plain: Report, defective: Path, repaired: Path,
 
 
 def _foreign(clip: Path, others: Sequence[Path]) -> Path | None:
-    """The next of the other clips, in turn; None where there is no other."""
+    """The next of the other clips, in turn; None if there is no other."""
     place = list(others).index(clip)
     turned = [*others[place + 1 :], *others[:place]]
     return turned[0] if turned else None
 
 
 def write_defect(clip: Path, kind: Kind, target: Path, foreign: Path | None = None) -> None:
-    """`clip` with the same video packets and defective audio; `target` is a Matroska file.
+    """Write `clip` with the same video packets and defective audio to `target`, a Matroska file.
 
-    Raises MediaError when ffmpeg cannot make it."""
+    Raises MediaError if ffmpeg fails.
+    """
     length_s = probe(clip).duration_s
     audio = foreign if kind == "swap" and foreign else clip
     command = [
@@ -154,7 +156,7 @@ def write_defect(clip: Path, kind: Kind, target: Path, foreign: Path | None = No
 
 
 def _filters(kind: Kind, length_s: float) -> str:
-    """ffmpeg's filters from the audio of the second input to [out], padded with silence to `length_s`."""
+    """ffmpeg filters from the audio of the second input to [out], padded with silence to `length_s`."""
     amount_s, middle_s = AMOUNT_MS / 1000, length_s / 2
     begin = f"[1:a:0]aresample={RATE_HZ}:async=1:first_pts=0"
     if kind == "shift":
@@ -175,7 +177,7 @@ def _filters(kind: Kind, length_s: float) -> str:
 
 
 def found_words(report: Report) -> str:
-    """Defects and their sizes, in short."""
+    """Defects and their sizes, briefly."""
     if report.verdict != "out-of-sync":
         return report.verdict
     parts = [f"{', '.join(defects(report))}: {report.offset_ms or 0.0:+.0f} ms"]
@@ -197,7 +199,7 @@ def after_words(trial: Trial) -> str:
 
 
 def as_dict(trial: Trial) -> dict[str, object]:
-    """Plain values for JSON; errors in ms, of a drift in ms a minute."""
+    """Plain values for JSON; errors in ms (drift: ms a minute)."""
     return {
         "clip": trial.clip.name,
         "defect": trial.kind,

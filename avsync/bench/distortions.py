@@ -1,4 +1,4 @@
-"""Altered copies of videos that are in sync: shifted by a known amount, re-encoded, with noise or music."""
+"""Altered copies of in-sync videos: shifted by a known amount, re-encoded, with noise or music."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FRAME_RATES: tuple[Fraction | None, ...] = (
     Fraction(60),
     None,
 )
-"""Frame rates that the copies are stored at, in turn; None keeps the clip's own."""
+"""Frame rates of the copies, in turn; None keeps the clip's own."""
 MAX_SHIFT_MS = 400.0
 X264 = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p")
 ENCODINGS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -42,13 +42,13 @@ ENCODINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "vp9": (".webm", ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-crf", "36",
                       "-b:v", "0", "-pix_fmt", "yuv420p", "-c:a", "libopus", "-b:a", "64k")),
 }  # fmt: skip
-"""Name -> file name's end and ffmpeg's options."""
+"""Name -> file suffix and ffmpeg options."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What is done to a copy besides the shift: its encoding, and noise or music at this ratio of speech to
-    noise or music, in dB (None: none)."""
+    """What else is changed in a copy: its encoding, and noise or music at this speech-to-noise or
+    speech-to-music ratio in dB (None: none)."""
 
     encoding: str = "h264"
     noise_db: float | None = None
@@ -67,8 +67,8 @@ PLAIN = Condition()
 
 @dataclass(frozen=True)
 class Case:
-    """One altered copy of a clip: its audio is moved to be `shift_ms` earlier (negative: later) than in the
-    clip, where it is `own_ms` early already; stored at `fps`."""
+    """One altered copy of a clip: its audio is `shift_ms` earlier (negative: later) than in the clip, where
+    it is already `own_ms` early; stored at `fps`."""
 
     clip: Path
     shift_ms: float
@@ -93,7 +93,8 @@ def find_clips(folder: Path) -> list[Path]:
 def parse_conditions(encode: str, noise: str, music: str) -> list[Condition]:
     """Comma-separated encodings, and dB of noise and of music -> one condition each.
 
-    Raises UsageError for an unknown encoding or a level that is no number."""
+    Raises UsageError for an unknown encoding or a level that is not a number.
+    """
     conditions = []
     for name in _words(encode):
         if name not in ENCODINGS:
@@ -141,10 +142,11 @@ def plan_cases(
     seed: int = 0,
     known: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Case]:
-    """`shifts` cases a clip and condition: amounts drawn evenly from -400..+400 ms, frame rates in turn.
-    Clips that `known` does not name count as in sync.
+    """`shifts` cases per clip and condition: amounts drawn uniformly from -400..+400 ms, frame rates in turn.
 
-    Every condition gets the same shifts and rates, so that they differ in nothing else."""
+    Clips that `known` does not name count as in sync. All conditions get the same shifts and rates, so that
+    nothing else differs between them.
+    """
     draw = random.Random(seed)  # noqa: S311 (not a secret)
     plain: list[Case] = []
     for clip in clips:
@@ -157,12 +159,12 @@ def plan_cases(
 
 
 def suffix(case: Case) -> str:
-    """How the copy's file name ends."""
+    """The suffix of the copy's file name."""
     return ENCODINGS[case.condition.encoding][0]
 
 
 def write_case(case: Case, target: Path) -> None:
-    """The altered copy. Raises MediaError when ffmpeg cannot make it."""
+    """Write the altered copy to `target`. Raises MediaError if ffmpeg fails."""
     seconds = abs(case.shift_ms) / 1000
     moved = f"atrim=start={seconds}" if case.shift_ms > 0 else f"adelay={seconds * 1000:.3f}:all=1"
     audio = f"[0:a:0]aresample=async=1:first_pts=0,{moved},asetpts=PTS-STARTPTS"
@@ -182,8 +184,8 @@ def write_case(case: Case, target: Path) -> None:
 
 
 def _interference(case: Case, path: Path) -> Path | None:
-    """Writes what is mixed under the speech, at its level; None where nothing is. Seeded by the clip's
-    name and the shift, so that the same case always has the same noise."""
+    """Write the noise or music to mix with the speech, at its level; None if there is none. Seeded by the
+    clip's name and the shift, so that a case always has the same noise."""
     condition = case.condition
     level_db = condition.noise_db if condition.noise_db is not None else condition.music_db
     if level_db is None:

@@ -1,4 +1,4 @@
-"""Evaluates models by the published protocol on the clips of a split, for `avsync bench accuracy`."""
+"""Evaluate models by the published protocol on the clips of a split, for `avsync bench accuracy`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def evaluate(
         ModelError: a model cannot be used.
         MediaError: the split has no usable clip.
     """
-    loaded = [load(model, device) for model in models]  # a wrong name is refused before hours of work
+    loaded = [load(model, device) for model in models]  # refuse a wrong name before hours of work
     if corruptions and any(model.model.crop == "face" for model in loaded):
         raise UsageError("--corrupt alters mouth crops, but SyncNet takes whole faces; leave one out.")
     recorded = read_recordings(recordings) if recordings else {}

@@ -1,4 +1,4 @@
-"""Figures of what `avsync bench` measured, drawn from its JSON documents."""
+"""Figures drawn from the JSON documents of `avsync bench`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 GREY = "0.6"
 NEARBY = 1.5
-"""Labels of points whose x differ by a smaller factor may overlap."""
+"""Labels of points may overlap if their x values differ by a smaller factor."""
 MS = 1000
 IN_PAPER_SIZE = "5"
-"""Input length of the figure of accuracy against size."""
+"""Input length in the figure of accuracy against size."""
 
 
 def save_figures(result: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -35,7 +35,7 @@ def save_figures(result: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def figures_of(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """File names without their ends -> figures."""
+    """File names without suffix -> figures."""
     found: dict[str, Figure] = {}
     if accuracy := result.get("accuracy"):
         found["accuracy-by-length"] = accuracy_by_length(accuracy)
@@ -62,7 +62,7 @@ def _axes(title: str, x: str, y: str, size: tuple[float, float] = (8.5, 6.0)) ->
 
 
 def _label(axes: Axes, points: Sequence[tuple[float, float, str]], side: str) -> None:
-    """A grey name beside each point (x, y, name), moved down where it would cover another nearby."""
+    """A grey name beside each point (x, y, name), moved down if it would cover another nearby."""
     low, high = axes.get_ylim()
     gap = (high - low) / 52
     placed: list[tuple[float, float]] = []
@@ -73,7 +73,7 @@ def _label(axes: Axes, points: Sequence[tuple[float, float, str]], side: str) ->
 
 
 def accuracy_by_length(accuracy: Mapping[str, Any]) -> Figure:
-    """Windows that are right against the input length: measured with their intervals, published in grey."""
+    """Share of correct windows against the input length: measured with intervals, published in grey."""
     title = f"{Path(accuracy['data']).name}, {accuracy['split']}: {accuracy['clips']} clips"
     figure, axes = _axes(title, "input length, frames", "windows within one frame, %")
     styles = ("-", "--", ":", "-.")
@@ -98,7 +98,7 @@ def accuracy_by_length(accuracy: Mapping[str, Any]) -> Figure:
 
 
 def _published(accuracy: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The published rows without what they leave open."""
+    """The published rows without missing values."""
     rows = []
     for row in accuracy["published"]:
         known = {k: v for k, v in row["accuracy"].items() if v is not None}
@@ -107,7 +107,7 @@ def _published(accuracy: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def accuracy_by_size(accuracy: Mapping[str, Any]) -> Figure:
-    """Accuracy at an input of five frames against millions of parameters, as the paper's second figure."""
+    """Accuracy at five input frames against millions of parameters, as in the paper's second figure."""
     title = f"{Path(accuracy['data']).name}, {accuracy['split']}: input of {IN_PAPER_SIZE} frames"
     figure, axes = _axes(title, "parameters, millions", "windows within one frame, %")
     axes.set_xscale("log")
@@ -133,7 +133,7 @@ def accuracy_by_size(accuracy: Mapping[str, Any]) -> Figure:
 
 
 def accuracy_by_cost(accuracy: Mapping[str, Any], cost_ms: Mapping[str, float]) -> Figure:
-    """Accuracy at an input of five frames against ms of work per second of one face."""
+    """Accuracy at five input frames against ms of work per second of one face."""
     title = f"{Path(accuracy['data']).name}, {accuracy['split']}: input of {IN_PAPER_SIZE} frames"
     figure, axes = _axes(title, "ms of work per second of one face", "windows within one frame, %")
     axes.set_xscale("log")
@@ -151,7 +151,7 @@ def accuracy_by_cost(accuracy: Mapping[str, Any], cost_ms: Mapping[str, float]) 
 
 
 def reliability(found: Mapping[str, Any]) -> Figure:
-    """Share of right answers against the probability; the numbers count copies."""
+    """Share of correct answers against the probability; the numbers are counts of copies."""
     figure, axes = _axes("Is the probability calibrated?", "probability", "share within 40 ms", (5.5, 5.5))
     axes.plot([0, 1], [0, 1], "--", color=GREY, label="perfect calibration")
     said, right, copies = zip(*found["table"], strict=True)
@@ -164,7 +164,7 @@ def reliability(found: Mapping[str, Any]) -> Figure:
 
 
 def layer_selection(runs: Sequence[Mapping[str, Any]]) -> Figure:
-    """A bar for each run: the best validation by the distilled layers, as the paper's third figure."""
+    """A bar for each run: the best validation figure by distilled layers, as in the paper's third figure."""
     measure = {"f1": "validation F1", "within_1": "validation windows within one frame"}
     named = " / ".join(dict.fromkeys(measure[run["measure"]] for run in runs))
     figure, axes = _axes("Distilled layers", "", named, (max(5.0, 1.2 * len(runs)), 4.5))
@@ -176,7 +176,7 @@ def layer_selection(runs: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def loss_ratio(run: Mapping[str, Any]) -> Figure:
-    """Share of each group of losses over the steps, as the paper's fourth figure."""
+    """Share of each group of losses over the steps, as in the paper's fourth figure."""
     title = f"{run['run']}: distilled layers {run['layers']}"
     figure, axes = _axes(title, "step", "share of the weighted loss")
     for group, shares in run["loss_ratio"]["groups"].items():

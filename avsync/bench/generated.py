@@ -1,5 +1,5 @@
-"""How well generated talking heads are in sync: LSE-D and LSE-C as the field computes them by SyncNet, or
-the same measures of another model under its own name, with the offset and its probability beside them."""
+"""How well generated talking heads are in sync: LSE-D and LSE-C by SyncNet, as in the field, or the
+counterparts of another model under its own name, beside the offset and its probability."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from avsync.report.reasons import reason_words
 
 RESAMPLINGS = 1000
 LSE = ("LSE-D", "LSE-C")
-"""Lip-sync error of Wav2Lip's evaluation: SyncNet's smallest mean distance (low is good), and by how much it
-lies under the median of the 31 offsets (high is good)."""
+"""Lip-sync error in Wav2Lip's evaluation: SyncNet's smallest mean distance (low is good), and how far it is
+below the median over the 31 offsets (high is good)."""
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face of a video: when it is seen (s), how many windows were judged, its offset in ms (None: none was
-    found) with the probability (0..1), and its measures by name."""
+    """A face of a video: when it is visible (s), how many windows were judged, its offset in ms (None: none
+    was found) with the probability (0..1), and its measures by name."""
 
     track: int
     start_s: float
@@ -41,7 +41,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Video:
-    """A video, its verdict, and its faces; `message` where it could not be checked."""
+    """A video, its verdict, and its faces; `message` says why it could not be checked."""
 
     path: Path
     verdict: str
@@ -50,17 +50,18 @@ class Video:
 
     @property
     def main(self) -> Face | None:
-        """The face that is seen longest."""
+        """The face that is visible longest."""
         return max(self.faces, key=lambda face: face.windows, default=None)
 
 
 def measured(
     paths: Sequence[Path], model: str, syncnet: str | None = None, device: Device = "auto"
 ) -> Iterator[Video]:
-    """Every video in turn. `model`: its offset and probability, and its measures where `syncnet`, a SyncNet
-    checkpoint whose LSE-D and LSE-C are wanted, is None.
+    """Measure every video in turn.
 
-    Raises UsageError where `syncnet` is another network, ModelError where a checkpoint cannot be used.
+    `model` gives offset and probability; `syncnet`, a SyncNet checkpoint, gives LSE-D and LSE-C, or if it is
+    None, `model` gives its own measures. Raises UsageError if `syncnet` is another network, ModelError if a
+    checkpoint cannot be used.
     """
     if syncnet is not None and load(syncnet, "cpu").model.family != "syncnet":
         raise UsageError(f"{syncnet} is no SyncNet, and LSE-D and LSE-C are SyncNet's; leave --syncnet out.")
@@ -78,12 +79,12 @@ def measured(
 
 
 def name_of(model: str) -> str:
-    """What the measures of a model are called by."""
+    """The name of a model's measures."""
     return Path(model).stem if "/" in model or "." in model else model
 
 
 def of_report(path: Path, report: Report, name: str) -> Video:
-    """A video by the report of a check with the model `name`."""
+    """A video from the report of a check with the model `name`."""
     message = "" if report.tracks else "; ".join(map(reason_words, report.reasons))
     return Video(
         path, report.verdict, tuple(_face(track, name) for track in report.tracks if track.windows), message
@@ -107,9 +108,9 @@ def lse(track: TrackReport) -> dict[str, float]:
 
 
 def own_measures(track: TrackReport, name: str) -> dict[str, float]:
-    """The counterparts of a model that is not SyncNet, from its mean curve over the offsets: the "peak" at
-    the best offset, and the "margin" by which that is above the median. Both are good when high. They are in
-    the model's own units and cannot be compared with LSE or between models."""
+    """The counterparts for a model that is not SyncNet, from its mean curve over the offsets: the "peak" at
+    the best offset, and its "margin" above the median. High is good for both. They are in the model's own
+    units and cannot be compared with LSE or between models."""
     curve = np.zeros(0) if track.offset is None else np.asarray(track.offset.curve, np.float64)
     if not np.isfinite(curve).any():
         return {}
@@ -118,15 +119,15 @@ def own_measures(track: TrackReport, name: str) -> dict[str, float]:
 
 
 def with_lse(video: Video, by_syncnet: Report) -> Video:
-    """The video with SyncNet's measures of the same faces in the place of the model's."""
+    """The video with SyncNet's measures of the same faces instead of the model's."""
     found = {round(track.start_s, 2): lse(track) for track in by_syncnet.tracks}
     faces = (replace(face, measures=found.get(round(face.start_s, 2), {})) for face in video.faces)
     return replace(video, faces=tuple(faces))
 
 
 def summarise(videos: Sequence[Video]) -> dict[str, Any]:
-    """Of each video's main face: per measure, for the absolute offset and for its probability, the number of
-    values, mean, median and the 95 % bootstrap interval of the mean."""
+    """Over the main faces: for each measure, the absolute offset and its probability, the number of values,
+    mean, median and the 95 % bootstrap interval of the mean."""
     mains = [face for video in videos if (face := video.main)]
     columns: dict[str, list[float]] = {}
     for face in mains:
@@ -157,7 +158,7 @@ def as_dict(video: Video) -> dict[str, Any]:
 
 
 def to_csv(videos: Sequence[Video]) -> str:
-    """A row for every face, and one for each video without any."""
+    """A row for every face, and one for each video without faces."""
     names = list(dict.fromkeys(n for video in videos for face in video.faces for n in face.measures))
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")

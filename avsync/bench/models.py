@@ -1,4 +1,4 @@
-"""What `--models` names: checkpoints, and for timing the papers' networks with random weights."""
+"""The models named by `--models`: checkpoints, or for timing, the papers' networks with random weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNTRAINED = ("student", "teacher", "syncnet", "perfect-match", "avst", "dual")
 
 @dataclass(frozen=True)
 class Named:
-    """One of `--models`: the name it is shown by, and the name or path of its checkpoint."""
+    """One of `--models`: the name to show, and the name or path of its checkpoint."""
 
     name: str
     checkpoint: str
@@ -31,7 +31,7 @@ def parse_models(text: str, *, untrained: bool = True) -> list[Named]:
     """ "a,b=path" -> models a and b; "all": every checkpoint on this machine and, if wanted, the untrained
     networks.
 
-    Raises UsageError when nothing is named, or a name twice."""
+    Raises UsageError if nothing is named, or a name appears twice."""
     if text.strip() == "all":
         return [
             Named(name, name)
@@ -49,8 +49,8 @@ def parse_models(text: str, *, untrained: bool = True) -> list[Named]:
 
 
 def check_known(models: Iterable[Named], *, untrained: bool) -> None:
-    """Raises ModelError, before any work is done, for a model that is not here; `untrained`: networks
-    without weights will do."""
+    """Raises ModelError, before any work, for a model that is not here; `untrained`: networks without weights
+    are accepted."""
     for model in models:
         if not (untrained and model.checkpoint in UNTRAINED):
             find(model)
@@ -67,12 +67,12 @@ def find(model: Named) -> Path:
 
 
 def load(model: Named, device: str = "cpu") -> Loaded:
-    """The checkpoint under the name it was given."""
+    """Load the checkpoint, under the name it was given."""
     return replace(checkpoint.load(find(model), device), name=model.name)
 
 
 def load_for_timing(model: Named, device: str = "cpu") -> Loaded:
-    """As `load`; names of UNTRAINED that are no checkpoint give those networks with random weights."""
+    """As `load`, but names of UNTRAINED that are not checkpoints give those networks with random weights."""
     target = checkpoint.pick_device(device)
     if model.checkpoint not in UNTRAINED or model.checkpoint in library.available():
         return load(model, device)

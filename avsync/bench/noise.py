@@ -10,7 +10,7 @@ Samples = npt.NDArray[np.float32]
 
 BEAT_S = 0.5
 CHORDS_HZ = ((220.0, 261.6, 329.6), (174.6, 220.0, 261.6), (196.0, 246.9, 293.7), (164.8, 207.7, 246.9))
-"""A minor, F, G, E: one a bar of four beats."""
+"""A minor, F, G, E: one per bar of four beats."""
 LOWEST_HZ = 20.0
 
 

@@ -1,8 +1,8 @@
-"""MTDVocaLiST's experiments: trains what each table and figure of the paper needs, once, and tabulates it
+"""MTDVocaLiST's experiments: train what each table and figure of the paper needs, once, and tabulate it
 beside the published numbers.
 
-Every network is a run of its own in `runs/`, shared by all parts that show it, so an experiment that was
-stopped continues where it was, and another part adds only what is missing.
+Every network is a separate run in `runs/`, shared by all parts that show it, so an interrupted experiment
+continues where it was, and another part adds only what is missing.
 """
 
 from __future__ import annotations
@@ -60,11 +60,12 @@ def reproduce(
     quiet: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, str]:
-    """Train, evaluate and draw the parts in `only` (empty: all) into `out`; the tables as Markdown, by part.
+    """Train, evaluate and plot the parts in `only` (empty: all) into `out`; returns the tables as Markdown,
+    by part.
 
-    `teacher`: name or path of the checkpoint that teaches; None trains one of the teacher's shape first.
-    `mask`: which candidates of short clips are missing; None: that of the preset. `tell` is called with the
-    name of each run before it starts.
+    `teacher`: name or path of the teacher's checkpoint; None trains one first. `mask`: which candidates of
+    short clips are masked; None: as in the preset. `tell` is called with the name of each run before it
+    starts.
 
     Raises UsageError for an unknown part or scale, and whatever training raises.
     """
@@ -91,7 +92,7 @@ def reproduce(
 
 @dataclass
 class Experiment:
-    """Trains runs when they are first needed."""
+    """Trains each run when it is first needed."""
 
     root: Path
     scale: Scale
@@ -106,7 +107,7 @@ class Experiment:
         return self.root / name
 
     def row(self, name: str, store: Store) -> Row:
-        """Figures of a run, which is trained first unless that is done."""
+        """The results of a run, after training it if that is not done."""
         if name == TEACHER and self.teacher:
             return self._evaluated(name, self.teacher, store)
         best = self.trained(name)
@@ -117,7 +118,7 @@ class Experiment:
         return evaluate(name, checkpoint, store, self.folder(name), self.options["device"], self.mask)
 
     def trained(self, name: str) -> Path:
-        """The best checkpoint of a run."""
+        """The best checkpoint of a run, after training it if that is not done."""
         folder = self.folder(name)
         best = folder / BEST
         if (folder / RESULT).is_file():
@@ -135,7 +136,7 @@ class Experiment:
         return best
 
     def settings(self, name: str) -> dict[str, Any]:
-        """What the recipe of a run is made of."""
+        """The settings of a run's recipe."""
         common = {"preset": self.preset, **self.scale.settings, "seed": self.seed}
         if name == FRONT:
             return {**common, **(self.scale.front or {})}
@@ -155,7 +156,7 @@ class Experiment:
 
 
 def _part(part: str, rows: Mapping[str, Row], out: Path, mtd: Path, what: str) -> str:
-    """The table of a part, its figure drawn into `out` where it has one; `what` was measured, in words."""
+    """The table of a part; its figure, if it has one, is drawn into `out`. `what` was measured, in words."""
     match part:
         case "table1":
             return _accuracy_table(rows, {TEACHER: "VocaLiST", **TABLE1})
@@ -173,7 +174,7 @@ def _part(part: str, rows: Mapping[str, Row], out: Path, mtd: Path, what: str) -
 
 
 def _accuracy_table(rows: Mapping[str, Row], shown: Mapping[str, str]) -> str:
-    """Accuracy in percent by input length, measured here and, below each row, as published."""
+    """Accuracy in percent by input length: each measured row, followed by the published one."""
     printed = {row.name: row for row in published.ROWS}
     table = []
     for name, label in shown.items():

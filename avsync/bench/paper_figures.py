@@ -1,4 +1,4 @@
-"""The figures of MTDVocaLiST's paper, of networks that were trained here."""
+"""The figures of MTDVocaLiST's paper for networks trained here."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LOSSES = {"loss_mtd": "MTD", "loss_last_mtd": "Last-MTD", "loss_fitnets": "FitNe
 
 
 def size_and_accuracy(rows: Sequence[Mapping[str, Any]], path: Path, what: str) -> None:
-    """Fig. 2: accuracy against parameters, a panel for each input length. `what` was measured, for the title
-    of this and of the others."""
+    """Fig. 2: accuracy against parameters, a panel for each input length. `what` (in all figures) says in the
+    title what was measured."""
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     panels = figure.subplots(2, 3, sharex=True).ravel()
     for panel, k in zip(panels, FRAMES_K, strict=True):
@@ -35,7 +35,7 @@ def size_and_accuracy(rows: Sequence[Mapping[str, Any]], path: Path, what: str) 
 
 
 def bars(rows: Sequence[tuple[str, Mapping[str, Any]]], path: Path, what: str) -> None:
-    """Fig. 3: accuracy at K = 5 of one distilled layer each, and of all layers by every weighting."""
+    """Fig. 3: accuracy at K = 5 for each single distilled layer, and for all layers with every weighting."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots()
     heights = [row["accuracy"][str(FRAMES_K[0])] for _, row in rows]

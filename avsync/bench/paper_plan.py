@@ -1,5 +1,5 @@
-"""What the experiments of MTDVocaLiST's paper consist of: the networks that each table and figure shows, how
-each is trained, and at which size.
+"""The plan of MTDVocaLiST's experiments: the networks that each table and figure shows, how each is trained,
+and at which size.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ PARTS = ("table1", "table2", "fig2", "fig3", "fig4")
 
 @dataclass(frozen=True)
 class Scale:
-    """How large an experiment is: `dims` by architecture (empty: the paper's), `settings` of every run, those
-    of single runs in `own`, and how many test clips are evaluated (0: all). `note` says it in figures.
+    """The size of an experiment: `dims` by architecture (empty: the paper's), `settings` of every run, those
+    of single runs in `own`, and the number of test clips (0: all).
 
-    `front`: settings of a run whose front-ends all students begin with; None: they begin at random, as in the
-    paper."""
+    `note` is its description in figures. `front`: settings of a run from whose front-ends all students start;
+    None: they start from random weights, as in the paper.
+    """
 
     note: str
     dims: Mapping[str, Any] = field(default_factory=dict)
@@ -69,9 +70,9 @@ SCALES: dict[str, Scale] = {
         limit=20,
     ),
 }  # fmt: skip
-"""Sizes by name. "tiny" proves on two cores that everything works: from random weights so few pairs teach
-nothing, so that the teacher learns by dense supervision, and all students begin with the same front-ends,
-which have learned by it without a teacher."""
+"""Sizes by name. "tiny" shows on two cores that everything works. Since so few pairs teach nothing from
+random weights, its teacher learns by dense supervision, and all students start from the same front-ends,
+trained that way without a teacher."""
 
 STUDENTS: dict[str, dict[str, Any]] = {
     "bce": {"method": "bce"},
@@ -86,11 +87,11 @@ STUDENTS: dict[str, dict[str, Any]] = {
     **{f"layer-{layer}": {"method": "nmtd", "layers": layer} for layer in LAYERS},
     **{f"mtd-{kind}": {"method": "mtd", "weighting": kind} for kind in ("aw13", "aw25", "uw13")},
 }
-"""Students by run, with the settings that tell them apart."""
+"""Students by run, with the settings in which they differ."""
 OTHERS: dict[str, dict[str, Any]] = {
     name: {"method": "bce", "student": name} for name in ("syncnet", "perfect-match", "avst")
 }
-"""Networks that the paper compares with, trained as theirs do."""
+"""Networks that the paper compares with, trained as in their papers."""
 TABLE1 = {
     "bce": "student, BCE", "kd": "student, KD", "rkd": "student, RKD", "minilm": "student, MiniLM*",
     "fitnets": "student, FitNets", "mtd": "MTDVocaLiST",

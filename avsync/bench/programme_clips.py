@@ -1,8 +1,8 @@
-"""Clips as made programmes need them: mouth crops, audio, motion and speech, which no network touches, and on
-top of them one embedding for each visual and each audio window.
+"""Clips for synthetic programmes: mouth crops, audio, motion and speech, which do not depend on a network,
+and an embedding for each visual and each audio window.
 
-Both are kept in a folder, so that another checkpoint costs its own embeddings only, and other decisions
-cost nothing.
+Both are cached in a folder, so that another checkpoint costs only its embeddings, and other decisions cost
+nothing.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 MIN_FRAMES = 40
-"""Shorter clips make no scene."""
+"""Shorter clips are not used as scenes."""
 PHASES = (0.0, FRAME_S / 2)
-"""Audio windows are embedded twice a frame, so that offsets are known to a quarter of a frame."""
+"""Audio windows are embedded twice per frame, so that offsets are exact to a quarter of a frame."""
 
 
 @dataclass(frozen=True)
 class Footage:
-    """The longest face of a clip and its audio: `mouths` (n, 48, 96, 3), of which frame i is shown at
-    (first_frame + i) / 25 s; `samples` at 16 kHz from `audio_start_s` on; motion of the mouth at
-    `motion_s`; probability of speech at `speech_s`."""
+    """The longest face of a clip and its audio: `mouths` (n, 48, 96, 3), whose frame i is shown at
+    (first_frame + i) / 25 s; `samples` at 16 kHz from `audio_start_s` on; motion of the mouth at `motion_s`;
+    probability of speech at `speech_s`."""
 
     mouths: npt.NDArray[np.uint8]
     first_frame: int
@@ -79,7 +79,7 @@ class Material:
 
 
 def footage(path: Path) -> Footage:
-    """The longest unbroken stretch of the longest face of a clip; without frames where it is too short for a
+    """The longest unbroken stretch of the longest face of a clip; without frames if it is too short for a
     scene."""
     from avsync.audio import vad
     from avsync.audio.waveform import waveform
@@ -114,13 +114,13 @@ def footage(path: Path) -> Footage:
 
 
 def jittered(found: Footage, pixels: float, seed: int = 0) -> Footage:
-    """The same as if each edge of the face boxes, FACE_SIZE pixels wide here, were up to `pixels` off: by
-    another amount each second, interpolated between. Beyond the crop its edge is repeated."""
+    """The footage as if each edge of the face boxes, here FACE_SIZE pixels wide, were off by up to `pixels`:
+    by a new random amount each second, interpolated in between. Beyond the crop its edge is repeated."""
     count = len(found.mouths)
     seconds = np.arange(count) / FRAME_RATE
     knots = np.random.default_rng(seed).uniform(-pixels, pixels, (4, int(seconds[-1]) + 2))
     left, top, right, bottom = (np.interp(seconds, np.arange(len(k)), k) for k in knots)
-    # Rows 48.. of the face are seen: its top edge is a mouth's height above them.
+    # The crop is rows 48.. of the face, whose top edge is a mouth's height above it.
     across, down = (1 + (far - near) / FACE_SIZE for near, far in ((left, right), (top, bottom)))
     moved = [
         np.array([[x, 0.0, dx], [0.0, y, dy]], np.float64)
@@ -137,7 +137,7 @@ def jittered(found: Footage, pixels: float, seed: int = 0) -> Footage:
 
 
 def material(found: Footage, name: str, loaded: Loaded, delay_ms: float) -> Material:
-    """A clip with the embeddings of a checkpoint. Raises UsageError where it makes none."""
+    """A clip with the embeddings of a checkpoint. Raises UsageError if the network has none."""
     visual, frames = _embedded(loaded, Clip(0, found.first_frame * FRAME_S, found.mouths))
     audio, audio_s = _heard(loaded, Waveform(found.samples, found.audio_start_s))
     speech = found.motion_s, found.motion, found.speech_s, found.speech
@@ -156,7 +156,7 @@ def _embedded(loaded: Loaded, clip: Clip) -> tuple[Floats, npt.NDArray[np.int64]
 
 
 def _heard(loaded: Loaded, audio: Waveform) -> tuple[Floats, npt.NDArray[np.float64]]:
-    """Embeddings of the audio windows of a clip in order of time, and when they begin."""
+    """Embeddings of a clip's audio windows in order of time, and their start times."""
     import torch
 
     from avsync.networks import scoring
@@ -176,7 +176,7 @@ def _heard(loaded: Loaded, audio: Waveform) -> tuple[Floats, npt.NDArray[np.floa
 
 
 def _head(loaded: Loaded) -> ContrastHead:
-    """The part of the network that embeds windows. Raises UsageError where it has none."""
+    """The part of the network that embeds windows. Raises UsageError if there is none."""
     from avsync.networks.vocalist import VocaLiST
 
     model = loaded.model
@@ -188,26 +188,26 @@ def _head(loaded: Loaded) -> ContrastHead:
 
 
 def save(found: Footage | Material, path: Path) -> None:
-    """Keep what was made of a clip, for the next run."""
+    """Cache what was computed from a clip."""
     arrays: dict[str, Any] = {f.name: np.asarray(getattr(found, f.name)) for f in fields(found)}
     with replacing(path) as stream:
         np.savez(stream, **arrays)
 
 
 def _kept(path: Path) -> dict[str, Any]:
-    """What `save` kept; plain numbers and texts as such."""
+    """The values written by `save`, with scalars as plain numbers and text."""
     with np.load(path) as kept:
         arrays = {name: kept[name] for name in kept.files}
     return {name: value if value.ndim else value.item() for name, value in arrays.items()}
 
 
 def load_material(path: Path) -> Material:
-    """A clip with its embeddings, as `save` kept it."""
+    """A clip with its embeddings, as written by `save`."""
     return Material(**_kept(path))
 
 
 def load_footage(path: Path) -> Footage:
-    """A clip without embeddings, as `save` kept it."""
+    """A clip without embeddings, as written by `save`."""
     return Footage(**_kept(path))
 
 
@@ -218,9 +218,9 @@ def collect(
     loaded: Loaded,
     jitter: float = 0.0,
 ) -> list[Material]:
-    """The clips below `folders` whose delay is known, by "speaker/clip", with `jittered` face boxes where
-    `jitter` says so. What is computed of each is kept in `cache`, under the checkpoint's SHA-256 where it
-    depends on that."""
+    """The clips below `folders` whose delay is known, as "speaker/clip", with face boxes `jittered` by
+    `jitter`. What is computed from each is kept in `cache`, under the checkpoint's SHA-256 if it depends on
+    that."""
     with loaded.path.open("rb") as weights:
         embeddings = cache / hashlib.file_digest(weights, "sha256").hexdigest()[:16]
     if jitter:

@@ -1,4 +1,4 @@
-"""How made programmes are judged: verdicts, faults and their places, repairs, and probability."""
+"""How well synthetic programmes are judged: verdicts, location of faults, repairs, and probability."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ from avsync.pipeline import conclude
 from avsync.repair import retime
 
 LOCATED_S = 3.0
-"""Seconds of speech over visible faces in a defect from which on it has to be found and located."""
+"""A defect with at least this many seconds of speech over visible faces must be found and located."""
 NEAR_S = 0.3
-"""A defect is located when each end is known as well as this."""
+"""A defect is located if each end is within this."""
 SAME_MS = 60.0
-"""A fault that says another offset than this near the true one does not name the defect."""
+"""A fault identifies a defect if its offset is within this of the true one."""
 SLACK_MS = 10.0
-"""The audio of a programme is placed to half of a step of 20 ms."""
+"""The audio of a programme is placed with a precision of half a step of 20 ms."""
 LEFT_S = 0.5
-"""Seconds of speech that a repair may leave out of tolerance, as faults do not end at a known frame."""
+"""Seconds of speech that a repair may leave out of tolerance, since the ends of faults are not exactly
+known."""
 LOCAL: frozenset[Kind] = frozenset(("scene", "scenes", "dubbed", "jump"))
 OUT: frozenset[Verdict] = frozenset(("out-of-sync", "mismatch"))
 REPAIRABLE: frozenset[Kind] = frozenset(("offset", "scene", "scenes", "jump", "drift"))
@@ -40,9 +41,9 @@ REPAIRABLE: frozenset[Kind] = frozenset(("offset", "scene", "scenes", "jump", "d
 
 @dataclass(frozen=True)
 class Found:
-    """A defect that has to be located: whether the report names it, and how far off its worse end is, in
-    seconds: `error_s` as it is, `told_s` without the time around in which nobody in view is heard, so that
-    no one could tell."""
+    """A defect that must be located: whether the report names it, and the error of its worse end in seconds:
+    `error_s` in full, `told_s` without adjacent time in which no visible person speaks, where nothing could
+    be told."""
 
     defect: Defect
     found: bool
@@ -52,8 +53,8 @@ class Found:
 
 @dataclass(frozen=True)
 class Repair:
-    """Seconds of speech out of tolerance before and after what `fix-offset` would do; None `after_s`: it
-    does nothing. `shifted`: by one shift of all audio."""
+    """Seconds of speech out of tolerance before and after what `fix-offset` would do; `after_s` None: it does
+    nothing. `shifted`: by a single shift of all audio."""
 
     before_s: float
     after_s: float | None
@@ -62,9 +63,9 @@ class Repair:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a programme was judged. `defective`: it holds a defect that has to be noticed; `defects`: each that
-    lies in one place; `offset_right`: whether the offset is that of most of the speech within one frame, None
-    where none was told; the drift in ms a minute, as made and as told."""
+    """How a programme was judged. `defective`: it has a defect that must be noticed; `defects`: those in one
+    place; `offset_right`: whether the offset is that of most of the speech within one frame, None if none was
+    reported; the drift in ms a minute, as made and as reported."""
 
     seed: int
     kind: Kind
@@ -83,7 +84,7 @@ class Outcome:
 def run(
     clips: Sequence[Material], calibration: Calibration, seeds: Sequence[int], jobs: int = 1
 ) -> list[Outcome]:
-    """Compose and judge the programmes of `seeds`, in as many processes; the outcomes by seed."""
+    """Compose and judge the programmes of `seeds` in several processes; the outcomes by seed."""
     some = partial(_some, clips, calibration)
     if jobs == 1:
         return some(seeds)
@@ -98,7 +99,7 @@ def _some(clips: Sequence[Material], calibration: Calibration, seeds: Sequence[i
 
 
 def judged(programme: Programme, calibration: Calibration) -> Report:
-    """The report of a programme, as a check would make it."""
+    """The report of a programme, as a check would produce it."""
     report = Report(f"programme {programme.seed}", "cannot-tell", duration_s=programme.duration_s)
     return conclude.judged(
         report, programme.looked, programme.speech, calibration, programme.duration_s, "stopped"
@@ -106,7 +107,7 @@ def judged(programme: Programme, calibration: Calibration) -> Report:
 
 
 def outcome(programme: Programme, report: Report) -> Outcome:
-    """Compare a report with what is wrong with its programme."""
+    """Compare a report with the defects of its programme."""
     local = programme.defects if programme.kind in LOCAL else ()
     seen_s = report.speech_seen_s or 0.0
     return Outcome(
@@ -119,7 +120,7 @@ def outcome(programme: Programme, report: Report) -> Outcome:
 
 
 def _offset_right(programme: Programme, report: Report) -> bool | None:
-    """Whether the offset is that of a good part of the speech; where it drifts, of the middle."""
+    """Whether the offset is that of a good part of the speech; with drift, that of the middle."""
     if report.offset_ms is None:
         return None
     error = programme.error_ms[programme.talking]
@@ -146,7 +147,7 @@ def _found(defect: Defect, programme: Programme, report: Report) -> Found:
 
 
 def _names(defect: Defect, programme: Programme, report: Report) -> bool:
-    """Whether most of the speech in a defect is said to have its offset, or to be another's."""
+    """Whether the report gives most of the speech in a defect its offset, or calls it a mismatch."""
     times = np.flatnonzero(programme.talking) * FRAME_S
     times = times[(times >= defect.start_s) & (times < defect.end_s)]
     named = np.zeros(len(times), bool)
@@ -164,7 +165,7 @@ def _names(defect: Defect, programme: Programme, report: Report) -> bool:
 
 
 def _changes(report: Report) -> list[float]:
-    """Where the report says that the offset changes, or that lips begin or cease to say the speech."""
+    """Times at which the offset changes by the report, or a mismatch begins or ends."""
     edges = [edge for fault in report.faults for edge in (fault.start_s, fault.end_s)]
     for before, after in pairwise(report.segments):
         if abs((before.offset_ms or 0.0) - (after.offset_ms or 0.0)) > FRAME_MS:
@@ -173,7 +174,7 @@ def _changes(report: Report) -> list[float]:
 
 
 def _silence(programme: Programme, edge_s: float) -> tuple[float, float]:
-    """The stretch around a time in which nobody in view is heard."""
+    """The stretch around a time in which no visible person speaks."""
     talking = np.flatnonzero(programme.talking) * FRAME_S
     before, after = talking[talking < edge_s], talking[talking >= edge_s]
     return (
@@ -186,7 +187,7 @@ def _silence(programme: Programme, edge_s: float) -> tuple[float, float]:
 
 
 def _repair(programme: Programme, report: Report) -> Repair:
-    """What `fix-offset` would do, by one shift where that suffices, else by re-timing."""
+    """What `fix-offset` would do: a single shift if that suffices, else re-timing."""
     before_s = _out_s(programme, programme.error_ms)
     shift = repair_shift(report)
     if shift is not None:
@@ -212,7 +213,7 @@ def _out_s(programme: Programme, error_ms: npt.NDArray[np.float64]) -> float:
 
 
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
-    """The figures of issue and page: rates are shares 0..1, None where there is nothing to count."""
+    """The figures of docs/programmes.md: rates are shares 0..1, None if there is nothing to count."""
     bad = [o for o in outcomes if o.defective]
     clean = [o for o in outcomes if o.kind == "clean"]
     local = [f for o in bad for f in o.defects if f.defect.counts and f.defect.speech_s >= LOCATED_S]
@@ -247,8 +248,8 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
 
 
 def robustness(outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> dict[str, float | None]:
-    """How the verdicts change when the same programmes are judged `again` with face boxes a little off; empty
-    where they were not."""
+    """How verdicts change when the same programmes are judged `again` with face boxes slightly off; empty if
+    they were not."""
     if not again:
         return {}
     pairs = list(zip(outcomes, again, strict=True))
@@ -263,13 +264,13 @@ def robustness(outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> dict[st
 
 
 def drift_found(o: Outcome) -> bool:
-    """Whether the drift is told, within three tenths."""
+    """Whether the drift is reported, within 30 %."""
     true, told = o.drift_ms_per_min, o.told_drift_ms_per_min
     return bool(told) and abs(told - true) <= 0.3 * abs(true)
 
 
 def made_worse(repair: Repair) -> bool:
-    """Whether more speech would be out of tolerance after a repair than before it."""
+    """Whether more speech is out of tolerance after a repair than before."""
     return repair.after_s is not None and repair.after_s > repair.before_s + LEFT_S
 
 
@@ -289,7 +290,7 @@ def curve(
     outcomes: Sequence[Outcome], measure: Callable[[Defect], float | None], edges: Sequence[float]
 ) -> list[Row]:
     """Rows (from, to, defects, share of them found, share of their programmes not called in sync) of local
-    defects by what `measure` says of each; None leaves it out."""
+    defects, binned by `measure`; None leaves a defect out."""
     points = [
         (value, each.found, o.verdict != "in-sync")
         for o in outcomes
@@ -306,7 +307,7 @@ def curve(
 
 
 def by_speech(outcomes: Sequence[Outcome]) -> list[Row]:
-    """`curve` by the seconds of speech in defects of more than twice the tolerance."""
+    """`curve` by seconds of speech, for defects of more than twice the tolerance."""
     large = TOLERANCE_MS[1] * CLEAR
     return curve(
         outcomes,
@@ -316,7 +317,7 @@ def by_speech(outcomes: Sequence[Outcome]) -> list[Row]:
 
 
 def by_size(outcomes: Sequence[Outcome]) -> list[Row]:
-    """`curve` by the size in ms of those with LOCATED_S seconds of speech."""
+    """`curve` by size in ms, for defects with LOCATED_S seconds of speech."""
     return curve(
         outcomes,
         lambda d: abs(d.offset_ms) if d.offset_ms and d.speech_s >= LOCATED_S else None,

@@ -1,8 +1,9 @@
-"""Made programmes: scenes of real clips joined to minutes of video with known defects, from fixed seeds.
+"""Synthetic programmes: scenes from real clips, joined to minutes of video with known defects, from fixed
+seeds.
 
-A programme is composed of the embeddings of its clips (`programme_clips`), so that hundreds cost minutes:
-cuts, listeners, insets, narration without a face, two faces, and wrong, dubbed, drifting or jumping scenes.
-`programme_outcomes` judges them. Only networks that compare embeddings can be tried so.
+A programme is composed from the embeddings of its clips (`programme_clips`), so that hundreds take minutes.
+They have cuts, people listening, insets, narration without a face, two faces, and shifted, dubbed, drifting
+or jumping scenes. `programme_outcomes` judges them. This works only for networks that compare embeddings.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Sort = Literal["talk", "two", "inset", "listener", "narrated"]
 
 SHIFTS = np.arange(-15, 16)
 QUIET = 1.0
-"""Motion below which a face is taken for that of a listener."""
+"""Motion below which a face counts as listening."""
 LISTENER_FRAMES = 40
 LEAST_FRAMES = 30
 """Shorter scenes are not used."""
@@ -35,27 +36,28 @@ LENGTH_S = (120.0, 600.0)
 ERRORS_MS = (60.0, 500.0)
 DRIFTS_MS_PER_MIN = (25.0, 150.0)
 MAX_DRIFT_MS = 900.0
-"""A drift changes the offset by no more than this from end to end: what is searched has an end, too."""
+"""Largest change of the offset by drift from end to end, since the search range is limited."""
 BASE_MS = 20.0
-"""All of a programme may be this early or late as if by its makers, which is within every tolerance."""
+"""A whole programme may be this early or late, as if by production, which is within every tolerance."""
 SHARES: Mapping[Kind, float] = {
     "clean": 0.3, "offset": 0.08, "scene": 0.2, "scenes": 0.06, "dubbed": 0.1, "mostly-dubbed": 0.05,
     "jump": 0.13, "drift": 0.08,
 }  # fmt: skip
 SORTS: Mapping[Sort, float] = {"talk": 0.55, "two": 0.12, "inset": 0.08, "listener": 0.12, "narrated": 0.13}
 TOLERANCE_MS = (40.0, 60.0)
-"""EBU R37, by which programmes are judged."""
+"""EBU R37, the limits that programmes are judged by."""
 CLEAR = 2.0
-"""An offset counts as a defect from this multiple of the tolerance on, and a drift of its limit."""
+"""An offset counts as a defect from this multiple of the tolerance, and a drift from this multiple of its
+limit."""
 LEAST_S = 2.0
-"""Seconds of speech over visible faces in a defect for it to count."""
+"""Least speech over visible faces in a defect for it to count, in seconds."""
 
 
 @dataclass(frozen=True)
 class Defect:
-    """What is wrong in [start_s, end_s): an offset in ms, in its middle where it drifts; None for speech
-    that these lips do not say. `speech_s`: seconds of speech over visible talking faces in it; `counts`:
-    large enough to be found."""
+    """A defect in [start_s, end_s): its offset in ms (with drift, that of its middle); None for a mismatch.
+    `speech_s`: seconds of speech over visible talking faces in it; `counts`: it is large enough to be
+    found."""
 
     start_s: float
     end_s: float
@@ -66,9 +68,8 @@ class Defect:
 
 @dataclass(frozen=True)
 class Programme:
-    """What is seen and heard in a composed programme, and what is wrong with it. By frame: `error_ms`, by how
-    much the audio is early, and `talking`, whether speech is heard over the face that says or ought to say
-    it."""
+    """The faces and audio of a composed programme, and its defects. By frame: `error_ms`, how early the audio
+    is, and `talking`, whether there is speech while the face that says it, or should, is visible."""
 
     seed: int
     kind: Kind
@@ -82,14 +83,15 @@ class Programme:
 
     @property
     def defective(self) -> bool:
-        """Whether it holds a defect that has to be noticed."""
+        """Whether it has a defect that must be noticed."""
         return any(defect.counts for defect in self.defects)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """`frames` frames from `begin` on. `face` and its first window, `beside` (a listener or an inset) the
-    same; None: nobody is seen. The audio of `voice` is heard as if its video began at `voice_s`."""
+    """`frames` frames from `begin` on. `face` with its first window, and `beside` (someone listening, or an
+    inset) likewise; None: nobody is visible. The audio is that of `voice`, as if its video began at
+    `voice_s`."""
 
     begin: int
     frames: int
@@ -100,7 +102,7 @@ class Scene:
 
     @property
     def talks(self) -> bool:
-        """Whether the face that is seen is the one that is heard."""
+        """Whether the visible face is the one that speaks."""
         return self.face is not None and self.face[0] is self.voice
 
     @property
@@ -110,7 +112,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Script:
-    """The scenes of a programme, what is done to them, and by frame the error in ms."""
+    """The scenes of a programme, their defects, and the error in ms by frame."""
 
     kind: Kind
     scenes: tuple[Scene, ...]
@@ -155,7 +157,7 @@ def script(clips: Sequence[Material], seed: int) -> Script:
 
 
 def _jump(scene: Scene, rng: np.random.Generator) -> int:
-    """The frame at which the audio jumps: at a cut, or as often in the midst of a scene."""
+    """The frame at which the audio jumps: at a cut or, equally often, in the middle of a scene."""
     if rng.random() < 0.5:
         return scene.begin
     return scene.begin + int(
@@ -164,7 +166,7 @@ def _jump(scene: Scene, rng: np.random.Generator) -> int:
 
 
 def _scenes(clips: Sequence[Material], rng: np.random.Generator) -> list[Scene]:
-    """Scenes of different lengths and sorts in a row, at least three of which talk."""
+    """A sequence of scenes of different lengths and sorts, at least three of them with a talking face."""
     quiet = [(clip, *still(clip)) for clip in clips]
     quiet = [(clip, first, length) for clip, first, length in quiet if length >= LISTENER_FRAMES]
     wanted = np.exp(rng.uniform(*np.log(LENGTH_S))) * FRAME_RATE
@@ -192,14 +194,14 @@ def _scenes(clips: Sequence[Material], rng: np.random.Generator) -> list[Scene]:
 
 
 def _usable(clip: Material) -> tuple[int, int]:
-    """(first, past) of the windows whose own audio exists."""
+    """(first, past) of the windows that have audio."""
     audio_s = clip.frames * FRAME_S - clip.delay_ms / 1000
     inside = np.flatnonzero((audio_s >= clip.audio_s[0]) & (audio_s <= clip.audio_s[-1]))
     return (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0)
 
 
 def still(clip: Material) -> tuple[int, int]:
-    """First window and number of windows of the longest run in which the mouth hardly moves."""
+    """First window and length in windows of the longest run in which the mouth hardly moves."""
     if len(clip.motion) < 12:
         return 0, 0
     smooth = np.convolve(clip.motion, np.ones(12) / 12, "same")
@@ -211,7 +213,7 @@ def still(clip: Material) -> tuple[int, int]:
 
 
 def _dubbed(scene: Scene, clips: Sequence[Material], rng: np.random.Generator) -> Scene:
-    """The scene with the speech of somebody else."""
+    """The scene with someone else's speech."""
     assert scene.face is not None  # noqa: S101 - only talking scenes are dubbed
     others = [clip for clip in clips if clip.speaker != scene.face[0].speaker]
     fitting = [clip for clip in others if len(clip.audio) >= 2 * scene.frames] or others
@@ -223,7 +225,7 @@ def _dubbed(scene: Scene, clips: Sequence[Material], rng: np.random.Generator) -
 
 
 def compose(clips: Sequence[Material], seed: int) -> Programme:
-    """The programme of a seed, as a check would see it."""
+    """The programme of a seed, as the stages after scoring would see it."""
     written = script(clips, seed)
     scenes, error = written.scenes, written.error_ms
     audio, speech = _soundtrack(scenes, error, clips, np.random.default_rng(seed))
@@ -243,14 +245,14 @@ def _soundtrack(
     clips: Sequence[Material],
     rng: np.random.Generator,
 ) -> tuple[Floats, Floats]:
-    """Embedding of the audio window at every frame, and the probability of speech there; where a clip's
-    audio is at its end, somebody's silence goes on."""
+    """Embedding of the audio window at every frame, and the probability of speech there; after the end of a
+    clip's audio, silence from some clip continues."""
     hush = _silences(clips)
     audio, speech = [], []
     for scene in scenes:
         clip = scene.voice
         frame = np.arange(scene.frames)
-        # What fits the video at t is heard at t less the error.
+        # The audio that fits the video at t comes at t minus the error.
         at = scene.voice_s + frame * FRAME_S + (error_ms[scene.begin : scene.end] - clip.delay_ms) / 1000
         nearest = np.searchsorted(clip.audio_s, at).clip(1, len(clip.audio_s) - 1)
         nearest -= np.abs(clip.audio_s[nearest - 1] - at) < np.abs(clip.audio_s[nearest] - at)
@@ -299,7 +301,7 @@ def _faces(scenes: Sequence[Scene], audio: Floats) -> Looked:
 
 
 def _defects(written: Script, talking: npt.NDArray[np.bool_]) -> tuple[Defect, ...]:
-    """Dubbed scenes, runs of frames that are out of tolerance, and a drift over all."""
+    """Dubbed scenes, runs of frames out of tolerance, and a drift over the whole programme."""
 
     def defect(first: int, past: int, offset_ms: float | None, large: bool) -> Defect:
         speech_s = float(talking[first:past].sum()) * FRAME_S

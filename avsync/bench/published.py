@@ -12,8 +12,7 @@ MTD_PAPER = "MTDVocaLiST's Table 1, LRS2"
 
 @dataclass(frozen=True)
 class Published:
-    """One row: accuracy in percent by input length of FRAMES_K, None where it is not known; parameters in
-    millions."""
+    """One row: accuracy in percent by input length of FRAMES_K, None if unknown; parameters in millions."""
 
     name: str
     parameters_m: float | None

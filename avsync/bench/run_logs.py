@@ -1,4 +1,4 @@
-"""Reads the log of a distillation run: distilled layers, best validation, shares of the losses."""
+"""Read the log of a distillation run: distilled layers, best validation figure, shares of the losses."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from avsync.distill.monitor import METRICS, read_metrics
 
 MAP_TASK = re.compile(r"(fusion|av|va)(\d)_(cad|vr)")
 MEASURES = ("f1", "within_1")
-"""What validation measures: the first of these that the log has."""
+"""Validation figures in order of preference."""
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """A run's folder, or its metrics.jsonl, as plain values: `layers` and `terms` in words, `measure` and the
-    `best` validation of it, `loss_ratio` with the `steps` and, by group of tasks, their share (0..1) of the
+    """A run, by its folder or metrics.jsonl, as plain values: `layers` and `terms` in words, `measure` and
+    its `best` value in validation, `loss_ratio` with the `steps` and each group of tasks' share (0..1) of the
     weighted loss.
 
-    Raises UsageError where there is no log, or nothing in it yet."""
+    Raises UsageError if there is no log, or it is empty.
+    """
     folder = path.parent if path.name == METRICS else path
     records = read_metrics(folder)
     train = [r for r in records if r["kind"] == "train"]
@@ -46,7 +47,8 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def read_runs(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """`read_run` of each; raises UsageError also where two have one name, which their figures would share."""
+    """`read_run` of each; raises UsageError also if two have the same name, since figures are named after
+    it."""
     runs = [read_run(path) for path in paths]
     names = [run["run"] for run in runs]
     if twice := {name for name in names if names.count(name) > 1}:
@@ -76,7 +78,7 @@ def _numbers(layers: set[int]) -> str:
 
 
 def loss_shares(losses: Mapping[str, float], factors: Mapping[str, float]) -> dict[str, float]:
-    """Share of each group of tasks in the weighted loss; the maps of an encoder are one group a term."""
+    """Share of each group of tasks in the weighted loss; the maps of an encoder form one group per term."""
     parts: dict[str, float] = {}
     for task, loss in losses.items():
         match = MAP_TASK.fullmatch(task)

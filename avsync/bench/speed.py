@@ -1,4 +1,4 @@
-"""Size and speed of a model on this machine: a naive forward pass per pair and our way, side by side."""
+"""Size and speed of a model on this machine: a naive forward pass per pair beside avsync's scoring."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ from avsync.pipeline import run
 
 FRAME_SIZES = {"mouth": (MOUTH_HEIGHT, FACE_SIZE), "face": (WHOLE_FACE_SIZE, WHOLE_FACE_SIZE)}
 AUDIO_SHAPES = {"mel": (1, 1, MEL_BANDS, WINDOW_MELS), "mfcc": (1, 1, COEFFICIENTS, WINDOW_COLUMNS)}
-"""Shapes of one window's inputs."""
+"""Input shapes of one window."""
 PAIRS = 2 * PROTOCOL_RADIUS + 1
 
 
 class Spread(NamedTuple):
-    """Of several runs: median, least and most."""
+    """Median, minimum and maximum of several runs."""
 
     median: float
     least: float
@@ -61,11 +61,11 @@ class Spread(NamedTuple):
 class ModelSpeed:
     """One model on this machine, on windows with 31 offsets.
 
-    `plain_s` and `ours_s`: seconds per window; `speedup`: their ratio; `largest_difference`: between the
-    scores of both ways. `windows_per_s`: our way; `real_time_factor`: seconds of our work per second of one
-    face when every window is scored. `gflop_plain` and `gflop_ours`: 10^9 operations per window, a
-    multiply-add being two. `megabytes`: of the checkpoint, None without one. `peak_mb`: peak memory of
-    scoring our way: of the whole process on a CPU, of the card on a GPU.
+    `plain_s` (naive) and `ours_s` (avsync's scoring): seconds per window; `speedup`: their ratio;
+    `largest_difference`: between their scores. `windows_per_s` and `real_time_factor` (seconds of work per
+    second of one face with every window scored) are for avsync's scoring. `gflop_plain` and `gflop_ours`:
+    10^9 operations per window, counting a multiply-add as two. `megabytes`: of the checkpoint, None without
+    one. `peak_mb`: peak memory of avsync's scoring, of the whole process on a CPU, of the card on a GPU.
     """
 
     name: str
@@ -88,8 +88,8 @@ class ModelSpeed:
 def model_speeds(
     models: Sequence[Named], *, device: str = "cpu", windows: int = 25, runs: int = 3
 ) -> list[ModelSpeed]:
-    """Each model timed in a process of its own, one after the other, so that memory and caches are not
-    shared. Raises ModelError for a checkpoint that cannot be used, or too little memory."""
+    """Time each model in a separate process, one after the other, so that they do not share memory and
+    caches. Raises ModelError if a checkpoint cannot be used or memory runs out."""
     found = []
     for model in models:
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -107,8 +107,8 @@ def model_speeds(
 def model_speed(
     named: Named, *, device: str = "cpu", windows: int = 25, plain_windows: int = 2, runs: int = 3
 ) -> ModelSpeed:
-    """Times both ways in turn, after one warm-up of each. `windows` neighbouring windows go through ours, the
-    first `plain_windows` of them through the naive way, which is too slow for more."""
+    """Time both ways in turn, after one warm-up of each. avsync's scoring gets `windows` neighbouring
+    windows, the naive way only the first `plain_windows` of them, as it is slow."""
     loaded = load_for_timing(named, device)
     context = loaded.model.frame_context
     clip, audio = _material(windows + 2 * context, FRAME_SIZES[loaded.model.crop])
@@ -148,7 +148,7 @@ def model_speed(
 
 
 def _material(windows: int, size: tuple[int, int]) -> tuple[Clip, Waveform]:
-    """Random frames and audio for `windows` windows, with audio for every candidate offset."""
+    """Random frames and audio for `windows` windows and every candidate offset."""
     rng = np.random.default_rng(0)
     mouths = rng.integers(0, 256, (windows + WINDOW_FRAMES - 1, *size, 3), np.uint8)
     seconds = len(mouths) / FRAME_RATE + 2
@@ -158,8 +158,8 @@ def _material(windows: int, size: tuple[int, int]) -> tuple[Clip, Waveform]:
 
 @torch.inference_mode()
 def plain_scores(loaded: Loaded, clip: Clip, audio: Waveform, windows: int) -> np.ndarray:
-    """The whole network on every pair of the first `windows` windows that have their whole context,
-    (windows, 31)."""
+    """Logits (windows, 31) by the whole network on every pair of the first `windows` windows that have their
+    full context."""
     model, context = loaded.model, loaded.model.frame_context
     length = WINDOW_FRAMES + 2 * context
     audio_input = audio_windows(clip, audio, PROTOCOL_RADIUS, model.audio_input, model.audio_context)
@@ -185,14 +185,14 @@ def pair_gflop(model: Network) -> float:
 
 
 def gflop(work: Callable[[], object]) -> float:
-    """10^9 operations of `work`, a multiply-add being two."""
+    """10^9 operations of `work`, counting a multiply-add as two."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops() / 1e9
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """How long `work` takes; on a GPU between two events of its own clock."""
+    """Duration of `work`; on a GPU, measured by its own events."""
     if device.type == "cuda":
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
@@ -206,17 +206,17 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def spread(times: list[float]) -> Spread:
-    """Of several runs."""
+    """The spread of several runs."""
     return Spread(statistics.median(times), min(times), max(times))
 
 
 def peak_mb(device: torch.device) -> float:
-    """Peak memory: of the whole process on a CPU, of the card on a GPU."""
+    """Peak memory in MB: of the whole process on a CPU, of the card on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     status = Path("/proc/self/status")
     if status.is_file():
-        # On Linux a new process inherits the peak that getrusage reports for its parent.
+        # On Linux, getrusage would report the peak inherited from the parent.
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1e6
     import resource  # absent on Windows
@@ -226,7 +226,7 @@ def peak_mb(device: torch.device) -> float:
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """The machine that is measured."""
+    """Description of this machine."""
     on_gpu = device != "cpu" and torch.cuda.is_available()
     return {
         "processor": _processor(),
@@ -256,7 +256,7 @@ DEMO_PERIOD_S = 20.0
 
 
 def write_long_video(target: Path, seconds: float, height: int = 720) -> None:
-    """A talking head of the given length, 16:9: the demo face on black, repeated."""
+    """Write a talking head of the given length, 16:9: the demo face on black, repeated."""
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         short = write_demo(Path(folder) / "short.mp4", duration_s=min(seconds, DEMO_PERIOD_S))
         width = height * 16 // 9
@@ -271,9 +271,9 @@ def write_long_video(target: Path, seconds: float, height: int = 720) -> None:
 
 
 def end_to_end(model: str, seconds: float, given: Path | None = None) -> dict[str, Any]:
-    """`check` of the video that is `given`, or of a synthetic talking head of that length in 720p, loading
-    the model included: seconds by stage, and what the whole costs beside plain decoding. The stages overlap;
-    the time that a stage waits for another counts as the other's."""
+    """`check` of the `given` video, or of a synthetic talking head of that length in 720p, including loading
+    the model: seconds by stage, and the total cost compared with plain decoding. The stages overlap; time
+    that a stage waits for another counts for the other."""
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         video = given or Path(folder) / "long.mp4"
         if given is None:

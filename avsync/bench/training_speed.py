@@ -1,4 +1,4 @@
-"""Speed of training on this machine: samples per second, and the share of the device's peak."""
+"""Training speed on this machine: samples per second, and the share of the device's peak."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ from avsync.networks.dims import TEACHER
 from avsync.networks.registry import DUAL, AnyDims, build_network
 
 PAPER_SAMPLES = 80 * 96_318
-"""Of the paper's whole schedule."""
+"""Samples in the paper's whole schedule."""
 MADE_CLIPS, MADE_FRAMES = 32, 75
 RUN_S = 3.0
-"""A timed run has as many steps as take about so long, and one at least."""
+"""A timed run has as many steps as fit into about this time, at least one."""
 WARM_UP_STEPS = 3
 MATRIX = {"cpu": 2048, "cuda": 8192}
-"""Rows of the square matrices whose product shows what the device can do."""
+"""Size of the square matrices whose product measures the device's peak."""
 DATASHEET_TFLOPS = {"H200": 989.0, "H100 80GB HBM3": 989.0, "A100": 312.0}
-"""NVIDIA's figures for dense bf16, by a part of the card's name."""
+"""NVIDIA's figures for dense bf16, by part of the card's name."""
 
 
 @dataclass(frozen=True)
 class TrainSpeed:
     """A recipe's training on this machine.
 
-    `samples_per_s`: pairs (dense: clips) as training does them, loading included; `without_loading_per_s`:
-    the same inputs again and again. `gflop_per_sample`: 10^9 operations of the step, teacher, student and
-    backward pass. `tflops`: 10^12 of them a second. `peak_tflops`: what one large matrix product reaches
-    in the same precision, `datasheet_tflops` what the maker says (None where that is not known); the
-    `share_of_...` are of those. `stage_ms`: milliseconds a step of each stage, each waited for.
-    `paper_hours`: the paper's 80 x 96,318 samples at this rate, for pairs.
+    `samples_per_s`: pairs (dense: clips), including loading; `without_loading_per_s`: with the same inputs
+    reused. `gflop_per_sample`: 10^9 operations of a step (teacher, student and backward pass). `tflops`:
+    10^12 of them a second. `peak_tflops`: reached by one large matrix product in the same precision;
+    `datasheet_tflops`: by the manufacturer (None if unknown); the `share_of_...` are relative to those.
+    `stage_ms`: milliseconds per step of each stage, synchronised. `paper_hours`: time for the paper's 80 x
+    96,318 samples at this rate, for pairs.
     """
 
     method: str
@@ -86,17 +86,19 @@ def train_speed(
     runs: int = 3,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainSpeed:
-    """Times `runs` runs of the training loop's own steps, after a warm-up, on the clips of a prepared `cache`
-    (None: made ones). A teacher that the recipe does not name is the paper's network with random weights.
+    """Time `runs` runs of the training loop's own steps, after a warm-up, on the clips of a prepared `cache`
+    (None: synthetic ones).
 
-    Raises MediaError where the cache has no clips to train on, and what a recipe's teacher gives rise to."""
+    If the recipe names no teacher, it is the paper's network with random weights. Raises MediaError if the
+    cache has no clips to train on, and any error of loading the teacher.
+    """
     target = pick_device(device)
     teacher = _teacher(recipe, target)
     teacher_size = sum(p.numel() for p in teacher.model.parameters()) if teacher else None
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder, tuned(target):
         store = _store(cache or made_clips(Path(folder)), recipe)
         compiled = recipe.machine.compile
-        # Operations are counted before anything is compiled, which would hide them.
+        # Count operations before compiling, which would hide them.
         recipe = changed(recipe, samples_per_epoch=10_000 * recipe.batch, init=None, compile=False)
         few = store.select(lambda clip: clip.id == store.clips[0].id)
         task = make_task(recipe, (store, few), teacher, target, World())
@@ -143,7 +145,7 @@ def train_speed(
 
 
 def _teacher(recipe: Recipe, device: torch.device) -> Scorer | None:
-    """The recipe's teacher, or one with random weights, which costs as much."""
+    """The recipe's teacher, or one with random weights at the same cost."""
     if not METHODS[recipe.losses.method].teacher:
         return None
     if recipe.network.teacher:
@@ -166,7 +168,7 @@ def _store(cache: Path, recipe: Recipe) -> Store:
 
 
 def made_clips(folder: Path) -> Path:
-    """A prepared cache of noise, three seconds a clip."""
+    """A prepared cache of noise, three seconds per clip."""
     rng = np.random.default_rng(0)
     writer = ShardWriter(folder, 0)
     for number in range(MADE_CLIPS):
@@ -178,14 +180,14 @@ def made_clips(folder: Path) -> Path:
 
 
 def _warm_up(trainer: Trainer) -> int:
-    """Does some steps; returns how many make a run."""
+    """Run some steps; returns how many make a timed run."""
     _seconds(trainer, 1, load=True)
     steps = 1 if trainer.device.type == "cpu" else WARM_UP_STEPS
     return max(1, round(RUN_S * steps / _seconds(trainer, steps, load=True)))
 
 
 def _seconds(trainer: Trainer, steps: int, *, load: bool) -> float:
-    """Duration of `steps` steps, with inputs loaded ahead as in training, or the same inputs every time."""
+    """Duration of `steps` steps, with inputs prefetched as in training, or the same inputs every time."""
     task, first = trainer.task, trainer.progress.step
     with (
         Loader(trainer.device, trainer.recipe.machine.loaders) as loader,
@@ -202,8 +204,8 @@ def _seconds(trainer: Trainer, steps: int, *, load: bool) -> float:
 
 
 def stage_seconds(trainer: Trainer, steps: int) -> dict[str, float]:
-    """Seconds a step of each stage by itself, waited for one after the other: "inputs", which training loads
-    meanwhile, and STAGES."""
+    """Seconds per step of each stage, synchronised after each: "inputs", which training prefetches, and
+    STAGES."""
     spent: dict[str, float] = dict.fromkeys(("inputs", *STAGES), 0.0)
     at = time.perf_counter()
 
@@ -224,7 +226,7 @@ def stage_seconds(trainer: Trainer, steps: int) -> dict[str, float]:
 
 
 def matrix_tflops(device: torch.device, dtype: torch.dtype, runs: int = 5) -> float:
-    """10^12 operations a second of a large matrix product, the best of some runs."""
+    """10^12 operations a second of a large matrix product, the best of several runs."""
     n = MATRIX[device.type]
     a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
     best = float("inf")

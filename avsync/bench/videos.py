@@ -26,7 +26,7 @@ DEMO_CLIP_S = 6.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `check` reported for one case. `error_ms` is measured minus known, None if there was no offset."""
+    """What `check` reported for one case. `error_ms` is measured minus true, None if there was no offset."""
 
     case: Case
     verdict: str
@@ -38,12 +38,12 @@ class Outcome:
 
     @property
     def answered(self) -> bool:
-        """Whether the verdict rests on an offset."""
+        """Whether the verdict is based on an offset."""
         return self.verdict in ("in-sync", "out-of-sync")
 
 
 def run(cases: Sequence[Case], model: str) -> Iterator[Outcome]:
-    """Checks every case in turn."""
+    """Check every case in turn."""
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         for case in cases:
             target = Path(folder) / f"case{suffix(case)}"
@@ -56,7 +56,7 @@ def run(cases: Sequence[Case], model: str) -> Iterator[Outcome]:
 
 
 def run_demo_set(model: str, count: int, seconds: float = DEMO_CLIP_S) -> Iterator[Outcome]:
-    """Checks `count` synthetic talking faces, each with a known offset; needs nothing but the package."""
+    """Check `count` synthetic talking faces with known offsets; needs nothing but the package."""
     with tempfile.TemporaryDirectory(prefix="avsync-bench-") as folder:
         for seed, case in enumerate(plan_cases([Path("demo.mp4")], count)):
             video = write_demo(
@@ -66,7 +66,7 @@ def run_demo_set(model: str, count: int, seconds: float = DEMO_CLIP_S) -> Iterat
 
 
 def checked(path: Path, model: str) -> Report:
-    """The report of a check; one with the verdict "error" where it fails."""
+    """The report of a check, with the verdict "error" if it fails."""
     try:
         return api.check(path, model=model)
     except AvsyncError as error:
@@ -78,7 +78,7 @@ def failed(path: Path, error: AvsyncError) -> Report:
 
 
 def outcome(case: Case, report: Report) -> Outcome:
-    """The report on a case, and its true offset."""
+    """The report on a case, compared with its true offset."""
     error = None if report.offset_ms is None else report.offset_ms - case.early_ms
     return Outcome(
         case,
@@ -92,10 +92,11 @@ def outcome(case: Case, report: Report) -> Outcome:
 
 
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
-    """Share answered, and of the answered: median absolute error, bias, share within each limit, ms.
+    """Share answered and, of those, the median absolute error, bias and share within each limit, in ms.
 
-    `agree_40ms` does not assume that the clips are in sync: the share whose error lies within 40 ms of the
-    median error of the same clip's copies, which differ by nothing but the alterations."""
+    `agree_40ms` does not assume that the clips are in sync: it is the share whose error is within 40 ms of
+    the median error over the same clip's copies.
+    """
     answered = np.array([o.error_ms for o in outcomes if o.answered and o.error_ms is not None])
     every = np.array([o.error_ms for o in outcomes if o.error_ms is not None])
     row: dict[str, float | int | None] = {
@@ -115,7 +116,7 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, float | int | None]:
 
 
 def _apart_ms(outcomes: Sequence[Outcome]) -> npt.NDArray[np.float64]:
-    """Distance of each answered copy's error from its clip's median error; clips with two or more only."""
+    """Distance of each answered copy's error from its clip's median error, for clips with two or more."""
     clips = grouped(
         [o for o in outcomes if o.answered and o.error_ms is not None], lambda o: o.case.clip.name
     )
@@ -124,8 +125,8 @@ def _apart_ms(outcomes: Sequence[Outcome]) -> npt.NDArray[np.float64]:
 
 
 def reliability(outcomes: Sequence[Outcome]) -> dict[str, object]:
-    """Calibration of the probability: for each tenth of it that occurs [mean probability, share within a
-    frame, copies], the expected calibration error, and how often the interval contained the truth."""
+    """Calibration of the probability: [mean probability, share within a frame, copies] for each non-empty
+    tenth, the expected calibration error, and how often the interval contained the truth."""
     measured = [o for o in outcomes if o.error_ms is not None]
     if not measured:
         return {"table": [], "expected_calibration_error": None, "interval_holds": None}
@@ -143,7 +144,7 @@ def reliability(outcomes: Sequence[Outcome]) -> dict[str, object]:
 
 
 def grouped(outcomes: Sequence[Outcome], key: Callable[[Outcome], str]) -> dict[str, list[Outcome]]:
-    """The outcomes by their `key`, in the order of first appearance."""
+    """The outcomes by `key`, in order of first appearance."""
     groups: dict[str, list[Outcome]] = {}
     for found in outcomes:
         groups.setdefault(key(found), []).append(found)
@@ -174,7 +175,7 @@ def to_document(outcomes: Sequence[Outcome], model: str) -> dict[str, Any]:
 
 
 def source(found: Outcome) -> str:
-    """The first part of the clip's name, up to its last dash."""
+    """The clip's source: its name up to the last dash."""
     return found.case.clip.stem.rpartition("-")[0] or found.case.clip.stem
 
 
