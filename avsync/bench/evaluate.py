@@ -58,7 +58,7 @@ def evaluate(
     """
     loaded = [load(model, device) for model in models]  # refuse a wrong name before hours of work
     if corruptions and any(model.model.crop == "face" for model in loaded):
-        raise UsageError("--corrupt alters mouth crops, but SyncNet takes whole faces; leave one out.")
+        raise UsageError("--corrupt alters mouth crops, but SyncNet takes whole faces; omit one.")
     recorded = read_recordings(recordings) if recordings else {}
     labels = {path: read_groups(path) for path in groups}
     splits = tuple(dict.fromkeys((split, VALIDATION_SPLIT)))

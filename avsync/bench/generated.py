@@ -64,7 +64,7 @@ def measured(
     checkpoint cannot be used.
     """
     if syncnet is not None and load(syncnet, "cpu").model.family != "syncnet":
-        raise UsageError(f"{syncnet} is no SyncNet, and LSE-D and LSE-C are SyncNet's; leave --syncnet out.")
+        raise UsageError(f"{syncnet} is not a SyncNet, which LSE-D and LSE-C need; omit --syncnet.")
     for path in paths:
         try:
             report = api.check(path, model=model, device=device, sample="exhaustive")

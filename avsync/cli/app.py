@@ -1,6 +1,6 @@
 """The command `avsync` and its subcommands: parse, one library call, print, exit code.
 
-Whatever needs torch or OpenCV is imported inside the commands, so that `avsync --help` answers at once.
+Modules that need torch or OpenCV are imported inside the commands, so that `avsync --help` is fast.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from avsync.core.errors import EXIT_IN_SYNC, EXIT_USAGE
 
 
 class Sentences(TyperGroup):
-    """Words wrong usage as one sentence on stderr, like every other error of avsync."""
+    """A command group that reports wrong usage as one sentence on stderr, like every other error."""
 
     def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
         try:
@@ -37,7 +37,7 @@ class Sentences(TyperGroup):
             if not standalone_mode:
                 raise
             code = EXIT_USAGE
-            if words := usage_words(error):  # no words: the help was printed already
+            if words := usage_words(error):  # no message: the help was printed already
                 fail(words, code)
         if standalone_mode:
             sys.exit(code or EXIT_IN_SYNC)
@@ -84,7 +84,7 @@ def _root(
 def main() -> None:
     """Entry point of the command `avsync`."""
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding lacks is shown escaped rather than ending in an error.
+        # Characters that the terminal's encoding lacks are escaped instead of raising an error.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     end_by_exceptions()

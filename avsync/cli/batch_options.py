@@ -16,21 +16,22 @@ HOOKS = "As a service"
 
 
 def _named(text: str) -> Path:
-    """A path that was given: an empty one, of a shell variable that is not set, would mean this folder."""
+    """A path argument. An empty one, as from an unset shell variable, is refused: it would mean this
+    folder."""
     if not text:
         raise typer.BadParameter("a name is empty; give a video, or . for this folder.")
     return Path(text)
 
 
 def _path_or_stream(text: str) -> Path | str:
-    """A path, or as text what is none: an address of the web or - for stdin, unless a file is called so."""
+    """A path, or the text if it is a web address or - for stdin and there is no file of that name."""
     from avsync.media.elsewhere import is_address
 
     return text if (text == STDIN or is_address(text)) and not Path(text).exists() else _named(text)
 
 
 Paths = Annotated[
-    list[Any] | None,  # of Path or str, see _path_or_stream
+    list[Path] | None,  # or str, see _path_or_stream
     typer.Argument(
         metavar="PATH",
         parser=_path_or_stream,
@@ -176,6 +177,6 @@ Settle = Annotated[
         rich_help_panel=HOOKS,
         metavar="SECONDS",
         min=0.1,
-        help="With --watch: a file is complete when it has not changed for so long and can be read.",
+        help="With --watch: a file is complete when it has not changed for this long and can be read.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""`avsync bench`: the quick look, speed, training speed and figures. Accuracy: see `bench_accuracy`."""
+"""`avsync bench`: the quick look, speed, training speed and figures. For accuracy see `bench_accuracy`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 BATCH_ON_CPU = 8
-"""A step of the paper's batch of 128 takes minutes there."""
+"""A step with the paper's batch of 128 takes minutes on a CPU."""
 
 Video = Annotated[
     float, typer.Option(min=0, help="Seconds of synthetic 720p video to check end to end; 0: none.")
@@ -95,7 +95,7 @@ def speed(
     video: Video = 60.0,
     file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Check this video instead, beside plain decoding of it."),
+        typer.Option(metavar="FILE", help="Check this video instead, compared with plain decoding."),
     ] = None,
     windows: Windows = 25,
     runs: Runs = 3,
@@ -130,8 +130,8 @@ def _speed(
     *,
     as_json: bool,
 ) -> dict[str, Any]:
-    """Times each model, and the first on a whole synthetic video of `video` seconds; shows tables at once,
-    since each part takes minutes."""
+    """Time each model, and the first one on a whole synthetic video of `video` seconds; print each table as
+    soon as it is done, since each takes minutes."""
     from avsync.bench import speed as timing
     from avsync.cli.bench_tables import decoding_table, end_to_end_table, machine_words, speed_table
     from avsync.cli.progress import progress_bars

@@ -41,15 +41,15 @@ def accuracy(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="JSON or YAML of clips, by id or its beginning, to the ms by which their audio must be "
-            "delayed. Only these are evaluated, put in sync.",
+            help="JSON or YAML: clip id or prefix -> ms by which its audio must be delayed. Only these clips "
+            "are evaluated, in sync.",
         ),
     ] = None,
     groups: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="JSON of clips, by id or its beginning, to labels: a row per label. May be repeated.",
+            help="JSON: clip id or prefix -> label; a row per label. Repeatable.",
         ),
     ] = None,
     recordings: Annotated[

@@ -32,8 +32,8 @@ def generated(
 ) -> None:
     """Measure generated talking heads: LSE-D, LSE-C and the offset.
 
-    LSE-D and LSE-C are SyncNet's and need its weights, which only a person can
-    fetch. Without them the model's own measures are shown, under its name.
+    LSE-D and LSE-C are SyncNet's and need its weights, which you have to download
+    yourself. Without them, the model's own measures are shown, under its name.
 
     [bold]Examples[/bold]
     avsync bench generated outputs/ --syncnet syncnet_v2.model --csv faces.csv

@@ -1,4 +1,4 @@
-"""Options that the subcommands of `avsync bench` share, and how they show results."""
+"""Options and output that the subcommands of `avsync bench` share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PIPE_WIDTH = 150
-"""Columns of a table that goes to a file or a pipe."""
+"""Width in columns of tables written to a file or a pipe."""
 
 Models = Annotated[
     str,
@@ -30,12 +30,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 
 
 def print_json(**parts: Any) -> None:
-    """One JSON document of a bench."""
+    """Print the results of a benchmark as one JSON document."""
     emit(json.dumps({"schema": 1, **parts}, indent=2) + "\n")
 
 
 def print_tables(*parts: Table | str) -> None:
-    """Write tables and sentences to stdout; a reader that has gone is no error."""
+    """Print tables and sentences; a closed pipe is not an error."""
     out = console()
     if not out.is_terminal:
         out.width = max(out.width, PIPE_WIDTH)
@@ -46,13 +46,14 @@ def print_tables(*parts: Table | str) -> None:
 
 
 def check_figure_folder(plot: Path | None) -> None:
-    """Raises UsageError, before hours of work, for a folder that cannot be one."""
+    """Raises UsageError, before hours of work, if `plot` is not a folder."""
     if plot is not None and plot.exists() and not plot.is_dir():
         raise UsageError(f"{plot} is not a folder; give one to --plot.")
 
 
 def draw(document: dict[str, Any], plot: Path | None) -> list[str]:
-    """Draw what `document` holds into the folder `plot` (None: nothing); the paths of the figures."""
+    """Draw the results in `document` into the folder `plot` (None: nothing); returns the paths of the
+    figures."""
     if plot is None:
         return []
     from avsync.bench.figures import save_figures
@@ -61,5 +62,5 @@ def draw(document: dict[str, Any], plot: Path | None) -> list[str]:
 
 
 def print_drawn(figures: list[str]) -> None:
-    """Say which figures were drawn."""
+    """Print which figures were drawn."""
     emit("".join(f"Drew {path}\n" for path in figures))

@@ -27,7 +27,7 @@ Known = Annotated[
         metavar="FILE", help="JSON of the clips' own errors in ms; others are left out. Repeatable."
     ),
 ]
-Cache = Annotated[Path, typer.Option(metavar="FOLDER", help="Where what is computed of the clips is kept.")]
+Cache = Annotated[Path, typer.Option(metavar="FOLDER", help="Where what is computed from the clips is kept.")]
 Count = Annotated[int, typer.Option(min=1, help="Programmes to compose.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the first programme.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes that judge programmes.")]
@@ -35,7 +35,7 @@ Jitter = Annotated[
     float,
     typer.Option(
         min=0,
-        help="Judge the programmes again with face boxes so many pixels of 96 off, and compare; 0: do not.",
+        help="Judge the programmes again with face boxes off by this many of 96 pixels; 0: do not.",
     ),
 ]
 
@@ -53,12 +53,12 @@ def programmes(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> int:
-    """Judge made programmes of 2 to 10 minutes: scenes of clips joined, with known defects.
+    """Judge synthetic programmes of 2 to 10 minutes: joined scenes of clips, with known defects.
 
-    What is computed of the clips is kept, so that a second run takes seconds a programme.
+    What is computed from the clips is kept, so a second run takes seconds per programme.
 
     [bold]Example[/bold]
-    avsync bench programmes lrs2/ --known delays.json --cache /tmp/clips --count 300 --jobs 2
+    avsync bench programmes lrs2/ --known delays.json --cache clips/ --jobs 2
     """
     from avsync.bench import programme_outcomes as bench
     from avsync.bench.programme_clips import collect
@@ -90,7 +90,7 @@ def programmes(
 
 
 def _lines(outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> list[str]:
-    """The figures and the curves as a person reads them; `again`: with other face boxes."""
+    """The figures and curves as text; `again`: with jittered face boxes."""
     from avsync.bench import programme_outcomes as bench
 
     found = {**bench.summarise(outcomes), **bench.robustness(outcomes, again)}

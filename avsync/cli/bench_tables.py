@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def table(title: str, *headings: str) -> Table:
-    """A table whose first column holds words and the others numbers."""
+    """A table whose first column is text and the others numbers."""
     made = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for number, heading in enumerate(headings):
         made.add_column(heading, justify="right" if number else "left", overflow="fold")
@@ -31,7 +31,7 @@ def table(title: str, *headings: str) -> Table:
 
 
 def accuracy_tables(found: dict[str, Any]) -> list[Table | str]:
-    """All of what `bench.evaluate` found."""
+    """All tables of the results of `bench.evaluate`."""
     rows = found["models"]
     data = f"{Path(found['data']).name}, {found['split']}, {found['clips']} clips"
     parts: list[Table | str] = [accuracy_table(rows, ROWS, data), NOTE]
@@ -47,7 +47,7 @@ def accuracy_tables(found: dict[str, Any]) -> list[Table | str]:
 
 
 def accuracy_table(rows: Sequence[dict[str, Any]], published: Sequence[Published], data: str) -> Table:
-    """Measured rows with their intervals, then the published ones."""
+    """Measured rows with intervals, then the published ones."""
     lengths = [f"K={k}" for k in FRAMES_K]
     title = f"Windows within one frame of the truth, % (95 % interval), by input length in frames; {data}"
     made = table(title, "model", "parameters", *lengths, "whole clip", "val. F1")
@@ -93,7 +93,7 @@ def agreement_table(row: dict[str, Any]) -> Table:
 
 
 def corruption_table(row: dict[str, Any]) -> Table:
-    """One model's accuracy on the clips as they are and with each corruption."""
+    """One model's accuracy on the unaltered clips and with each corruption."""
     title = f"{row['name']} on corrupted clips"
     return _parts_table(title, "corruption", {"none": row, **row["corrupted"]})
 
@@ -127,7 +127,7 @@ def _interval(values: Sequence[float] | None) -> str:
 
 
 def speed_table(measured: Sequence[ModelSpeed]) -> Table:
-    """Seconds per window, with a naive forward pass per pair and our way."""
+    """Seconds per window, with a naive forward pass per pair and with avsync's scoring."""
     made = table(
         "One window with its 31 offsets: naive and ours, median (least-most)",
         *["model", "parameters", "MB", "GFLOP naive", "ours", "s naive", "ours", "faster", "windows/s"],
@@ -148,7 +148,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def decoding_table(compared: dict[str, Any]) -> Table:
-    """What a check costs beside plain decoding of the same file, and what starting costs."""
+    """The cost of a check compared with plain decoding of the same file, and the cost of starting up."""
     made = table(
         f"check costs {compared['ratio']:.1f} times decoding", "command", "processor seconds", "seconds"
     )
@@ -176,7 +176,7 @@ def end_to_end_table(result: dict[str, Any], model: str) -> Table:
 
 
 def training_table(found: TrainSpeed) -> Table:
-    """A recipe's training rate and how much of the device it uses."""
+    """A recipe's training speed and how much of the device it uses."""
     what = "clips" if found.objective == "dense" else "samples"
     made = table(f"Training: {found.method}, {found.objective}, batch {found.batch}", "", "")
     sizes = f"{found.student_parameters:,}"
@@ -207,7 +207,7 @@ def training_table(found: TrainSpeed) -> Table:
 
 
 def demo_table(outcomes: Sequence[Outcome], model: str) -> Table:
-    """What was said of each made clip."""
+    """The answer for each synthetic clip."""
     title = f"Synthetic clips with known offsets, checked with {model}"
     made = table(title, "clip", "offset, ms (early: +)", "measured", "verdict", "probability")
     for o in outcomes:
@@ -218,7 +218,7 @@ def demo_table(outcomes: Sequence[Outcome], model: str) -> Table:
 
 
 def videos_tables(outcomes: Sequence[Outcome], reliability: dict[str, Any], model: str) -> list[Table | str]:
-    """Errors of altered copies by group, and whether the probability holds."""
+    """Errors of altered copies by group, and the calibration of the probability."""
     title = f"Altered copies, checked with {model}: error of the answers"
     return [
         *(videos_table(title, name, {**parts, "all": outcomes}) for name, parts in groups(outcomes).items()),
@@ -241,7 +241,7 @@ def videos_table(title: str, heading: str, parts: Mapping[str, Sequence[Outcome]
 
 
 def defects_table(trials: Sequence[Trial], model: str) -> Table:
-    """What was found of each defect that was made, and what is left of it after repair."""
+    """What was found of each defect, and what remains after repair."""
     made = Table(
         title=f"Defects of {AMOUNT_MS:.0f} ms (drift: per minute), checked with {model}; error: relative to "
         "the unaltered clip, ms (drift: ms per minute)",
@@ -263,7 +263,7 @@ def defects_table(trials: Sequence[Trial], model: str) -> Table:
 
 
 def runs_table(runs: Sequence[dict[str, Any]]) -> Table:
-    """Distillation runs by the layers that they distilled, and where their losses began and ended."""
+    """Distillation runs by distilled layers, with the shares of their losses at beginning and end."""
     made = Table(title="Distillation runs", title_justify="left", box=SIMPLE_HEAD, show_edge=False)
     for heading in ("run", "distilled layers", "best validation", "shares of the loss, first to last"):
         made.add_column(heading, overflow="fold")
@@ -276,7 +276,7 @@ def runs_table(runs: Sequence[dict[str, Any]]) -> Table:
 
 
 def reliability_parts(found: dict[str, Any]) -> list[Table | str]:
-    """How often answers of each tenth of the probability were right."""
+    """How often answers in each tenth of the probability were right."""
     if not found["table"]:
         return ["No copy got an offset, so the calibration of the probability is unknown."]
     made = table("Is the probability calibrated?", "mean probability", "right within 40 ms", "copies")
@@ -303,7 +303,7 @@ def _percent(share: float | int | None) -> str:
 
 
 def processor_words(machine: Mapping[str, Any]) -> str:
-    """The machine that was measured, in words."""
+    """Description of the measured machine."""
     gpu = f"{machine['gpu']}; " if machine["gpu"] else ""
     return f"{gpu}{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}"
 
@@ -317,7 +317,7 @@ def machine_words(machine: Mapping[str, Any]) -> str:
 
 
 def generated_tables(videos: Sequence[Video], found: Mapping[str, Any]) -> list[Table | str]:
-    """Every video's main face, and the figures of all."""
+    """Every video's main face, and the figures over all."""
     names = [name for name in found["measures"] if not name.startswith(("offset", "probability"))]
     rows = table("Each video's main face", "video", "audio is", "sure", *names)
     for video in videos:

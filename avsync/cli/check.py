@@ -100,7 +100,7 @@ def check(
     with as_files(paths, quiet=quiet, allow_playlists=options.allow_playlists) as (given, renamed):
         batch = engine == "ray" or len(given) > 1 or given[0].is_dir() or is_manifest(given[0])
         files = find_media(given)
-        if engine != "ray":  # the machines of a cluster have models of their own
+        if engine != "ray":  # the machines of a cluster have their own models
             from avsync.networks.library import require
 
             require(options.model)
@@ -113,7 +113,7 @@ def check(
                 for number, report in checked(waiting, options, limits, workers, engine, batch, quiet):
                     take(todo[number], renamed(report))
             finally:
-                # Also after Ctrl-C: what is done is worth showing.
+                # Even after Ctrl-C, show what is done.
                 done = [reports[number] for number in sorted(reports)]
                 if done and wanted.jsonl != STDOUT:
                     _print(done, batch=batch, as_json=as_json)
@@ -129,7 +129,7 @@ def checked(
     batch: bool,
     quiet: bool,
 ) -> Iterator[tuple[int, Report]]:
-    """(number, report) of each file; one file alone also raises its error."""
+    """(number, report) of each file. If there is only one file, its error is raised."""
     from avsync.batch.one import failed
     from avsync.batch.run import check_many
     from avsync.batch.worker import limited_memory

@@ -1,4 +1,4 @@
-"""The options of a check, which every command that checks shares, each with its help."""
+"""The options of a check, shared by all commands that check, each with its help."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ CHECK_OPTIONS: dict[str, Any] = {
         typer.Option(
             rich_help_panel=MEASURING,
             metavar="FILE",
-            help="Compare the video with this audio file, not with its own audio.",
+            help="Judge this audio file instead of the video's own audio.",
         ),
     ],
     "audio_track": Annotated[
@@ -138,14 +138,14 @@ CHECK_OPTIONS: dict[str, Any] = {
             "--duration",
             rich_help_panel=MEASURING,
             metavar="SECONDS",
-            help="Check only this much. Default: up to the end.",
+            help="Check only this long. Default: to the end.",
         ),
     ],
     "allow_playlists": Annotated[
         bool,
         typer.Option(
             "--allow-playlists",
-            help="Read HLS playlists (.m3u8) as well, with the files of their own folder or host alone.",
+            help="Also read HLS playlists (.m3u8), with files from their own folder or host only.",
         ),
     ],
     "precision": Annotated[
@@ -153,7 +153,7 @@ CHECK_OPTIONS: dict[str, Any] = {
         typer.Option(
             rich_help_panel=MEASURING,
             metavar="NAME",
-            help="How exactly the model computes on a CPU: as fast as it can (auto), or in float32.",
+            help="Precision of the model on a CPU: the fastest (auto), or float32.",
         ),
     ],
 }
@@ -161,5 +161,5 @@ CHECK_OPTIONS: dict[str, Any] = {
 
 
 def with_check_options(*names: str) -> Callable[[Command], Command]:
-    """These of CHECK_OPTIONS in place of a command's parameter `check`."""
+    """Replace a command's parameter `check` by these of CHECK_OPTIONS."""
     return with_options("check", {name: (CHECK_OPTIONS[name], getattr(CheckOptions, name)) for name in names})

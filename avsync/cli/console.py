@@ -1,4 +1,4 @@
-"""How every command ends: results on stdout, one sentence on stderr for an error, and an exit code."""
+"""Output and exit of every command: results on stdout, an error as one sentence on stderr, an exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FLAGS = {
     "tolerance_ms": "--tolerance",
     "min_fault_s": "--min-fault",
 }
-"""Options that are not typed as their keyword in Python with hyphens."""
+"""Python keyword -> option, where the option is not just the keyword with hyphens."""
 
 Command = Callable[..., int | None]
 
@@ -34,7 +34,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log to stderr; A
 
 
 def guarded(command: Command) -> Callable[..., None]:
-    """`command` with every way out turned into an exit code, see `outcome`, and with the option --verbose."""
+    """`command` with every error turned into an exit code (see `outcome`), and with the option --verbose."""
     own = inspect.signature(command, eval_str=True).parameters.values()
     wanted = next((parameter.name for parameter in own if parameter.annotation is typer.Context), None)
 
@@ -65,9 +65,9 @@ def _option_as_value(context: typer.Context, given: dict[str, Any]) -> str:
 
 
 def guarded_alone(command: Command) -> Callable[..., None]:
-    """`guarded` for what a group of commands does by itself: nothing where a subcommand was given.
+    """`guarded` for what a group does without a subcommand.
 
-    Options in front of a subcommand would be ignored, so they are refused.
+    With one, it does nothing, and options before the subcommand are refused, since they would be ignored.
     """
     alone = guarded(command)
 
@@ -88,7 +88,7 @@ def guarded_alone(command: Command) -> Callable[..., None]:
 def _with_parameters(
     run: Callable[..., None], command: Command, **added: tuple[Any, Any]
 ) -> Callable[..., None]:
-    """`run` with the signature of `command` and more parameters: name -> (annotation, default)."""
+    """`run` with the signature of `command` plus more parameters: name -> (annotation, default)."""
     own = inspect.signature(command, eval_str=True)
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [parameter.replace(kind=kind) for parameter in own.parameters.values()]
@@ -102,10 +102,10 @@ def _with_parameters(
 
 
 def outcome(work: Callable[[], int | None]) -> int:
-    """The exit code of `work`: what it returns (None is 0), or that of the error it ends in.
+    """The exit code of `work`: what it returns (None is 0), or that of the error it raises.
 
-    An error of avsync's is one sentence on stderr. Anything else is a bug and ends as 4, never as 1,
-    which would read as "out of sync".
+    An AvsyncError is printed as one sentence. Anything else is a bug and gives 4, never 1, which would mean
+    "out of sync".
     """
     try:
         return work() or 0
@@ -127,7 +127,7 @@ WRONG_CHOICE = re.compile(r"Value error, (?P<value>.+?) (?P<why>is not one of .+
 
 
 def usage_words(error: typer.TyperException) -> str:
-    """One sentence for wrong usage that typer found: "--engine cannot be 'x'; it is not one of ..."."""
+    """One sentence for a usage error of typer's: "--engine cannot be 'x'; it is not one of ..."."""
     words = " ".join(error.format_message().split()).removesuffix(".")
     if not (wrong := WRONG_VALUE.fullmatch(words)):
         return words and f"{words}."
@@ -138,17 +138,17 @@ def usage_words(error: typer.TyperException) -> str:
 
 
 def fail(sentence: str, code: int) -> int:
-    """Say why on stderr, with the traceback when AVSYNC_DEBUG is set; returns `code`."""
+    """Print the sentence on stderr, with the traceback if AVSYNC_DEBUG is set; returns `code`."""
     if os.environ.get("AVSYNC_DEBUG"):
         traceback.print_exc()
-    if sys.stderr is not None:  # None where it was closed, and print would then take stdout
+    if sys.stderr is not None:  # None if it was closed, in which case print would use stdout
         print(f"avsync: {printable(' '.join(sentence.split()))}", file=sys.stderr)
     _drop_what_stdout_cannot_take()
     return code
 
 
 def _drop_what_stdout_cannot_take() -> None:
-    """Python flushes stdout once more as it ends, and turns a failure of that into exit code 120."""
+    """Python flushes stdout once more at exit and turns a failure into exit code 120."""
     if sys.stdout is None:
         return
     try:
@@ -158,10 +158,10 @@ def _drop_what_stdout_cannot_take() -> None:
 
 
 def emit(text: str, *, styled: bool = False) -> None:
-    """Write a result to stdout; a reader that has gone (`| head`) is no error and keeps the exit code.
+    """Write a result to stdout; a closed pipe (`| head`) is not an error and does not change the exit code.
 
-    Control characters, which names and titles of files may hold, are escaped, unless the text is `styled`
-    with them: then whoever styled it has escaped what came from outside.
+    Control characters, which file names and titles may contain, are escaped, unless the text is `styled` with
+    them; the caller has then escaped untrusted parts.
     """
     if sys.stdout is None:
         return
@@ -173,7 +173,7 @@ def emit(text: str, *, styled: bool = False) -> None:
 
 
 def console() -> Console:
-    """The terminal or pipe that results go to."""
+    """The terminal or pipe for results."""
     from rich.console import Console
 
     return Console(file=sys.stdout)

@@ -26,20 +26,20 @@ Out = Annotated[
     Path,
     typer.Option(
         metavar="FILE",
-        help="The list of what is kept, CSV. Beside it go FILE.dropped.csv, and FILE.jsonl with the results "
-        "of each video, from which a later run goes on.",
+        help="CSV list of what is kept. FILE.dropped.csv goes beside it, and FILE.jsonl with the results of "
+        "each video, from which a later run continues.",
     ),
 ]
 Cut = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Cut them: the face, 160 x 160 pixels, with its audio in sync."),
+    typer.Option(metavar="FOLDER", help="Also cut clips: the face, 160 x 160 pixels, with audio in sync."),
 ]
 MinLength = Annotated[
     float, typer.Option(rich_help_panel=KEEPING, min=0.2, help="Shortest stretch, in seconds.")
 ]
 MaxLength = Annotated[
     float,
-    typer.Option(rich_help_panel=KEEPING, min=1, help="Longest; what is longer is cut into equal parts."),
+    typer.Option(rich_help_panel=KEEPING, min=1, help="Longest; longer ones are cut into equal parts."),
 ]
 MinProbability = Annotated[
     float,
@@ -47,7 +47,7 @@ MinProbability = Annotated[
         rich_help_panel=KEEPING,
         min=0,
         max=1,
-        help="How sure the offset (within 40 ms) and the speaker must be, each.",
+        help="Least probability of the offset (within 40 ms), and of the speaker.",
     ),
 ]
 MinFace = Annotated[
@@ -55,7 +55,7 @@ MinFace = Annotated[
 ]
 MinSpeech = Annotated[
     float,
-    typer.Option(rich_help_panel=KEEPING, min=0, max=1, help="Least share of it that is speech."),
+    typer.Option(rich_help_panel=KEEPING, min=0, max=1, help="Least share of a stretch that is speech."),
 ]
 
 
@@ -81,19 +81,20 @@ def curate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Find the stretches of videos that are worth training on: one visible face says all that is heard, at an
-    offset that is known.
+    """Find the stretches of videos that are worth training on.
+
+    In those, one visible face says everything, at a known offset.
 
     [bold]Exit codes[/bold]
-    0  something is kept
-    3  nothing is
+    0  something was kept
+    3  nothing was kept
     4  no video could be read
     2  wrong usage
 
     [bold]Examples[/bold]
     avsync curate downloads/ --out clips.csv
     avsync curate downloads/ --out data/clips.csv --cut data/clips --workers 4
-    avsync train --data data/clips.csv --run runs/first
+    avsync train --data data/clips.csv --run-dir runs/first
     """
     from avsync.batch.inputs import find_media
     from avsync.cli.check import checked
@@ -108,14 +109,14 @@ def curate(
     if not paths:
         raise UsageError("Nothing to curate was named; give videos, or a folder of them.")
     if out.suffix.lower() != ".csv":
-        raise UsageError(f"{out} is no name of a list; give --out a file that ends in .csv.")
+        raise UsageError(f"{out} is not the name of a .csv file, which --out needs.")
     criteria = Criteria(min_length, max_length, min_probability, min_face, min_speech)
     ready(out, lists.LIST, "--out")
     ready(lists.dropped_path(out), lists.LIST, "--out")
     if cut is not None:
         make_folder(cut)
     files = find_media(paths)
-    if engine != "ray":  # the machines of a cluster have models of their own
+    if engine != "ray":  # the machines of a cluster have their own models
         from avsync.networks.library import require
 
         require(options.model)
@@ -134,7 +135,7 @@ def curate(
                 take(todo[place], report)
                 found[waiting[place]] = curated(report, criteria, cut)
         finally:
-            # Also after Ctrl-C: what is done is worth having.
+            # Even after Ctrl-C, keep what is done.
             in_order = {file: found[file] for file in files if file in found}
             lists.write_lists(out, in_order, cut)
             _print(in_order, as_json=as_json)

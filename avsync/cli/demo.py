@@ -1,4 +1,4 @@
-"""`avsync demo`: checking and repairing, shown on a synthetic clip."""
+"""`avsync demo`: check and repair a synthetic clip."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def demo(
 
 
 def default_folder(here: Path) -> Path:
-    """Where the clips go: not into a checkout of avsync."""
+    """The folder for the clips, outside a checkout of avsync."""
     if any((folder / "avsync" / "demo" / "clip.py").is_file() for folder in (here, *here.parents)):
         from platformdirs import user_cache_path
 

@@ -207,7 +207,7 @@ def realign(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The delays, as JSON.")] = Path("delays.json"),
     possible: Annotated[
         tuple[float, float],
-        typer.Option(metavar="MS MS", help="Least and largest offset that the recordings can have."),
+        typer.Option(metavar="MS MS", help="Smallest and largest offset that the recordings can have."),
     ] = (-1000.0, 1000.0),
     recordings: Annotated[
         Path | None,
@@ -228,7 +228,7 @@ def realign(
 ) -> None:
     """Measure the delay of training clips whose synchrony is unknown.
 
-    The clips of a speaker are taken to share one offset, unless --recordings
+    The clips of a speaker are assumed to share one offset, unless --recordings
     or --each is given. Recipes read the result as delays.
 
     [bold]Examples[/bold]

@@ -1,4 +1,4 @@
-"""Exit codes that no library can forge, and a sentence where one crashes.
+"""Exit codes that no library can fake, and a sentence if one crashes.
 
 Native libraries end the process they run in: libgomp and OpenBLAS call exit(1), which would read as "out of
 tolerance", where they get no memory or no thread; a codec that crashes on a hostile file ends it by a signal.
@@ -18,11 +18,11 @@ from avsync.core.errors import EXIT_ERROR
 
 PR_SET_PDEATHSIG = 1
 ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that a command is ended with; those for the command reach the child."""
+"""Signals that end a command; they are passed on to the child."""
 
 
 def in_child(work: Callable[[], int]) -> int:
-    """The exit code that `work` returns in a child of this process; never 1 where it returns none."""
+    """The exit code that `work` returns in a child process; never 1 if it returns none."""
     if not hasattr(os, "fork"):  # Windows
         return work()
     told, tell = os.pipe()
@@ -48,7 +48,7 @@ def in_child(work: Callable[[], int]) -> int:
             signal.signal(number, forward)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     _, status = os.waitpid(child, 0)
-    os.set_blocking(told, False)  # a process that the child has left behind may hold the other end
+    os.set_blocking(told, False)  # a process that the child left behind may hold the other end
     with suppress(BlockingIOError):
         if code := os.read(told, 1):
             return code[0]
@@ -59,7 +59,7 @@ def in_child(work: Callable[[], int]) -> int:
 
 
 def _say_why(code: int) -> None:
-    """A sentence for a child that told no exit code."""
+    """Print why a child returned no exit code."""
     if code >= 0:
         why = "a library ended it, perhaps because it got no memory or no thread"
     elif -code == signal.SIGKILL:
@@ -67,15 +67,15 @@ def _say_why(code: int) -> None:
     else:
         why = f"a library crashed ({signal.Signals(-code).name})"
     if sys.stderr is not None:
-        said = f"avsync: The work ended without a result: {why}; try again, and report it if it stays so."
+        said = f"avsync: The work ended without a result: {why}; try again, and report it if it persists."
         print(said, file=sys.stderr)
 
 
 def _die_with(parent: int) -> None:
-    """Let the kernel kill this process when its parent dies, however that happens."""
+    """Have the kernel kill this process when its parent dies, for whatever reason."""
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the call
+    if os.getppid() != parent:  # the parent died before the call
         os._exit(EXIT_ERROR)

@@ -15,14 +15,14 @@ from avsync.core.constants import Method
 from avsync.core.options import CheckKeywords, as_keywords
 
 NOT_HERE = ("audio", "start_s", "duration_s", "allow_playlists")
-"""Options of a check that a repair has no use for: it is of one whole file."""
+"""Options of a check that do not apply to a repair, which is of one whole file."""
 
 
 @guarded
 @with_check_options(*(name for name in CHECK_OPTIONS if name not in NOT_HERE))
 def fix_offset(
     context: typer.Context,
-    src: Annotated[Path, typer.Argument(metavar="IN", help="The video to repair; it is left as it is.")],
+    src: Annotated[Path, typer.Argument(metavar="IN", help="The video to repair; it is not changed.")],
     dst: Annotated[Path, typer.Argument(metavar="OUT", help="The repaired video to write.")],
     offset_ms: Annotated[
         float | None,

@@ -1,4 +1,4 @@
-"""What a command is given to check that is no file: an address of the web, or standard input."""
+"""Inputs that are not files: a web address, or standard input."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from avsync.pipeline.sources import named
 def as_files(
     paths: Sequence[Path | str], *, quiet: bool, allow_playlists: bool = False
 ) -> Iterator[tuple[list[Path], Callable[[Report], Report]]]:
-    """The paths; or the one address, or standard input, as a temporary file while the block runs. And what
-    gives a report the name that the person knows.
+    """The paths, or the one address or standard input as a temporary file while the block runs; and a
+    function that gives a report the name that the user knows.
 
     Raises:
         UsageError: standard input is a terminal.

@@ -1,4 +1,4 @@
-"""The logger `avsync` on stderr, for those who ask for it."""
+"""Write the logger `avsync` to stderr on request."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def show_log(*, verbose: bool) -> None:
-    """Write what avsync logs to stderr: from the level that AVSYNC_LOG names, else from "info" on where
-    `verbose`, else nothing."""
+    """Write the log to stderr: from the level in AVSYNC_LOG, else from "info" if `verbose`, else nothing."""
     level = logging.getLevelName(os.environ.get(VARIABLE, "").upper())
     if not isinstance(level, int):
         if not verbose:

@@ -1,4 +1,4 @@
-"""`avsync models`: what can be given to --model, and how to get more."""
+"""`avsync models`: list, describe, download, convert, average and calibrate models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from avsync.core.errors import UsageError
 from avsync.core.text import printable
 
 app = typer.Typer(
-    help="List, describe, download and convert models.\n\n[bold]Example[/bold]\navsync models list",
+    help="List, fetch, convert and calibrate models.\n\n[bold]Example[/bold]\navsync models list",
     no_args_is_help=True,
 )
 
@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 @guarded
 def list_models(as_json: Json = False) -> None:
-    """List the models on this machine, and the public ones that it could have.
+    """List the models on this machine, and the public ones that can be added.
 
     Models are looked for in $AVSYNC_MODELS, in the package itself and in the user's cache.
 
@@ -153,7 +153,7 @@ def calibrate(
     split: Annotated[str, typer.Option(metavar="LIST", help="Splits to use.")] = "val",
     delays: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="JSON of clip ids, or their beginnings, to delays in ms."),
+        typer.Option(metavar="FILE", help="JSON: clip id or prefix -> delay in ms."),
     ] = None,
     only: Annotated[
         str, typer.Option(metavar="LIST", help="Splits of which only the clips in --delays are used.")
@@ -165,7 +165,7 @@ def calibrate(
         typer.Option(metavar="FILE", help="CSV with id, recording and language: figures by language, too."),
     ] = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Evaluate the calibration as it is, and change nothing.")
+        bool, typer.Option("--keep", help="Evaluate the existing calibration and change nothing.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
@@ -200,7 +200,7 @@ def calibrate(
 
 
 def _check_target(target: Path, force: bool) -> None:
-    """Raises UsageError where the checkpoint `target` cannot be written."""
+    """Raises UsageError if the checkpoint `target` must not be written."""
     if target.suffix != ".safetensors":
         raise UsageError(f"{target} must end in .safetensors.")
     if target.exists() and not force:

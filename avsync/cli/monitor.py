@@ -31,7 +31,7 @@ Every = Annotated[
 ]
 Window = Annotated[
     float,
-    typer.Option(min=5, max=600, metavar="SECONDS", help="How much of the stream each reading speaks of."),
+    typer.Option(min=5, max=600, metavar="SECONDS", help="How much of the stream each reading covers."),
 ]
 For = Annotated[
     float | None,
@@ -39,7 +39,7 @@ For = Annotated[
 ]
 GiveUp = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="End after so many failed connections in a row. Default: never."),
+    typer.Option(min=1, metavar="N", help="End after this many failed connections in a row. Default: never."),
 ]
 Lines = Annotated[
     Path | None,
@@ -50,7 +50,7 @@ Metrics = Annotated[
     typer.Option(
         "--prometheus",
         metavar="[HOST:]PORT",
-        help="Serve /metrics there. Without a host, for this machine alone.",
+        help="Serve /metrics there; without a host, on this machine only.",
     ),
 ]
 
@@ -71,10 +71,10 @@ def monitor(
     prometheus: Metrics = None,
     quiet: Quiet = False,
 ) -> int:
-    """Watch a live stream, and say every few seconds by how much its audio is early or late.
+    """Watch a live stream and print every few seconds how early or late its audio is.
 
     [bold]Exit codes[/bold]
-    As of `check`, for the last reading; 4 where the stream could not be received.
+    As for `check`, by the last reading; 4 if the stream could not be received.
 
     [bold]Examples[/bold]
     avsync monitor https://example.org/live.m3u8
@@ -110,7 +110,7 @@ def monitor(
 
 @contextmanager
 def _lines(path: Path) -> Iterator[Callable[[Reading], None]]:
-    """A function that writes a reading as a line of JSON, at once."""
+    """A function that writes a reading as a line of JSON, flushed at once."""
     if path == Path("-"):
         yield lambda reading: emit(json.dumps(reading.to_dict()) + "\n")
         return
@@ -132,7 +132,7 @@ def _lines(path: Path) -> Iterator[Callable[[Reading], None]]:
 
 
 def _say(reading: Reading) -> None:
-    """One line for people."""
+    """Print a reading as one line."""
     from avsync.report.live import reading_words
 
     emit(f"{reading.time.astimezone():%H:%M:%S}  {reading_words(reading.report, reading.failed)}\n")

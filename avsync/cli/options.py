@@ -11,11 +11,11 @@ import typer
 
 Command = Callable[..., int | None]
 Shared = dict[str, tuple[Any, Any]]
-"""Options that several commands have: name -> (annotation, default)."""
+"""Options that several commands share: name -> (annotation, default)."""
 
 
 def with_options(parameter: str, options: Shared) -> Callable[[Command], Command]:
-    """Replaces one parameter of a command by `options`; the command gets them there as one dictionary."""
+    """Replace one parameter of a command by `options`, which the command receives there as a dictionary."""
 
     def decorate(command: Command) -> Command:
         own = inspect.signature(command, eval_str=True)

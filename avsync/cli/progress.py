@@ -1,4 +1,4 @@
-"""How far a command is: bars on stderr, which name the stages of a file in words."""
+"""Progress bars on stderr that name the stages of a file in words."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ STAGES = {
     "fix": "writing the repaired file",
     "demo": "drawing the demo clip",
 }
-"""What a person reads for each stage of one file."""
+"""The words for each stage of a file."""
 SPEED_S = 900.0
-"""Seconds of work that the time left is estimated from: a file of a batch may take minutes."""
+"""Seconds of work from which the remaining time is estimated; a file of a batch may take minutes."""
 
 Bar = Callable[[str, str, float, float | None], None]
-"""show(key, words, done, total): `total` is None where it is not known."""
+"""show(key, words, done, total): `total` is None if unknown."""
 
 
 @contextmanager
 def progress_bars(*, quiet: bool = False) -> Iterator[Bar]:
-    """Live bars with the time left on stderr, nothing where stderr is not a terminal.
+    """Live bars with the remaining time on stderr; nothing if stderr is not a terminal.
 
-    Yields show(key, words, done, total): one bar per key, which starts anew when its words change and goes
-    away at done == total.
+    Yields show(key, words, done, total): one bar per key, which restarts when its words change and disappears
+    at done == total.
     """
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield lambda *_: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    # Results go above the bars where both share a terminal, and untouched into a pipe or file.
+    # Results are printed above the bars if both share a terminal, and go unchanged into a pipe or file.
     together = sys.stdout.isatty()
     with Progress(
         *columns,

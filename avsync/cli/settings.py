@@ -1,4 +1,4 @@
-"""The options of a check, from the command line, a profile and a configuration file."""
+"""The options of a check, merged from the command line, a profile and a configuration file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ log = logging.getLogger(__name__)
 
 
 def typed(context: typer.Context, check: CheckKeywords) -> dict[str, Any]:
-    """Those of the options that do not merely have their default."""
+    """The options that were given explicitly."""
     defaults = ("DEFAULT", "DEFAULT_MAP")
     sources = {name: context.get_parameter_source(name) for name in check}
     return {n: v for n, v in check.items() if (source := sources[n]) and source.name not in defaults}
 
 
 def settled(typed: Mapping[str, Any], config: Path | None) -> CheckOptions:
-    """What was typed, over the profile that was typed, over the configuration, over its profile, over the
-    defaults. `config`: the file, or None for the nearest avsync.toml.
+    """In order of precedence: options typed, the profile typed, the configuration, its profile, the defaults.
+    `config`: the file, or None for the nearest avsync.toml.
 
     Raises UsageError and OptionError.
     """

@@ -1,8 +1,8 @@
-"""A plain kill and a closed terminal end a command as Ctrl-C does: by an exception, so that it cleans up.
+"""SIGTERM and a closed terminal end a command like Ctrl-C: by an exception, so that it cleans up.
 
-Only the first does. An exception that strikes while another is on its way through native code ends the
-process with a crash, or leaves the clean-up half done. So a second Ctrl-C ends the process at once, and
-whatever else comes is ignored; as with kill -9, nothing half-written has a name by then.
+Only the first signal does so. An exception raised while another passes through native code crashes the
+process or interrupts the clean-up. So a second Ctrl-C ends the process at once, and other signals are
+ignored; as with kill -9, nothing half-written has its final name by then.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from avsync.core.errors import EXIT_INTERRUPTED
 
 AGAIN_S = 0.01
 TOGETHER_S = 0.2
-"""Ctrl-C reaches the whole group of a terminal, and whoever passes it on to its child: within this time it is
-one."""
+"""Ctrl-C may arrive twice, from the terminal's process group and from a parent that passes it on; within this
+time it counts once."""
 
 
 def end_by_exceptions() -> None:
     """Let SIGINT raise KeyboardInterrupt, and SIGTERM and SIGHUP SystemExit with the shell's code for them.
-    What nohup or a shell's background job ignores stays so."""
+    Signals ignored by nohup or a shell's background job stay ignored."""
     others = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     interrupted_s = 0.0
     ended = False
@@ -53,8 +53,8 @@ def end_by_exceptions() -> None:
 
 
 def _once_more(dropped: Any) -> None:
-    """Python drops an exception that is raised in a destructor or in a callback, such as those of imports;
-    where it was to end the command, it is raised again a moment later."""
+    """Python drops an exception raised in a destructor or callback, such as those of imports. If it was meant
+    to end the command, it is raised again a moment later."""
     error = dropped.exc_value
     if not isinstance(error, (KeyboardInterrupt, SystemExit)):
         sys.__unraisablehook__(dropped)

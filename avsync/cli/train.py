@@ -56,8 +56,8 @@ def train(
 
 
 def start_run(recipe: dict[str, Any], **options: Any) -> int:
-    """Train as the recipe's settings say, and print where the result is; the exit code."""
-    # torch makes a folder for compiled code, although nothing is compiled here.
+    """Train by the recipe's settings and print where the result is; returns the exit code."""
+    # torch creates a folder for compiled code even if nothing is compiled.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(platformdirs.user_cache_path("avsync") / "torch"))
     from avsync.distill.loop import Interrupted
     from avsync.distill.run import start

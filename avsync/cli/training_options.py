@@ -26,7 +26,9 @@ Teacher = Annotated[
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(metavar="NAME", help="Recipe: a YAML file or a shipped name such as mtd; options win."),
+    typer.Option(
+        metavar="NAME", help="Recipe: a YAML file, or a shipped one such as mtd; options override it."
+    ),
 ]
 Cache = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where prepared clips are kept. Default: cache/NAME here.")

@@ -26,10 +26,10 @@ def watch_folder(
     workers: int | None,
     quiet: bool,
 ) -> int:
-    """Check what arrives until Ctrl-C, which is how it ends well. A file that the JSONL file holds already is
-    not checked again, so that watching can be taken up after a stop.
+    """Check files as they arrive until Ctrl-C, the normal way to end it.
 
-    Raises UsageError where a target is for one run of files that are known.
+    Files already in the JSONL file are not checked again, so that watching can be resumed. Raises UsageError
+    for a target that needs a known list of files.
     """
     from avsync.batch.watch import arrivals
     from avsync.networks.library import find
@@ -72,5 +72,5 @@ def _check_arrived(
                 take(todo[number], report)
                 if targets.jsonl != STDOUT:
                     emit(to_line(report, console()), styled=True)
-    except OutputError as error:  # a hook that failed, or a full disk: the next file may fare better
+    except OutputError as error:  # a hook failed or the disk is full; the next file may succeed
         fail(str(error), error.exit_code)

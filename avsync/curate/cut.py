@@ -1,4 +1,4 @@
-"""Cut a stretch out of a video: the face, and its audio put right."""
+"""Cut a stretch out of a video: the face, and its audio in sync."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from avsync.media.frames import frames
 from avsync.media.images import Image, cv2
 
 SIZE = 160
-"""Width and height of a cut clip in pixels, as of LRS2's."""
+"""Width and height of a clip in pixels, as in LRS2."""
 ROOM = 1.5
-"""Side of what is cut out, in heights of the face."""
+"""Side of the crop in face heights."""
 
 
 def cut(media: Media, audio: Waveform, stretch: Stretch, target: Path) -> Path:
-    """Write `stretch` as an MP4 of 160 x 160 pixels round the face at 25 frames a second, with its audio at
-    16 kHz shifted by the stretch's offset, so that both are in sync.
+    """Write `stretch` as an MP4 of 160 x 160 pixels around the face at 25 frames a second, with 16 kHz audio
+    corrected by the stretch's offset.
 
     Raises:
         MediaError: the video cannot be decoded.
@@ -38,15 +38,14 @@ def cut(media: Media, audio: Waveform, stretch: Stretch, target: Path) -> Path:
     first = next(coming, None)
     if first is None:
         raise MediaError(f"{media.path} has no frame from {stretch.start_s:g} to {stretch.end_s:g} s.")
-    # The first frame that there is, and not the stretch, is where the audio has to begin.
+    # The audio must begin with the first actual frame, which may be later than the stretch.
     samples = corrected(audio, first.time_s, stretch.end_s, stretch.offset_ms)
     faces = _faces(chain([first], coming), stretch)
     return write_video(target, faces, (SIZE, SIZE), Fraction(FRAME_RATE), samples, SAMPLE_RATE)
 
 
 def corrected(audio: Waveform, start_s: float, end_s: float, offset_ms: float) -> npt.NDArray[np.float32]:
-    """The audio that belongs to the frames in [start_s, end_s), float32 (n,): early audio comes from before
-    them; silence where there is none."""
+    """The audio that belongs to the frames in [start_s, end_s), float32 (n,); silence where there is none."""
     first = round((start_s - offset_ms / 1000 - audio.start_s) * SAMPLE_RATE)
     count = round((end_s - start_s) * SAMPLE_RATE)
     wanted = np.arange(first, first + count)
@@ -57,8 +56,8 @@ def corrected(audio: Waveform, start_s: float, end_s: float, offset_ms: float) -
 
 
 def _faces(coming: Iterable[Frame], stretch: Stretch) -> Iterator[Image]:
-    """The surroundings of the face, (160, 160, 3) RGB: of one size in all frames, so that it does not breathe
-    as boxes do."""
+    """Crops around the face, (160, 160, 3) RGB, of constant size, so that the face does not pulsate as boxes
+    do."""
     at_s, *edges = np.array(stretch.boxes).T
     side = ROOM * float(np.median(edges[3] - edges[1]))
     for frame in coming:
@@ -68,11 +67,12 @@ def _faces(coming: Iterable[Frame], stretch: Stretch) -> Iterator[Image]:
 
 
 def square(image: Image, x: float, y: float, side: float) -> Image:
-    """The square of `side` pixels round (x, y), resized to 160 x 160; beyond the image its edge goes on."""
+    """The square of `side` pixels around (x, y), resized to 160 x 160; the image's edge is repeated beyond
+    it."""
     scale = SIZE / side
     matrix = np.array([[scale, 0, SIZE / 2 - scale * x - 0.5], [0, scale, SIZE / 2 - scale * y - 0.5]])
     matrix[:, 2] += 0.5 * scale  # pixel centres lie at .5
-    if scale < 0.5:  # averaged first: interpolation alone would skip pixels
+    if scale < 0.5:  # average first, since interpolation alone would skip pixels
         image = cast(Image, cv2.blur(image, (round(1 / scale), round(1 / scale))))
     cut_out = cv2.warpAffine(
         image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

@@ -1,4 +1,4 @@
-"""What is kept, and what is not, as CSV files that `train --data`, `check` and spreadsheets read."""
+"""Kept and dropped stretches as CSV files for `train --data`, `check` and spreadsheets."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ LIST = Kind(
 
 
 def dropped_path(target: Path) -> Path:
-    """Where the list of what was dropped lies: `clips.csv` -> `clips.dropped.csv`."""
+    """Path of the list of dropped stretches: `clips.csv` -> `clips.dropped.csv`."""
     return target.with_name(f"{target.stem}.dropped{target.suffix}")
 
 
 def write_lists(target: Path, found: Mapping[Path, Selection], folder: Path | None) -> None:
-    """Write the list of the stretches kept at `target`, and that of the others beside it.
+    """Write the list of kept stretches to `target`, and that of dropped ones beside it.
 
-    `path` names the clip in `folder`, or where none were cut the video itself. Raises OutputError.
+    The column `path` names the clip in `folder`, or the video itself if none were cut. Raises OutputError.
     """
     kept = [
         _row(video, stretch, target.resolve().parent, folder)
@@ -48,7 +48,7 @@ def write_lists(target: Path, found: Mapping[Path, Selection], folder: Path | No
 
 
 def clip_path(folder: Path, video: Path, stretch: Stretch) -> Path:
-    """Where the clip of a stretch lies in the folder of clips."""
+    """Path of a stretch's clip in the folder of clips."""
     return folder / f"{clip_id(video, stretch)}.mp4"
 
 
@@ -71,15 +71,15 @@ def _row(video: Path, stretch: Stretch, beside: Path, folder: Path | None) -> tu
 
 
 def clip_id(video: Path, stretch: Stretch) -> str:
-    """The id of a stretch: a folder for its video, a name for its place and offset. Another stretch, or one
-    put right by another offset, has another id."""
+    """The id of a stretch: a folder for its video, a name for its time and offset, so that no other stretch
+    or correction has the same id."""
     recording = hashlib.sha256(os.fsencode(video.resolve())).hexdigest()[:8]
     place = f"{1000 * stretch.start_s:08.0f}-{1000 * stretch.end_s:08.0f}{stretch.offset_ms:+05.0f}"
     return f"{video.stem}-{recording}/{place}"
 
 
 def _seen_from(folder: Path, path: Path) -> str:
-    """A path relative to the folder of the list where it lies in it, else absolute."""
+    """A path relative to the folder of the list if it is inside, else absolute."""
     whole = path.resolve()
     return os.fspath(whole.relative_to(folder) if whole.is_relative_to(folder) else whole)
 
@@ -93,7 +93,7 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
 
 
 def seconds_by_reason(found: Iterable[Selection]) -> dict[str, float]:
-    """Seconds of speech that were not kept, by why, most first."""
+    """Seconds of dropped speech by reason, most first."""
     total: dict[str, float] = {}
     for part in (part for selection in found for part in selection.dropped):
         total[part.why] = total.get(part.why, 0.0) + _length(part)
@@ -101,7 +101,7 @@ def seconds_by_reason(found: Iterable[Selection]) -> dict[str, float]:
 
 
 def seconds_kept(found: Iterable[Selection]) -> float:
-    """Seconds of video that are kept."""
+    """Seconds of kept video."""
     return sum(_length(part) for selection in found for part in selection.kept)
 
 

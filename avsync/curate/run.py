@@ -1,4 +1,4 @@
-"""Videos that were checked -> what is kept of them, and on request the clips."""
+"""Select the stretches of a checked video to keep and, on request, cut them into clips."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ log = logging.getLogger(__name__)
 
 
 def curate(report: Report, criteria: Criteria, clips: Path | None = None) -> Selection:
-    """What is kept of one video that was checked. With `clips`, the stretches are cut into that folder; those
-    that are there already stay.
+    """The selection from one checked video.
 
-    A video, or a stretch of one, that cannot be read is dropped with the reason "error". Raises OutputError
-    where a clip cannot be written.
+    With `clips`, its stretches are cut into that folder, unless they are there already. A video or stretch
+    that cannot be read is dropped with the reason "error". Raises OutputError if a clip cannot be written.
     """
     if report.verdict == "error":
         return select(report, 0, criteria)
@@ -44,7 +43,7 @@ def curate(report: Report, criteria: Criteria, clips: Path | None = None) -> Sel
 
 
 def _cut_all(media: Media, report: Report, kept: Sequence[Stretch], clips: Path) -> list[Stretch]:
-    """Cuts what is not there yet; returns the stretches that cannot be decoded."""
+    """Cut the clips that are missing; returns the stretches that cannot be decoded."""
     video = Path(report.path)
     todo = [stretch for stretch in kept if not clip_path(clips, video, stretch).exists()]
     if not todo:

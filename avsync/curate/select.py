@@ -1,4 +1,4 @@
-"""A Report -> the stretches of its video that are worth training on, and why the rest is not. Pure."""
+"""From a Report to the stretches of its video that are worth training on, and why the rest is not."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ Why = Literal[
     "error", "not-judged", "mismatch", "drift", "nobody-visible", "not-sure", "too-short", "too-small",
     "little-speech",
 ]  # fmt: skip
-"""Codes of why speech is not kept, in the order in which they are looked at."""
+"""Codes for why speech is dropped, in the order in which they are tested."""
 
 TimedBox = tuple[float, float, float, float, float]
 """The time in seconds, and x1, y1, x2, y2 as fractions of the frame."""
 PAUSE_S = 1.0
-"""Pauses of one speaker up to this long are part of a stretch."""
+"""Longest pause of a speaker within a stretch."""
 LEAST_S = 0.04
-"""Shorter remains of a turn are not worth a line."""
+"""Shorter remainders of a turn are not listed."""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """[start_s, end_s) of a video in which the lips of one track say all that is heard.
+    """[start_s, end_s) of a video in which one track's lips say all the speech.
 
-    `offset_ms`: by how much the audio of that is early. `boxes`: the face, about once a second."""
+    `offset_ms`: how early the audio is. `boxes`: the face, about once a second.
+    """
 
     start_s: float
     end_s: float
@@ -49,7 +50,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Speech heard in [start_s, end_s) that is not kept, and why."""
+    """Speech in [start_s, end_s) that is dropped, and why."""
 
     start_s: float
     end_s: float
@@ -58,7 +59,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is kept of one video, and what is not; each in order of time."""
+    """Kept and dropped stretches of one video, each in order of time."""
 
     kept: tuple[Stretch, ...] = ()
     dropped: tuple[Dropped, ...] = ()
@@ -66,7 +67,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class _Run:
-    """Turns of one track that follow each other, and the speech in them."""
+    """Consecutive turns of one track, and the speech in them."""
 
     track: int | None
     start_s: float
@@ -77,7 +78,7 @@ class _Run:
 
 
 def select(report: Report, frame_height_px: int, criteria: Criteria) -> Selection:
-    """The stretches of a report that meet the criteria; `frame_height_px` is that of its video."""
+    """The stretches of a report that meet the criteria; `frame_height_px` is the height of its video."""
     whole = Dropped(0.0, report.duration_s or 0.0, "error")
     if report.verdict == "error":
         return Selection(dropped=(whole,))
@@ -107,7 +108,7 @@ def _all(report: Report, why: Why) -> tuple[Dropped, ...]:
 
 
 def _runs(turns: Sequence[Turn]) -> Iterator[_Run]:
-    """Turns of one track with short pauses between them as one."""
+    """Merge turns of one track with short pauses between them."""
     run: _Run | None = None
     for turn in turns:
         if run and run.track == turn.track and turn.start_s - run.end_s <= PAUSE_S:
@@ -126,7 +127,7 @@ def _runs(turns: Sequence[Turn]) -> Iterator[_Run]:
 
 
 def _judged(run: _Run, segments: Sequence[Segment]) -> Iterator[_Run]:
-    """The parts of a run in judged segments of one offset each, and those between them."""
+    """Split a run into judged segments of one offset each, and the parts between them."""
     at = run.start_s
     for segment in _joined(segments):
         start, end = max(at, segment.start_s), min(run.end_s, segment.end_s)
@@ -141,7 +142,7 @@ def _judged(run: _Run, segments: Sequence[Segment]) -> Iterator[_Run]:
 
 
 def _joined(segments: Sequence[Segment]) -> list[Segment]:
-    """Touching segments with one offset as one, as sure as the surer."""
+    """Merge adjacent segments with the same offset; the result has the higher probability."""
     joined: list[Segment] = []
     for after in segments:
         last = joined[-1] if joined else None
@@ -164,7 +165,7 @@ def _weighed(run: _Run, track: TrackReport, frame_height_px: int, criteria: Crit
     segment = run.segment
     if segment is None or segment.offset_ms is None:
         return Dropped(run.start_s, run.end_s, "not-judged")
-    # Speech was heard from start_s on; its lips move later where the audio is early.
+    # The speech begins at start_s; the lips move later if the audio is early.
     later_s = segment.offset_ms / 1000
     start_s, end_s = max(track.start_s, run.start_s + later_s), min(track.end_s, run.end_s + later_s)
     length = max(0.0, end_s - start_s)
@@ -199,7 +200,7 @@ def _weighed(run: _Run, track: TrackReport, frame_height_px: int, criteria: Crit
 def _during(
     track: TrackReport, start_s: float, end_s: float
 ) -> tuple[tuple[float, float, float, float, float], ...]:
-    """The boxes of a stretch: those in it, and the nearest before and after."""
+    """The boxes within a stretch, and the nearest before and after."""
     inside = [i for i, box in enumerate(track.boxes) if start_s <= box[0] < end_s]
     before = [i for i, box in enumerate(track.boxes) if box[0] < start_s][-1:]
     after = [i for i, box in enumerate(track.boxes) if box[0] >= end_s][:1]

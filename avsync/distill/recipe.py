@@ -106,7 +106,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _check_student(config: Path | None, written: Any, asked: Any) -> None:
     if written is not None and asked is not None and parse_dims(written) != parse_dims(asked):
         raise UsageError(
-            f"--arch {asked} and the student of {config} are different networks; leave one of them out."
+            f"--arch {asked} and the student of {config} are different networks; omit one of them."
         )
 
 

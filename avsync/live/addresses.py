@@ -1,4 +1,4 @@
-"""Which addresses of streams are taken, and what a stream may open in turn."""
+"""Which stream addresses are accepted, and which protocols a stream may open in turn."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ PROTOCOLS = {
     "udp": "udp",
     "tcp": "tcp",
 }
-"""By the scheme of an address: the protocols that ffmpeg may use for it. A playlist names further addresses,
-and none of them may be a file of this machine."""
+"""Scheme of an address -> protocols that ffmpeg may use. A playlist names further addresses, none of which
+may be a local file."""
 
 
 def protocols(address: str) -> str:
-    """ffmpeg's list of the protocols for an address. Raises UsageError where it is none of a stream."""
+    """ffmpeg's list of protocols for an address. Raises UsageError if it is not a stream's address."""
     scheme = urlsplit(address).scheme.lower()
     if scheme not in PROTOCOLS or "://" not in address:
         raise UsageError(
-            f"{address} is no address of a stream; give one that begins with "
+            f"{address} is not the address of a stream; give one that begins with "
             f"{', '.join(f'{name}://' for name in PROTOCOLS)}, and check files with: avsync check."
         )
     return PROTOCOLS[scheme]
 
 
 def shown(address: str) -> str:
-    """An address without what may be secret in it: user, password, and the query with stream keys."""
+    """An address without its secrets: user, password, and the query, which may hold stream keys."""
     parts = urlsplit(address)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))

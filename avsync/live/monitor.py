@@ -1,4 +1,4 @@
-"""Watch a stream: readings as it goes on, and a new connection whenever it breaks."""
+"""Watch a stream: a reading every few seconds, and a new connection whenever it breaks."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
-"""Before a new connection; twice as long after each that fails."""
+"""Wait before a new connection, doubled after each failure."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The state of a stream at a moment. `report` speaks of the last seconds; None where the connection has
-    failed, `failed` says why then. `lag_s`: from the arrival of the newest frame to this reading. `lost`:
-    pieces that were not looked at for want of time; `reconnects`: connections that have broken."""
+    """The state of a stream at a moment. `report` covers the last seconds; None if the connection failed, for
+    the reason `failed`. `lag_s`: time from the arrival of the newest frame to this reading. `lost`: pieces
+    dropped for lack of time; `reconnects`: broken connections."""
 
     address: str
     time: datetime
@@ -41,7 +41,7 @@ class Reading:
     failed: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: those of the report that matter from moment to moment."""
+        """Plain values for JSON: the fields of the report that matter for monitoring."""
         plain = {} if self.report is None else self.report.to_dict()
         kept = ("verdict", "offset_ms", "uncertainty_ms", "probability", "standard", "reasons", "faults")
         return {
@@ -67,11 +67,11 @@ def monitor(
     window_s: float = 30.0,
     give_up_after: int | None = None,
 ) -> Generator[Reading, None, None]:
-    """Readings of a stream, one every `every_s` seconds or at the next key frame, each on its last `window_s`
-    seconds; one more whenever the connection fails. Ends only after `give_up_after` failures in a row.
+    """Readings of a stream, every `every_s` seconds or at the next key frame, each over the last `window_s`
+    seconds, and one more whenever the connection fails. Ends only after `give_up_after` failures in a row.
 
     Raises:
-        UsageError: the address is none of a stream.
+        UsageError: the address is not a stream's.
         SetupError: there is no ffmpeg.
     """
     protocols(address)

@@ -1,4 +1,4 @@
-"""The latest reading in Prometheus's text format, at an address of this machine."""
+"""Serve the latest reading in Prometheus's text format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def metrics(reading: Reading | None) -> str:
-    """The text for a reading; before the first one, only that there is none."""
+    """The metrics of a reading; before the first one, only that nothing is received."""
     if reading is None:
         return "# HELP avsync_up Whether the stream is received.\n# TYPE avsync_up gauge\n"
     report, stream = reading.report, _escaped(reading.address)
@@ -30,10 +30,10 @@ def metrics(reading: Reading | None) -> str:
             lines.append(f'{name}{{stream="{stream}"{more}}} {value:.10g}')
 
     add("avsync_up", "gauge", "Whether the stream is received.", float(report is not None))
-    add("avsync_reading_timestamp_seconds", "gauge", "When it was last looked at.", reading.time.timestamp())
-    add("avsync_reconnects_total", "counter", "Connections that have broken.", reading.reconnects)
-    add("avsync_lost_pieces_total", "counter", "Pieces not looked at for want of time.", reading.lost)
-    add("avsync_lag_seconds", "gauge", "From the newest frame to the reading.", reading.lag_s)
+    add("avsync_reading_timestamp_seconds", "gauge", "Time of the last reading.", reading.time.timestamp())
+    add("avsync_reconnects_total", "counter", "Broken connections.", reading.reconnects)
+    add("avsync_lost_pieces_total", "counter", "Pieces dropped for lack of time.", reading.lost)
+    add("avsync_lag_seconds", "gauge", "Time from the newest frame to the reading.", reading.lag_s)
     if report is not None:
         words = "Synchrony error in seconds, positive: the audio is early."
         add("avsync_offset_seconds", "gauge", words, _seconds(report.offset_ms))
@@ -43,7 +43,7 @@ def metrics(reading: Reading | None) -> str:
         add("avsync_offset_probability_ratio", "gauge", words, report.probability)
         for verdict in get_args(Verdict):
             here = float(report.verdict == verdict)
-            add("avsync_verdict", "gauge", "1 for the verdict that holds.", here, f',verdict="{verdict}"')
+            add("avsync_verdict", "gauge", "1 for the current verdict.", here, f',verdict="{verdict}"')
     return "\n".join(lines) + "\n"
 
 
@@ -56,19 +56,19 @@ def _escaped(text: str) -> str:
 
 
 def place(text: str) -> tuple[str, int]:
-    """HOST:PORT, or a port of this machine alone. Raises UsageError."""
+    """Parse HOST:PORT, or a port, which is served on the loopback interface only. Raises UsageError."""
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise UsageError(f"{text} is no place to serve at; give a port, or HOST:PORT.")
+        raise UsageError(f"--prometheus cannot be {text}; give a port, or HOST:PORT.")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
 @contextmanager
 def served(at: tuple[str, int]) -> Iterator[Callable[[Reading], None]]:
-    """Serve /metrics while the block lasts; yields a function that takes the newest reading.
+    """Serve /metrics while the block runs; yields a function that takes the newest reading.
 
     Raises:
-        SetupError: nothing can be served there.
+        SetupError: the address cannot be served.
     """
     latest: list[Reading] = []
 
@@ -85,7 +85,7 @@ def served(at: tuple[str, int]) -> Iterator[Callable[[Reading], None]]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Requests are not worth a line on stderr."""
+            """Do not log requests to stderr."""
 
     try:
         server = ThreadingHTTPServer(at, Handler)

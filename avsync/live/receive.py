@@ -1,7 +1,7 @@
-"""A stream -> pieces of a few seconds, each a small file, as they come in.
+"""Receive a stream as pieces of a few seconds, each a small file.
 
-ffmpeg receives it and repacks it as NUT, which takes any codec as it is, AAC without a header too, which
-Matroska does not.
+ffmpeg receives it and repacks it as NUT, which holds any codec unchanged, including AAC without a header,
+which Matroska does not.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from avsync.live.addresses import protocols
 from avsync.media.ffmpeg import running
 
 MARGIN_S = 0.8
-"""Audio that a piece has before and after its video, so that its first and last frames have all offsets."""
+"""Audio before and after a piece's video, so that its first and last frames have all candidate offsets."""
 AHEAD = 1
-"""Pieces that wait at most; what comes while they do replaces the oldest, so that the answer stays fresh."""
+"""Most pieces that wait; a new one replaces the oldest, so that readings stay current."""
 LONGEST_S = 60.0
-"""A stream cannot be cut but at key frames, and nobody sends fewer."""
+"""Longest piece: a stream can be cut only at key frames, and every stream has more than one a minute."""
 SILENT_S = 30.0
-"""A stream that sends nothing for so long is connected anew."""
+"""A stream that sends nothing for this long is reconnected."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a stream: a NUT file that is gone once `close` is called. Its video begins `video_s` in
-    it, and at `start_s` on the stream's own clock; in seconds."""
+    """A part of a stream: a NUT file that `close` deletes. Its video begins `video_s` into the file, and at
+    `start_s` on the stream's own clock, in seconds."""
 
     path: Path
     start_s: float
@@ -52,8 +52,8 @@ class Piece:
 
 @dataclass
 class Connection:
-    """What a receiving thread puts out: pieces, then None; `failed` says why it ended. `lost` counts pieces
-    that nobody took in time."""
+    """Output of a receiving thread: pieces, then None; `failed` says why it ended. `lost` counts pieces that
+    were not taken in time."""
 
     pieces: queue.Queue[Piece | None]
     failed: str = ""
@@ -62,14 +62,14 @@ class Connection:
 
 @contextmanager
 def connected(address: str, piece_s: float, audio_track: int | None = None) -> Iterator[Connection]:
-    """Receive a stream in the background for as long as the block lasts.
+    """Receive a stream in the background while the block runs.
 
     Raises:
         UsageError: the address is none of a stream.
         SetupError: there is no ffmpeg.
     """
     maps = [] if audio_track is None else ["-map", "0:v:0", "-map", f"0:a:{audio_track}"]
-    # Whoever joins a broadcast waits for a key frame before anything is known of the video.
+    # After joining a broadcast, nothing is known of the video until the first key frame.
     patient = ["-analyzeduration", "20M", "-probesize", "50M"]
     allowed = ["-protocol_whitelist", f"{protocols(address)},pipe"]
     arguments = [*allowed, *patient, "-i", address, *maps, "-sn", "-dn"]
@@ -112,7 +112,7 @@ def _receive(stream: IO[bytes], piece_s: float, connection: Connection, complain
 
 
 def _pieces(container: Any, piece_s: float) -> Iterator[Piece]:
-    """Cut at the first key frame that comes `piece_s` after the last cut, once its audio is there."""
+    """Cut at the first key frame at least `piece_s` after the last cut, once its audio has arrived."""
     video, audio = container.streams.video[0], container.streams.audio[0]
     seen: list[Any] = []
     heard: list[Any] = []
@@ -134,7 +134,7 @@ def _pieces(container: Any, piece_s: float) -> Iterator[Piece]:
                 cut_s = at_s
         if begin_s is not None and at_s - begin_s > LONGEST_S:
             raise MediaError(f"it has had no key frame for {LONGEST_S:g} s")
-        # Both streams have gone on far enough: the audio that belongs to the piece is there, or is missing.
+        # Both streams are far enough: the piece's audio has arrived, or is missing.
         if begin_s is None or cut_s is None or at_s < cut_s + MARGIN_S:
             continue
         cut = next(i for i, p in enumerate(seen) if p.is_keyframe and _s(p) >= cut_s)
@@ -150,7 +150,7 @@ def _s(packet: Any) -> float:
 
 
 def _written(streams: Any, seen: list[Any], heard: list[Any], begin_s: float, cut_s: float) -> Piece:
-    """A file of these packets, whose time begins MARGIN_S before its video."""
+    """A file of these packets that starts MARGIN_S before its video."""
     keep = ExitStack()
     file, path = keep.enter_context(scratch())
     origin_s = begin_s - MARGIN_S

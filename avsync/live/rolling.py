@@ -1,4 +1,4 @@
-"""The last seconds of a stream -> a Report that speaks of them, anew with every piece that comes."""
+"""A Report on the last seconds of a stream, updated with every piece."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Heard:
-    """What a piece holds, on the stream's clock: its `span`, the faces with their scores, the probability of
-    speech; and the tolerance that its frame rate gives."""
+    """The analysis of a piece, on the stream's clock: its `span`, the faces with their scores, the
+    probability of speech, and the tolerance at its frame rate."""
 
     span: Span
     looked: stretch.Looked
@@ -35,7 +35,7 @@ class Heard:
 
 
 class Rolling:
-    """Keeps what the last `window_s` seconds of a stream hold; a new connection begins anew."""
+    """Analyses of the last `window_s` seconds of a stream; cleared on a new connection."""
 
     def __init__(self, name: str, loaded: Loaded, options: CheckOptions, window_s: float) -> None:
         self._name, self._loaded, self._options, self._window_s = name, loaded, options, window_s
@@ -43,7 +43,7 @@ class Rolling:
         self._parts: deque[Heard] = deque()
 
     def add(self, piece: Piece) -> Report:
-        """The report with one more piece. Raises MediaError where the piece cannot be decoded."""
+        """Add a piece and return the updated report. Raises MediaError if the piece cannot be decoded."""
         self._parts.append(look(piece, self._loaded, self._options))
         end_s = self._parts[-1].span[1]
         while self._parts[0].span[0] < end_s - self._window_s - 1e-3 and len(self._parts) > 1:
@@ -51,7 +51,7 @@ class Rolling:
         return self._report()
 
     def clear(self) -> None:
-        """Forget everything: the stream's clock has begun anew."""
+        """Forget everything, since the stream's clock has restarted."""
         self._parts.clear()
 
     def _report(self) -> Report:
@@ -77,7 +77,7 @@ class Rolling:
 
 
 def look(piece: Piece, loaded: Loaded, options: CheckOptions) -> Heard:
-    """What a piece holds. Raises MediaError where it cannot be decoded."""
+    """Analyse a piece. Raises MediaError if it cannot be decoded."""
     media = probe(piece.path)
     audio = waveform.waveform(media)
     span = (piece.video_s, min(media.duration_s, piece.video_s + piece.length_s))
@@ -112,7 +112,7 @@ def moved(looked: stretch.Looked, by_s: float, first: int = 0) -> stretch.Looked
 
 
 def joined(parts: Sequence[stretch.Looked], by_s: float) -> stretch.Looked:
-    """All parts as one, `by_s` seconds later."""
+    """All parts merged, `by_s` seconds later."""
     whole = stretch.Looked()
     for part in parts:
         more = moved(part, by_s, first=len(whole.tracks))
@@ -130,7 +130,7 @@ def joined(parts: Sequence[stretch.Looked], by_s: float) -> stretch.Looked:
 
 
 def _spoken(parts: Sequence[Speech], start_s: float, end_s: float) -> Speech:
-    """Speech from `start_s` to `end_s`, counted from there; NaN where there is no audio."""
+    """Speech from `start_s` to `end_s`, with times relative to `start_s`; NaN where there is no audio."""
     step = vad.CHUNK_S
     probability = np.full(max(1, round((end_s - start_s) / step)), np.nan, np.float32)
     times = start_s + (np.arange(len(probability)) + 0.5) * step

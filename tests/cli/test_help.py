@@ -1,5 +1,7 @@
 """The help of every command fits a terminal of 80 columns and shows an example, types and defaults."""
 
+import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +37,33 @@ def test_help_fits_and_explains(path: tuple[str, ...]):
         assert flag in text
         if default is not None and not isinstance(default, bool | tuple) and default != "":
             assert f"[default: {default}]" in text, flag
+        if not parameter.is_flag:
+            row = next(line for line in lines if re.match(rf"│[\s*]+{flag}(,|\s)", line))
+            assert re.search(rf"{flag}\S*\s+(-\w\s+)?[A-Z<\[]", row), f"no type: {row}"
+
+
+@pytest.mark.parametrize("path", EVERY, ids=" ".join)
+def test_everything_is_explained(path: tuple[str, ...]):
+    """A sentence for each argument and option, in plain types."""
+    for parameter in EVERY[path].params:
+        words = parameter.help or ""
+        assert words.rstrip().endswith((".", "!")), f"{parameter.opts[0]}: {words!r}"
+        shown = parameter.display_type_rich(ctx=get_command(app).make_context("avsync", ["demo"])) or ""
+        assert "Any" not in shown, parameter.opts[0]
+
+
+@pytest.mark.parametrize("path", EVERY, ids=" ".join)
+def test_examples_name_options_that_exist(path: tuple[str, ...]):
+    text = (EVERY[path].help or "").replace("\\\n", " ")
+    examples = re.findall(r"(?:^|\| |-m )(avsync .*)", text, re.MULTILINE)
+    assert examples
+    for example in examples:
+        words = shlex.split(example.split(" | ")[0])[1:]
+        node = EVERY[()]
+        while words and words[0] in getattr(node, "commands", {}):
+            node = node.commands[words.pop(0)]
+        known = {option for parameter in node.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, example
 
 
 @pytest.mark.parametrize("path", [path for path in EVERY if not getattr(EVERY[path], "commands", None)])

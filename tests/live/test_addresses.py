@@ -28,4 +28,4 @@ def test_secrets_of_an_address_are_not_shown():
 def test_a_wrong_address_is_a_sentence_and_exit_code_2():
     done = run("monitor", "talk.mp4")
     assert done.exit_code == 2
-    assert "talk.mp4 is no address of a stream" in done.stderr
+    assert "talk.mp4 is not the address of a stream" in done.stderr

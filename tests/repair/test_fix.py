@@ -323,7 +323,7 @@ def test_what_no_single_shift_mends_is_left_alone(made, tmp_path: Path, report: 
 @pytest.mark.parametrize("method", ["copy", "retime"])
 def test_speech_of_another_take_is_no_case_for_a_shift_or_for_re_timing(made, tmp_path: Path, method) -> None:
     dubbed = (Fault(2.0, 5.0, None, None, 0.95, "severe", "mismatch"),)
-    with pytest.raises(CannotTell, match="no shift of the audio mends") as error:
+    with pytest.raises(CannotTell, match="no shift of the audio repairs") as error:
         repair(made, tmp_path, Measure(replace(OUT, offset_ms=5.0, faults=dubbed)), method=method)
     assert "retime" not in one_sentence(error)
     assert names(tmp_path) == []
