@@ -117,7 +117,7 @@ def _lost(worker: Worker, file: Path, why: Ended | GivenUp, options: CheckOption
         cause = "perhaps it ran out of memory; try fewer --workers, or allow it more with --file-memory"
         said = f"The process that checked {file} died (exit code {code}): {cause}."
     elif why == "late":
-        said = f"{file} was not judged within {limits.seconds:g} s; allow it more with --file-timeout."
+        said = f"{file} was not judged within {limits.total_seconds:g} s; allow it more with --file-timeout."
     elif why == "stopped":
         said = f"The process that checked {file} was stopped, by a signal or a debugger; try the file again."
     else:

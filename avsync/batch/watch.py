@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from avsync.batch.apart import apart
 from avsync.batch.inputs import videos_below
 from avsync.core.errors import MediaError
 from avsync.media.probe import probe, state
 
 POLL_S = 1.0
+LOOK_S = 60.0
+"""How long it may take to open a file."""
 PATIENCE = 12
 """A file that no longer changes but cannot be read, or is shorter than its header says, counts as complete
 after this many times the settling time: it is broken then, and a check says how."""
@@ -72,6 +75,12 @@ def arrivals(folder: Path, *, settle_s: float = 5.0, poll_s: float = POLL_S) -> 
 
 
 def is_whole(path: Path) -> bool:
+    """Whether a file can be read, and is as long as its header says; asked in a process of its own, which a
+    hostile file may crash or stall without ending the watch."""
+    return apart(_is_whole, path, LOOK_S) is True
+
+
+def _is_whole(path: Path) -> bool:
     """Whether a file can be read and is as long as its header says."""
     try:
         media = probe(path)

@@ -91,7 +91,7 @@ class Worker:
     def given_up(self) -> GivenUp | None:
         """Why it was given up; None if it was not."""
         more_s = 0.0 if self.ready else START_S
-        if self.limits.seconds is not None and self.spent_s >= self.limits.seconds + more_s:
+        if self.spent_s >= self.limits.total_seconds + more_s:
             return "late"
         if self.stopped_s >= STOPPED_S:
             return "stopped"
@@ -120,7 +120,7 @@ def start(options: CheckOptions, limits: Limits, threads: int, inbox: Inbox) -> 
     context = get_context("spawn")
     here, there = context.Pipe()
     made = context.Process(target=_serve, args=(there, options, limits, threads), daemon=True)
-    with _ctrl_c_held():
+    with ctrl_c_held():
         made.start()
     there.close()
     worker = Worker(made, here, limits)
@@ -146,7 +146,7 @@ def _is_stopped(pid: int | None) -> bool:
 
 
 @contextmanager
-def _ctrl_c_held() -> Iterator[None]:
+def ctrl_c_held() -> Iterator[None]:
     """Start children with Ctrl-C ignored: a terminal sends it to the whole process group, and a child that is
     still importing would print a traceback. The parent ends them."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
@@ -188,7 +188,7 @@ def _allocated_bytes() -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the kernel kill this process when its parent dies, for whatever reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -199,7 +199,7 @@ def _die_with_parent() -> None:
 
 def _serve(connection: Connection, options: CheckOptions, limits: Limits, threads: int) -> None:
     """Main function of a process: check files as they arrive until the connection closes."""
-    _die_with_parent()
+    die_with_parent()
     with suppress(BrokenPipeError, ConnectionResetError, EOFError):  # the batch has ended
         _answer(connection, options, limits, threads)
 

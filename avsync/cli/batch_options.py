@@ -123,8 +123,8 @@ FileTimeout = Annotated[
         rich_help_panel=MANY,
         metavar="SECONDS",
         min=0.1,
-        help="Give up on a file after this time and go on with the next. Default: after half an hour "
-        "without progress, in a batch.",
+        help="Give up on a file after this time and go on with the next. Default, in a batch: after six "
+        "hours, or half an hour without progress.",
     ),
 ]
 FileMemory = Annotated[

@@ -195,9 +195,15 @@ def _validated(make: Callable[..., Made], options: dict[str, Any]) -> Made:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may take: seconds (None: as long as it makes progress at least every `silence_seconds`),
-    and memory of the process that checks it, libraries included."""
+    """What one file may take: seconds (None: `most_seconds`, as long as it makes progress at least every
+    `silence_seconds`), and memory of the process that checks it, libraries included."""
 
     seconds: float | None = None
     memory_bytes: int = 1_800_000_000
     silence_seconds: float = 1800.0
+    most_seconds: float = 6 * 3600.0
+
+    @property
+    def total_seconds(self) -> float:
+        """After this time a file is given up in any case."""
+        return self.most_seconds if self.seconds is None else self.seconds

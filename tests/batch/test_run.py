@@ -169,6 +169,12 @@ def stop_soon(stopped: list[int]) -> None:
             stopped.append(pid)
 
 
+def test_a_file_that_makes_progress_for_ever_is_given_up_all_the_same(clip: Path):
+    assert Limits().total_seconds < 24 * 3600
+    (_, report), *_ = run.check_many([clip], OPTIONS, limits=Limits(most_seconds=0.3))
+    assert "was not judged within 0.3 s" in report.reasons[0].values["message"]
+
+
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
