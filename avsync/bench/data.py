@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from avsync.core.errors import MediaError, UsageError
+from avsync.core.files import read_json
 from avsync.data.labels import evenly
 from avsync.data.prepare import prepare
 from avsync.data.shards import Store
@@ -61,8 +61,8 @@ def is_cache(folder: Path) -> bool:
 def read_groups(path: Path) -> dict[str, str]:
     """Clip id or prefix -> label. Raises UsageError if the file holds something else."""
     try:
-        return {str(name): str(label) for name, label in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, AttributeError) as error:
+        return {str(name): str(label) for name, label in read_json(path).items()}
+    except (ValueError, AttributeError) as error:
         raise UsageError(
             f"The groups {path} cannot be read: they must map clip ids to labels ({error})."
         ) from error

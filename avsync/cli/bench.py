@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +25,7 @@ from avsync.cli.bench_programmes import programmes
 from avsync.cli.console import guarded, guarded_alone
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import UsageError
+from avsync.core.files import read_json
 
 if TYPE_CHECKING:
     from avsync.bench.models import Named
@@ -256,9 +256,9 @@ def figures(
 
 def _read_document(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as JSON: {error}.") from error
+        document = read_json(path)
+    except ValueError as error:
+        raise UsageError(f"{path} cannot be read: {error}.") from error
     if not isinstance(document, dict) or document.get("schema") != 1:
         raise UsageError(f"{path} is not a document of avsync bench --json.")
     return document

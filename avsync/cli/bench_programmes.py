@@ -62,16 +62,12 @@ def programmes(
     """
     from avsync.bench import programme_outcomes as bench
     from avsync.bench.programme_clips import collect
+    from avsync.data.labels import read_delays
     from avsync.estimate.calibration import Calibration
     from avsync.pipeline.run import load_model
 
     loaded = load_model(model, device)
-    delays = {
-        name: float(ms)
-        for file in known
-        for name, ms in json.loads(file.read_text(encoding="utf-8")).items()
-        if "/" in name
-    }
+    delays = {name: ms for file in known for name, ms in read_delays(str(file)).items() if "/" in name}
     clips = collect(data, delays, cache, loaded)
     if len({clip.speaker for clip in clips}) < 2:
         folders = ", ".join(map(str, data))

@@ -118,7 +118,7 @@ def protect(path: Path, kind: Kind, option: str) -> None:
         )
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, most_bytes: int = YAML_BYTES) -> Any:
     """The content of a YAML file from an untrusted source.
 
     Raises:
@@ -128,8 +128,8 @@ def read_yaml(path: Path) -> Any:
     import yaml
 
     try:
-        if path.stat().st_size > YAML_BYTES:
-            raise ValueError(f"it is larger than {YAML_BYTES} bytes")
+        if path.stat().st_size > most_bytes:
+            raise ValueError(f"it is larger than {most_bytes} bytes")
         text = path.read_text(encoding="utf-8")
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise ValueError("it has aliases")
@@ -140,6 +140,24 @@ def read_yaml(path: Path) -> Any:
         raise ValueError("it is nested too deeply") from error
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from error
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: it cannot be read, is not JSON, or is nested too deeply.
+    """
+    import json
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+    except ValueError as error:  # no text, no JSON, or a number of thousands of digits
+        raise ValueError("it is not JSON") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 @contextmanager

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from avsync.core.errors import UsageError
+from avsync.core.files import read_json, read_yaml
 from avsync.data.shards import Store, StoredClip
 
 Entry = TypeVar("Entry")
@@ -50,20 +50,28 @@ def shares(store: Store, balance: float) -> npt.NDArray[np.float64]:
     return share / share.sum()
 
 
+DELAYS_BYTES = 1 << 26
+"""Far more than the delays of the largest collection take."""
+
+
 def read_delays(path: str | None) -> Mapping[str, float]:
     """Clip id, or a prefix of ids, to the ms by which the stored audio must be delayed."""
     if path is None:
         return {}
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        return {
-            str(k): float(v)
-            for k, v in (json.loads if path.endswith(".json") else yaml.safe_load)(text).items()
-        }
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError, yaml.YAMLError) as error:
+        values = read_json(Path(path)) if path.endswith(".json") else read_yaml(Path(path), DELAYS_BYTES)
+        return {str(name): _finite(value) for name, value in values.items()}
+    except (ValueError, AttributeError, TypeError, OverflowError) as error:
         raise UsageError(
             f"The delays {path} cannot be read: they must map clip ids to milliseconds ({error})."
         ) from error
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a time")
+    return number
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from avsync.core.constants import FACE_SIZE, MOUTH_HEIGHT, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.core.constants import FRAME_RATE as FPS
 from avsync.core.errors import MediaError
-from avsync.core.files import write_whole
+from avsync.core.files import read_json, write_whole
 
 FORMAT = 1
 MARGIN = 10
@@ -107,7 +107,7 @@ def read_shards(folder: Path) -> list[tuple[Path, list[StoredClip], list[BrokenC
     shards = []
     for path in sorted(folder.glob("[0-9]*.json")):
         try:
-            record = json.loads(path.read_text())
+            record = read_json(path)
             if record["format"] != FORMAT:
                 raise ValueError("another version")
             clips = [StoredClip(**c) for c in record["clips"]]
@@ -119,7 +119,7 @@ def read_shards(folder: Path) -> list[tuple[Path, list[StoredClip], list[BrokenC
             for suffix, size in sizes.items():
                 if path.with_suffix(f".{suffix}").stat().st_size != size:
                     raise ValueError(f"{path.stem}.{suffix} is cut short")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise MediaError(
                 f"The prepared data {path} is damaged ({error}); delete it and run again."
             ) from error

@@ -168,6 +168,13 @@ def _from_csv(path: Path) -> Iterator[Source]:
         raise UsageError(
             f"{path} is not a CSV file; give --data a folder of videos or a CSV file."
         ) from error
+    try:
+        yield from _rows(path, text)
+    except csv.Error as error:
+        raise UsageError(f"{path} is not a CSV file: {error}.") from error
+
+
+def _rows(path: Path, text: str) -> Iterator[Source]:
     rows = csv.DictReader(io.StringIO(text))
     if rows.fieldnames is None or not {"path", "split"} <= set(rows.fieldnames):
         raise UsageError(f"{path} needs a header line with the columns path and split (and id, if you like).")
@@ -175,5 +182,7 @@ def _from_csv(path: Path) -> Iterator[Source]:
         split = SPLIT_NAMES.get((row["split"] or "").strip().lower(), (row["split"] or "").strip())
         if not row["path"] or not split:
             raise UsageError(f"Line {number} of {path} lacks a path or a split.")
+        if "\0" in row["path"]:
+            raise UsageError(f"Line {number} of {path} names no file: the path holds a zero byte.")
         clip = path.parent / row["path"]
         yield Source(row.get("id") or row["path"], split, clip)

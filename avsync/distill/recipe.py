@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import Field, ValidationError
 
 from avsync.core.errors import UsageError
+from avsync.core.files import read_yaml
 from avsync.core.invalid import first_invalid
 from avsync.data.augment import NONE, Augmentation
 from avsync.distill.methods import METHODS, check_method, default_weighting
@@ -91,11 +91,9 @@ def read_recipe(config: Path | None, **overrides: Any) -> Recipe:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UsageError(f"The configuration {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"The configuration {path} is not valid YAML: {error}.") from error
+        values = read_yaml(path) or {}
+    except ValueError as error:
+        raise UsageError(f"The configuration {path} cannot be read: {error}.") from error
     if not isinstance(values, dict):
         raise UsageError(f"The configuration {path} must be a list of `name: value` lines.")
     if isinstance(values.get("delays"), str):

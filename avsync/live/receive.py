@@ -21,6 +21,7 @@ from av.error import FFmpegError
 from avsync.core.draft import scratch
 from avsync.core.errors import AvsyncError, MediaError
 from avsync.live.addresses import protocols
+from avsync.media.container import demux
 from avsync.media.ffmpeg import running
 
 MARGIN_S = 0.8
@@ -118,7 +119,7 @@ def _pieces(container: Any, piece_s: float) -> Iterator[Piece]:
     heard: list[Any] = []
     begin_s: float | None = None
     cut_s: float | None = None
-    for packet in container.demux(video, audio):
+    for packet in demux(container, video, audio):
         if packet.pts is None or packet.time_base is None:
             continue
         at_s = float(packet.pts * packet.time_base)

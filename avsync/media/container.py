@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,3 +32,13 @@ def opened(path: Path, **options: str) -> InputContainer:
     """
     guarded: dict[str, Any] = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
     return av.open(source(path), options=guarded | options, metadata_errors="replace")
+
+
+def demux(container: InputContainer, *streams: Any) -> Iterator[Any]:
+    """The packets of these streams, or of all; then an empty one for each, as PyAV's `demux` has it.
+
+    Damaged files of formats without a header, such as FLV, can show further streams as they are read. PyAV
+    then looks for those at the end too, and may find in memory that is not its own that they were wanted.
+    """
+    with suppress(IndexError):
+        yield from container.demux(*streams)

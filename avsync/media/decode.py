@@ -18,7 +18,7 @@ from av.error import FFmpegError
 from avsync.core.records import Gap, Span
 from avsync.core.streams import Media, Piece
 from avsync.media.clock import Runs, forward_s
-from avsync.media.container import opened
+from avsync.media.container import demux, opened
 from avsync.media.damage import gaps, pauses
 from avsync.media.scan import LONGEST_S, clock_streams, stamp_of
 
@@ -111,7 +111,7 @@ def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[t
     """The packets of `stream` with the number of their piece, up to where the container can no longer be
     read."""
     if len(media.pieces) < 2:
-        demuxed = container.demux(stream)
+        demuxed = demux(container, stream)
         try:
             yield from ((0, packet) for packet in demuxed)
         except FFmpegError:
@@ -120,7 +120,7 @@ def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[t
     runs = Runs(forward_s(media.container))
     number = 0
     try:
-        for packet in container.demux(clock_streams(container, media)):
+        for packet in demux(container, clock_streams(container, media)):
             if stamp := stamp_of(packet):
                 placed = runs.place(stamp)
                 number = placed if packet.stream is stream else number

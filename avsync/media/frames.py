@@ -23,7 +23,7 @@ from avsync.core.errors import MediaError
 from avsync.core.prefetch import ahead
 from avsync.core.records import Frame, Gap
 from avsync.core.streams import Media, VideoStream
-from avsync.media.container import opened
+from avsync.media.container import demux, opened
 from avsync.media.decode import Damage, decoded
 from avsync.media.memory import frames_of
 from avsync.media.scan import LONGEST_S
@@ -256,7 +256,7 @@ def _seek_point(media: Media, video: VideoStream, target_s: float) -> float | No
             stream = container.streams[video.index]
             while target - margin > media.origin_s + video.start_s:
                 container.seek(int((target - margin) * av.time_base))
-                packets = container.demux(stream)
+                packets = demux(container, stream)
                 key = next((p for p in packets if p.is_keyframe and p.dts is not None), None)
                 if key and key.dts is not None and key.time_base:
                     shown = float((key.dts if key.pts is None else key.pts) * key.time_base)

@@ -22,7 +22,7 @@ from av.error import FFmpegError
 
 from avsync.core.draft import scratch
 from avsync.core.errors import MediaError
-from avsync.media.container import opened
+from avsync.media.container import demux, opened
 
 if TYPE_CHECKING:
     import requests
@@ -317,7 +317,7 @@ def _muxed(video: Path, audio: Path, where: str) -> Iterator[Path]:
                         f"The playlist {where} has no video, or audio without a clock; give one file."
                     )
                 streams = {stream: out.add_stream_from_template(stream) for stream in taken}
-                packets = (pictures.demux(taken[0]), sound.demux(taken[1]))
+                packets = (demux(pictures, taken[0]), demux(sound, taken[1]))
                 timed = ((p for p in demuxed if p.dts is not None) for demuxed in packets)
                 for packet in heapq.merge(*timed, key=lambda packet: packet.dts * packet.time_base):
                     packet.stream = streams[packet.stream]

@@ -23,7 +23,7 @@ from av.video.frame import VideoFrame
 from avsync.core.constants import FRAME_RATE
 from avsync.core.errors import MediaError
 from avsync.core.streams import AudioStream, Media, VideoStream
-from avsync.media.container import opened
+from avsync.media.container import demux, opened
 from avsync.media.scan import scanned
 
 MIN_SIDE = 16
@@ -158,7 +158,7 @@ def _first_frames(path: Path, container: InputContainer, streams: list[Any]) -> 
     edit lists applied, codec priming and frames before the first key frame left out. Raises MediaError when
     `path` is encrypted."""
     first: dict[int, Any] = {}
-    for count, packet in enumerate(container.demux(streams) if streams else ()):
+    for count, packet in enumerate(demux(container, streams) if streams else ()):
         if count > PROBE_PACKETS or len(first) == len(streams):
             break
         if packet.has_sidedata("encryption_info"):
@@ -192,12 +192,12 @@ def _late_s(path: Path, index: int) -> float:
     that is shown whole later than its demuxer."""
     with opened(path) as container:
         stream = container.streams[index]
-        packets = islice(container.demux(stream), PROBE_PACKETS)
+        packets = islice(demux(container, stream), PROBE_PACKETS)
         shown = next((p for p in packets if p.pts is not None and not p.is_discard), None)
     if shown is None:
         return 0.0
     with opened(path, advanced_editlist="0") as container:
-        packets = islice(container.demux(container.streams[index]), PROBE_PACKETS)
+        packets = islice(demux(container, container.streams[index]), PROBE_PACKETS)
         same = next((p for p in packets if p.pos == shown.pos and p.pts is not None), None)
     if same is None or same.pts is None or shown.pts is None:
         return 0.0
@@ -266,7 +266,7 @@ def _measured_fps(path: Path, index: int) -> Fraction:
     with opened(path) as container:
         stream = container.streams[index]
         times = [
-            p.pts for _, p in zip(range(250), container.demux(stream), strict=False) if p.pts is not None
+            p.pts for _, p in zip(range(250), demux(container, stream), strict=False) if p.pts is not None
         ]
         span = (max(times) - min(times)) * (stream.time_base or 0) if times else 0
     return Fraction((len(times) - 1) / span).limit_denominator(1001) if span else Fraction(FRAME_RATE)

@@ -15,7 +15,7 @@ from av.error import FFmpegError
 from avsync.core.records import Span
 from avsync.core.streams import Media, Piece
 from avsync.media.clock import Runs, Stamp, forward_s, pieces
-from avsync.media.container import opened
+from avsync.media.container import demux, opened
 from avsync.media.damage import LEAST_S
 
 Scan = tuple[Runs, dict[int, tuple[int, float]], "array[float]", int]
@@ -126,7 +126,7 @@ def _entries(stream: Any, size: int) -> Iterator[Stamp]:
 
 def _stamps(container: InputContainer, streams: list[Any]) -> Iterator[Stamp]:
     try:
-        for packet in container.demux(streams):
+        for packet in demux(container, streams):
             if stamp := stamp_of(packet):
                 yield stamp
     except FFmpegError:

@@ -6,6 +6,7 @@ The files are pickles, with the weights of VocaLiST and MTDVocaLiST under "state
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ def read_public(path: Path) -> dict[str, Tensor]:
     if _inflates(path):
         raise ModelError(f"{path} holds more than its size allows; it was not opened further.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of unusual pickles, which are refused or read
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged or hostile pickle
         raise ModelError(
             f"{path} is not a PyTorch file of plain weights; it was not opened further."

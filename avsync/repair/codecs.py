@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 
 from avsync.core.streams import AudioStream, Media
+from avsync.media.container import demux
 from avsync.media.ffmpeg import source
 
 ENCODERS = {
@@ -72,6 +73,6 @@ def _kbps(path: Path, index: int) -> float:
     """The bit rate of a stream as stored, measured on its first packets; 0 if unknown."""
     with av.open(source(path)) as container:
         stream = container.streams[index]
-        packets = [p for _, p in zip(range(MEASURED_PACKETS), container.demux(stream), strict=False)]
+        packets = [p for _, p in zip(range(MEASURED_PACKETS), demux(container, stream), strict=False)]
     length = sum(float((p.duration or 0) * (p.time_base or 0)) for p in packets)
     return sum(p.size for p in packets) * 8 / 1000 / length if length else 0.0

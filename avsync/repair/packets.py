@@ -17,6 +17,7 @@ from av.error import FFmpegError
 from av.stream import Discard, Disposition
 
 from avsync.core.errors import MediaError
+from avsync.media.container import demux
 from avsync.media.ffmpeg import source
 from avsync.repair.framing import Unframe, Units, unframe
 
@@ -186,7 +187,7 @@ def read_packets(file: Contents, progress: Callable[[float], None] | None = None
                 tallies[stream.index].unframe = unframe(codec, stream.codec_context.extradata or b"")
             for attachment in container.streams.attachments:
                 tallies[attachment.index].digest.update(attachment.data or b"")
-            for packet in container.demux():
+            for packet in demux(container):
                 if packet.size == 0 or packet.stream_index not in tallies:
                     continue
                 stream, data = file.streams[packet.stream_index], bytes(packet)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import os
 import random
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import av
 import imageio_ffmpeg
 import pytest
+
+from avsync.audio.waveform import waveform
+from avsync.media.frames import frames
+from avsync.media.probe import probe
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 CONTAINERS: dict[str, tuple[str, ...]] = {
@@ -112,3 +118,31 @@ def test_a_damaged_file_is_read_or_refused(tmp_path: Path, name: str):
     for path, (said, seconds, peak) in zip(damaged, answers[1:], strict=True):
         assert "\n" not in said and "bug" not in said
         assert seconds < LIMIT_S and peak < MEMORY, path.name
+
+
+def flv_tag(kind: int, body: bytes, time_ms: int) -> bytes:
+    """A packet of an FLV file: 8 is audio, 9 video."""
+    head = bytes([kind]) + len(body).to_bytes(3, "big") + time_ms.to_bytes(3, "big") + bytes(4)
+    return head + body + struct.pack(">I", len(head) + len(body))
+
+
+def test_streams_that_appear_late_are_passed_over(tmp_path: Path):
+    """FLV has no list of its streams; damage can make more of them than there were when it was opened."""
+    whole = tmp_path / "whole.flv"
+    made = "testsrc=s=96x64:r=25:d=3", "sine=300:r=44100:d=3"
+    inputs = [word for source in made for word in ("-f", "lavfi", "-i", source)]
+    call = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *inputs, *CONTAINERS["flv"], str(whole)]
+    subprocess.run(call, check=True)
+    content = whole.read_bytes()
+    cut = 13
+    while cut < len(content) * 4 // 5:
+        cut += int.from_bytes(content[cut + 1 : cut + 4], "big") + 15
+    codecs = (0, 1, 2, 3, 5, 6, 7, 8, 11, 13, 14, 15)
+    late = b"".join(flv_tag(8, bytes([codec << 4 | 15, *range(64)]), 2500) for codec in codecs)
+    path = tmp_path / "late.flv"
+    path.write_bytes(content[:cut] + late + content[cut:])
+    with av.open(str(path)) as container:
+        assert len(container.streams) == 2
+    media = probe(path)
+    assert sum(1 for _ in frames(media, long_side=64)) == pytest.approx(75, abs=3)
+    assert len(waveform(media).samples) == pytest.approx(3 * 16_000, rel=0.05)

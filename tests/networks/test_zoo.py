@@ -36,6 +36,7 @@ class Attack:
         return (Path.touch, (Path("attacked"),))
 
 
+@pytest.mark.filterwarnings("error")  # torch's would be lines on stderr beside the sentence
 def test_a_pickle_that_runs_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "evil.pth").write_bytes(pickle.dumps({"state_dict": Attack()}))
