@@ -270,11 +270,9 @@ def test_a_folder_of_plots_has_one_for_each_file_that_was_checked(batch: Batch):
 
 def test_a_resumed_run_does_only_what_is_left_and_reports_all(batch: Batch, tmp_path: Path):
     folder = shutil.copytree(batch.folder, tmp_path / "media")
-    out = tmp_path / "out.jsonl"
+    out, junit = tmp_path / "out.jsonl", tmp_path / "out.xml"
     run("check", folder / "bad.mp4", folder / "noface.mp4", "--jsonl", out)
-    done = run(
-        "check", *sorted(folder.iterdir()), "--jsonl", out, "--resume", "--junit", tmp_path / "out.xml"
-    )
+    done = run("check", *sorted(folder.iterdir()), "--jsonl", out, "--resume", "--junit", junit)
     assert done.exit_code == 4
     # The file that failed is done again.
     assert done.stderr == "1 of 4 files are done already.\n"
