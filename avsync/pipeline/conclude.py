@@ -16,7 +16,6 @@ from avsync.core.options import CheckOptions
 from avsync.core.records import FaceTrack, Scores, Span, Speech, Waveform
 from avsync.core.report import (
     Cause,
-    Offset,
     Reason,
     ReasonKind,
     Report,
@@ -146,11 +145,12 @@ def judged(
         min_judged=report.min_judged,
         min_fault_s=report.min_fault_s,
     )
+    parts = coverage.judged_parts(pooled.segments, unjudged)
     by_track = {
         s.track: TrackReport(
             *(s.track, 0, 0, len(s.times_s), o, i == speaking, float(weights[i].max())),
             coverage.why_not(o, float(weights[i].max())),
-            segments=_own_segments(o, s, weights[i], calibration),
+            segments=_own_segments(parts, s, weights[i], calibration),
             syncnet=looked.distances.get(s.track),
         )
         for i, (s, o) in enumerate(zip(looked.scores, own, strict=True))
@@ -169,9 +169,7 @@ def judged(
         reasons=(*_no_speech(answer.verdict, heard), *answer.reasons),
         tracks=tuple(_track(t, by_track.get(t.track), looked.portraits.get(t.track)) for t in looked.tracks),
         drift_possible_ms_per_min=None if pooled.drift_ms_per_min else pooled.drift_possible_ms_per_min,
-        segments=coverage.with_own_offsets(
-            coverage.judged_parts(pooled.segments, unjudged), looked.scores, weights, calibration
-        ),
+        segments=coverage.with_own_offsets(parts, looked.scores, weights, calibration),
         turns=speakers.turns(looked.scores, cells, vad.spans(known), pooled, calibration),
         judged_s=duration_s - sum(stretch.end_s - stretch.start_s for stretch in unjudged),
         speech_s=vad.seconds(heard) if heard else None,
@@ -183,14 +181,18 @@ def judged(
 
 
 def _own_segments(
-    found: Offset, scores: Scores, weights: npt.NDArray[np.float64], calibration: Calibration
+    parts: Sequence[Segment], scores: Scores, weights: npt.NDArray[np.float64], calibration: Calibration
 ) -> tuple[Segment, ...]:
-    """The stretches of one face, with the offset that each has by itself; none of a face that did not
-    count."""
-    parts = [part for part in found.segments if part.offset_ms is not None]
-    if not parts or weights.max() < speakers.COUNTED:
-        return ()
-    return coverage.with_own_offsets(parts, [scores], [weights], calibration)
+    """The judged `parts` in which one face speaks, with the offset that it has there by itself."""
+    here = []
+    for part in parts:
+        inside = (scores.times_s >= part.start_s) & (scores.times_s < part.end_s)
+        counted = scores.times_s[inside & (weights >= speakers.COUNTED)]
+        if len(counted):
+            start_s = max(part.start_s, float(counted.min()))
+            past_s = min(part.end_s, float(counted.max()) + WINDOW_FRAMES * FRAME_S)
+            here.append(replace(part, start_s=start_s, end_s=past_s))
+    return coverage.with_own_offsets(here, [scores], [weights], calibration) if here else ()
 
 
 def _track(track: FaceTrack, judged: TrackReport | None, portrait: bytes | None = None) -> TrackReport:
