@@ -13,19 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-import av
 import numpy as np
 import numpy.typing as npt
 
-from avsync.audio.waveform import GAP_S
-from avsync.core.errors import CannotTell, MediaError
+from avsync.audio import full
+from avsync.core.errors import CannotTell
 from avsync.core.files import cannot_store
 from avsync.core.report import Report
 from avsync.core.streams import AudioStream, Media
 from avsync.core.tolerance import within
-from avsync.media import decode
-from avsync.media.container import opened
-from avsync.media.decode import Damage
 from avsync.repair.codecs import Encoding
 from avsync.repair.remux import Retimed
 
@@ -169,7 +165,7 @@ def prepared(
 
     Raises MediaError when the track cannot be decoded, OutputError when there is no room for it.
     """
-    samples = decoded(media, stream, decoded_to[0])
+    samples = full.decoded(media, stream, decoded_to[0])
     cuts = parts(found, samples, stream.rate_hz, stream.start_s)
     count = write_retimed(samples, stream.rate_hz, cuts, retimed_to[0])
     return Retimed(
@@ -177,7 +173,7 @@ def prepared(
         path=retimed_to[1],
         rate_hz=stream.rate_hz,
         channels=stream.channels,
-        layout=_layout(media, stream),
+        layout=full.layout(media, stream),
         start_s=stream.start_s + media.origin_s,
         length_s=count / stream.rate_hz,
         encoding=encoding,
@@ -185,55 +181,6 @@ def prepared(
 
 
 # --- Audio ------------------------------------------------------------------------------
-
-
-def decoded(media: Media, stream: AudioStream, file: IO[bytes]) -> Samples:
-    """A track with all its channels at its own rate, (n, channels), stored in `file`. Gaps are silence; of
-    overlapping audio the first is kept.
-
-    Raises MediaError when nothing of it can be decoded, OutputError when there is no room for it.
-    """
-    count, damage = 0, Damage(media.holes)
-    try:
-        file.seek(0)
-        file.truncate()
-        for time_s, samples in _blocks(media, stream, damage):
-            place = round((time_s - stream.start_s) * stream.rate_hz)
-            if abs(place - count) <= GAP_S * stream.rate_hz:
-                place = count
-            kept = samples[max(0, count - place) :]
-            place = max(place, count)
-            if len(kept):
-                file.seek(4 * stream.channels * place)
-                file.write(kept.tobytes())
-                count = place + len(kept)
-        file.flush()
-    except OSError as error:
-        raise cannot_store("the decoded audio", error) from error
-    if not count:
-        why = damage.errors[0] if damage.errors else "no audio was found in it"
-        raise MediaError(f"Audio track {stream.track} of {media.path} cannot be decoded ({why}).")
-    return np.memmap(file, np.float32, "r", shape=(count, stream.channels))
-
-
-def _blocks(media: Media, stream: AudioStream, damage: Damage) -> Iterator[tuple[float, Samples]]:
-    """(time_s, samples (n, channels)) of each frame, at the stream's rate and number of channels."""
-    layout = _layout(media, stream)
-    converter, kind = None, None
-    for time_s, _, frame in decode.decoded(media, stream.index, damage):
-        if kind != (frame.format.name, frame.layout.name, frame.sample_rate):
-            kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-            converter = av.AudioResampler("flt", layout, stream.rate_hz)
-        assert converter is not None  # noqa: S101 - made with the first frame
-        frame.pts = None
-        parts = [out.to_ndarray().reshape(-1, stream.channels) for out in converter.resample(frame)]
-        if parts:
-            yield time_s, np.concatenate(parts).astype(np.float32, copy=False)
-
-
-def _layout(media: Media, stream: AudioStream) -> str:
-    with opened(media.path) as container:
-        return container.streams.audio[stream.track].codec_context.layout.name
 
 
 def write_retimed(samples: Samples, rate: int, cuts: Sequence[Part], file: IO[bytes]) -> int:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
-from avsync.audio import waveform
-from avsync.core.constants import FRAME_RATE, SAMPLE_RATE
+from avsync.audio import full, waveform
+from avsync.core.constants import FRAME_RATE
 from avsync.core.draft import scratch
 from avsync.core.errors import MediaError
 from avsync.core.files import Kind, replacement
 from avsync.core.report import Report, ScoreMap, TrackReport
-from avsync.core.streams import Media, VideoStream
+from avsync.core.streams import Media
 from avsync.core.timecode import timecode_at
 from avsync.core.tolerance import own_offset, within
 from avsync.media.ffmpeg import run_ffmpeg, source
@@ -26,7 +26,13 @@ from avsync.report.html_charts import MAP_HIGH, MAP_LOW
 from avsync.report.reasons import cause_words
 from avsync.report.words import clock_time, offset_words
 
+Progress = Callable[[str, float, float | None], None]
+"""progress(stage, done, total)."""
+
 LONG_SIDE = 960
+AAC_CHANNELS = 8
+"""As many as AAC has."""
+KBITS_A_CHANNEL = 96
 STRIP = 64
 """Pixels of the score strip below the frame."""
 LINE = 26
@@ -44,10 +50,10 @@ WHITE: Colour = (255, 255, 255)
 DARK: Colour = (18, 21, 24)
 
 
-def save_overlay(report: Report, path: str | Path) -> Path:
+def save_overlay(report: Report, path: str | Path, progress: Progress | None = None) -> Path:
     """Write an MP4 of the video (25 frames a second, at most LONG_SIDE pixels) with the box of each face, who
-    speaks, the offset of the moment, and the scores with a line at the moment. Its audio is what was judged:
-    mono, 16 kHz.
+    speaks, the offset of the moment, and the scores with a line at the moment. Its audio is the judged track
+    with all its channels, as AAC. `progress` is called as progress("overlay", done, total).
 
     Raises:
         MediaError: the file cannot be read any more.
@@ -60,19 +66,13 @@ def save_overlay(report: Report, path: str | Path) -> Path:
         raise MediaError(f"{report.path} has no video, only audio; give a video file.")
     width, height = frame_size(media.video, LONG_SIDE)
     height += LINE + STRIP
-    target = path.resolve()
-    import soundfile
-
-    with scratch() as (file, wav), replacement(target) as made:
-        soundfile.write(cast(Any, file), _audio(report, media, media.video), SAMPLE_RATE, format="WAV")
-        file.flush()
-        drawn = (np.ascontiguousarray(image).tobytes() for image in annotated_frames(report, media))
+    with scratch() as (file, raw), replacement(path.resolve()) as made:
+        heard, encoded = _audio(report, media, file, raw)
         run_ffmpeg(
             [
                 *("-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"),
-                *("-r", str(FRAME_RATE), "-i", "pipe:0", "-i", source(wav)),
-                *("-map", "0:v", "-map", "1:a", "-c:v", "libx264", "-preset", "veryfast", "-crf", "23"),
-                *("-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "96k"),
+                *("-r", str(FRAME_RATE), "-i", "pipe:0", *heard, "-map", "0:v", "-map", "1:a"),
+                *("-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p", *encoded),
                 *(
                     "-bsf:v",
                     f"h264_metadata=sei_user_data='{MARK_ID}+{MARK}'",
@@ -83,21 +83,40 @@ def save_overlay(report: Report, path: str | Path) -> Path:
             ],
             f"write the overlay {path}",
             made,
-            feed=drawn,
+            feed=_told(annotated_frames(report, media), media, progress),
         )
         made.publish(replace=True)
     return path
 
 
-def _audio(report: Report, media: Media, video: VideoStream) -> npt.NDArray[np.float32]:
-    """The judged audio, from the first frame of the video to its end."""
+def _told(drawn: Iterable[Image], media: Media, progress: Progress | None) -> Iterator[bytes]:
+    """The frames as bytes; tells how far they are."""
+    whole = max(1, round(media.duration_s * FRAME_RATE))
+    for number, image in enumerate(drawn, 1):
+        if progress is not None:
+            progress("overlay", min(number, whole - 1), whole)
+        yield np.ascontiguousarray(image).tobytes()
+    if progress is not None:
+        progress("overlay", whole, whole)
+
+
+def _audio(report: Report, media: Media, file: IO[bytes], raw: Path) -> tuple[list[str], list[str]]:
+    """Arguments that read and that write the judged audio, which is put into `file`, by the path `raw`; from
+    the first frame of the video to its end."""
     separate = report.settings.get("audio")
-    track = report.audio_track
-    found = waveform.load_audio(separate) if separate else waveform.waveform(media, track)
-    ahead = round((found.start_s - video.start_s) * SAMPLE_RATE)
-    samples = found.samples[-ahead:] if ahead < 0 else np.pad(found.samples, (ahead, 0))
-    length = round((media.duration_s - video.start_s) * SAMPLE_RATE)
-    return np.asarray(samples[: max(1, length)], np.float32)
+    holder = probe(separate) if separate else media
+    stream = waveform.audio_track(holder, None if separate else report.audio_track)
+    full.decoded(holder, stream, file)
+    # Audio that has a file for itself begins with it, whatever its timestamps say.
+    start_s = stream.start_s if holder.video else 0.0
+    assert media.video is not None  # noqa: S101 - save_overlay looks
+    ahead = round((start_s - media.video.start_s) * stream.rate_hz)
+    placed = f"adelay={ahead}S:all=1" if ahead > 0 else f"atrim=start_sample={-ahead},asetpts=N/SR/TB"
+    length_s = media.duration_s - media.video.start_s
+    read = ["-f", "f32le", "-ar", str(stream.rate_hz), "-ch_layout", full.layout(holder, stream)]
+    channels = min(stream.channels, AAC_CHANNELS)
+    written = ["-af", f"{placed},apad", "-t", f"{length_s:.6f}", "-c:a", "aac", "-ac", str(channels)]
+    return [*read, "-i", source(raw)], [*written, "-b:a", f"{channels * KBITS_A_CHANNEL}k"]
 
 
 def annotated_frames(report: Report, media: Media) -> Iterator[Image]:

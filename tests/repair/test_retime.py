@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_factory import said
 
-from avsync.core.errors import CannotTell, OutputError, UsageError
+from avsync.core.errors import CannotTell, UsageError
 from avsync.core.options import CheckOptions, FixOptions
 from avsync.core.report import Fault, Report, Segment
 from avsync.media.ffmpeg import ffmpeg_path
@@ -345,13 +345,6 @@ def test_a_stop_while_encoding_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         fix.fix_offset(src, tmp_path / "out.mp4", options, measure=lambda _path: JUMP, progress=stop)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["in.mp4", "scratch"]
-
-
-def test_a_track_that_cannot_be_kept_is_an_output_error(tmp_path: Path):
-    src = made(tmp_path / "in.mkv", jumping, *X264, "-c:a", "aac")
-    media = probe(src)
-    with Path("/dev/full").open("r+b") as full, pytest.raises(OutputError, match="Could not store"):
-        retime.decoded(media, media.audio[0], full)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The overlay: what is drawn where, in sync with what was judged, and whole or not at all."""
 
+import tempfile
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -7,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clap_factory import PAIRS, clap, lag_ms
-from media_factory import bar_and_click
+from media_factory import bar_and_click, ffmpeg
 from report_factory import FAULT, a_report
 
+from avsync.audio import full
 from avsync.core.errors import AvsyncError, UsageError
 from avsync.core.files import protect
 from avsync.core.report import Fault, Report, ScoreMap, Segment, TrackReport, Turn, Unjudged
@@ -69,6 +71,23 @@ def lag_ms_of_click(path: Path) -> float:
 
     heard = load_audio(path)
     return heard.start_s + int(np.argmax(np.abs(heard.samples))) / 16_000
+
+
+def test_its_audio_is_that_of_the_file_and_it_tells_how_far_it_is(tmp_path: Path):
+    tones = "aevalsrc='0.3*sin(440*2*PI*t)|0.3*sin(7000*2*PI*t)':s=48000:d=4"
+    clap(tmp_path / "clap.mp4", *PAIRS["h264-aac.mp4"])
+    source = tmp_path / "a.mkv"
+    ffmpeg("-i", tmp_path / "clap.mp4", "-f", "lavfi", "-i", tones, "-map", "0:v", "-map", "1:a", source)
+    told: list[tuple[str, float, float | None]] = []
+    made = probe(save_overlay(of(source), tmp_path / "out.mp4", lambda *step: told.append(step)))
+    assert (made.audio[0].channels, made.audio[0].rate_hz) == (2, 48_000)
+    with tempfile.TemporaryFile() as file:
+        heard = full.decoded(made, made.audio[0], file)
+        loudest = np.abs(np.fft.rfft(heard[:96_000], axis=0)).argmax(axis=0) / 2
+    assert loudest.tolist() == pytest.approx([440, 7000], abs=1), "its channels are those of the file"
+    assert {step[0] for step in told} == {"overlay"}
+    assert [step[1] for step in told] == sorted(step[1] for step in told)
+    assert told[-1][1] == told[-1][2] == 100
 
 
 def test_only_an_overlay_of_avsyncs_is_replaced(tmp_path: Path):
