@@ -69,6 +69,15 @@ Junit = Annotated[
         help="Write a JUnit XML report, one test per video, for CI systems.",
     ),
 ]
+Table = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv",
+        rich_help_panel=RESULTS,
+        metavar="FILE",
+        help="Write a table for spreadsheets, a row for each video; `check` reads it as a list, too.",
+    ),
+]
 Plot = Annotated[
     Path | None,
     typer.Option(
@@ -82,7 +91,8 @@ Markers = Annotated[
     typer.Option(
         rich_help_panel=RESULTS,
         metavar="FILE",
-        help="Write faults, offsets and gaps as markers for editing suites: .otio, .edl, .fcpxml or .csv.",
+        help="Write faults, offsets and gaps as markers for editing suites: .otio, .edl, .fcpxml or .csv. Of "
+        "several files: {name} in the path stands for the name of each.",
     ),
 ]
 Overlay = Annotated[
@@ -90,7 +100,8 @@ Overlay = Annotated[
     typer.Option(
         rich_help_panel=RESULTS,
         metavar="FILE",
-        help="Write the video as .mp4 with faces, who speaks, the offset and the scores drawn on it.",
+        help="Write the video as .mp4 with faces, who speaks, the offset and the scores drawn on it. Of "
+        "several files as with --markers.",
     ),
 ]
 Page = Annotated[
@@ -155,6 +166,7 @@ TARGETS: dict[str, Any] = {
     "jsonl": (Jsonl, None),
     "resume": (Resume, False),
     "junit": (Junit, None),
+    "table": (Table, None),
     "plot": (Plot, None),
     "page": (Page, None),
     "markers": (Markers, None),

@@ -26,6 +26,7 @@ from avsync.core.errors import AvsyncError, Interrupted, MediaError, UsageError
 from avsync.core.options import CheckKeywords, CheckOptions, Limits
 
 if TYPE_CHECKING:
+    from avsync.cli.progress import Bar
     from avsync.core.report import Report
 
 
@@ -65,6 +66,7 @@ def check(
     avsync check list.csv --jsonl out.jsonl --engine ray
     avsync check film.mkv --audio-track 1 --standard itu --max-offset-ms 2000
     avsync check film.mov --profile netflix --markers film.edl
+    avsync check rushes/ --csv rushes.csv --markers 'markers/{name}.edl'
     avsync check --watch in/ --jsonl out.jsonl --on-verdict './sort.sh {path}'
     avsync check talk.mp4 --json | jq .offset_ms
     avsync check film.mkv --start 600 --duration 120
@@ -74,6 +76,7 @@ def check(
     """
     from avsync.batch.inputs import find_media, is_manifest
     from avsync.cli.inputs import as_files
+    from avsync.cli.progress import progress_bars, staged
     from avsync.cli.settings import settled, typed
     from avsync.report.document import exit_code
     from avsync.report.outputs import STDOUT, Targets, opened
@@ -110,8 +113,9 @@ def check(
                 typer.echo(f"{len(reports)} of {len(files)} files are done already.", err=True)
             try:
                 waiting = [files[number] for number in todo]
-                for number, report in checked(waiting, options, limits, workers, engine, batch, quiet):
-                    take(todo[number], renamed(report))
+                with progress_bars(quiet=quiet) as bar:
+                    for number, report in checked(waiting, options, limits, workers, engine, batch, bar):
+                        take(todo[number], renamed(report), staged(bar))
             finally:
                 # Even after Ctrl-C, show what is done.
                 done = [reports[number] for number in sorted(reports)]
@@ -127,42 +131,41 @@ def checked(
     workers: int | None,
     engine: str,
     batch: bool,
-    quiet: bool,
+    bar: Bar,
 ) -> Iterator[tuple[int, Report]]:
     """(number, report) of each file. If there is only one file, its error is raised."""
     from avsync.batch.one import failed
     from avsync.batch.run import check_many
     from avsync.batch.worker import limited_memory
-    from avsync.cli.progress import STAGES, progress_bars, staged
+    from avsync.cli.progress import STAGES, staged
     from avsync.pipeline.sources import measure_file
 
     if not files:
         return
-    with progress_bars(quiet=quiet) as bar:
-        if not batch and limits.seconds is None:
-            try:
-                with limited_memory(limits.memory_bytes, options.device):
-                    report = measure_file(files[0], options, staged(bar))
-            except AvsyncError as error:
-                yield 0, failed(files[0], str(error), options)
-                raise
-            except Interrupted as stop:
-                yield 0, stop.so_far
-                raise
-            yield 0, report
-            return
+    if not batch and limits.seconds is None:
+        try:
+            with limited_memory(limits.memory_bytes, options.device):
+                report = measure_file(files[0], options, staged(bar))
+        except AvsyncError as error:
+            yield 0, failed(files[0], str(error), options)
+            raise
+        except Interrupted as stop:
+            yield 0, stop.so_far
+            raise
+        yield 0, report
+        return
 
-        def show(number: int, stage: str, done: float, total: float | None) -> None:
-            bar(str(number), f"{files[number].name}: {STAGES.get(stage, stage)}", done, total)
+    def show(number: int, stage: str, done: float, total: float | None) -> None:
+        bar(str(number), f"{files[number].name}: {STAGES.get(stage, stage)}", done, total)
 
-        bar("files", "files", 0, len(files))
-        checked = check_many(files, options, workers=workers, engine=engine, limits=limits, show=show)
-        for count, (number, report) in enumerate(checked, 1):
-            bar("files", "files", count, len(files))
-            bar(str(number), "", 1, 1)
-            yield number, report
-            if not batch and report.verdict == "error":
-                raise MediaError(report.reasons[0].values["message"])
+    bar("files", "files", 0, len(files))
+    checked = check_many(files, options, workers=workers, engine=engine, limits=limits, show=show)
+    for count, (number, report) in enumerate(checked, 1):
+        bar("files", "files", count, len(files))
+        bar(str(number), "", 1, 1)
+        yield number, report
+        if not batch and report.verdict == "error":
+            raise MediaError(report.reasons[0].values["message"])
 
 
 def _print(reports: Sequence[Report], *, batch: bool, as_json: bool) -> None:

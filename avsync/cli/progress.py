@@ -20,6 +20,7 @@ STAGES = {
     "faces": "finding faces",
     "scores": "comparing lips and speech",
     "survey": "comparing lips and speech",
+    "overlay": "drawing the overlay",
     "fix": "writing the repaired file",
     "demo": "drawing the demo clip",
 }

@@ -11,7 +11,7 @@ from avsync.cli.check import checked
 from avsync.cli.console import console, emit
 from avsync.core.errors import EXIT_IN_SYNC, OutputError, UsageError
 from avsync.core.options import CheckOptions, Limits
-from avsync.report.outputs import STDOUT, Targets, opened
+from avsync.report.outputs import STDOUT, Targets, opened, require_names
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,10 @@ def watch_folder(
     from avsync.batch.watch import arrivals
     from avsync.networks.library import find
 
-    whole = (targets.junit, targets.page, targets.plot, targets.markers, targets.overlay)
+    whole = (targets.junit, targets.table, targets.page, targets.plot)
     if any(target is not None for target in whole):
-        raise UsageError(
-            "--watch writes --jsonl; --report, --junit, --plot, --markers and --overlay need a run that ends."
-        )
+        raise UsageError("--watch writes --jsonl; --report, --junit, --csv and --plot need a run that ends.")
+    require_names(targets)
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; give one to --watch.")
     find(options.model)
@@ -62,15 +61,17 @@ def _check_arrived(
     quiet: bool,
 ) -> None:
     from avsync.cli.console import fail
+    from avsync.cli.progress import progress_bars
     from avsync.report.terminal import to_line
 
     try:
         with opened(targets, files, options, write=emit, batch=True) as (held, take):
             todo = [number for number in range(len(files)) if number not in held]
             waiting = [files[number] for number in todo]
-            for number, report in checked(waiting, options, limits, workers, "local", True, quiet):
-                take(todo[number], report)
-                if targets.jsonl != STDOUT:
-                    emit(to_line(report, console()), styled=True)
+            with progress_bars(quiet=quiet) as bar:
+                for number, report in checked(waiting, options, limits, workers, "local", True, bar):
+                    take(todo[number], report)
+                    if targets.jsonl != STDOUT:
+                        emit(to_line(report, console()), styled=True)
     except OutputError as error:  # a hook failed or the disk is full; the next file may succeed
         fail(str(error), error.exit_code)

@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 from avsync.core.errors import SetupError, UsageError
 from avsync.core.files import Kind, write_whole
 from avsync.core.report import Fault, Report, Segment, Unjudged, Verdict
-from avsync.core.text import printable
+from avsync.core.text import printable, spreadsheet_text
 from avsync.core.timecode import Timebase, frame_at, label
 from avsync.core.tolerance import own_offset, within
 from avsync.report.reasons import cause_words, fault_words
@@ -154,18 +154,8 @@ def to_csv(report: Report, base: Timebase) -> str:
         offset = "" if marker.offset_ms is None else f"{marker.offset_ms:.0f}"
         codes = (label(base, marker.start), label(base, marker.end))
         row = (marker.kind, marker.name, *codes, marker.start, marker.end, offset, marker.note)
-        rows.writerow([_cell(value) for value in row])
+        rows.writerow([spreadsheet_text(v) if isinstance(v, str) else v for v in row])
     return text.getvalue()
-
-
-def _cell(value: object) -> object:
-    """The value, quoted as text if a spreadsheet would take it for a formula; a file name may look like
-    one."""
-    if not isinstance(value, str):
-        return value
-    text = printable(value)
-    is_number = text[1:].isdigit()
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and not is_number else text
 
 
 def to_edl(report: Report, base: Timebase) -> str:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from avsync.core.errors import OutputError, UsageError
+from avsync.core.errors import AvsyncError, OutputError, UsageError
 from avsync.core.options import CheckOptions
 from avsync.core.report import Report
 
 Take = Callable[[int, Report], None]
 """take(number, report): what to do with the report of the file with that number."""
+Progress = Callable[[str, float, float | None], None]
+"""progress(stage, done, total)."""
+Save = Callable[[Report, Path, Progress | None], object]
 
 STDOUT = Path("-")
 PAGE_SUFFIXES = (".html", ".htm")
+NAME = "{name}"
+"""Where the name of each file goes in a path that several files share."""
 OTHER_IMAGES = (".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf", ".tif", ".tiff", ".bmp")
 """Suffixes of files rather than folders."""
 
@@ -29,6 +35,7 @@ class Targets:
     resume: bool = False
     plot: Path | None = None
     junit: Path | None = None
+    table: Path | None = None
     page: Path | None = None
     markers: Path | None = None
     overlay: Path | None = None
@@ -44,7 +51,7 @@ def opened(
     *,
     write: Callable[[str], None],
     batch: bool,
-) -> Iterator[tuple[dict[int, Report], Take]]:
+) -> Iterator[tuple[dict[int, Report], Callable[[int, Report, Progress | None], None]]]:
     """(reports by the number of their file, a function that adds one).
 
     The reports of a resumed JSONL file are there from the start. Every target is checked before the work
@@ -53,47 +60,48 @@ def opened(
     """
     if targets.resume and targets.jsonl in (None, STDOUT):
         raise UsageError("--resume continues the file that --jsonl names; give one.")
-    whole = (targets.junit, targets.page, targets.plot, targets.markers, targets.overlay)
+    whole = (targets.junit, targets.table, targets.page, targets.plot, targets.markers, targets.overlay)
     if STDOUT in whole:
         raise UsageError("Only --json and --jsonl - write to stdout; name a file for the other results.")
     chosen = [path for path in (targets.jsonl, *whole) if path is not None]
     if len({path.resolve() for path in chosen}) < len(chosen):
         raise UsageError("Two results cannot go into the same file; give each its own name.")
     draw = _plotter(targets.plot, files, batch)
-    mark = _of_one_file(targets.markers, batch, "markers", _markers)
-    lay = _of_one_file(targets.overlay, batch, "overlay", _overlay)
-    tellers, failed = _tellers(targets), []
-    if targets.junit is not None:
-        from avsync.core.files import ready
-        from avsync.report.junit import JUNIT
-
-        ready(targets.junit, JUNIT, "--junit")
+    mark = _of_each(targets.markers, files, batch, "markers", _markers)
+    lay = _of_each(targets.overlay, files, batch, "overlay", _overlay)
+    tellers = _tellers(targets)
+    failed: list[AvsyncError] = []
+    tables = _tables(targets)
     keep = _page_keeper(targets.page, len(files))
     with _jsonl(targets, files, options, write) as (reports, write_line):
 
-        def take(number: int, report: Report) -> None:
+        def take(number: int, report: Report, progress: Progress | None = None) -> None:
             reports[number] = keep(report)
             write_line(number, report)
             draw(number, report)
-            mark(number, report)
-            lay(number, report)
-            for tell in tellers:
+            for deed in (
+                lambda: mark(number, report, progress),
+                lambda: lay(number, report, progress),
+                *(functools.partial(tell, report) for tell in tellers),
+            ):
                 try:
-                    tell(report)
-                except OutputError as error:
-                    failed.append(str(error))
+                    deed()
+                except AvsyncError as error:  # the other files, and the other results, are still wanted
+                    failed.append(error)
 
+        for number, report in reports.items():
+            mark(number, report, None)
         try:
             yield reports, take
         finally:
             done = [reports[number] for number in sorted(reports)]
-            if targets.junit is not None:
-                _save_junit(targets.junit, done)
+            for save in tables:
+                save(done)
             if targets.page is not None and done:
                 _save_page(done, targets.page)
     if failed:
         more = f" And {len(failed) - 1} more times." if len(failed) > 1 else ""
-        raise OutputError(failed[0] + more)
+        raise OutputError(f"{failed[0]}{more}") if batch or more else failed[0]
 
 
 @contextmanager
@@ -132,7 +140,7 @@ def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
     if plot is None:
         return lambda _number, _report: None
     from avsync.core.files import make_folder, protect
-    from avsync.report.plot import PLOT, plot_names, save_plot
+    from avsync.report.plot import PLOT, save_plot
 
     single = plot.suffix.lower() == ".png" and not plot.is_dir()
     if batch and single:
@@ -142,7 +150,7 @@ def _plotter(plot: Path | None, files: Sequence[Path], batch: bool) -> Take:
     if not single and plot.exists() and not plot.is_dir():
         raise UsageError(f"{plot} is neither a .png file nor a folder; give one of them to --plot.")
     make_folder(plot.parent if single else plot)
-    targets = [plot] if single else plot_names(files, plot)
+    targets = [plot] if single else named_after(files, plot / f"{NAME}.png")
     for target in targets:
         protect(target, PLOT, "--plot")
 
@@ -166,34 +174,60 @@ def _tellers(targets: Targets) -> list[Callable[[Report], None]]:
     return tellers
 
 
-def _of_one_file(
-    path: Path | None, batch: bool, kind: str, prepared: Callable[[Path], Callable[[Report, Path], object]]
-) -> Take:
-    """A function that writes a result that covers one file only; `prepared` checks `path` before the work
+def _of_each(
+    path: Path | None, files: Sequence[Path], batch: bool, kind: str, prepared: Callable[[Path], Save]
+) -> Callable[[int, Report, Progress | None], None]:
+    """A function that writes a result that covers one file only; `prepared` checks each path before the work
     begins and returns the writer."""
     if path is None:
-        return lambda _number, _report: None
-    if batch:
-        raise UsageError(f"Several files cannot share the {kind} {path}; check one file with --{kind}.")
-    save = prepared(path)
+        return lambda _number, _report, _progress: None
+    if batch and NAME not in str(path):
+        raise UsageError(
+            f"Several files cannot share the {kind} {path}; put {NAME} where the name of each file goes, as "
+            f"in {path.with_stem(NAME)}."
+        )
+    targets = named_after(files, path)
+    saves = [prepared(target) for target in targets]
 
-    def take(_number: int, report: Report) -> None:
+    def take(number: int, report: Report, progress: Progress | None) -> None:
         if report.verdict != "error":
-            save(report, path)
+            saves[number](report, targets[number], progress)
 
     return take
 
 
-def _markers(path: Path) -> Callable[[Report, Path], object]:
+def require_names(targets: Targets) -> None:
+    """Raises UsageError where files that are yet to come could not have markers or overlays of their own."""
+    some = (Path("video"),)
+    _of_each(targets.markers, some, True, "markers", _markers)
+    _of_each(targets.overlay, some, True, "overlay", _overlay)
+
+
+def named_after(files: Iterable[Path], template: Path) -> list[Path]:
+    """A path for each file: `template` with the file's name in place of NAME; equal ones are numbered."""
+    taken: set[str] = set()
+    paths = []
+    for file in files:
+        name, number = file.name, 1
+        path = str(template).replace(NAME, name)
+        while path.lower() in taken:
+            number += 1
+            path = str(template).replace(NAME, f"{name}-{number}")
+        taken.add(path.lower())
+        paths.append(Path(path))
+    return paths
+
+
+def _markers(path: Path) -> Save:
     from avsync.core.files import ready
     from avsync.report.markers import MARKERS, save_markers, writer
 
     writer(path)
     ready(path, MARKERS, "--markers")
-    return save_markers
+    return lambda report, target, _progress: save_markers(report, target)
 
 
-def _overlay(path: Path) -> Callable[[Report, Path], object]:
+def _overlay(path: Path) -> Save:
     from avsync.core.files import ready
     from avsync.report.overlay import OVERLAY, save_overlay
 
@@ -203,11 +237,21 @@ def _overlay(path: Path) -> Callable[[Report, Path], object]:
     return save_overlay
 
 
-def _save_junit(path: Path, reports: Sequence[Report]) -> None:
-    from avsync.core.files import write_whole
-    from avsync.report.junit import to_junit
+def _tables(targets: Targets) -> list[Callable[[Sequence[Report]], object]]:
+    """Functions that write the results with a row for each file; their paths are checked at once."""
+    from avsync.core.files import ready, write_whole
+    from avsync.report import junit, table
 
-    write_whole(path, to_junit(reports))
+    wanted = [
+        (targets.junit, junit.JUNIT, "--junit", junit.to_junit),
+        (targets.table, table.TABLE, "--csv", table.to_csv),
+    ]
+    saves = []
+    for path, kind, option, made in wanted:
+        if path is not None:
+            ready(path, kind, option)
+            saves.append(lambda reports, path=path, made=made: write_whole(path, made(reports)))
+    return saves
 
 
 def _page_keeper(page: Path | None, files: int) -> Callable[[Report], Report]:

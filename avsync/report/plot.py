@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,21 +27,6 @@ _EDGE = "#14633f"
 _LINE = "#1f4e79"
 _BAD = "#b3261e"
 _GAP = "#8a8a8a"
-
-
-def plot_names(videos: Iterable[Path], folder: Path) -> list[Path]:
-    """A PNG path in `folder` for each video, named after it; duplicate names are numbered."""
-    taken: set[str] = set()
-    names = []
-    for video in videos:
-        stem, number = video.name, 1
-        name = f"{stem}.png"
-        while name.lower() in taken:
-            number += 1
-            name = f"{stem}-{number}.png"
-        taken.add(name.lower())
-        names.append(folder / name)
-    return names
 
 
 def save_plot(report: Report, path: Path) -> Path:

@@ -11,7 +11,7 @@ from report_factory import a_report, said
 from avsync.core.errors import OutputError, UsageError
 from avsync.core.files import protect
 from avsync.core.report import Report
-from avsync.report.plot import PLOT, plot_names, save_plot
+from avsync.report.plot import PLOT, save_plot
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,6 @@ def test_a_plot_that_cannot_be_written_is_one_sentence_and_leaves_nothing(tmp_pa
     with pytest.raises(OutputError, match="Cannot write the plot"):
         save_plot(a_report(), tmp_path / "taken" / "plot.png")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
-
-
-def test_plots_of_equally_named_videos_do_not_overwrite_each_other():
-    names = plot_names([Path("a/x.mp4"), Path("b/x.mp4"), Path("X.mp4")], Path("out"))
-    assert len({name.name.lower() for name in names}) == 3
 
 
 def test_only_a_plot_of_avsyncs_is_replaced(tmp_path: Path):
