@@ -1,6 +1,7 @@
 """Stages depend one way only, and what is slow to import is imported late."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,11 @@ def test_no_stage_imports_a_later_one(module: Path):
     assert home(module) in RANK, f"{home(module)} is no room; see ROOMS"
     later = {name for name in imported(module) if RANK[name] > RANK[home(module)]}
     assert not later - OWED.get(str(module.relative_to(PACKAGE)), set())
+
+
+def test_the_contributors_page_lists_the_rooms_in_this_order():
+    page = (PACKAGE.parent / "docs" / "contributing.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^\| `(\w+)(?:/|\.py)` \|", page, re.MULTILINE)) == ROOMS
 
 
 def test_the_check_sees_imports_inside_functions(tmp_path: Path):

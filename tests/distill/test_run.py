@@ -283,7 +283,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
 
     monkeypatch.setattr(PairTask, "loss", broken)
     with pytest.raises(
-        TrainingError, match=r"no number at batch 4 of epoch 1 \(clips t/.*last good"
+        TrainingError, match=r"not a number at batch 4 of epoch 1 \(clips t/.*last good"
     ) as caught:
         go(ground, tmp_path, LONG)
     assert caught.value.exit_code == 4
