@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from avsync.core.report import Report
     from avsync.core.streams import Recording
     from avsync.networks.checkpoint import load as load_model
-    from avsync.pipeline.stages import embed, face_tracks, mouth_crops, score_matrix
+    from avsync.pipeline.stages import embed, face_tracks, moments, mouth_crops, score_matrix
     from avsync.report.html import save_page
 
 __version__ = "0.1.0"
@@ -37,6 +37,7 @@ __all__ = [
     "face_tracks",
     "fix_offset",
     "load_model",
+    "moments",
     "mouth_crops",
     "save_page",
     "score_matrix",
@@ -49,6 +50,7 @@ _HOMES = {
     "check_many": ("avsync.api", "check_many"),
     "embed": ("avsync.pipeline.stages", "embed"),
     "face_tracks": ("avsync.pipeline.stages", "face_tracks"),
+    "moments": ("avsync.pipeline.stages", "moments"),
     "mouth_crops": ("avsync.pipeline.stages", "mouth_crops"),
     "score_matrix": ("avsync.pipeline.stages", "score_matrix"),
     "Limits": ("avsync.core.options", "Limits"),

@@ -134,6 +134,16 @@ def test_the_products_of_embeddings_are_the_scores(video: Path, model: Loaded):
     np.testing.assert_allclose(dots[there], scores.logits[there, 2], atol=0.05)
 
 
+def test_every_second_has_an_offset_and_a_probability(video: Path, model: Loaded):
+    (scores,) = avsync.score_matrix(video, model=model, max_offset_ms=400)
+    seconds, windows = avsync.moments(scores, model=model), avsync.moments(scores, model=model, every_s=None)
+    assert len(windows.times_s) == len(scores.times_s)
+    assert np.median(seconds.offset_ms) == pytest.approx(OFFSET_MS, abs=40)
+    assert ((seconds.probability > 0) & (seconds.probability <= 1)).all()
+    with pytest.raises(UsageError, match="every_s"):
+        avsync.moments(scores, model=model, every_s=0)
+
+
 def test_a_model_without_embeddings_says_so(video: Path):
     papers = Loaded(VocaLiST(PAPERS).eval(), Preprocessing(), "papers", Path("papers.pth"))
     with pytest.raises(ModelError, match="no embeddings"):

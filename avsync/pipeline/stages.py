@@ -18,6 +18,9 @@ from avsync.core.errors import MediaError, OptionError
 from avsync.core.options import CheckOptions, check_options
 from avsync.core.records import Clip, Embeddings, FaceTrack, Scores, Waveform
 from avsync.core.streams import Media
+from avsync.estimate.calibration import Calibration
+from avsync.estimate.moments import Moments
+from avsync.estimate.moments import moments as of_track
 from avsync.faces import follow
 from avsync.media.images import Image
 from avsync.media.probe import probe
@@ -111,6 +114,22 @@ def score_matrix(
         (start_s, end_s),
         lambda scorer, clips, audio: score_clips(scorer, clips, audio, max_shift=shifts, stride=stride),
     )
+
+
+def moments(
+    scores: Scores, *, model: str | Path | Loaded = DEFAULT_MODEL, every_s: float | None = 1.0
+) -> Moments:
+    """The likeliest offset of each `every_s` seconds of a track by themselves (None: of each window), and how
+    probable it is if these lips say this speech. `model` is the one that gave the scores.
+
+    Raises:
+        UsageError: `every_s` is not above 0.
+        ModelError: the model cannot be used.
+    """
+    if every_s is not None and not every_s > 0:
+        raise OptionError("every_s", f"cannot be {every_s!r}; it is a number above 0, or None.")
+    loaded = prepared(model, check_options())
+    return of_track(scores, Calibration.from_dict(loaded.calibration), every_s)
 
 
 def embed(
