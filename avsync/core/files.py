@@ -135,7 +135,9 @@ def read_yaml(path: Path, most_bytes: int = YAML_BYTES) -> Any:
             raise ValueError("it has aliases")
         return yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError("it is not YAML") from error
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}: {getattr(error, 'problem', None)})" if mark else ""
+        raise ValueError(f"it is not YAML{where}") from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except OSError as error:

@@ -114,7 +114,7 @@ def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(UsageError, match=r"absent.yaml cannot be read"):
         read_recipe(tmp_path / "absent.yaml")
     (tmp_path / "bad.yaml").write_text("a: [1")
-    with pytest.raises(UsageError, match="not valid YAML"):
+    with pytest.raises(UsageError, match=r"bad.yaml cannot be read: it is not YAML \(line 1: "):
         read_recipe(tmp_path / "bad.yaml")
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(UsageError, match="name: value"):
