@@ -25,7 +25,7 @@ from avsync.core.files import cannot_store
 from avsync.core.records import Span, Waveform
 from avsync.core.report import Reason
 from avsync.core.streams import AudioStream, Media, Recording
-from avsync.media.decode import Damage, decoded
+from avsync.media.decode import Damage, decoded, undecodable
 from avsync.media.probe import probe
 
 Samples = npt.NDArray[np.float32]
@@ -74,9 +74,7 @@ def waveform(media: Media, track: int | None = None, span: Span = WHOLE) -> Wave
         damage.errors.append(error.strerror or str(error))
         result = Waveform(np.zeros(0, np.float32), stream.start_s)
     if not len(result.samples):
-        why = damage.errors[0] if damage.errors else "no audio was found in it"
-        name = f"Audio track {stream.track} of {media.path}"
-        raise MediaError(f"{name} cannot be decoded ({why}); copy or convert it again.")
+        raise undecodable(f"Audio track {stream.track} of {media.path}", damage, "no audio was found in it")
     end_s = result.start_s + len(result.samples) / SAMPLE_RATE
     undecoded = tuple(damage.spans(end_s=end_s))
     lost = [span for span in undecoded if span[1] - span[0] >= EMPTY_S]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from avsync.batch.inputs import _no_video
-from avsync.core.errors import AvsyncError, MediaError, unexpected
+from avsync.core.errors import AvsyncError, MediaError, told, unexpected
 from avsync.core.options import CheckOptions, plain
 from avsync.core.report import Reason, Report
 from avsync.pipeline.run import Progress
@@ -23,7 +23,7 @@ def check_safely(file: Path, options: CheckOptions, progress: Progress | None = 
             raise MediaError(_no_video(file))
         return measure_file(file, options, progress)
     except AvsyncError as error:
-        return failed(file, str(error), options)
+        return failed(file, told(error), options)
     except Exception as error:
         return failed(file, unexpected(error), options)
 

@@ -22,7 +22,7 @@ from avsync.cli.batch_options import (
 from avsync.cli.check_options import CHECK_OPTIONS, Config, with_check_options
 from avsync.cli.console import console, emit, guarded
 from avsync.cli.options import Quiet, with_options
-from avsync.core.errors import AvsyncError, Interrupted, MediaError, UsageError
+from avsync.core.errors import AvsyncError, Interrupted, MediaError, UsageError, told
 from avsync.core.options import CheckKeywords, CheckOptions, Limits
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def checked(
             with limited_memory(limits.memory_bytes, options.device):
                 report = measure_file(files[0], options, staged(bar))
         except AvsyncError as error:
-            yield 0, failed(files[0], str(error), options)
+            yield 0, failed(files[0], told(error), options)
             raise
         except Interrupted as stop:
             yield 0, stop.so_far

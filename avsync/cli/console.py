@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avsync.cli.logs import show_log
-from avsync.core.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, AvsyncError, OptionError, unexpected
+from avsync.core.errors import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    AvsyncError,
+    OptionError,
+    told,
+    unexpected,
+)
 from avsync.core.text import printable
 
 if TYPE_CHECKING:
@@ -115,7 +123,7 @@ def outcome(work: Callable[[], int | None]) -> int:
         typed = FLAGS.get(error.option, f"--{error.option.replace('_', '-')}")
         return fail(f"{typed} {error.wrong}", error.exit_code)
     except AvsyncError as error:
-        return fail(str(error), error.exit_code)
+        return fail(told(error), error.exit_code)
     except Exception as error:
         if hasattr(error, "exit_code"):  # typer's own: usage errors and Exit
             raise

@@ -78,20 +78,36 @@ class Interrupted(KeyboardInterrupt):
         self.so_far = so_far
 
 
+LACKS_MEMORY = (
+    "There is not enough memory for this file; close other programs, use fewer --workers, or allow it more "
+    "with --file-memory."
+)
 NO_MEMORY = ("allocate memory", "enough memory", "out of memory", "insufficient memory", "bad_alloc")
+NO_MEMORY += ("resource temporarily unavailable",)  # for the stack of another thread
 """How torch, OpenCV, FFmpeg and the C library word running out of memory."""
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error means that memory ran out, whichever library raised it."""
+def out_of_memory(error: Exception | str) -> bool:
+    """Whether an error, or what was said of one, means that memory ran out, whichever library raised it."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or any(words in said for words in NO_MEMORY)
+
+
+def told(error: AvsyncError) -> str:
+    """The sentence of an error; where it was caused by memory running out, that, since the file may be
+    fine."""
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, Exception) and out_of_memory(cause):
+            return LACKS_MEMORY
+        cause = cause.__cause__
+    return str(error)
 
 
 def unexpected(error: Exception) -> str:
     """One sentence for an error that avsync did not foresee."""
     if out_of_memory(error):
-        return "There is not enough memory for this file; close other programs or use fewer --workers."
+        return LACKS_MEMORY
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."
     detail = " ".join(str(error).split())[:300]

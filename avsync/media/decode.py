@@ -15,6 +15,7 @@ from av.container import InputContainer
 from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
 
+from avsync.core.errors import LACKS_MEMORY, MediaError, out_of_memory
 from avsync.core.records import Gap, Span
 from avsync.core.streams import Media, Piece
 from avsync.media.clock import Runs, forward_s
@@ -58,6 +59,14 @@ class Damage:
             ):
                 found.append(Gap(max(first_s, low), min(past_s, high), damaged=False))
         return sorted(found, key=lambda gap: gap.start_s)
+
+
+def undecodable(name: str, damage: Damage, nothing: str) -> MediaError:
+    """The error for a stream of which no frame came out; `nothing` is the reason where nothing went wrong."""
+    why = damage.errors[0] if damage.errors else nothing
+    if out_of_memory(why):
+        return MediaError(LACKS_MEMORY)
+    return MediaError(f"{name} cannot be decoded ({why}); copy or convert it again.")
 
 
 def decoded(

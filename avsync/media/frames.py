@@ -24,7 +24,7 @@ from avsync.core.prefetch import ahead
 from avsync.core.records import Frame, Gap
 from avsync.core.streams import Media, VideoStream
 from avsync.media.container import demux, opened
-from avsync.media.decode import Damage, decoded
+from avsync.media.decode import Damage, decoded, undecodable
 from avsync.media.memory import frames_of
 from avsync.media.scan import LONGEST_S
 
@@ -103,8 +103,7 @@ def shown(
     except FFmpegError as error:
         damage.errors.append(error.strerror or str(error))
     if not damage.starts and first == 0 and stop != 0:
-        why = damage.errors[0] if damage.errors else "no frame was found in it"
-        raise MediaError(f"The video of {media.path} cannot be decoded ({why}); copy or convert it again.")
+        raise undecodable(f"The video of {media.path}", damage, "no frame was found in it")
     if on_gap:
         for gap in damage.gaps(start_s, end_s):
             on_gap(gap)

@@ -1,0 +1,40 @@
+"""What ran out is told, not what the file seemed to lack for it."""
+
+import errno
+import os
+
+import av
+import pytest
+
+from avsync.core.errors import LACKS_MEMORY, MediaError, out_of_memory, told, unexpected
+
+
+def caused_by(cause: BaseException) -> MediaError:
+    try:
+        raise MediaError("a.mkv is not a video or audio file.") from cause
+    except MediaError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+        OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)),
+        av.error.MemoryError(errno.ENOMEM, os.strerror(errno.ENOMEM), "a.mkv"),
+        RuntimeError("std::bad_alloc"),
+        caused_by(MemoryError()),
+    ],
+)
+def test_memory_that_ran_out_is_the_reason_whatever_was_said_of_the_file(cause: Exception):
+    assert told(caused_by(cause)) == LACKS_MEMORY
+    if not isinstance(cause, MediaError):
+        assert unexpected(cause) == LACKS_MEMORY
+
+
+def test_other_errors_say_what_they_say():
+    error = caused_by(ValueError("no such box"))
+    assert told(error) == str(error)
+    assert told(MediaError("out of memory.mp4 does not exist.")) == "out of memory.mp4 does not exist."
+    assert not out_of_memory("Invalid data found when processing input")
