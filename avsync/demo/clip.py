@@ -1,7 +1,7 @@
-"""A short talking-face clip with a known synchrony error, made by code: no footage, no download.
+"""A synthetic talking-face clip with a known synchrony error, which needs no footage and no download.
 
-What is said and how the face moves: `demo_speech`; the video: `demo_face`; the audio: `demo_voice`.
-Frames are drawn from continuous time, so the clip is exact at any frame rate.
+`speech` has what is said and how the face moves, `face` draws the frames, `voice` makes the audio. Frames are
+drawn from continuous time, so the clip is exact at any frame rate.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DURATION_S = 8.0
 def render(
     seed: int = 0, duration_s: float = DURATION_S, fps: float | Fraction = 25, size: int = SIZE
 ) -> tuple[Iterator[npt.NDArray[np.uint8]], npt.NDArray[np.float32], int]:
-    """A face that says made-up sentences, in perfect sync; every seed says others.
+    """A face that says made-up sentences in perfect sync; each seed gives other sentences.
 
     Returns the frames (drawn as they are asked for, uint8 (size, size, 3) RGB, frame i at i / fps s),
     the mono samples float32 (n,), and their rate in Hz. Raises UsageError for impossible sizes.
@@ -48,9 +48,9 @@ def write_demo(
     fps: Fraction | float = Fraction(25),
     size: int = SIZE,
 ) -> Path:
-    """Writes the clip as MP4 (H.264, AAC) whose audio is `offset_ms` early (late when negative).
+    """Write an MP4 clip (H.264, AAC) whose audio is `offset_ms` early (late if negative).
 
-    Replaces `path` only when the whole clip is written; returns it. Raises OutputError when it cannot be
+    `path` is replaced only when the whole clip is written; returns it. Raises OutputError when it cannot be
     written, UsageError for impossible sizes.
     """
     _validate(duration_s, fps, size)
@@ -80,7 +80,7 @@ def _frames(
 def _shifted(
     samples: npt.NDArray[np.float32], offset_ms: float, duration_s: float
 ) -> npt.NDArray[np.float32]:
-    """`duration_s` of the samples, heard `offset_ms` early; silence where there is no audio yet."""
+    """`duration_s` of the samples, shifted to be `offset_ms` early; silence before they begin."""
     shift = round(offset_ms / 1000 * voice.RATE_HZ)
     out = np.zeros(round(duration_s * voice.RATE_HZ), np.float32)
     source = samples[max(0, shift) :]

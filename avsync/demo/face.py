@@ -1,7 +1,7 @@
-"""A talking face drawn from one still: the public-domain NASA portrait inside scikit-image's wheel.
+"""A talking face drawn from one image: the public-domain NASA portrait in scikit-image's wheel.
 
-The lips, jaw and teeth are moved by smooth displacement fields, so a frame can be drawn for any
-instant. Coordinates named x, y are pixels of the portrait (512 x 512).
+The lips, jaw and teeth are moved by smooth displacement fields, so a frame can be drawn for any instant.
+Coordinates named x, y are pixels of the portrait (512 x 512).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ VIEW_X, VIEW_Y, VIEW_SIZE = 123.0, 27.0, 200.0
 MARGIN = 24.0
 """Pixels of the portrait kept around the view for the head's motion."""
 MOUTH_BOX = (176.0, 114.0, 272.0, 212.0)
-"""x1, y1, x2, y2 of all that speech moves: lips, cheeks, chin, throat."""
+"""x1, y1, x2, y2 of everything that speech moves: lips, cheeks, chin, throat."""
 INNER_BOX = (198.0, 138.0, 250.0, 164.0)
-"""All that is ever seen between the lips."""
+"""The area that may be visible between the lips."""
 EYE_BOX = (188.0, 88.0, 262.0, 114.0)
 EYES = ((203.0, 97.4, 104.6, 12.0), (246.8, 99.8, 107.0, 12.0))
 """Per eye: centre x, y of the upper and the lower lid, half width."""
@@ -148,7 +148,7 @@ def _pitch(x: Array) -> float:
 
 
 def _draw_mouth(face: npt.NDArray[np.uint8], canvas: Canvas, pose: Pose, i: int) -> None:
-    """Moves the lips, jaw and cheeks of the canvas `face` into pose `i`, in place."""
+    """Move the lips, jaw and cheeks of the canvas `face` into pose `i`, in place."""
     opening, lift, jaw = float(pose.opening[i]), float(pose.lift[i]), float(pose.jaw[i])
     lips = _lips(canvas.x[0], opening, lift, float(pose.spread[i]))
     coarse = _lips(canvas.coarse_x[0], opening, lift, float(pose.spread[i]))
@@ -214,7 +214,7 @@ def _displacement(x: Array, y: Array, lips: Lips, pose: Pose, i: int) -> tuple[A
 
 
 def _fill_mouth(skin: Array, canvas: Canvas, lips: Lips, gap: float, jaw: float) -> None:
-    """Draws what is seen between the lips into `skin`, in place."""
+    """Draw the inside of the mouth into `skin`, in place."""
     rows, columns = canvas.inner
     soft = 0.55
     x, y, teeth = canvas.x[rows, columns], canvas.y[rows, columns], canvas.teeth[rows, columns]
@@ -246,7 +246,7 @@ def _feather(shape: tuple[int, int]) -> Array:
 
 
 def _draw_blink(face: npt.NDArray[np.uint8], canvas: Canvas, closed: float) -> None:
-    """Draws the upper lids down over the eyes, `closed` 0..1, in place."""
+    """Draw the upper lids over the eyes, `closed` 0..1, in place."""
     rows, columns = _slices(EYE_BOX, canvas.scale)
     y, x = np.mgrid[rows, columns].astype(np.float32)
     px, py = x / canvas.scale + VIEW_X - MARGIN, y / canvas.scale + VIEW_Y - MARGIN
@@ -263,7 +263,7 @@ def _draw_blink(face: npt.NDArray[np.uint8], canvas: Canvas, closed: float) -> N
 
 
 def _place_head(face: npt.NDArray[np.uint8], canvas: Canvas, pose: Pose, i: int) -> npt.NDArray[np.uint8]:
-    """Turns, scales and moves the canvas about the neck and cuts the frame out of it."""
+    """Rotate, scale and move the canvas about the neck and crop the frame from it."""
     pivot = np.array([MOUTH_X - VIEW_X + MARGIN, 190.0 - VIEW_Y + MARGIN]) * canvas.scale
     turn = cv2.getRotationMatrix2D(
         (float(pivot[0]), float(pivot[1])), float(pose.roll[i]), float(pose.zoom[i])

@@ -1,4 +1,4 @@
-"""What `avsync demo` does: make a clip with a known error, check it, fix it, check it again."""
+"""The steps of `avsync demo`: make a clip with a known error, check it, fix it, check it again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEMO_TOLERANCE_MS = 20.0
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What `run_demo` made and measured; `agrees` when the known error was found and then gone."""
+    """What `run_demo` made and measured; `agrees`: the known error was found and removed."""
 
     clip: Path
     fixed: Path
@@ -36,8 +36,8 @@ def run_demo(
 ) -> DemoResult:
     """Write a clip with a known error into `folder`, check it, fix it, check it again.
 
-    `tell` gets each step in words. Raises ModelError when the model cannot be used, before anything is
-    written, and MediaError when the folder cannot be.
+    `tell` is called with a sentence for each step. Raises ModelError if the model cannot be used, before
+    anything is written, and MediaError if the folder cannot be made.
     """
     prepared(options.model, options)
     try:
@@ -50,7 +50,7 @@ def run_demo(
     if progress:
         progress("demo", 0, None)
     write_demo(clip, offset_ms=DEMO_OFFSET_MS)
-    tell(f"Wrote {clip}: a made talking face, whose audio is {offset_words(DEMO_OFFSET_MS)}.")
+    tell(f"Wrote {clip}: a synthetic talking face, whose audio is {offset_words(DEMO_OFFSET_MS)}.")
     before = measure(clip, options, progress)
     tell(f"Checked it: {summary(before)}.")
     if before.offset_ms is None or abs(before.offset_ms - DEMO_OFFSET_MS) > DEMO_TOLERANCE_MS:

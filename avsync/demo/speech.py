@@ -1,4 +1,4 @@
-"""What the demo's speaker says, as one track of phones, and the face that goes with it.
+"""The demo's speech as a track of phones, and the face that goes with it.
 
 The same track drives `voice`, so audio and video agree by construction.
 """
@@ -15,12 +15,12 @@ from scipy.ndimage import gaussian_filter1d
 Signal = npt.NDArray[np.floating[Any]]
 
 TAIL_S = 0.6
-"""A track continues this long after it is needed, so that the next phone can shape the last one."""
+"""Extra length of a track, so that the next phone can shape the last one."""
 CONTROL_HZ = 400
 """Steps per second of everything that speech moves."""
 LEAD_S = 0.055
-"""The mouth takes a shape this long before its phone is at its fullest, as people's do. Chosen so that
-networks trained on real people find the clips in sync; their answers vary by 10 ms (one sigma)."""
+"""The mouth reaches a shape this long before the peak of its phone, as in people. Chosen such that networks
+trained on real people find the clips in sync; their answers vary by 10 ms (one sigma)."""
 PARTING_S = 0.035
 """Lips take this long to meet for m, b and p, and to part again."""
 
@@ -148,7 +148,7 @@ class Pose:
 
 
 def speak(seed: int, duration_s: float) -> Track:
-    """Made-up sentences, with pauses, of at least `duration_s`; one seed's tracks all start alike."""
+    """Made-up sentences with pauses, at least `duration_s` long; all tracks of a seed start alike."""
     rng = np.random.default_rng((seed, 1))
     spoken = [("_", 0.35, 1.0)]
     while sum(length for _, length, _ in spoken) < duration_s + TAIL_S:
@@ -176,7 +176,7 @@ def _phrase(slots: tuple[str, ...], rng: np.random.Generator) -> list[tuple[str,
 
 
 def is_vowel(name: str) -> bool:
-    """Whether the phone is one that stress makes longer, louder and wider."""
+    """Whether stress makes the phone longer, louder and wider."""
     return PHONES[name].voice >= 0.6
 
 
@@ -191,8 +191,8 @@ def pose(track: Track, times_s: Signal, seed: int) -> Pose:
 
 
 def _mouth(track: Track, grid: Signal) -> tuple[Signal, Signal, Signal, Signal]:
-    """Jaw, lips, spread and pressed-shut on `grid`: every phone pulls the mouth to its own shape, the more
-    the nearer in time; lips that shut a phone off are shut for exactly as long as it lasts."""
+    """Jaw, lips, spread and press on `grid`. Every phone pulls the mouth towards its own shape, more strongly
+    when near in time; for m, b and p the lips are closed exactly as long as the phone lasts."""
     start, end = track.edges_s[:-1], track.edges_s[1:]
     phones = np.array([PHONES[name] for name in track.names])
     jaw, lips, spread, hold = phones[:, 7:11].T

@@ -1,4 +1,4 @@
-"""A speaking voice made by code: formant synthesis of a track of phones.
+"""A synthetic voice: formant synthesis of a track of phones.
 
 A pulse train or noise goes through resonators whose frequencies follow the phones.
 """
@@ -16,7 +16,7 @@ RATE_HZ = 16_000
 
 
 def voice(track: Track, duration_s: float, seed: int) -> npt.NDArray[np.float32]:
-    """What `track` sounds like: float32 (n,) at RATE_HZ, peak about 0.6, with the noise of a quiet room."""
+    """The audio of `track`: float32 (n,) at RATE_HZ, peak about 0.6, with the noise of a quiet room."""
     rng = np.random.default_rng((seed, 3))
     n = round(duration_s * RATE_HZ)
     grid = np.arange(0, duration_s, 1 / CONTROL_HZ)
@@ -60,7 +60,7 @@ def _controls(track: Track, grid: Signal) -> tuple[Signal, Signal, Signal, Signa
 
 
 def _pitch(track: Track, grid: Signal, rng: np.random.Generator) -> Signal:
-    """Hz on `grid`: falls along each phrase, rises on stress, never quite steady."""
+    """Hz on `grid`: falls along each phrase, rises with stress, and wavers."""
     index = np.clip(np.searchsorted(track.edges_s, grid, side="right") - 1, 0, len(track.names) - 1)
     fall, since = np.empty(len(track.names)), 0.0
     for i, name in enumerate(track.names):

@@ -33,23 +33,24 @@ from avsync.networks.checkpoint import Loaded, file_sha256, read_card
 from avsync.networks.scoring import score_clip
 
 MAX_SHIFT = 10
-"""Frames by which the audio of a case is moved at most."""
+"""Largest shift of a case's audio, in frames."""
 SHORTEST_S, LONGEST_S = 1.2, 10.0
 MARGIN_S = 0.8
-"""Audio kept before and after the piece, as the film around it has."""
+"""Audio kept before and after the excerpt, as in a longer file."""
 BALANCE = 0.5
-"""How far a speaker with many minutes is held back (`tasks.shares`)."""
+"""How much speakers with many minutes are damped (`labels.shares`)."""
 COVERED = 0.95
 FLOORS_MS = (10.0, 15.0, 20.0)
-"""Widths (95 %) tried for what no amount of evidence reveals: a recording's own error, up to half a frame."""
+"""Widths (95 %) tried for the error that no amount of evidence removes: a recording's own, up to half a
+frame."""
 MAX_ROWS = 4000
-"""Windows that the temperature is fitted on; neighbours say the same, so more only cost time."""
+"""Windows that the temperature is fitted on; neighbouring windows add little."""
 RIDGE = 3.0
-"""Holds the weights of features that say much the same near each other."""
+"""Keeps the weights of correlated features close to each other."""
 LONG = 8
-"""Independent observations of a piece that counts for the level of lips that do not match."""
+"""Fewest independent observations of an excerpt that counts for the mismatch level."""
 ENOUGH_CASES = 40
-"""With fewer cases of a language its figures would say nothing."""
+"""Fewest cases of a language for figures of its own."""
 MAIN_FIGURES = (
     "cases",
     "expected_calibration_error",
@@ -64,7 +65,7 @@ MIN_MISMATCHED_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Case:
-    """Scores of one piece, and the offset in ms that is right for it (None: the audio is another clip's)."""
+    """Scores of one excerpt, and its true offset in ms (None: the audio is another clip's)."""
 
     id: str
     scores: Scores
@@ -116,7 +117,7 @@ def _stretch(available: int, rng: np.random.Generator) -> tuple[int, int]:
 
 
 def stranger(store: Store, index: int, frames: int, rng: np.random.Generator) -> int:
-    """A clip of another speaker that lasts as long, or else the longest: a dub does not end early."""
+    """A clip of another speaker that is at least as long, or else the longest one."""
     speakers = np.array([speaker(clip) for clip in store.clips])
     lengths = np.array([clip.frames for clip in store.clips])
     others = np.flatnonzero(speakers != speakers[index])
@@ -165,11 +166,12 @@ def _is_right(m: Measure, case: Case) -> bool:
 
 
 def _interval(measured: Sequence[tuple[Measure, Case]], calibration: Calibration) -> tuple[float, float]:
-    """(spread, floor in ms): of those whose intervals hold for 95 % of the confident answers that are right
-    (the others are the probability's business), the pair that makes them narrowest.
+    """(spread, floor in ms): the pair with the narrowest intervals among those that hold for 95 % of the
+    confident answers at the right peak.
 
-    The floor is what even endless evidence leaves open, the spread what resampling misses; raising the spread
-    for the floor's sake would blow up the intervals where the evidence is thin."""
+    The floor is the error that remains with unlimited evidence, the spread corrects what resampling misses; a
+    larger spread instead of a floor would widen the intervals where there is little evidence.
+    """
     confident = [
         (abs(m.offset_ms - c.truth_ms), m.uncertainty_ms)
         for m, c in measured
@@ -193,8 +195,8 @@ def _interval(measured: Sequence[tuple[Measure, Case]], calibration: Calibration
 
 
 def _mismatch_level(measured: Sequence[tuple[Measure, Case]]) -> float | None:
-    """A peak lower than that of 98 % of the matching clips, when it identifies enough swapped ones.
-    Long pieces only."""
+    """A peak height that 98 % of the matching excerpts exceed, if it identifies enough swapped ones; from
+    long excerpts only."""
     peaks, foreign = _long_peaks(measured)
     if len(peaks) < 50 or len(foreign) < 15:
         return None
@@ -203,7 +205,7 @@ def _mismatch_level(measured: Sequence[tuple[Measure, Case]]) -> float | None:
 
 
 def _long_peaks(measured: Sequence[tuple[Measure, Case]]) -> tuple[Floats, Floats]:
-    """Heights of the matching and of the swapped pieces that are long enough for a level to be judged."""
+    """Peak heights of the matching and of the swapped excerpts that are long enough."""
     long = [(m, c) for m, c in measured if m.observations >= LONG]
     peaks = [
         [float(np.nanmax(m.curve)) for m, c in long if (c.truth_ms is None) == swap] for swap in (False, True)
@@ -212,7 +214,7 @@ def _long_peaks(measured: Sequence[tuple[Measure, Case]]) -> tuple[Floats, Float
 
 
 def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object]:
-    """How the calibration does on `cases`: figures for the card, as plain values."""
+    """Quality of the calibration on `cases`: figures for the card, as plain values."""
     measured = _measure(cases, calibration)
     sure = np.array([m.probability for m, _ in measured])
     right = np.array([_is_right(m, c) for m, c in measured])
@@ -246,7 +248,7 @@ def _share(flags: npt.NDArray[np.bool_]) -> float | None:
 
 
 def write_card(path: Path, calibration: Calibration, figures: Mapping[str, object]) -> None:
-    """Puts the calibration and its figures into the card beside the checkpoint, atomically."""
+    """Write the calibration and its figures to the card beside the checkpoint, atomically."""
     content = {
         **read_card(path),
         "sha256": file_sha256(path),
@@ -315,7 +317,7 @@ def by_language(
 
 
 def held_out_quality(cases: Sequence[Case]) -> dict[str, float]:
-    """Calibration error and right answers where each half of the speakers is judged by the other's fit."""
+    """Calibration error and share of right answers on each half of the speakers with the fit on the other."""
     speakers = sorted({c.id.rsplit("/", 1)[0] for c in cases})
     first = set(speakers[::2])
     halves = [[c for c in cases if (c.id.rsplit("/", 1)[0] in first) == side] for side in (True, False)]

@@ -1,4 +1,4 @@
-"""The published evaluation: 31 candidates a window, rows of neighbouring windows averaged.
+"""The published evaluation: 31 candidates per window, with rows of neighbouring windows averaged.
 
 A score matrix is (n_windows, 31): one row per 5-frame window at a stride of one frame, one column
 per candidate from -15 to +15 frames; the middle column is the truth.
@@ -16,7 +16,7 @@ from avsync.core.constants import PROTOCOL_RADIUS, WINDOW_FRAMES, Mask
 FRAMES_K = (5, 7, 9, 11, 13, 15)
 """Input lengths of the published tables, in frames."""
 LONG_S = 3.0
-"""A clip this long should be long enough for its one offset to be right."""
+"""A clip at least this long should be enough for a correct offset."""
 MISSING_SCORE = -1000.0
 """Score of a candidate that lies outside the clip, by the protocol."""
 TOLERATED_FRAMES = 1

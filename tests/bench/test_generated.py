@@ -25,7 +25,7 @@ FRAMES = 50
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two made talking heads, a file without video, and random weights in the public format of SyncNet."""
+    """Two synthetic talking heads, a file without video, and random weights in the public format of SyncNet."""
     root = tmp_path_factory.mktemp("generated")
     (root / "videos").mkdir()
     for seed in (1, 2):

@@ -1,4 +1,4 @@
-"""One file through all stages, with the bundled model: made talking faces whose error is known."""
+"""One file through all stages, with the bundled model: synthetic talking faces whose error is known."""
 
 import json
 import os
