@@ -14,62 +14,63 @@ from avsync.cli.bench_options import (
     Models,
     Plot,
     check_figure_folder,
-    draw,
-    print_drawn,
-    print_json,
-    print_tables,
+    print_results,
 )
 from avsync.cli.console import guarded
+from avsync.cli.training_options import Workers
 from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import UsageError
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of videos that are in sync.")]
 
+Data = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="What avsync train --data takes, or a prepared cache. Required."),
+]
+Split = Annotated[str, typer.Option(metavar="LIST", help="Splits to evaluate on.")]
+Limit = Annotated[int, typer.Option(min=0, help="Evaluate at most this many clips, evenly spaced; 0: all.")]
+Delays = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="JSON or YAML: clip id or prefix -> ms by which its audio must be delayed. Only these clips "
+        "are evaluated, in sync.",
+    ),
+]
+Groups = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="JSON: clip id or prefix -> label; a row per label. Repeatable."),
+]
+Recordings = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="CSV with id, recording (and language): agreement within a recording, which needs no truth.",
+    ),
+]
+Corrupt = Annotated[
+    str,
+    typer.Option(
+        metavar="LIST", help="Repeat on corrupted clips: lowres:WIDTH (pixels per face), mask, whisper."
+    ),
+]
+Cache = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where prepared clips are kept. Default: cache/NAME.")
+]
+
 
 @guarded
 def accuracy(
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="What avsync train --data takes, or a prepared cache. Required."),
-    ] = None,
+    data: Data = None,
     models: Models = DEFAULT_MODEL,
-    split: Annotated[str, typer.Option(metavar="LIST", help="Splits to evaluate on.")] = "test",
-    limit: Annotated[
-        int, typer.Option(min=0, help="Evaluate at most this many clips, evenly spaced; 0: all.")
-    ] = 0,
-    delays: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="JSON or YAML: clip id or prefix -> ms by which its audio must be delayed. Only these clips "
-            "are evaluated, in sync.",
-        ),
-    ] = None,
-    groups: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="JSON: clip id or prefix -> label; a row per label. Repeatable.",
-        ),
-    ] = None,
-    recordings: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="CSV with id, recording (and language): agreement within a recording, which needs no truth.",
-        ),
-    ] = None,
-    corrupt: Annotated[
-        str,
-        typer.Option(
-            metavar="LIST",
-            help="Repeat on corrupted clips: lowres:WIDTH (pixels per face), mask, whisper.",
-        ),
-    ] = "",
-    cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where prepared clips are kept. Default: cache/NAME.")
-    ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare clips; 0: one per core.")] = 0,
+    split: Split = "test",
+    limit: Limit = 0,
+    delays: Delays = None,
+    groups: Groups = None,
+    recordings: Recordings = None,
+    corrupt: Corrupt = "",
+    cache: Cache = None,
+    workers: Workers = 0,
     device: Device = "auto",
     plot: Plot = None,
     as_json: AsJson = False,
@@ -108,12 +109,7 @@ def accuracy(
             device=device,
             progress=lambda what, done, total: bar(what, what, done, total),
         )
-    figures = draw({"accuracy": found}, plot)
-    if as_json:
-        print_json(accuracy=found, **({"figures": figures} if plot else {}))
-    else:
-        print_tables(*accuracy_tables(found))
-        print_drawn(figures)
+    print_results({"accuracy": found}, accuracy_tables(found), plot, as_json=as_json)
 
 
 @guarded
@@ -171,12 +167,8 @@ def videos(
             outcomes.append(outcome)
             bar("videos", "checking altered copies", number, len(cases))
     found = whole.to_document(outcomes, chosen.checkpoint)
-    figures = draw({"videos": found}, plot)
-    if as_json:
-        print_json(videos=found, **({"figures": figures} if plot else {}))
-    else:
-        print_tables(*videos_tables(outcomes, found["reliability"], chosen.name))
-        print_drawn(figures)
+    tables = videos_tables(outcomes, found["reliability"], chosen.name)
+    print_results({"videos": found}, tables, plot, as_json=as_json)
 
 
 @guarded
@@ -204,8 +196,5 @@ def defects(folder: Folder, model: Model = DEFAULT_MODEL, as_json: AsJson = Fals
         for trial in made.run(clips, every, chosen.checkpoint):
             trials.append(trial)
             bar("defects", "making and repairing defects", len(trials), len(made.KINDS) * len(clips))
-    if as_json:
-        document = {"model": chosen.checkpoint, "trials": [made.as_dict(trial) for trial in trials]}
-        print_json(defects=document)
-    else:
-        print_tables(defects_table(trials, chosen.name))
+    document = {"model": chosen.checkpoint, "trials": [made.as_dict(trial) for trial in trials]}
+    print_results({"defects": document}, [defects_table(trials, chosen.name)], as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,6 +60,18 @@ def draw(document: dict[str, Any], plot: Path | None) -> list[str]:
     from avsync.bench.figures import save_figures
 
     return [str(path) for path in save_figures(document, plot)]
+
+
+def print_results(
+    document: dict[str, Any], tables: Sequence[Table | str], plot: Path | None = None, *, as_json: bool
+) -> None:
+    """Draw the results in `document` into the folder `plot`, and print them as JSON or as tables."""
+    figures = draw(document, plot)
+    if as_json:
+        print_json(**document, **({"figures": figures} if plot else {}))
+    else:
+        print_tables(*tables)
+        print_drawn(figures)
 
 
 def print_drawn(figures: list[str]) -> None:

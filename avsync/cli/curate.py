@@ -98,23 +98,16 @@ def curate(
     """
     from avsync.batch.inputs import find_media
     from avsync.cli.check import checked
-    from avsync.core.files import make_folder, ready
+    from avsync.cli.progress import progress_bars
     from avsync.curate import lists
     from avsync.curate.run import curate as curated
     from avsync.report.outputs import Targets, opened
 
     options = replace(check_options(**check), sample="exhaustive")
-    if min_length > max_length:
-        raise UsageError(f"--min-length {min_length:g} is more than --max-length {max_length:g}.")
+    criteria = Criteria(min_length, max_length, min_probability, min_face, min_speech)
     if not paths:
         raise UsageError("Nothing to curate was named; give videos, or a folder of them.")
-    if out.suffix.lower() != ".csv":
-        raise UsageError(f"{out} is not the name of a .csv file, which --out needs.")
-    criteria = Criteria(min_length, max_length, min_probability, min_face, min_speech)
-    ready(out, lists.LIST, "--out")
-    ready(lists.dropped_path(out), lists.LIST, "--out")
-    if cut is not None:
-        make_folder(cut)
+    _prepare(out, cut, criteria)
     files = find_media(paths)
     if engine != "ray":  # the machines of a cluster have their own models
         from avsync.networks.library import require
@@ -131,9 +124,10 @@ def curate(
                 found[files[number]] = curated(report, criteria, cut)
             limits = Limits(file_timeout, file_memory * 1_000_000)
             waiting = [files[number] for number in todo]
-            for place, report in checked(waiting, options, limits, workers, engine, batch=True, quiet=quiet):
-                take(todo[place], report)
-                found[waiting[place]] = curated(report, criteria, cut)
+            with progress_bars(quiet=quiet) as bar:
+                for place, report in checked(waiting, options, limits, workers, engine, True, bar):
+                    take(todo[place], report)
+                    found[waiting[place]] = curated(report, criteria, cut)
         finally:
             # Even after Ctrl-C, keep what is done.
             in_order = {file: found[file] for file in files if file in found}
@@ -143,6 +137,23 @@ def curate(
     if unread == len(files):
         return EXIT_ERROR
     return EXIT_IN_SYNC if any(selection.kept for selection in found.values()) else EXIT_CANNOT_TELL
+
+
+def _prepare(out: Path, cut: Path | None, criteria: Criteria) -> None:
+    """Check the criteria and the targets before the work begins. Raises UsageError and OutputError."""
+    from avsync.core.files import make_folder, ready
+    from avsync.curate import lists
+
+    if criteria.min_length_s > criteria.max_length_s:
+        raise UsageError(
+            f"--min-length {criteria.min_length_s:g} is more than --max-length {criteria.max_length_s:g}."
+        )
+    if out.suffix.lower() != ".csv":
+        raise UsageError(f"{out} is not the name of a .csv file, which --out needs.")
+    ready(out, lists.LIST, "--out")
+    ready(lists.dropped_path(out), lists.LIST, "--out")
+    if cut is not None:
+        make_folder(cut)
 
 
 def _print(found: dict[Path, Selection], *, as_json: bool) -> None:

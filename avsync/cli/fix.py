@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,32 +14,40 @@ from avsync.cli.options import Quiet
 from avsync.core.constants import Method
 from avsync.core.options import CheckKeywords, as_keywords
 
+if TYPE_CHECKING:
+    from avsync.repair.fix import FixResult
+
 NOT_HERE = ("audio", "start_s", "duration_s", "allow_playlists")
 """Options of a check that do not apply to a repair, which is of one whole file."""
+
+Source = Annotated[Path, typer.Argument(metavar="IN", help="The video to repair; it is not changed.")]
+Target = Annotated[Path, typer.Argument(metavar="OUT", help="The repaired video to write.")]
+OffsetMs = Annotated[
+    float | None,
+    typer.Option(help="The offset to remove, positive if the audio is early. Default: measure it."),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace OUT if it exists; shift even what is in tolerance.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the ffmpeg command and write nothing.")]
+HowTo = Annotated[
+    Method,
+    typer.Option(
+        help="copy: one shift, nothing re-encoded. retime: follow drift and jumps; re-encodes the audio."
+    ),
+]
 
 
 @guarded
 @with_check_options(*(name for name in CHECK_OPTIONS if name not in NOT_HERE))
 def fix_offset(
     context: typer.Context,
-    src: Annotated[Path, typer.Argument(metavar="IN", help="The video to repair; it is not changed.")],
-    dst: Annotated[Path, typer.Argument(metavar="OUT", help="The repaired video to write.")],
-    offset_ms: Annotated[
-        float | None,
-        typer.Option(help="The offset to remove, positive if the audio is early. Default: measure it."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace OUT if it exists; shift even what is in tolerance.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the ffmpeg command and write nothing.")
-    ] = False,
-    method: Annotated[
-        Method,
-        typer.Option(
-            help="copy: one shift, nothing re-encoded. retime: follow drift and jumps; re-encodes the audio."
-        ),
-    ] = "copy",
+    src: Source,
+    dst: Target,
+    offset_ms: OffsetMs = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+    method: HowTo = "copy",
     *,
     check: CheckKeywords,
     config: Config = None,
@@ -70,9 +78,7 @@ def fix_offset(
     """
     from avsync.cli.progress import progress_bars, staged
     from avsync.cli.settings import settled, typed
-    from avsync.core.document import SCHEMA
     from avsync.core.text import printable
-    from avsync.report.document import to_dict
 
     with progress_bars(quiet=quiet) as bar:
         from avsync import api
@@ -89,22 +95,26 @@ def fix_offset(
             **as_keywords(settled(typed(context, check), config)),
         )
     if as_json:
-        document = {
-            "schema": SCHEMA,
-            "source": str(src),
-            "target": str(dst),
-            "written": result.written,
-            "method": method,
-            "offset_ms": round(result.offset_ms, 1),
-            "settings": result.settings,
-            "sentence": result.sentence,
-            "command": result.command or None,
-            "before": result.report_before and to_dict(result.report_before),
-            "after": result.report_after and to_dict(result.report_after),
-        }
+        document = {"source": str(src), "target": str(dst), "method": method, **_document(result)}
         emit(json.dumps(document, indent=2, allow_nan=False) + "\n")
     else:
-        emit(
-            printable(result.sentence) + "\n" + (f"{result.command}\n" if dry_run and result.command else "")
-        )
+        command = f"{result.command}\n" if dry_run and result.command else ""
+        emit(f"{printable(result.sentence)}\n{command}")
     return result.exit_code
+
+
+def _document(result: FixResult) -> dict[str, Any]:
+    """What was done, as plain values."""
+    from avsync.core.document import SCHEMA
+    from avsync.report.document import to_dict
+
+    return {
+        "schema": SCHEMA,
+        "written": result.written,
+        "offset_ms": round(result.offset_ms, 1),
+        "settings": result.settings,
+        "sentence": result.sentence,
+        "command": result.command or None,
+        "before": result.report_before and to_dict(result.report_before),
+        "after": result.report_after and to_dict(result.report_after),
+    }

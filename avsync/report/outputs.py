@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from avsync.core.errors import AvsyncError, OutputError, UsageError
 from avsync.core.options import CheckOptions
@@ -16,6 +17,14 @@ Take = Callable[[int, Report], None]
 """take(number, report): what to do with the report of the file with that number."""
 Progress = Callable[[str, float, float | None], None]
 """progress(stage, done, total)."""
+
+
+class TakeIn(Protocol):
+    """Writes the report of the file with that number wherever it goes; overlays tell their progress."""
+
+    def __call__(self, number: int, report: Report, progress: Progress | None = None) -> None: ...
+
+
 Save = Callable[[Report, Path, Progress | None], object]
 
 STDOUT = Path("-")
@@ -51,7 +60,7 @@ def opened(
     *,
     write: Callable[[str], None],
     batch: bool,
-) -> Iterator[tuple[dict[int, Report], Callable[[int, Report, Progress | None], None]]]:
+) -> Iterator[tuple[dict[int, Report], TakeIn]]:
     """(reports by the number of their file, a function that adds one).
 
     The reports of a resumed JSONL file are there from the start. Every target is checked before the work

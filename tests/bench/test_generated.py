@@ -25,7 +25,7 @@ FRAMES = 50
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two synthetic talking heads, a file without video, and random weights in the public format of SyncNet."""
+    """Two synthetic talking heads, a file without video, and random weights in SyncNet's public format."""
     root = tmp_path_factory.mktemp("generated")
     (root / "videos").mkdir()
     for seed in (1, 2):
@@ -90,5 +90,5 @@ def test_without_syncnet_the_measures_bear_the_models_name(ground: Path) -> None
 
 
 def test_lse_of_another_network_is_refused(ground: Path) -> None:
-    with pytest.raises(UsageError, match="no SyncNet"):
+    with pytest.raises(UsageError, match="not a SyncNet"):
         list(generated.measured([ground / "videos" / "1.mp4"], "avsync-4", "avsync-4", "cpu"))
