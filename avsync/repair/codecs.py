@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
-
 from avsync.core.streams import AudioStream, Media
-from avsync.media.container import demux
-from avsync.media.ffmpeg import source
+from avsync.media.container import demux, opened
 
 ENCODERS = {
     "aac": "aac",
@@ -54,7 +51,7 @@ class Encoding:
 
 def encoding(media: Media, stream: AudioStream, muxer: str) -> Encoding:
     """How to encode a re-timed track for a container."""
-    with av.open(source(media.path)) as container:
+    with opened(media.path) as container:
         codec = container.streams[stream.index].codec_context.codec.canonical_name
     if codec not in ENCODERS and not codec.startswith("pcm_"):
         codec = FALLBACK.get(muxer, "aac")
@@ -71,7 +68,7 @@ def encoding(media: Media, stream: AudioStream, muxer: str) -> Encoding:
 
 def _kbps(path: Path, index: int) -> float:
     """The bit rate of a stream as stored, measured on its first packets; 0 if unknown."""
-    with av.open(source(path)) as container:
+    with opened(path) as container:
         stream = container.streams[index]
         packets = [p for _, p in zip(range(MEASURED_PACKETS), demux(container, stream), strict=False)]
     length = sum(float((p.duration or 0) * (p.time_base or 0)) for p in packets)

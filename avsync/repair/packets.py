@@ -17,8 +17,7 @@ from av.error import FFmpegError
 from av.stream import Discard, Disposition
 
 from avsync.core.errors import MediaError
-from avsync.media.container import demux
-from avsync.media.ffmpeg import source
+from avsync.media.container import demux, opened
 from avsync.repair.framing import Unframe, Units, unframe
 
 MOV_FAMILY = "mov,mp4"
@@ -104,7 +103,7 @@ class Packets:
 def contents(path: Path) -> Contents:
     """What the container declares. Raises MediaError if it cannot be opened."""
     try:
-        with av.open(source(path)) as container:
+        with opened(path) as container:
             return Contents(
                 path=path,
                 container=container.format.name,
@@ -145,7 +144,7 @@ def _stream(stream: Any) -> Stream:
 
 def _byte_s(stream: Any) -> float:
     """Duration of a byte of a PCM stream; 0 for codecs with packets, headers or planes."""
-    if stream.type != "audio" or not PCM.fullmatch(stream.codec_context.name):
+    if stream.type != "audio" or not stream.codec_context or not PCM.fullmatch(stream.codec_context.name):
         return 0.0
     context = stream.codec_context
     bits = int("".join(filter(str.isdigit, context.name)) or 8)
@@ -181,10 +180,11 @@ def read_packets(file: Contents, progress: Callable[[float], None] | None = None
     """Read every packet without decoding; `progress` gets seconds of the file. Raises MediaError."""
     tallies = {s.index: _Tally() for s in file.streams}
     try:
-        with av.open(source(file.path)) as container:
+        with opened(file.path) as container:
             for stream in (*container.streams.video, *container.streams.audio):
-                codec = file.streams[stream.index].codec
-                tallies[stream.index].unframe = unframe(codec, stream.codec_context.extradata or b"")
+                if context := stream.codec_context:  # None where nothing here decodes the codec
+                    codec = file.streams[stream.index].codec
+                    tallies[stream.index].unframe = unframe(codec, context.extradata or b"")
             for attachment in container.streams.attachments:
                 tallies[attachment.index].digest.update(attachment.data or b"")
             for packet in demux(container):

@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
-
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.streams import Media
-from avsync.media.container import demux
+from avsync.media.container import demux, opened
 from avsync.media.ffmpeg import ffmpeg_path, source
 from avsync.repair import packets
 from avsync.repair.codecs import Encoding
@@ -183,7 +181,7 @@ def _shifts(
 def _is_cut(file: Contents) -> bool:
     """Whether an edit list hides the first frames. ffmpeg starts such video on a whole frame, so a delay of
     the video would be rounded, whereas audio is cut to the sample."""
-    with av.open(source(file.path)) as container:
+    with opened(file.path) as container:
         video_streams = [s for s in container.streams.video if not file.streams[s.index].cover]
         return any(p.is_discard for _, p in zip(range(8), demux(container, video_streams), strict=False))
 
@@ -241,9 +239,9 @@ def _encoded(streams: Sequence[Stream], retimed: Retimed, shift_s: float) -> lis
 
 def _attached(file: Contents, cover: Stream, number: int) -> list[str]:
     """Attach cover art as a file with its bytes; a mapped one would become a video stream in Matroska."""
-    with av.open(source(file.path)) as container:
+    with opened(file.path) as container:
         cover_bytes = next(bytes(p) for p in demux(container, container.streams[cover.index]) if p.size)
-    with file.path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with file.path.open("rb") as stored, mmap.mmap(stored.fileno(), 0, access=mmap.ACCESS_READ) as content:
         start = content.find(cover_bytes)
     if start < 0:
         raise MediaError(

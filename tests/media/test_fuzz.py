@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import struct
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import av
 import imageio_ffmpeg
 import pytest
+from mutations import mutated
 
 from avsync.audio.waveform import waveform
 from avsync.media.frames import frames
@@ -61,35 +61,6 @@ for line in sys.stdin:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps([said, time.process_time() - seconds, peak]), flush=True)
 """
-
-
-def mutated(content: bytes, seed: int) -> bytes:
-    """The bytes with damage of one of seven kinds."""
-    chance, damaged = random.Random(seed), bytearray(content)
-    at, size = chance.randrange(len(damaged) // 2), chance.randrange(100, len(damaged) // 4)
-    head = min(3000, len(damaged) - 8)
-    match seed % 7:
-        case 0:  # bytes of the header
-            for _ in range(chance.choice((1, 8, 40))):
-                damaged[chance.randrange(head)] = chance.randrange(256)
-        case 1:  # bits anywhere
-            for _ in range(60):
-                damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
-        case 2:  # the largest, smallest and most negative numbers in the header
-            for _ in range(4):
-                at = chance.randrange(16, head)
-                damaged[at : at + 4] = chance.choice(
-                    (b"\x7f\xff\xff\xff", bytes(4), b"\xff" * 4, b"\x80\0\0\0")
-                )
-        case 3:
-            del damaged[at : at + size]
-        case 4:
-            damaged[at : at + size] = chance.randbytes(size)
-        case 5:  # twice
-            damaged[at:at] = damaged[at : at + size]
-        case _:
-            del damaged[max(1, int(len(damaged) * chance.random())) :]
-    return bytes(damaged)
 
 
 @pytest.mark.fuzz

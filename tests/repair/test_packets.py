@@ -1,5 +1,7 @@
 """What two files hold is compared packet by packet, and chapter by chapter."""
 
+from pathlib import Path
+
 import pytest
 
 from avsync.repair import packets
@@ -12,3 +14,13 @@ def test_chapters_must_stay_with_the_video() -> None:
     for other in (later, chapters[:1], [chapters[0], packets.Chapter(1.0, "Other")]):
         with pytest.raises(packets.DifferentError):
             packets.check_chapters(chapters, other, 0.0)
+
+
+def test_a_stream_that_nothing_can_decode_is_compared_like_any_other(made, tmp_path: Path) -> None:
+    path = tmp_path / "unknown.mkv"
+    path.write_bytes(made("plain.mkv").read_bytes().replace(b"A_AAC", b"A_XYZ"))
+    file = packets.contents(path)
+    assert [stream.kind for stream in file.streams] == ["video", "audio"]
+    read = packets.read_packets(file)
+    assert len(read) == 2
+    assert len(read[1].starts) > 50
