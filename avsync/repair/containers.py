@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avsync.core.errors import UsageError
-from avsync.media.ffmpeg import FfmpegError, run_ffmpeg, source
+from avsync.media.ffmpeg import FfmpegError, run_ffmpeg
 from avsync.repair import packets
 from avsync.repair.packets import Contents, Stream
 
@@ -70,7 +70,7 @@ def _own_muxer(file: Contents) -> str:
 
 def writable(file: Contents, stream: Stream, muxer: str) -> bool:
     """Whether the muxer accepts a stream. Only ffmpeg knows, so let it write a header."""
-    arguments = ["-y", "-i", source(file.path), "-map", f"0:{stream.index}", "-c", "copy", "-copy_unknown"]
+    arguments = ["-y", *packets.as_input(file), "-map", f"0:{stream.index}", "-c", "copy", "-copy_unknown"]
     try:
         run_ffmpeg([*arguments, "-t", "0", "-f", muxer, os.devnull], "write a header")
     except FfmpegError:

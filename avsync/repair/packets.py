@@ -17,7 +17,7 @@ from av.error import FFmpegError
 from av.stream import Discard, Disposition
 
 from avsync.core.errors import MediaError
-from avsync.media.container import demux, opened
+from avsync.media.container import demux, opened, source
 from avsync.repair.framing import Unframe, Units, unframe
 
 MOV_FAMILY = "mov,mp4"
@@ -118,6 +118,12 @@ def contents(path: Path) -> Contents:
             )
     except (FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{path} cannot be read ({error}); check that it is a whole video file.") from error
+
+
+def as_input(file: Contents) -> list[str]:
+    """The file as an input of the program ffmpeg, which opens nothing else: it takes it for what it was found
+    to be here, and no protocol but that of files."""
+    return ["-protocol_whitelist", "file", "-f", file.container.split(",")[0], "-i", source(file.path)]
 
 
 def _stream(stream: Any) -> Stream:

@@ -193,7 +193,7 @@ def _fine(file: Contents, moved: Sequence[int]) -> bool:
 def _input(file: Contents, shift_s: float) -> list[str]:
     missing_times = ["-fflags", "+genpts"] if file.container in ("avi", "mpeg") else []
     shift = ["-itsoffset", f"{shift_s:.6f}".rstrip("0").rstrip(".")] if round(shift_s, 6) else []
-    return [*missing_times, *shift, "-i", source(file.path)]
+    return [*missing_times, *shift, *packets.as_input(file)]
 
 
 def _raw_input(retimed: Retimed) -> list[str]:
