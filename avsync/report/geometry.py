@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avsync.core.report import Report, Segment
+from avsync.core.streams import Span
 from avsync.core.tolerance import own_offset, within
 
 ROOM_MS = 60.0
@@ -56,6 +57,11 @@ def stretches(report: Report) -> list[Stretch]:
 def judged(report: Report) -> list[Segment]:
     """The stretches that have an offset, in order of time."""
     return [part for part in report.segments if part.offset_ms is not None]
+
+
+def mismatches(report: Report) -> list[Span]:
+    """The stretches whose lips do not say the speech: they have no offset, but are no mere gaps."""
+    return [(fault.start_s, fault.end_s) for fault in report.faults if fault.kind == "mismatch"]
 
 
 def extent(report: Report, shown: Sequence[Stretch]) -> Extent:

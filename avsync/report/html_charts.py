@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.report import Report, ScoreMap, Unjudged
+from avsync.core.report import Report, ScoreMap
+from avsync.core.streams import Span
 from avsync.core.tolerance import own_offset, within
-from avsync.report.geometry import Stretch, extent, judged, stretches
+from avsync.report.geometry import Stretch, extent, judged, mismatches, stretches
 from avsync.report.words import clock_time, offset_words
 
 HEIGHT = 220
@@ -24,6 +25,8 @@ TIME_LABELS = 5
 OFFSET_LABELS = 6
 WIDE = 22.0
 """Percent of the width that a label inside a bar needs on a phone."""
+LABELS_WIDE = 26.0
+"""Percent of the width that three labels side by side need on a phone."""
 MAP_LOW, MAP_HIGH = -1.5, 2.0
 """Log-likelihood ratios drawn darkest and lightest; fixed, so that a map of noise looks like noise."""
 MAP_COLOURS = "cividis"
@@ -61,7 +64,8 @@ class Bar:
 @dataclass(frozen=True)
 class Gauge:
     """The offset beside the tolerance, in percent of the width, late on the left: the tolerance from `late`
-    to `early`, the answer `at` with its 95 % interval."""
+    to `early`, the answer `at` with its 95 % interval, and the offsets of local faults. `narrow`: the
+    tolerance is too small here for three labels under it."""
 
     late: float
     early: float
@@ -70,6 +74,8 @@ class Gauge:
     left: float
     width: float
     ticks: tuple[Tick, ...]
+    faults: tuple[float, ...]
+    narrow: bool
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ class Chart:
     zero_y: float
     bars: tuple[Bar, ...] = ()
     gaps: tuple[Bar, ...] = ()
+    mismatches: tuple[Bar, ...] = ()
     image: str = ""
     """The score map's image as a data URL, if there is one."""
     image_left: float = 0.0
@@ -119,7 +126,8 @@ def offset_chart(report: Report) -> Chart:
         axes,
         report,
         bars=tuple(_bar(axes, stretch, several) for stretch in shown),
-        gaps=tuple(_gap(axes, stretch) for stretch in report.unjudged),
+        gaps=tuple(_gap(axes, (gap.start_s, gap.end_s), "not judged") for gap in report.unjudged),
+        mismatches=tuple(_gap(axes, span, "✕ lips do not match") for span in mismatches(report)),
     )
 
 
@@ -131,6 +139,8 @@ def chart_words(report: Report) -> str:
         f"{'outside' if s.bad else 'inside'} the tolerance"
         for s in sorted(shown, key=lambda s: not s.bad)[:MAX_SAID]
     ]
+    foreign = [f"{clock_time(a)} to {clock_time(b)} lips that do not match" for a, b in mismatches(report)]
+    said = [*foreign[:MAX_SAID], *said]
     if not said:
         return "No stretch has an offset."
     more = f"; and {len(shown) - MAX_SAID} more, which the table below has" if len(shown) > MAX_SAID else ""
@@ -138,18 +148,28 @@ def chart_words(report: Report) -> str:
 
 
 def gauge(report: Report) -> Gauge | None:
-    """The offset of the file beside the tolerance; None if it has none."""
+    """The offset of the file beside the tolerance, with those of its faults; None if the file has none."""
     if report.offset_ms is None:
         return None
     early, late = report.tolerance_ms
     spread = report.uncertainty_ms or 0.0
-    reach = 1.35 * max(early, late, abs(report.offset_ms) + spread)
+    elsewhere = [fault.offset_ms for fault in report.faults if fault.offset_ms is not None]
+    reach = 1.35 * max(early, late, abs(report.offset_ms) + spread, *map(abs, elsewhere))
     axes = Axes(-reach, reach, 0.0, 1.0)
     left, right = axes.x(report.offset_ms - spread), axes.x(report.offset_ms + spread)
-    labels = sorted({-late: f"-{late:.0f}", 0.0: "0", early: f"+{early:.0f}"}.items())
-    ticks = tuple(Tick(axes.x(offset), label) for offset, label in labels)
-    at = axes.x(report.offset_ms)
-    return Gauge(axes.x(-late), axes.x(early), axes.x(0.0), at, left, round(right - left, 3), ticks)
+    narrow = axes.x(early) - axes.x(-late) < LABELS_WIDE
+    labels = {-late: f"-{late:.0f}", early: f"+{early:.0f}"} | ({} if narrow else {0.0: "0"})
+    return Gauge(
+        late=axes.x(-late),
+        early=axes.x(early),
+        zero=axes.x(0.0),
+        at=axes.x(report.offset_ms),
+        left=left,
+        width=round(right - left, 3),
+        ticks=tuple(Tick(axes.x(offset), label) for offset, label in sorted(labels.items())),
+        faults=tuple(axes.x(offset_ms) for offset_ms in elsewhere),
+        narrow=narrow,
+    )
 
 
 def coverage_bar(report: Report) -> tuple[Bar, ...]:
@@ -205,9 +225,9 @@ def _bar(axes: Axes, stretch: Stretch, several: bool) -> Bar:
     return Bar(left, width, label, axes.y(stretch.offset_ms), top, height, stretch.bad, stretch.own)
 
 
-def _gap(axes: Axes, stretch: Unjudged) -> Bar:
-    left, right = axes.x(stretch.start_s), axes.x(stretch.end_s)
-    return Bar(left, round(right - left, 3), "not judged" if right - left >= WIDE else "")
+def _gap(axes: Axes, span: Span, words: str) -> Bar:
+    left, right = axes.x(span[0]), axes.x(span[1])
+    return Bar(left, round(right - left, 3), words if right - left >= WIDE else "")
 
 
 def time_ticks(axes: Axes) -> tuple[Tick, ...]:

@@ -47,7 +47,8 @@ def batch_row(report: Report) -> Row:
     name = printable(Path(report.path).name)
     share = judged_share(report)
     worst = worst_fault(report)
-    offset_ms = None if report.verdict in ("error", "mismatch") else report.offset_ms
+    known = report.verdict not in ("error", "mismatch", "cannot-tell")
+    offset_ms = report.offset_ms if known else None
     return Row(
         Cell("", float(ORDER.index(report.verdict))),
         Cell(name, name.lower()),

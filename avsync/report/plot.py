@@ -13,7 +13,7 @@ from avsync.core.constants import FRAME_MS, STANDARD_NAMES
 from avsync.core.files import Kind, write_whole
 from avsync.core.report import Offset, Report
 from avsync.core.text import printable
-from avsync.report.geometry import Stretch, extent, stretches
+from avsync.report.geometry import Stretch, extent, mismatches, stretches
 from avsync.report.words import VERDICT_WORDS, clock_time, offset_words, percent
 
 if TYPE_CHECKING:
@@ -35,11 +35,12 @@ def save_plot(report: Report, path: Path) -> Path:
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; the user need not be warned of that.
         warnings.filterwarnings("ignore", message="Glyph")
-        _draw(report).savefig(image, format="png", dpi=120, metadata={"Software": SOFTWARE})
+        plotted(report).savefig(image, format="png", dpi=120, metadata={"Software": SOFTWARE})
     return write_whole(path, image.getvalue(), what="the plot")
 
 
-def _draw(report: Report) -> Figure:
+def plotted(report: Report) -> Figure:
+    """The figure that `save_plot` writes: the scores above, the offset along the video below."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 8), layout="constrained")
@@ -106,14 +107,17 @@ def _draw_segments(axes: Axes, report: Report) -> None:
     early, late = report.tolerance_ms
     axes.axhspan(-late, early, facecolor=_BAND, edgecolor=_EDGE, zorder=0, label="in tolerance")
     shown = stretches(report)
-    if not shown:
-        _empty(axes, "no segments: nothing could be judged")
-        return
     for stretch in shown:
         _draw_stretch(axes, stretch)
-    for stretch in report.unjudged:
-        span = (stretch.start_s, stretch.end_s)
+    for gap in report.unjudged:
+        span = (gap.start_s, gap.end_s)
         axes.axvspan(*span, facecolor="none", edgecolor=_GAP, hatch="//", linewidth=0, label="not judged")
+    for span in mismatches(report):
+        words = "lips do not say the speech"
+        axes.axvspan(*span, facecolor="none", edgecolor=_BAD, hatch="xx", linewidth=0, label=words)
+    if not (shown or report.unjudged or report.faults):
+        _empty(axes, "no segments: nothing could be judged")
+        return
     reach = extent(report, shown)
     axes.set_xlim(reach.start_s, reach.end_s)
     axes.set_ylim(reach.low_ms, reach.high_ms)
