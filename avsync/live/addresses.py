@@ -31,7 +31,11 @@ def protocols(address: str) -> str:
 
 
 def shown(address: str) -> str:
-    """An address without its secrets: user, password, and the query, which may hold stream keys."""
+    """An address without its secrets: user, password, the query, which may hold stream keys, and the last
+    part of an RTMP address, which is one."""
     parts = urlsplit(address)
     host = parts.netloc.rpartition("@")[2]
+    application, slash, key = parts.path.rpartition("/")
+    if parts.scheme.lower() in ("rtmp", "rtmps") and key and application:
+        return urlunsplit((parts.scheme, host, f"{application}{slash}...", "", ""))
     return urlunsplit((parts.scheme, host, parts.path, "", ""))

@@ -158,13 +158,14 @@ def _written(streams: Any, seen: list[Any], heard: list[Any], begin_s: float, cu
     with av.open(file, "w", format="nut") as out:
         targets = [out.add_stream_from_template(stream) for stream in streams]
         packets = [(targets[0], p) for p in seen] + [(targets[1], p) for p in heard]
+        last: dict[Any, int] = {}
         for target, packet in sorted(packets, key=lambda pair: _dts(pair[1])):
             copy = av.Packet(bytes(packet))
             shift = round(origin_s / packet.time_base)
-            copy.pts, copy.dts = (
-                packet.pts - shift,
-                (packet.pts if packet.dts is None else packet.dts) - shift,
-            )
+            dts = (packet.pts if packet.dts is None else packet.dts) - shift
+            # The demuxer of NUT makes decoding times up, and repeats one where RTMP rounded them to ms.
+            last[target] = max(dts, last.get(target, dts - 1) + 1)
+            copy.pts, copy.dts = max(packet.pts - shift, last[target]), last[target]
             copy.time_base, copy.is_keyframe, copy.stream = packet.time_base, packet.is_keyframe, target
             out.mux_one(copy)
     file.flush()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.report import Report, ScoreMap
+from avsync.core.report import Report, ScoreMap, Unjudged
 from avsync.core.streams import Span
 from avsync.core.tolerance import own_offset, within
 from avsync.report.geometry import Stretch, extent, judged, mismatches, stretches
@@ -122,12 +123,13 @@ def offset_chart(report: Report) -> Chart:
     reach = extent(report, shown)
     axes = Axes(reach.start_s, reach.end_s, reach.low_ms, reach.high_ms)
     several = len({stretch.face for stretch in shown}) > 1
+    foreign = mismatches(report)
     return _chart(
         axes,
         report,
         bars=tuple(_bar(axes, stretch, several) for stretch in shown),
-        gaps=tuple(_gap(axes, (gap.start_s, gap.end_s), "not judged") for gap in report.unjudged),
-        mismatches=tuple(_gap(axes, span, "✕ lips do not match") for span in mismatches(report)),
+        gaps=tuple(_gap(axes, (gap.start_s, gap.end_s), _why(gap, foreign)) for gap in report.unjudged),
+        mismatches=tuple(_gap(axes, span, "✕ lips do not match") for span in foreign),
     )
 
 
@@ -223,6 +225,12 @@ def _bar(axes: Axes, stretch: Stretch, several: bool) -> Bar:
     label = f"{face}{offset_words(stretch.offset_ms)}" if right - left >= WIDE else ""
     width, height = round(right - left, 3), round(bottom - top, 1)
     return Bar(left, width, label, axes.y(stretch.offset_ms), top, height, stretch.bad, stretch.own)
+
+
+def _why(gap: Unjudged, foreign: Sequence[Span]) -> str:
+    """The label of a gap; none where a mismatch says more."""
+    middle = (gap.start_s + gap.end_s) / 2
+    return "" if any(start_s <= middle < end_s for start_s, end_s in foreign) else "not judged"
 
 
 def _gap(axes: Axes, span: Span, words: str) -> Bar:

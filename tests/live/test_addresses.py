@@ -23,6 +23,8 @@ def test_no_stream_may_open_a_file():
 def test_secrets_of_an_address_are_not_shown():
     assert shown("https://me:pass@host:8443/live.m3u8?key=1") == "https://host:8443/live.m3u8"
     assert shown("srt://host:9000?passphrase=secret") == "srt://host:9000"
+    assert shown("rtmp://me:pass@host/live/key") == "rtmp://host/live/..."
+    assert shown("rtmp://host/live") == "rtmp://host/live"
 
 
 def test_a_wrong_address_is_a_sentence_and_exit_code_2():

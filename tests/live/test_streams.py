@@ -74,6 +74,14 @@ def test_srt(video: Path):
         assert_right(readings("srt://127.0.0.1:19474?mode=caller", 3))
 
 
+def test_rtmp(video: Path):
+    """From a server that serves one player, so nothing may have connected to it before."""
+    with sent(video, "-f", "flv", "-listen", "1", "rtmp://127.0.0.1:19477/live/key"):
+        time.sleep(3)
+        found = readings("rtmp://127.0.0.1:19477/live/key", 3)
+    assert_right(found)
+
+
 def test_hls(video: Path, tmp_path: Path):
     class Silent(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None: ...
