@@ -27,6 +27,8 @@ except ImportError:  # On Windows stale drafts stay: nothing shows whether they 
     fcntl = None
 
 NAMELESS = getattr(os, "O_TMPFILE", 0)
+RENAMES_OPEN = os.name != "nt"
+"""Whether a file that is open can be given another name, or replaced."""
 NOT_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 """Error numbers of file systems and kernels without nameless files."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -66,7 +68,7 @@ class Draft:
                 finally:
                     hidden.unlink(missing_ok=True)
             else:
-                self.path.replace(self.target)
+                self._rename(self.target)
         except FileExistsError as error:
             raise UsageError(
                 f"{self.target} appeared while it was being made, and is left as it is; use --force to "
@@ -91,7 +93,16 @@ class Draft:
             raise
         except OSError:  # exFAT has no links, so an empty file takes the name first
             os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            self._rename(name)
+
+    def _rename(self, name: Path) -> None:
+        if RENAMES_OPEN:
             self.path.replace(name)
+            return
+        _reopen(self.handle, os.devnull)  # which keeps the number from anybody else
+        self.path.replace(name)
+        _reopen(self.handle, name)
+        os.lseek(self.handle, 0, os.SEEK_END)
 
     def no_room(self) -> OSError | None:
         """Why the file cannot grow, or None where it can: programs that write to it report that in many
@@ -141,10 +152,14 @@ def scratch() -> Iterator[tuple[IO[bytes], Path]]:
             if path.exists():
                 yield file, path
                 return
-    with tempfile.NamedTemporaryFile(prefix="avsync-", delete=os.name != "nt") as file:
-        yield file, Path(file.name)
-    if os.name == "nt":  # where nobody else opens a file that goes when it is closed
-        Path(file.name).unlink(missing_ok=True)
+    # On Windows nobody else opens a file that goes when it is closed.
+    with tempfile.NamedTemporaryFile(prefix="avsync-", delete=RENAMES_OPEN) as file:
+        try:
+            yield file, Path(file.name)
+        finally:
+            if not RENAMES_OPEN:
+                file.close()
+                Path(file.name).unlink(missing_ok=True)
 
 
 def unwritable(target: Path, error: OSError | str) -> OutputError:
@@ -191,6 +206,13 @@ def _named(target: Path, mode: int) -> Draft:
         if _lock(handle) and os.fstat(handle).st_nlink:
             return Draft(target, path, handle, mode, nameless=False)
         os.close(handle)
+
+
+def _reopen(handle: int, path: str | Path) -> None:
+    """Let an open file's number stand for another file, without a moment at which it is free."""
+    other = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    os.dup2(other, handle)
+    os.close(other)
 
 
 def _lock(handle: int) -> bool:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from avsync.core import draft
 from avsync.core.document import SCHEMA, from_dict
 from avsync.core.errors import OutputError, UsageError
 from avsync.core.files import Kind, ready, replacement, takes_bytes
@@ -87,6 +88,8 @@ def _begun(
         ):
             stream.writelines(json.dumps(document) + "\n" for document in kept)
             stream.flush()
+            if not draft.RENAMES_OPEN:
+                old.close()
             made.publish(replace=True)
             try:
                 yield held, stream
@@ -96,7 +99,7 @@ def _begun(
 
 def _drop_older(path: Path, stream: IO[str]) -> None:
     """Leave one line for each path. Where that fails, on a full disk say, the next run will see to it."""
-    with suppress(OSError, UsageError):
+    with suppress(OSError, UsageError, OutputError):
         stream.flush()
         documents = _documents(path)
         latest = {document["path"]: document for document in documents}
