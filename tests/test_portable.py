@@ -44,7 +44,8 @@ if __name__ == "__main__":
     assert avsync.fix_offset("talk.mp4", "fixed.mp4", offset_ms=120).written
     assert avsync.fix_offset("talk.mp4", "fixed.mp4", offset_ms=120, force=True).written
     for again in ([], ["--resume"], ["--resume"]):
-        sys.argv = ["avsync", "check", "talk.mp4", "fixed.mp4", "--stride", "5", *again, "--jsonl", "all.jsonl"]
+        sys.argv = ["avsync", "check", "talk.mp4", "fixed.mp4", "--stride", "5"]
+        sys.argv += ["--jsonl", "all.jsonl", *again]
         sys.argv += ["--report", "all.html", "--csv", "all.csv", "--plot", "plots", "--markers", "{name}.edl"]
         sys.argv += ["--overlay", "seen-{name}.mp4"]
         try:
