@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -65,7 +66,7 @@ def crop(image: Image, box: npt.NDArray[np.float32], *, top: int = 0, margin: in
     repeated.
     """
     height, width = image.shape[:2]
-    x1, y1, x2, y2 = box.astype(np.float64) * [width, height, width, height]
+    x1, y1, x2, y2 = (box.astype(np.float64) * [width, height, width, height]).tolist()
     box_w, box_h = max(1.0, x2 - x1), max(1.0, y2 - y1)
     x1, x2 = x1 - box_w * margin / FACE_SIZE, x2 + box_w * margin / FACE_SIZE
     y1_part, y2 = y1 + box_h * (top - margin) / FACE_SIZE, y2 + box_h * margin / FACE_SIZE
@@ -93,8 +94,8 @@ def crop(image: Image, box: npt.NDArray[np.float32], *, top: int = 0, margin: in
 
 def _bounds(low: float, high: float, size: int) -> tuple[int, int]:
     """Whole pixels around low..high, at least one of them, inside 0..size."""
-    first = int(np.clip(np.floor(low), 0, size - 1))
-    return first, int(np.clip(np.ceil(high), first + 1, size))
+    first = min(max(math.floor(low), 0), size - 1)
+    return first, min(max(math.ceil(high), first + 1), size)
 
 
 def padded_face(image: Image, box: npt.NDArray[np.float32]) -> Image:

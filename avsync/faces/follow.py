@@ -142,7 +142,7 @@ def _cut(
 
 
 def _cropped(frame: Planes, cut: Callable[[Image], Image]) -> Image:
-    return np.rint(frame.rgb(*map(cut, (frame.y, frame.u, frame.v)))).astype(np.uint8)
+    return frame.rgb(*map(cut, (frame.y, frame.u, frame.v)))
 
 
 def _portrait(frame: Planes, box: Boxes) -> Image:

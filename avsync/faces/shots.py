@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +46,9 @@ SMALL_SIZE = 32, 24
 """Width and height of the copy that a structure is made of."""
 
 
-def structure(image: Image | npt.NDArray[np.float32]) -> Structure:
+def structure(image: Image) -> Structure:
     """The image (h, w, 3) as a vector of 32x24x3 values without the mean of each colour."""
-    small = resize(cast(Image, image), *SMALL_SIZE).astype(np.float32)
+    small = resize(image, *SMALL_SIZE).astype(np.float32)
     return (small - small.mean((0, 1))).ravel()
 
 

@@ -15,10 +15,11 @@ from avsync.core.constants import DETECT_EVERY, DETECT_LONG_SIDE, FRAME_RATE
 from avsync.core.records import FaceTrack, Frame, Gap
 from avsync.core.streams import Media
 from avsync.faces import detect as detectors
+from avsync.faces import flow
 from avsync.faces.detect import Detect
 from avsync.faces.shots import Structure, shots, structure
 from avsync.media.frames import frames
-from avsync.media.images import Image, resize
+from avsync.media.images import Image, cv2, resize
 
 
 class Timed(Protocol):
@@ -34,6 +35,11 @@ Boxes = npt.NDArray[np.float32]
 # --- Detection ---------------------------------------------------------------------------
 START_SCORE = 0.5
 """A face must score this to begin a track; detect.MIN_SCORE is enough to continue one."""
+MEASURE_EVERY = 3 * DETECT_EVERY
+"""Frames from one detection of a known face to the next; in between it is followed by optical flow, where
+that succeeds."""
+SURE_DETECTIONS = 3
+"""A face that was detected fewer times is detected again rather than followed."""
 SEARCH_EVERY = FRAME_RATE
 """Frames between searches of the whole frame while known faces are being followed."""
 CLOSER_SIDE = 160
@@ -126,9 +132,14 @@ def followed(
             continue
         image = image_of(frame)
         due = now - searched >= SEARCH_EVERY
-        found = look(image, detect, [trail.expect(now) for trail in trails], everywhere=due)
+        carried = {t: box for t in trails if (box := t.carried(image, now)) is not None}
+        sought = [trail.expect(now) for trail in trails if trail not in carried]
+        found = look(image, detect, list(carried.values()), sought, everywhere=due)
         searched = now if due else searched
         trails = _extend(trails, found, now, Trail(frame.time_s, shot, image.shape[:2]))
+        for trail in trails:
+            if trail.keys[-1] == now and trail not in carried:
+                trail.measured(image, now)
         closed = [t for t in trails if last or now - t.keys[-1] >= MAX_GAP]
         trails = [t for t in trails if t not in closed]
         yield frame, trails, closed
@@ -137,11 +148,15 @@ def followed(
 # --- Detection ---------------------------------------------------------------------------
 
 
-def look(image: Image, detect: Detect, known: Sequence[Boxes], *, everywhere: bool) -> Boxes:
-    """The faces in an image: those `known` (each (4,)) are looked for where they are expected; the whole
-    frame is searched when that is due, when nothing is known, or when a known face is not found."""
-    found = [box for box in (_closer(image, detect, place) for place in known) if box is not None]
-    if everywhere or not found or len(found) < len(known):
+def look(
+    image: Image, detect: Detect, carried: Sequence[Boxes], sought: Sequence[Boxes], *, everywhere: bool
+) -> Boxes:
+    """The faces in an image: those `carried` (each (5,)) are known, those `sought` (each (4,)) are looked for
+    where they are expected; the whole frame is searched when that is due, when there is neither, or when
+    one sought is not found."""
+    measured = [box for box in (_closer(image, detect, place) for place in sought) if box is not None]
+    found = [*carried, *measured]
+    if everywhere or not found or len(measured) < len(sought):
         for place in _search(image, detect, wide=everywhere):
             if all(overlap(place, box) < SAME_FACE for box in found):
                 box = _closer(image, detect, place[:4])
@@ -223,6 +238,22 @@ class Trail:
     size: tuple[int, ...]
     keys: list[int] = field(default_factory=list)
     boxes: list[Boxes] = field(default_factory=list)
+    detections: int = 0
+    latest: tuple[int, flow.View] | None = None
+    """Frame number and view of the last detection; the boxes since then were carried on from it."""
+
+    def measured(self, image: Image, now: int) -> None:
+        """Notes that the last box is a detection, in `image`."""
+        self.detections += 1
+        self.latest = now, flow.view(image, self.boxes[-1])
+
+    def carried(self, image: Image, now: int) -> Boxes | None:
+        """The box in the image of frame `now`, carried on from a recent detection by optical flow; None where
+        the face must be detected."""
+        if self.latest is None or self.detections < SURE_DETECTIONS:
+            return None
+        number, seen = self.latest
+        return flow.moved(seen, image, self.expect(now)) if now - number < MEASURE_EVERY else None
 
     def expect(self, now: int) -> Boxes:
         """Where the face should be at frame `now`: its last motion continues for TRUSTED_GAP frames."""
@@ -304,7 +335,9 @@ def between(keys: Sequence[int], boxes: Boxes) -> tuple[Boxes, npt.NDArray[np.bo
 
     every = np.arange(keys[0], keys[-1] + 1)
     filled = np.stack([np.interp(every, keys, column) for column in boxes.T], axis=1)
-    smooth = gaussian_filter1d(filled, SMOOTH_FRAMES, axis=0, mode="nearest")
+    smooth = cv2.GaussianBlur(
+        filled, (1, 2 * SMOOTH_REACH + 1), sigmaX=1, sigmaY=SMOOTH_FRAMES, borderType=cv2.BORDER_REPLICATE
+    )
     seen = np.ones(len(every), bool)
     for one, other in pairwise(keys):
         if other - one > TRUSTED_GAP:

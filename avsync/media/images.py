@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from avsync.core.errors import SetupError
 
-__all__ = ["Image", "cv2", "encoded", "explain", "resize"]
+__all__ = ["Image", "cv2", "encoded", "explain", "resize", "shrunk"]
 
 Image = npt.NDArray[np.uint8]
 """An image: RGB, (height, width, 3)."""
@@ -41,6 +41,17 @@ def resize(image: Image, width: int, height: int) -> Image:
     shrinks = width <= image.shape[1] and height <= image.shape[0]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cast(Image, cv2.resize(image, (width, height), interpolation=way))
+
+
+def shrunk(image: Image, width: int, height: int) -> Image:
+    """`resize` to a far smaller size in a fifth of the time: of many rows that would be averaged some are
+    left out, and what is still six times as large or more is halved first."""
+    every = max(1, image.shape[0] // (8 * height))
+    image = image[every // 2 :: every]
+    while image.shape[1] >= 6 * width and image.shape[0] >= 6 * height:
+        even = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
+        image = resize(even, even.shape[1] // 2, even.shape[0] // 2)
+    return resize(image, width, height)
 
 
 def encoded(image: Image, suffix: str) -> bytes:

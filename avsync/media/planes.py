@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from avsync.core.constants import STORED_LONG_SIDE
 from avsync.core.streams import VideoStream
 from avsync.media.frames import frame_size
-from avsync.media.images import Image, cv2, resize
+from avsync.media.images import Image, cv2, resize, shrunk
 
 Plane = npt.NDArray[np.uint8]
 
@@ -35,28 +36,26 @@ FULL_RANGE = 2
 @dataclass(frozen=True)
 class Planes:
     """A frame shown at `time_s`, upright and with square pixels: luma `y` uint8 (height, width), chroma `u`
-    and `v` of half that size. `matrix` (3, 3) makes RGB, 0..255, of (y, u, v) - `black` (3,)."""
+    and `v` of half that size. `to_rgb` (3, 4) makes RGB, 0..255, of (y, u, v, 1)."""
 
     time_s: float
     y: Plane
     u: Plane
     v: Plane
-    matrix: npt.NDArray[np.float32]
-    black: npt.NDArray[np.float32]
+    to_rgb: npt.NDArray[np.float32]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width."""
         return self.y.shape[0], self.y.shape[1]
 
-    def rgb(self, y: Plane, u: Plane, v: Plane) -> npt.NDArray[np.float32]:
-        """Values (h, w) of the three planes as RGB (h, w, 3), 0..255."""
-        values = np.stack([y, u, v], axis=-1).astype(np.float32) - self.black
-        return np.asarray(np.clip(values @ self.matrix.T, 0, 255), np.float32)
+    def rgb(self, y: Plane, u: Plane, v: Plane) -> Image:
+        """Values (h, w) of the three planes as RGB (h, w, 3)."""
+        return np.asarray(cv2.transform(cv2.merge((y, u, v)), self.to_rgb), np.uint8)
 
-    def thumbnail(self, width: int, height: int) -> npt.NDArray[np.float32]:
-        """A very small copy: RGB (height, width, 3), 0..255."""
-        return self.rgb(*(resize(plane, width, height) for plane in (self.y, self.u, self.v)))
+    def thumbnail(self, width: int, height: int) -> Image:
+        """A very small copy: RGB (height, width, 3)."""
+        return self.rgb(*(shrunk(plane, width, height) for plane in (self.y, self.u, self.v)))
 
     def small(self, long_side: int) -> Image:
         """RGB (h, w, 3) with at most `long_side` pixels, for a face detector: the colours are about right."""
@@ -82,7 +81,7 @@ def planes(coming: Iterable[tuple[float, VideoFrame]], video: VideoStream) -> It
 
 
 def _planes(frame: VideoFrame, video: VideoStream, reformatter: VideoReformatter) -> tuple[Any, ...]:
-    conversion = _conversion(frame)
+    conversion = _conversion(int(frame.colorspace), frame.color_range == FULL_RANGE, frame.format.name)
     sideways = abs(video.rotation_deg) % 180 == 90
     width, height = (video.height, video.width) if sideways else (video.width, video.height)
     if (
@@ -98,20 +97,21 @@ def _planes(frame: VideoFrame, video: VideoStream, reformatter: VideoReformatter
     parts = [_array(plane) for plane in frame.planes]
     if turns := round(video.rotation_deg / 90) % 4:
         parts = [np.ascontiguousarray(np.rot90(part, turns)) for part in parts]
-    return *parts, *conversion
+    return *parts, conversion
 
 
 def _array(plane: Any) -> Plane:
     return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
 
 
-def _conversion(frame: VideoFrame) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """`Planes.matrix` and `Planes.black` of a frame."""
-    red, blue = LUMA_SHARES.get(int(frame.colorspace), BT601)
-    full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
+@lru_cache(maxsize=8)
+def _conversion(colorspace: int, full: bool, kind: str) -> npt.NDArray[np.float32]:
+    """`Planes.to_rgb` of frames of a colour space, in full range or not, in a pixel format."""
+    red, blue = LUMA_SHARES.get(colorspace, BT601)
+    full = full or kind.startswith("yuvj")
     luma, chroma, black = (1.0, 1.0, 0.0) if full else (255 / 219, 255 / 224, 16.0)
     green = 1 - red - blue
     of_v, of_u = 2 * (1 - red), 2 * (1 - blue)
-    matrix = [[1, 0, of_v], [1, -of_u * blue / green, -of_v * red / green], [1, of_u, 0]]
-    scale = [luma, chroma, chroma]
-    return np.array(matrix, np.float32) * np.array(scale, np.float32), np.array([black, 128, 128], np.float32)
+    matrix = np.array([[1, 0, of_v], [1, -of_u * blue / green, -of_v * red / green], [1, of_u, 0]])
+    scaled = matrix * [luma, chroma, chroma]
+    return np.column_stack([scaled, -scaled @ [black, 128, 128]]).astype(np.float32)

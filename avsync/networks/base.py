@@ -18,6 +18,8 @@ PAIRS_AT_ONCE = 248
 """Pairs that go through the encoders together; bounds memory and keeps the work in cache."""
 DOTS_AT_ONCE = 1 << 14
 """Pairs whose embeddings are multiplied in one batch."""
+DENSE_SHARE = 32
+"""Where the pairs are at least one in so many of all, multiplying all embeddings by one another is faster."""
 EMBEDDED_AT_ONCE = 1 << 12
 """Pairs in a batch of networks with embeddings of a thousand numbers."""
 

@@ -44,6 +44,8 @@ class FrontEnd(nn.Module):
             conv, norm = block.conv_block
             block.conv_block = nn.Sequential(fuse_conv_bn_eval(conv, norm))  # pyright: ignore[reportArgumentType]
         self.layers.to(kind)
+        for conv in [m for m in layers.modules() if isinstance(m, nn.Conv2d)]:
+            conv.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, x: Tensor) -> Tensor:
         way = torch.channels_last_3d if x.dim() == 5 else torch.channels_last

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from avsync.core.constants import WINDOW_FRAMES, WINDOW_MELS
 from avsync.networks.attention import CrossEncoder, Maps
-from avsync.networks.base import DOTS_AT_ONCE, PAIRS_AT_ONCE, Network
+from avsync.networks.base import DENSE_SHARE, DOTS_AT_ONCE, PAIRS_AT_ONCE, Network
 from avsync.networks.dims import STUDENT, Dims
 from avsync.networks.frontends import (
     AUDIO_CONTEXT,
@@ -220,6 +220,8 @@ class VocaLiST(Network):
         if self.contrast is None:
             return None
         seen, heard = self.contrast.embed_visual(visual), self.contrast.embed_audio(audio)
+        if len(seen) * len(heard) <= DENSE_SHARE * len(rows):
+            return (seen @ heard.T)[rows, columns]
         parts = zip(rows.split(DOTS_AT_ONCE), columns.split(DOTS_AT_ONCE), strict=True)
         return torch.cat([(seen[row] * heard[column]).sum(-1) for row, column in parts])
 

@@ -21,7 +21,7 @@ from avsync.media.planes import Planes, planes
 from avsync.media.probe import probe
 
 HIDDEN = 16
-GREY = np.eye(3, dtype=np.float32), np.zeros(3, np.float32)
+GREY = np.eye(3, 4, dtype=np.float32)
 """A conversion that leaves the planes as they are."""
 
 
@@ -31,7 +31,7 @@ def square(number: int, seen: bool) -> Planes:
     if seen:
         y[30:90, 50:110] = 100 + number
     half = np.full((60, 80), 128, np.uint8)
-    return Planes(3.0 + number / 25, y, half, half, *GREY)
+    return Planes(3.0 + number / 25, y, half, half, GREY)
 
 
 def bright(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
