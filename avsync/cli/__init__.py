@@ -13,6 +13,9 @@ def main() -> None:
 
 
 def _command() -> int:
+    # torch's threads read this as it loads. Its steps here are short, and threads that spin between them take
+    # the processor from the decoder: on a busy machine a check took three times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # OpenCV reads this as it loads. Its images here are small, so more than four threads only wait.
     os.environ.setdefault(
         "OPENCV_FOR_THREADS_NUM", os.environ.get("OMP_NUM_THREADS") or str(min(4, _cores()))

@@ -12,6 +12,7 @@ import numpy as np
 from avsync.core.constants import DETECT_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT, CropKind
 from avsync.core.records import Clip, FaceTrack, Gap
 from avsync.core.streams import Media
+from avsync.core.timing import Timings, timed_calls, timed_each
 from avsync.faces import detect as detectors
 from avsync.faces.crop import Roll, crop, padded_face, rest
 from avsync.faces.detect import Detect
@@ -39,6 +40,7 @@ def face_clips(
     end_s: float | None = None,
     on_gap: Callable[[Gap], None] | None = None,
     kind: CropKind = "mouth",
+    timings: Timings | None = None,
 ) -> Generator[Clip, None, None]:
     """The crops, mouths or whole faces by `kind`, of every face that lasts 0.4 s or more, as a stream;
     clips of several faces may alternate.
@@ -46,7 +48,8 @@ def face_clips(
     Faces are numbered from `first_number` in order of appearance. `found` is called at the end of each track,
     and for unfinished ones when the generator is closed early. Stretches where a face is not seen are left
     out, as are those shorter than one model window. A longer one comes in pieces of at most `piece_frames`
-    that overlap by 4 frames. `progress` and `on_gap` are as for `media.frames`.
+    that overlap by 4 frames. `progress` and `on_gap` are as for `media.frames`. The seconds that "decoding",
+    "detection" and "crops" take are added to `timings`.
 
     Raises:
         MediaError: the video cannot be decoded.
@@ -55,8 +58,11 @@ def face_clips(
     video = media.video
     coming = shown(media, start_s=start_s, end_s=end_s, progress=progress, on_gap=on_gap)
     least = MIN_FACE_PIXELS / max(1, video.height) if video else 0.0
-    frames = planes(coming, video) if video else iter(())
-    yield from clips(frames, detectors.load(detector), found, first_number, piece_frames, least, kind)
+    timings = {} if timings is None else timings
+    frames = timed_each(planes(coming, video), timings, "decoding") if video else iter(())
+    detect = timed_calls(detectors.load(detector), timings, "detection")
+    cut = timed_calls(CUTS[kind], timings, "crops")
+    yield from clips(frames, detect, found, first_number, piece_frames, least, cut)
 
 
 @dataclass(eq=False)
@@ -77,7 +83,7 @@ def clips(
     first_number: int,
     piece_frames: int,
     least: float,
-    kind: CropKind = "mouth",
+    cut: Cut,
 ) -> Iterator[Clip]:
     """`face_clips` on frames at 25 a second; `least`: lowest face kept, as a fraction of the frame."""
     held: deque[Planes] = deque()
@@ -98,7 +104,7 @@ def clips(
                     number += 1
                 if face := faces.get(trail):
                     until = trail.keys[-1] - trail.keys[0] + (1 if trail in closed else -SMOOTH_REACH)
-                    yield from _cut(face, until, held, now, piece_frames, CUTS[kind])
+                    yield from _cut(face, until, held, now, piece_frames, cut)
             for trail in closed:
                 if face := faces.pop(trail, None):
                     yield from rest(face.roll)

@@ -331,7 +331,6 @@ def associate(expected: Boxes, found: Boxes) -> list[tuple[int, int]]:
 def between(keys: Sequence[int], boxes: Boxes) -> tuple[Boxes, npt.NDArray[np.bool_]]:
     """Boxes (k, 4) at frames `keys` -> boxes (n, 4) for every frame from the first to the last key,
     interpolated and smoothed, and which of them are near enough to a detection to be trusted."""
-    from scipy.ndimage import gaussian_filter1d  # a quarter of a second, which a refused file need not cost
 
     every = np.arange(keys[0], keys[-1] + 1)
     filled = np.stack([np.interp(every, keys, column) for column in boxes.T], axis=1)

@@ -19,12 +19,12 @@ from avsync.core.records import Span
 from avsync.core.report import Cause, Reason, Report, Unjudged
 from avsync.core.streams import Media, Recording
 from avsync.core.timecode import Timebase, timebase
+from avsync.core.timing import timed
 from avsync.estimate.calibration import Calibration
 from avsync.media import probe
 from avsync.media.memory import described
 from avsync.networks import library
 from avsync.pipeline import conclude, schedule, stretch
-from avsync.pipeline.stretch import timed
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from avsync.core.prefetch import ahead
 from avsync.core.records import FaceTrack, Gap, Scores, Span, Waveform
 from avsync.core.report import FaceDistance
 from avsync.core.streams import Media
+from avsync.core.timing import timed_each
 from avsync.faces import follow, motion
 from avsync.media.images import Image, encoded
 from avsync.pipeline.schedule import total
@@ -43,8 +44,6 @@ MAX_STRIDE = 10
 PIECE_FRAMES = 254
 """Frames of crops in a piece of one face, of which a few are in memory at once; also the step of the progress
 bar. 250 more than the overlap: a multiple of five frames, so that every piece cuts the audio alike."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -170,6 +169,7 @@ def _score(
         ),
         on_gap=on_gap,
         kind=job.loaded.model.crop,
+        timings=job.timings,
     )
     # SyncNet's own evaluation is of every frame.
     every = job.loaded.model.family == "syncnet" and looked.stride == 1
@@ -208,24 +208,3 @@ def in_order(looked: Looked) -> Looked:
         motion={number[track]: pieces for track, pieces in looked.motion.items() if track in number},
         distances={number[track]: found for track, found in looked.distances.items() if track in number},
     )
-
-
-@contextmanager
-def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    """Adds the seconds that the block takes to `stage`."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - started
-
-
-def timed_each(items: Iterable[T], timings: dict[str, float], stage: str) -> Iterator[T]:
-    """`items`, with the time that making them takes booked to `stage`."""
-    source = iter(items)
-    while True:
-        with timed(timings, stage):
-            item = next(source, None)
-        if item is None:
-            return
-        yield item

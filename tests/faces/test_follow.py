@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from media_factory import BAR_S, bar_clip
 
 from avsync.core.records import Clip, FaceTrack
-from avsync.faces.follow import clips, face_clips
+from avsync.faces.follow import CUTS, clips, face_clips
 from avsync.faces.track import find_tracks
 from avsync.media.frames import frames, shown
 from avsync.media.planes import Planes, planes
 from avsync.media.probe import probe
 
 HIDDEN = 16
+MOUTH = CUTS["mouth"]
 GREY = np.eye(3, 4, dtype=np.float32)
 """A conversion that leaves the planes as they are."""
 
@@ -45,7 +46,9 @@ def bright(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 def cut(frames: Iterator[Planes], piece: int = 500) -> tuple[list[Clip], list[FaceTrack]]:
     tracks: list[FaceTrack] = []
-    return list(clips(frames, bright, lambda track, _face: tracks.append(track), 7, piece, 0.0)), tracks
+    return list(
+        clips(frames, bright, lambda track, _face: tracks.append(track), 7, piece, 0.0, MOUTH)
+    ), tracks
 
 
 def numbers(clip: Clip) -> list[int]:
@@ -87,14 +90,22 @@ def test_few_frames_are_held_back() -> None:
             given_out += 1
             yield square(i, True)
 
-    first = next(clips(counted(), bright, lambda *_: None, 0, 25, 0.0))
+    first = next(clips(counted(), bright, lambda *_: None, 0, 25, 0.0, MOUTH))
     assert numbers(first) == list(range(25))
     assert given_out < 25 + 30
 
 
 def test_closing_early_tells_the_faces_so_far() -> None:
     tracks: list[FaceTrack] = []
-    coming = clips((square(i, True) for i in range(120)), bright, lambda t, _: tracks.append(t), 0, 25, 0.0)
+    coming = clips(
+        (square(i, True) for i in range(120)),
+        bright,
+        lambda t, _: tracks.append(t),
+        0,
+        25,
+        0.0,
+        MOUTH,
+    )
     next(coming)
     coming.close()  # type: ignore[attr-defined]
     assert [track.start_s for track in tracks] == [3.0]
@@ -109,7 +120,7 @@ def test_crops_of_a_video_show_what_is_on_screen_at_their_time(tmp_path: Path) -
         return np.array([[0, 0, image.shape[1], image.shape[0], 0.9]], np.float32)
 
     coming = planes(shown(media), media.video)
-    made = list(clips(coming, all_of_it, lambda *_: None, 0, 500, 0.0))
+    made = list(clips(coming, all_of_it, lambda *_: None, 0, 500, 0.0, MOUTH))
     assert sum(len(clip.mouths) for clip in made) > 100
     for clip in made:
         for i, mouth in enumerate(clip.mouths):
@@ -144,5 +155,6 @@ def test_colours_are_those_of_the_whole_frame(tmp_path: Path, space: str, span: 
     for row, column in ((20, 40), (100, 160), (200, 280), (60, 220)):
         here = slice(row, row + 16), slice(column, column + 16)
         half = slice(row // 2, row // 2 + 8), slice(column // 2, column // 2 + 8)
-        mean = [np.full((1, 1), part.mean()) for part in (frame.y[here], frame.u[half], frame.v[half])]
+        parts = frame.y[here], frame.u[half], frame.v[half]
+        mean = [np.full((1, 1), round(part.mean()), np.uint8) for part in parts]
         np.testing.assert_allclose(frame.rgb(*mean)[0, 0], whole[here].mean(axis=(0, 1)), atol=12)
