@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 from avsync.cli.exit_guard import in_child
 from avsync.core.errors import EXIT_ERROR, EXIT_INTERRUPTED
@@ -13,6 +14,7 @@ def main() -> None:
 
 
 def _command() -> int:
+    _share_memory()
     # torch's threads read this as it loads. Its steps here are short, and threads that spin between them take
     # the processor from the decoder: on a busy machine a check took three times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -29,6 +31,20 @@ def _command() -> int:
     except KeyboardInterrupt:  # while importing
         return EXIT_INTERRUPTED
     return 0
+
+
+M_ARENA_MAX = -8
+ARENAS = 2
+
+
+def _share_memory() -> None:
+    """Threads share ARENAS heaps of glibc, where it is the C library, instead of having one each, whose freed
+    memory no other thread can use."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, ARENAS)
 
 
 def _cores() -> int:

@@ -32,6 +32,8 @@ MIN_SCORE = 0.3
 """Detections below this are discarded."""
 STRIDE = 32
 """CenterFace takes frames whose sides are multiples of this."""
+ONE_FOR_ALL_SIZES = hasattr(cv2.dnn, "ENGINE_NEW")
+"""Whether OpenCV (5 and later) has, and takes by default, the engine that runs a network at any size."""
 
 _GITHUB = "https://github.com/"
 _BLAZE = "hollance/BlazeFace-PyTorch/raw/master/"
@@ -107,16 +109,16 @@ def load(name: str) -> Detect:
 def _centerface() -> Detect:
     from avsync.faces.centerface import WholeFaces
 
-    nets: dict[tuple[int, int], Any] = {}
+    nets: dict[tuple[int, int] | None, Any] = {}
 
     def detect(image: Image) -> npt.NDArray[np.float32]:
         height, width = image.shape[:2]
         below, right = -height % STRIDE, -width % STRIDE
         # Padded here, because CenterFace would stretch the image and so the face.
         padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
-        shape = (height + below, width + right)
-        # One network per size: OpenCV 4 (and 5's classic engine) gives false scores, without an error,
-        # once a network has been run at a second size.
+        # A network takes 15 MB, but OpenCV's classic engine gives false scores, without an error, once one
+        # has been run at a second size.
+        shape = None if ONE_FOR_ALL_SIZES else (height + below, width + right)
         if shape not in nets:
             nets[shape] = WholeFaces(backend="opencv")
         return nets[shape](padded, threshold=MIN_SCORE)[0].astype(np.float32)

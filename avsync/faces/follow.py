@@ -103,13 +103,14 @@ def clips(
                     faces[trail] = _Face(trail, Roll(number, trail.start_s))
                     number += 1
                 if face := faces.get(trail):
-                    until = trail.keys[-1] - trail.keys[0] + (1 if trail in closed else -SMOOTH_REACH)
+                    ends = trail in closed or trail.lost(now)
+                    until = trail.keys[-1] - trail.keys[0] + (1 if ends else -SMOOTH_REACH)
                     yield from _cut(face, until, held, now, piece_frames, cut)
             for trail in closed:
                 if face := faces.pop(trail, None):
                     yield from rest(face.roll)
                     told(face)
-            needed = min((_next(trail, faces) for trail in open_trails), default=now)
+            needed = min((_next(trail, faces, now) for trail in open_trails), default=now)
             while held and now - len(held) + 1 < needed:
                 held.popleft()
     finally:
@@ -117,8 +118,10 @@ def clips(
             told(face)
 
 
-def _next(trail: Trail, faces: dict[Trail, _Face]) -> int:
-    """Number of the first frame that the trail still needs."""
+def _next(trail: Trail, faces: dict[Trail, _Face], now: int) -> int:
+    """Number of the first frame that the trail may still need at frame `now`."""
+    if trail in faces and trail.lost(now):
+        return now
     return trail.keys[0] + (faces[trail].done if trail in faces else 0)
 
 
@@ -132,15 +135,15 @@ def _cut(
     first_held = now - len(held) + 1
     boxes, seen = trail.between(face.done, until)
     for number, box, here in zip(range(face.done, until), boxes, seen, strict=True):
-        frame = held[trail.keys[0] + number - first_held]
-        if here:
-            roll.take(number, cut(frame, box))
-        elif roll.mouths:
+        if not here:  # nor is its frame held any more
             yield from rest(roll)
+            continue
+        frame = held[trail.keys[0] + number - first_held]
+        roll.take(number, cut(frame, box))
         if len(roll.mouths) == piece_frames:
             yield roll.handed_on()
         key = trail.keys[0] + number
-        if key in trail.keys[-8:] and here:
+        if key in trail.keys[-8:]:
             score = float(trail.boxes[trail.keys.index(key)][4])
             if score > face.score + 0.02:
                 face.score, face.portrait = score, _portrait(frame, box)

@@ -17,9 +17,10 @@ from avsync.core.streams import Media
 from avsync.faces import detect as detectors
 from avsync.faces import flow
 from avsync.faces.detect import Detect
+from avsync.faces.search import MATCH_LIMIT, START_SCORE, Boxes, look, mismatch
 from avsync.faces.shots import Structure, shots, structure
 from avsync.media.frames import frames
-from avsync.media.images import Image, cv2, resize
+from avsync.media.images import Image, cv2
 
 
 class Timed(Protocol):
@@ -29,35 +30,22 @@ class Timed(Protocol):
     def time_s(self) -> float: ...
 
 
-Boxes = npt.NDArray[np.float32]
-"""(n, 5): x1, y1, x2, y2 in pixels of the frames that the detector sees, score 0..1."""
-
 # --- Detection ---------------------------------------------------------------------------
-START_SCORE = 0.5
-"""A face must score this to begin a track; detect.MIN_SCORE is enough to continue one."""
 MEASURE_EVERY = 3 * DETECT_EVERY
 """Frames from one detection of a known face to the next; in between it is followed by optical flow, where
 that succeeds."""
 SURE_DETECTIONS = 3
-"""A face that was detected fewer times is detected again rather than followed."""
+"""A face whose last detections in agreement are fewer is detected again rather than followed."""
+LEAST_SHARE = 0.4
+"""What a detection counts, beside the box carried on from those before."""
+SAME_PLACE = 0.2
+"""`mismatch` of the two up to which they agree."""
 SEARCH_EVERY = FRAME_RATE
 """Frames between searches of the whole frame while known faces are being followed."""
-CLOSER_SIDE = 160
-"""Pixels of the square cut-out around one known face, in which it is measured again."""
-CLOSER_ROOM = 1.8
-"""Side of that square in units of the face's height, which makes the face about 90 pixels high, the
-size of the faces that the models were trained on."""
-SMALL_FACE = 0.12
-"""Share of the video's long side: where the largest face is lower, the whole frame is searched enlarged."""
-MAX_FACES = 8
-SAME_FACE = 0.4
-"""Overlap (intersection over union) from which two boxes are one face."""
 
 # --- Tracks ------------------------------------------------------------------------------
-MATCH_LIMIT = 0.8
-"""Largest `mismatch` between where a face was expected and where one was found."""
 MAX_GAP = FRAME_RATE
-"""Frames without a detection after which a track ends."""
+"""Frames without a detection after which a track ends; one that is not yet known to last ends sooner."""
 TRUSTED_GAP = 10
 """Frames; a face not detected for longer is bridged but marked as not seen."""
 MIN_FRAMES = 10
@@ -140,89 +128,10 @@ def followed(
         for trail in trails:
             if trail.keys[-1] == now and trail not in carried:
                 trail.measured(image, now)
-        closed = [t for t in trails if last or now - t.keys[-1] >= MAX_GAP]
+        gone = [t for t in trails if now - t.keys[-1] >= MAX_GAP or (t.lost(now) and not t.lasts)]
+        closed = trails if last else gone
         trails = [t for t in trails if t not in closed]
         yield frame, trails, closed
-
-
-# --- Detection ---------------------------------------------------------------------------
-
-
-def look(
-    image: Image, detect: Detect, carried: Sequence[Boxes], sought: Sequence[Boxes], *, everywhere: bool
-) -> Boxes:
-    """The faces in an image: those `carried` (each (5,)) are known, those `sought` (each (4,)) are looked for
-    where they are expected; the whole frame is searched when that is due, when there is neither, or when
-    one sought is not found."""
-    measured = [box for box in (_closer(image, detect, place) for place in sought) if box is not None]
-    found = [*carried, *measured]
-    if everywhere or not found or len(measured) < len(sought):
-        for place in _search(image, detect, wide=everywhere):
-            if all(overlap(place, box) < SAME_FACE for box in found):
-                box = _closer(image, detect, place[:4])
-                found.append(place if box is None else box)
-    return distinct(np.array(found, np.float32).reshape(-1, 5))
-
-
-def _search(image: Image, detect: Detect, *, wide: bool) -> Boxes:
-    """Faces in the whole frame, largest first. A close-up that the usual size misses is searched for
-    in a smaller copy; when `wide`, faces too small for the usual size in a larger one."""
-    usual = min(DETECT_LONG_SIDE, max(image.shape[:2]))
-    found = _detect_at(image, detect, usual)
-    if not len(found):
-        found = _detect_at(image, detect, usual // 2)
-    if wide and (found[:, 3] - found[:, 1] < SMALL_FACE * max(image.shape[:2])).all():
-        larger = _detect_at(image, detect, 2 * DETECT_LONG_SIDE)
-        found = larger if len(larger) else found
-    found = found[found[:, 4] >= START_SCORE]
-    return found[np.argsort(found[:, 1] - found[:, 3], kind="stable")][:MAX_FACES]
-
-
-def _detect_at(image: Image, detect: Detect, long_side: int) -> Boxes:
-    scale = min(1.0, long_side / max(image.shape[:2]))
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    found = detect(resize(image, width, height)).copy()
-    found[:, 0:4:2] *= image.shape[1] / width
-    found[:, 1:4:2] *= image.shape[0] / height
-    return found
-
-
-def _closer(image: Image, detect: Detect, place: Boxes) -> Boxes | None:
-    """The face nearest to `place` (x1, y1, x2, y2), measured in a square cut-out around it."""
-    height, width = image.shape[:2]
-    x1, y1, x2, y2 = place[:4]
-    side = max(8.0, CLOSER_ROOM * max(x2 - x1, y2 - y1))
-    left = int(np.clip((x1 + x2 - side) / 2, 0, max(0, width - side)))
-    top = int(np.clip((y1 + y2 - side) / 2, 0, max(0, height - side)))
-    part = image[top : top + round(side), left : left + round(side)]
-    scale = CLOSER_SIDE / max(part.shape[:2])
-    wide, high = (max(1, round(side * scale)) for side in part.shape[1::-1])
-    square = np.zeros((CLOSER_SIDE, CLOSER_SIDE, 3), np.uint8)
-    square[:high, :wide] = resize(part, wide, high)
-    found = detect(square).copy()
-    if not len(found):
-        return None
-    found[:, 0:4:2] = found[:, 0:4:2] * part.shape[1] / wide + left
-    found[:, 1:4:2] = found[:, 1:4:2] * part.shape[0] / high + top
-    cost = mismatch(place[None, :4], found[:, :4])[0]
-    return found[cost.argmin()] if cost.min() < MATCH_LIMIT else None
-
-
-def overlap(a: Boxes, b: Boxes) -> float:
-    """Intersection over union of two boxes."""
-    wide = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    high = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - wide * high
-    return float(wide * high / union) if union > 0 else 0.0
-
-
-def distinct(found: Boxes) -> Boxes:
-    """Of boxes that overlap by SAME_FACE or more only the one with the highest score."""
-    kept: list[Boxes] = []
-    for box in found[np.argsort(-found[:, 4], kind="stable")]:
-        if all(overlap(box, other) < SAME_FACE for other in kept):
-            kept.append(box)
-    return np.array(kept, np.float32).reshape(-1, 5)
 
 
 # --- Tracks ------------------------------------------------------------------------------
@@ -239,21 +148,37 @@ class Trail:
     keys: list[int] = field(default_factory=list)
     boxes: list[Boxes] = field(default_factory=list)
     detections: int = 0
+    """How many detections the last one was averaged with, itself included."""
     latest: tuple[int, flow.View] | None = None
     """Frame number and view of the last detection; the boxes since then were carried on from it."""
 
     def measured(self, image: Image, now: int) -> None:
-        """Notes that the last box is a detection, in `image`."""
-        self.detections += 1
+        """Notes that the last box is a detection, in `image` of frame `now`. Detections err by a few
+        hundredths of the face's size, so it is averaged with the box carried on from those before, unless
+        they differ much."""
+        found = self.boxes[-1]
+        before = self._carried(image, found) if self.latest and now - self.latest[0] <= MAX_GAP else None
+        if before is not None and mismatch(before[None, :4], found[None, :4])[0, 0] < SAME_PLACE:
+            self.detections += 1
+            share = max(LEAST_SHARE, 1 / self.detections)
+            self.boxes[-1] = np.append(before[:4] + share * (found - before)[:4], found[4]).astype(np.float32)
+        else:
+            self.detections = 1
         self.latest = now, flow.view(image, self.boxes[-1])
 
     def carried(self, image: Image, now: int) -> Boxes | None:
         """The box in the image of frame `now`, carried on from a recent detection by optical flow; None where
         the face must be detected."""
-        if self.latest is None or self.detections < SURE_DETECTIONS:
+        if self.latest is None or self.detections < SURE_DETECTIONS or now - self.latest[0] >= MEASURE_EVERY:
             return None
-        number, seen = self.latest
-        return flow.moved(seen, image, self.expect(now)) if now - number < MEASURE_EVERY else None
+        return self._carried(image, self.expect(now))
+
+    def _carried(self, image: Image, place: Boxes) -> Boxes | None:
+        return flow.moved(self.latest[1], image, place) if self.latest else None
+
+    def lost(self, now: int) -> bool:
+        """Whether the face was last seen so long before frame `now` that the frames since do not count."""
+        return now - self.keys[-1] > TRUSTED_GAP
 
     def expect(self, now: int) -> Boxes:
         """Where the face should be at frame `now`: its last motion continues for TRUSTED_GAP frames."""
@@ -306,15 +231,6 @@ def _extend(trails: list[Trail], found: Boxes, now: int, new: Trail) -> list[Tra
         trail.keys.append(now)
         trail.boxes.append(box)
     return trails + fresh
-
-
-def mismatch(a: Boxes, b: Boxes) -> npt.NDArray[np.float32]:
-    """How badly boxes fit: a (n, 4), b (m, 4) -> (n, m). The distance of the centres in units of the
-    face's size, plus half the base-2 logarithm of the ratio of the sizes; 0 is the same box."""
-    size_a, size_b = (np.sqrt(np.maximum(1e-6, (c[:, 2:] - c[:, :2]).prod(1))) for c in (a, b))
-    apart = np.linalg.norm((a[:, None, :2] + a[:, None, 2:] - b[:, :2] - b[:, 2:]) / 2, axis=2)
-    cost = apart / np.sqrt(size_a[:, None] * size_b) + np.abs(np.log2(size_a[:, None] / size_b)) / 2
-    return cost.astype(np.float32)
 
 
 def associate(expected: Boxes, found: Boxes) -> list[tuple[int, int]]:

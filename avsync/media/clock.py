@@ -33,7 +33,10 @@ class Stamp:
 
 
 @dataclass
-class _Run:
+class Run:
+    """Timestamps that relate to one another: those of its packets lie in [low_s, high_s], and they are
+    presented in [first_s, past_s). `stray`: it was one wild timestamp; `ends`: the latest time by stream."""
+
     low_s: float
     high_s: float
     first_s: float
@@ -46,7 +49,7 @@ class Runs:
     """Assigns packets, in the order of the file, to runs of timestamps."""
 
     def __init__(self, forward_s: float = FORWARD_S) -> None:
-        self.runs: list[_Run] = []
+        self.runs: list[Run] = []
         self._forward_s = forward_s
         self._now: dict[int, int] = {}
 
@@ -74,7 +77,7 @@ class Runs:
         for later in range(0 if now is None else now + 1, len(self.runs)):
             if stamp.stream not in self.runs[later].ends and self._near(later, stamp):
                 return later
-        self.runs.append(_Run(stamp.time_s, stamp.time_s, stamp.first_s, stamp.past_s))
+        self.runs.append(Run(stamp.time_s, stamp.time_s, stamp.first_s, stamp.past_s))
         return len(self.runs) - 1
 
     def _continues(self, number: int, stamp: Stamp, *, strictly: bool = False) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from avsync.media.clock import Runs, forward_s
 from avsync.media.container import demux, opened
 from avsync.media.damage import gaps, pauses
 from avsync.media.scan import LONGEST_S, clock_streams, stamp_of
+
+MAX_THREADS = 4
+"""Threads of a decoder: each holds a frame or two, and faces are found more slowly than four decode."""
 
 
 @dataclass
@@ -85,6 +89,7 @@ def decoded(
         stream: Any = container.streams[index]
         context = stream.codec_context
         context.thread_type = "AUTO"
+        context.thread_count = min(MAX_THREADS, (os.cpu_count() or 1) + 1)
         context.flags |= Flags.copy_opaque
         if seek_s is not None and not several:
             container.seek(int(seek_s * av.time_base))

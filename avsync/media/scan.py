@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import heapq
 from array import array
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from av.container import InputContainer
 from av.error import FFmpegError
 
 from avsync.core.records import Span
 from avsync.core.streams import Media, Piece
-from avsync.media.clock import Runs, Stamp, forward_s, pieces
+from avsync.media.clock import Run, Runs, Stamp, forward_s, pieces
 from avsync.media.container import demux, opened
 from avsync.media.damage import LEAST_S
 
@@ -62,10 +62,8 @@ def _unread(media: Media, past_byte: int) -> int:
 def _runs(media: Media) -> Scan:
     with opened(media.path) as container:
         streams = clock_streams(container, media)
-        if container.format.name.startswith("mov") and (stamps := _indexed(streams, media)):
-            found = _placed(iter(stamps), media)
-            if len(found[0].runs) == 1:
-                return found
+        if container.format.name.startswith("mov") and (found := _indexed(streams, media)):
+            return found
     with opened(media.path) as container:
         return _placed(_stamps(container, clock_streams(container, media)), media)
 
@@ -101,27 +99,52 @@ def clock_streams(container: InputContainer, media: Media) -> list[Any]:
     return [container.streams[i] for i in (*video, *(stream.index for stream in media.audio))]
 
 
-def _indexed(streams: list[Any], media: Media) -> list[Stamp] | None:
-    """Stamps of an MP4 or MOV from its index, without reading the media; None where the index is
-    incomplete."""
+def _indexed(streams: list[Any], media: Media) -> Scan | None:
+    """The scan of an MP4 or MOV from its index, without reading the media; None where the index is
+    incomplete, or its times are not one run."""
     size = media.path.stat().st_size
     if any(not s.frames or s.frames > len(s.index_entries) for s in streams):
         return None
-    return list(heapq.merge(*(_entries(s, size) for s in streams), key=lambda stamp: stamp.time_s))
+    entries = {s.index: _entries(s, size) for s in streams}
+    entries = {index: found for index, found in entries.items() if len(found.first_s)}
+    if not entries:
+        return None
+    first_s = np.sort(np.concatenate([found.first_s for found in entries.values()]))
+    backwards = any((np.diff(found.first_s) < 0).any() for found in entries.values())
+    if backwards or (np.diff(first_s) >= forward_s(media.container)).any():
+        return None
+    runs = Runs(forward_s(media.container))
+    past_s = max(float(found.past_s.max()) for found in entries.values())
+    begin_s, end_s = float(first_s[0]), float(first_s[-1])
+    runs.runs.append(Run(begin_s, end_s, begin_s, past_s))
+    ends = {index: (0, float(found.past_s.max())) for index, found in entries.items()}
+    shown = array("d")
+    for found in entries.values():
+        shown.frombytes(np.column_stack([found.first_s, found.past_s]).tobytes())
+    return runs, ends, shown, max(found.past_byte for found in entries.values())
 
 
-def _entries(stream: Any, size: int) -> Iterator[Stamp]:
-    before = None
-    step = 0.0
-    for entry in stream.index_entries:
-        if entry.pos + entry.size > size:
-            return
-        if entry.is_discard:
-            continue
-        time_s = float(entry.timestamp * stream.time_base)
-        step = time_s - before if before is not None else step
-        before = time_s
-        yield Stamp(stream.index, time_s, time_s, time_s + step, entry.pos + entry.size)
+@dataclass(frozen=True)
+class _Entries:
+    """What the index says of a stream's packets: each is presented in [first_s, past_s), (n,) float64; the
+    last ends at file position `past_byte`."""
+
+    first_s: npt.NDArray[np.float64]
+    past_s: npt.NDArray[np.float64]
+    past_byte: int
+
+
+def _entries(stream: Any, size: int) -> _Entries:
+    """Those within the `size` bytes of the file, up to the first that is not."""
+    rows = ((e.timestamp, e.pos + e.size, e.is_discard) for e in stream.index_entries)
+    found = np.fromiter(rows, np.dtype([("time", "i8"), ("past", "i8"), ("discard", "?")]))
+    beyond = np.flatnonzero(found["past"] > size)
+    found = found[: beyond[0]] if len(beyond) else found
+    found = found[~found["discard"]]
+    first_s = found["time"] * float(stream.time_base)
+    # An index says when packets begin; each is taken to last as long as the one before it did.
+    lengths_s = np.diff(first_s, prepend=first_s[:1])
+    return _Entries(first_s, first_s + lengths_s, int(found["past"].max(initial=0)))
 
 
 def _stamps(container: InputContainer, streams: list[Any]) -> Iterator[Stamp]:

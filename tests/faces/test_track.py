@@ -15,17 +15,8 @@ from media_factory import ffmpeg
 from avsync.core.errors import MediaError
 from avsync.core.records import FaceTrack, Frame
 from avsync.faces import detect
-from avsync.faces.track import (
-    MATCH_LIMIT,
-    TRUSTED_GAP,
-    associate,
-    between,
-    distinct,
-    find_tracks,
-    mismatch,
-    overlap,
-    track_faces,
-)
+from avsync.faces.search import MATCH_LIMIT, distinct, mismatch, overlap
+from avsync.faces.track import TRUSTED_GAP, associate, between, find_tracks, track_faces
 from avsync.media.frames import frames
 from avsync.media.images import Image, cv2, resize
 from avsync.media.probe import probe
