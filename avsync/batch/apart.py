@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from avsync.batch.worker import ctrl_c_held, die_with_parent, limited_memory
+from avsync.batch.worker import die_with_parent, limited_memory, signals_held
 from avsync.core.options import Limits
 
 
@@ -19,7 +19,7 @@ def apart(question: Callable[[Path], bool], path: Path, seconds: float) -> bool 
     context = get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(there, question, path), daemon=True)
-    with ctrl_c_held():
+    with signals_held():
         process.start()
     there.close()
     try:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process, process
+from multiprocessing import get_context, parent_process, process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -35,6 +35,8 @@ except ImportError:  # Windows has no limits of this kind
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 REPORT_EVERY_S = 0.1
 PR_SET_PDEATHSIG = 1
+PARENTS_ALONE = {getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
+"""Signals that a child answers as any process does, once it is there."""
 
 START_S = 120.0
 """Allowed for imports, which do not count against the first file."""
@@ -120,7 +122,7 @@ def start(options: CheckOptions, limits: Limits, threads: int, inbox: Inbox) -> 
     context = get_context("spawn")
     here, there = context.Pipe()
     made = context.Process(target=_serve, args=(there, options, limits, threads), daemon=True)
-    with ctrl_c_held():
+    with signals_held():
         made.start()
     there.close()
     worker = Worker(made, here, limits)
@@ -146,13 +148,15 @@ def _is_stopped(pid: int | None) -> bool:
 
 
 @contextmanager
-def ctrl_c_held() -> Iterator[None]:
+def signals_held() -> Iterator[None]:
     """Start children with Ctrl-C ignored: a terminal sends it to the whole process group, and a child that is
-    still importing would print a traceback. The parent ends them."""
+    still importing would print a traceback. The parent ends them. No signal stops it halfway through, which
+    the child would print a traceback of too."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # as it starts, which the first child would cause, it unblocks Ctrl-C
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *PARENTS_ALONE})
     try:
         yield
     finally:
@@ -195,6 +199,8 @@ def die_with_parent() -> None:
     parent = parent_process()
     if parent is not None and os.getppid() != parent.pid:  # the parent died before the call
         os._exit(1)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENTS_ALONE)
 
 
 def _serve(connection: Connection, options: CheckOptions, limits: Limits, threads: int) -> None:

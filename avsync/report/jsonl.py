@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -43,16 +43,20 @@ def stamp(file: Path, options: CheckOptions) -> Stamp:
     return {"size_bytes": size, "modified_s": modified, "settings": plain(options)}
 
 
+Add = Callable[[str, str], None]
+"""add(path of the video, line): keep a line of `document.to_line`, on the disk before the call returns."""
+
+
 @contextmanager
 def opened_ledger(
     path: Path, stamps: Mapping[str, Stamp], *, resumed: bool = False
-) -> Iterator[tuple[dict[str, Report], IO[str]]]:
-    """(reports that are still valid, by path; a stream for lines of `document.to_line`). Flush each line, and
-    the file stays usable after any crash.
+) -> Iterator[tuple[dict[str, Report], Add]]:
+    """(reports that are still valid, by path; a function that adds a line). The file stays usable after any
+    crash, with one line for each path.
 
     Without `resumed` the file begins anew. Otherwise results of the paths in `stamps` are held, unless they
-    are out of date, which takes them out of the file, or ended in an error: such a line stays until the end
-    of a run that has a new one, so that a run that is stopped loses none. Lines about other files stay.
+    are out of date, which takes them out of the file, or ended in an error: such a line stays until a new one
+    takes its place, so that a run that is stopped loses none. Lines about other files stay.
 
     Raises:
         UsageError: another run writes to the file, or it is not a ledger of avsync's.
@@ -61,53 +65,63 @@ def opened_ledger(
     ready(path, LEDGER, "--jsonl")
     with ExitStack() as until_the_end:
         try:
-            held, stream = until_the_end.enter_context(_begun(path, stamps, resumed))
+            held, add = until_the_end.enter_context(_begun(path, stamps, resumed))
         except OSError as error:
             raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
-        yield held, stream
+        yield held, add
 
 
 @contextmanager
-def _begun(
-    path: Path, stamps: Mapping[str, Stamp], resumed: bool
-) -> Iterator[tuple[dict[str, Report], IO[str]]]:
+def _begun(path: Path, stamps: Mapping[str, Stamp], resumed: bool) -> Iterator[tuple[dict[str, Report], Add]]:
     if takes_bytes(path):
         with _closing(path.open("a", encoding="utf-8")) as stream:
-            yield {}, stream
+            yield {}, lambda _name, line: _append(stream, line)
         return
-    with _locked(path) as old:
+    with ExitStack() as first:
+        old = first.enter_context(_locked(path))
         if not resumed:
             old.truncate(0)
-            yield {}, old
+            yield {}, lambda _name, line: _append(old, line)
             return
         kept, held = _sorted_out(path, stamps)
-        # The new file is locked before it is renamed into place, so that no other run gets in between.
-        with (
-            replacement(path.resolve()) as made,
-            _closing(open(made.handle, "w", encoding="utf-8", closefd=False)) as stream,
-        ):
-            stream.writelines(json.dumps(document) + "\n" for document in kept)
-            stream.flush()
-            if not draft.RENAMES_OPEN:
-                old.close()
-            made.publish(replace=True)
-            try:
-                yield held, stream
-            finally:
-                _drop_older(path, stream)
+        opened = _rewritten(path, kept.values(), old)
+    again = kept.keys() & stamps.keys() - held.keys()
+
+    def add(name: str, line: str) -> None:
+        nonlocal opened
+        if name not in again:
+            _append(opened[0], line)
+            return
+        again.discard(name)
+        documents = {document["path"]: document for document in _documents(path)}
+        before = opened
+        opened = _rewritten(path, [*(documents | {name: json.loads(line)}).values()], before[0])
+        before[1].close()
+
+    try:
+        yield held, add
+    finally:
+        opened[1].close()
 
 
-def _drop_older(path: Path, stream: IO[str]) -> None:
-    """Leave one line for each path. Where that fails, on a full disk say, the next run will see to it."""
-    with suppress(OSError, UsageError, OutputError):
+def _append(stream: IO[str], line: str) -> None:
+    stream.write(line)
+    stream.flush()
+
+
+def _rewritten(path: Path, documents: Iterable[Mapping[str, Any]], old: IO[str]) -> tuple[IO[str], ExitStack]:
+    """A new file of these documents in the place of the old one, open for more; and what closes it. It is
+    locked before it is renamed into place, so that no other run gets in between."""
+    with ExitStack() as opening:
+        made = opening.enter_context(replacement(path.resolve()))
+        file = open(made.handle, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - closed below
+        stream = opening.enter_context(_closing(file))
+        stream.writelines(json.dumps(document) + "\n" for document in documents)
         stream.flush()
-        documents = _documents(path)
-        latest = {document["path"]: document for document in documents}
-        if len(latest) < len(documents):
-            lines = "".join(json.dumps(document) + "\n" for document in latest.values())
-            with replacement(path.resolve()) as made:
-                os.write(made.handle, lines.encode())
-                made.publish(replace=True)
+        if not draft.RENAMES_OPEN:
+            old.close()
+        made.publish(replace=True)
+        return stream, opening.pop_all()
 
 
 @contextmanager
@@ -143,14 +157,20 @@ def _closing(stream: IO[str]) -> Iterator[IO[str]]:
             stream.close()
 
 
-def _sorted_out(path: Path, stamps: Mapping[str, Stamp]) -> tuple[list[dict[str, Any]], dict[str, Report]]:
+def _sorted_out(
+    path: Path, stamps: Mapping[str, Stamp]
+) -> tuple[dict[str, dict[str, Any]], dict[str, Report]]:
     """The documents to keep, one per path, and those of them that are still valid as reports."""
     latest = {document["path"]: document for document in _documents(path)}
     held: dict[str, Report] = {}
     for name, document in latest.items():
         if name in stamps and _holds(document, stamps[name]) and (report := _report(document)):
             held[name] = report
-    kept = [doc for name, doc in latest.items() if name not in stamps or _is_current(doc, stamps[name])]
+    kept = {
+        name: document
+        for name, document in latest.items()
+        if name not in stamps or _is_current(document, stamps[name])
+    }
     return kept, held
 
 

@@ -131,12 +131,11 @@ def _jsonl(
         return
     names = {str(file): number for number, file in enumerate(files)}
     by_name = {name: stamps[number] for name, number in names.items()}
-    with opened_ledger(path, by_name, resumed=targets.resume) as (held, stream):
+    with opened_ledger(path, by_name, resumed=targets.resume) as (held, add):
 
         def append(number: int, report: Report) -> None:
             try:
-                stream.write(to_line(report, stamps[number]))
-                stream.flush()
+                add(str(files[number]), to_line(report, stamps[number]))
             except OSError as error:
                 raise OutputError(f"Cannot write {path}: {error.strerror}.") from error
 

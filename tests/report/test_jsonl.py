@@ -28,9 +28,9 @@ def video(tmp_path: Path) -> Path:
 
 
 def write(ledger: Path, *reports: Report, options: CheckOptions = OPTIONS) -> None:
-    with opened_ledger(ledger, {}) as (_, stream):
+    with opened_ledger(ledger, {}) as (_, add):
         for report in reports:
-            stream.write(to_line(report, stamp(Path(report.path), options)))
+            add(report.path, to_line(report, stamp(Path(report.path), options)))
 
 
 def held(ledger: Path, *files: Path, options: CheckOptions = OPTIONS) -> dict[str, Report]:
@@ -42,11 +42,10 @@ def held(ledger: Path, *files: Path, options: CheckOptions = OPTIONS) -> dict[st
 # --- writing ------------------------------------------------------------------------------
 
 
-def test_lines_are_there_as_soon_as_they_are_flushed(tmp_path: Path):
+def test_lines_are_there_as_soon_as_they_are_added(tmp_path: Path):
     target = tmp_path / "out.jsonl"
-    with opened_ledger(target, {}) as (_, stream):
-        stream.write(to_line(LATE))
-        stream.flush()
+    with opened_ledger(target, {}) as (_, add):
+        add(LATE.path, to_line(LATE))
         assert json.loads(target.read_text())["verdict"] == "out-of-sync"
 
 
@@ -91,13 +90,13 @@ def test_a_second_run_is_turned_away_and_no_row_is_lost(tmp_path: Path, first: b
     """In all orders of --resume; the lock must outlive that a resumed run writes a new file."""
     target = tmp_path / "out.jsonl"
     target.write_text(to_line(LATE))
-    with opened_ledger(target, {}, resumed=first) as (_, stream):
+    with opened_ledger(target, {}, resumed=first) as (_, add):
         with (
             pytest.raises(UsageError, match="Another run of avsync is writing"),
             opened_ledger(target, {}, resumed=second),
         ):
             pass
-        stream.write(to_line(replace(LATE, path="b.mp4")))
+        add("b.mp4", to_line(replace(LATE, path="b.mp4")))
     assert len(target.read_text().splitlines()) == (2 if first else 1)
     with opened_ledger(target, {}, resumed=True):
         pass
@@ -160,12 +159,21 @@ def test_the_line_of_an_error_stays_until_there_is_another(tmp_path: Path, video
     assert held(ledger, video) == {}  # as after Ctrl-C: nothing was written
     assert ledger.read_text() == before
     stamps = {str(video): stamp(video, OPTIONS)}
-    with opened_ledger(ledger, stamps, resumed=True) as (_, stream):
-        stream.write(to_line(replace(LATE, path=str(video)), stamps[str(video)]))
-        stream.flush()
-        assert before in ledger.read_text()  # as after kill -9: the last of several lines counts
-    verdicts = [json.loads(line)["verdict"] for line in ledger.read_text().splitlines()]
-    assert verdicts == ["in-sync", "out-of-sync"]
+    with opened_ledger(ledger, stamps, resumed=True) as (_, add):
+        add("other2.mp4", to_line(Report("other2.mp4", "in-sync")))
+        add(str(video), to_line(replace(LATE, path=str(video)), stamps[str(video)]))
+        # As after kill -9: no line is lost, and none there twice.
+        rows = [json.loads(line) for line in ledger.read_text().splitlines()]
+        assert {row["path"]: row["verdict"] for row in rows} == {
+            "other.mp4": "in-sync",
+            "other2.mp4": "in-sync",
+            str(video): "out-of-sync",
+        }
+        assert [row["path"] for row in rows].count(str(video)) == 1
+        with pytest.raises(UsageError, match="Another run"), opened_ledger(ledger, {}, resumed=True):
+            pass
+        add("last.mp4", to_line(Report("last.mp4", "in-sync")))
+    assert json.loads(ledger.read_text().splitlines()[-1])["path"] == "last.mp4"
     assert [path.name for path in tmp_path.iterdir()].count("out.jsonl") == 1
     assert not list(tmp_path.glob(".*"))
 
