@@ -147,6 +147,7 @@ def test_two_processes_share_the_files_and_a_bad_one_does_not_stop_the_rest(clip
     assert not processes()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_costs_its_file_alone(clip: Path):
     """What the kernel does where memory runs out."""
     killed: list[int] = []
@@ -169,12 +170,14 @@ def stop_soon(stopped: list[int]) -> None:
             stopped.append(pid)
 
 
+@pytest.mark.slow
 def test_a_file_that_makes_progress_for_ever_is_given_up_all_the_same(clip: Path):
     assert Limits().total_seconds < 24 * 3600
     (_, report), *_ = run.check_many([clip], OPTIONS, limits=Limits(most_seconds=0.3))
     assert "was not judged within 0.3 s" in report.reasons[0].values["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
@@ -197,6 +200,7 @@ def test_a_process_that_is_stopped_costs_its_file_alone(clip: Path, limits: Limi
     assert not processes()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_stopped_before_it_is_ready_costs_its_file_alone(clip: Path):
     stopped: list[int] = []
     threading.Thread(target=stop_soon, args=(stopped,), daemon=True).start()

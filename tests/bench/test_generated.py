@@ -40,6 +40,7 @@ def report(ground: Path):
     return api.check(ground / "videos" / "1.mp4", model=ground / "syncnet_v2.model", stride=1)
 
 
+@pytest.mark.slow
 def test_syncnet_checks_whole_videos_and_gives_its_own_answer(report) -> None:
     (track,) = report.tracks
     assert track.syncnet is not None
@@ -65,6 +66,7 @@ def test_the_distances_are_those_of_the_face_alone(ground: Path, report) -> None
     assert found.confidence == pytest.approx(expected.confidence, abs=0.02 * expected.distance)
 
 
+@pytest.mark.slow
 def test_a_folder_is_tabulated_by_file_and_face(ground: Path) -> None:
     paths = sorted((ground / "videos").glob("*.mp4"))
     found = list(generated.measured(paths, "avsync-4", str(ground / "syncnet_v2.model"), "cpu"))

@@ -40,6 +40,7 @@ def run(ground: Path, *only: str, told: list[str] | None = None) -> dict[str, st
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_part_trains_what_it_shows_and_a_second_time_nothing(ground: Path) -> None:
     told: list[str] = []
     tables = run(ground, "table2", told=told)
@@ -54,6 +55,7 @@ def test_a_part_trains_what_it_shows_and_a_second_time_nothing(ground: Path) -> 
     assert again == []
 
 
+@pytest.mark.slow
 def test_the_validation_losses_of_mtd_are_drawn(ground: Path) -> None:
     tables = run(ground, "fig4")
     assert (ground / "out" / "fig4.png").read_bytes().startswith(PNG)

@@ -74,6 +74,7 @@ def test_programmes_of_clear_clips_are_judged_as_they_are_made(outcomes: list[Ou
     assert len(document(outcomes)["programmes"]) == len(SEEDS)
 
 
+@pytest.mark.slow
 def test_several_processes_say_the_same(outcomes: list[Outcome]):
     assert run(CLIPS, CALIBRATION, SEEDS[:4], jobs=2) == outcomes[:4]
 

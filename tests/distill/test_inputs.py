@@ -94,6 +94,7 @@ def test_a_teacher_cast_once_gives_the_numbers_of_one_cast_in_every_step(dims: d
     assert all(torch.equal(a, b) for a, b in zip(each, once, strict=True))
 
 
+@pytest.mark.slow
 def test_a_compiled_teacher_gives_the_same_numbers() -> None:
     torch.manual_seed(0)
     model = build_network(parse_dims(TINY_TEACHER))

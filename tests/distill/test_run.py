@@ -348,6 +348,7 @@ def test_checkpoints_are_saved_by_steps_whenever_the_log_is_written(ground, tmp_
     assert checkpoint.load_state(tmp_path)["progress"]["done"] == 3
 
 
+@pytest.mark.slow
 def test_minutes_become_steps_that_a_resumed_run_keeps(ground, tmp_path):
     go(ground, tmp_path / "run", {"minutes": 0.02, "epochs": 1, "validation_clips": 0})
     state = checkpoint.load_state(tmp_path / "run")

@@ -65,6 +65,7 @@ class TestStreams:
             avsync.check(file)
         assert "/proc/" not in str(error.value)
 
+    @pytest.mark.slow
     def test_standard_input(self, video: Path, whole: avsync.Report):
         command = [sys.executable, "-m", "avsync", "check", "-", "--json"]
         done = subprocess.run(command, input=video.read_bytes(), capture_output=True, check=False)
