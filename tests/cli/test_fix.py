@@ -1,68 +1,73 @@
-"""fix-offset and demo: what they pass on, what they print where, and their exit codes."""
+"""fix-offset and demo on real media: what they print where, and their exit codes."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 from command import run
+from demo_factory import moved_demo
 
 from avsync.core.constants import DEFAULT_MODEL
-from avsync.core.errors import CannotTell
 from avsync.networks.library import available
-from avsync.repair import fix
 
 
-def test_fix_passes_its_options_on_and_prints_the_sentence(monkeypatch: pytest.MonkeyPatch):
-    asked: dict[str, Any] = {}
+@pytest.fixture
+def model() -> str:
+    if DEFAULT_MODEL not in available():
+        pytest.skip(f"the model {DEFAULT_MODEL} is not here")
+    return DEFAULT_MODEL
 
-    def repair(src: Path, dst: Path, options: Any, **_told: Any) -> fix.FixResult:
-        asked.update(src=src, dst=dst, options=options)
-        return fix.FixResult(None, None, 120.0, "ffmpeg -i in.mp4", False, "Would delay audio by 120 ms.")
 
-    monkeypatch.setattr(fix, "fix_offset", repair)
-    done = run(
-        "fix-offset", "in.mp4", "out.mp4", "--offset-ms", "-120", "--dry-run", "--force", "--standard", "itu"
-    )
+def test_a_dry_run_prints_the_sentence_and_the_command_and_writes_nothing(
+    made: Callable[[str], Path], tmp_path: Path
+):
+    target = tmp_path / "out.mp4"
+    asked = ("fix-offset", made("plain.mp4"), target, "--offset-ms", "-120", "--dry-run")
+    done = run(*asked, "--standard", "itu")
     assert done.exit_code == 0
-    assert done.stdout == "Would delay audio by 120 ms.\nffmpeg -i in.mp4\n"
-    assert (asked["src"], asked["dst"]) == (Path("in.mp4"), Path("out.mp4"))
-    assert (asked["options"].offset_ms, asked["options"].force, asked["options"].dry_run) == (
-        -120,
-        True,
-        True,
-    )
-    assert asked["options"].check.standard == "itu"
-    document = json.loads(run("fix-offset", "in.mp4", "out.mp4", "--dry-run", "--json").stdout)
-    assert (document["written"], document["offset_ms"], document["before"]) == (False, 120.0, None)
+    sentence, command = done.stdout.splitlines()
+    assert sentence == f"Would advance the audio by 120 ms and write {target}; nothing is written."
+    assert "ffmpeg" in command.split()[0] and str(target) in command
+    assert not target.exists()
+    document = json.loads(run(*asked, "--json").stdout)
+    assert (document["written"], document["offset_ms"], document["before"]) == (False, -120.0, None)
+    assert document["method"] == "copy"
 
 
-def test_fix_says_on_stderr_that_it_re_encodes_before_it_does(monkeypatch: pytest.MonkeyPatch):
-    def repair(src: Path, dst: Path, options: Any, *, announce: Any, **_told: Any) -> fix.FixResult:
-        assert options.method == "retime"
-        announce("in.mp4: audio track 0 is re-encoded.")
-        return fix.FixResult(None, None, 0.0, "", True, "out.mp4: done.")
-
-    monkeypatch.setattr(fix, "fix_offset", repair)
-    done = run("fix-offset", "in.mp4", "out.mp4", "--method", "retime")
-    assert (done.stdout, done.stderr) == ("out.mp4: done.\n", "in.mp4: audio track 0 is re-encoded.\n")
-    document = json.loads(run("fix-offset", "in.mp4", "out.mp4", "--method", "retime", "--json").stdout)
-    assert document["method"] == "retime"
+def test_a_given_offset_is_removed_without_measuring(made: Callable[[str], Path], tmp_path: Path):
+    target = tmp_path / "out.mp4"
+    done = run("fix-offset", made("plain.mp4"), target, "--offset-ms", "120")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == f"{target}: delayed the audio by 120 ms; nothing was re-encoded.\n"
+    assert target.stat().st_size
+    assert run("fix-offset", made("plain.mp4"), target, "--offset-ms", "120").exit_code == 2
+    assert run("fix-offset", made("plain.mp4"), target, "--offset-ms", "120", "--force").exit_code == 0
 
 
-def test_fix_that_cannot_tell_exits_3(monkeypatch: pytest.MonkeyPatch):
-    def repair(*_arguments: object, **_options: object) -> None:
-        raise CannotTell("in.mp4: no face was found; nothing is written.")
-
-    monkeypatch.setattr(fix, "fix_offset", repair)
-    done = run("fix-offset", "in.mp4", "out.mp4")
-    assert (done.exit_code, done.stderr) == (3, "avsync: in.mp4: no face was found; nothing is written.\n")
+def test_a_video_without_a_face_exits_3(made: Callable[[str], Path], tmp_path: Path, model: str):
+    done = run("fix-offset", made("plain.mp4"), tmp_path / "out.mp4", "--model", model)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "nothing is written" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out.mp4").exists()
 
 
 @pytest.mark.slow
-def test_the_demo_command_finds_and_mends_its_own_error(tmp_path: Path):
-    if DEFAULT_MODEL not in available():
-        pytest.skip(f"the model {DEFAULT_MODEL} is not here")
-    done = run("demo", "--out", tmp_path / "demo")
+def test_it_says_on_stderr_that_it_re_encodes(tmp_path: Path, model: str):
+    clip = moved_demo(tmp_path / "in.mp4", lambda t: np.where(t >= 15, 300.0, 0.0))
+    done = run("fix-offset", clip, tmp_path / "out.mp4", "--method", "retime", "--model", model, "--json")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.startswith(f"{clip}: audio track 0 is ")
+    assert "re-encoded (" in done.stderr
+    document = json.loads(done.stdout)
+    assert (document["method"], document["written"]) == ("retime", True)
+    assert document["after"]["verdict"] == "in-sync"
+
+
+@pytest.mark.slow
+def test_the_demo_command_finds_and_mends_its_own_error(tmp_path: Path, model: str):
+    done = run("demo", "--out", tmp_path / "demo", "--model", model)
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["clip.mp4", "fixed.mp4"]
