@@ -13,6 +13,18 @@ from avsync.core import constants
 from avsync.core.options import CheckOptions
 from avsync.core.profiles import PROFILES
 
+
+def _seconds(text: str | float) -> float:
+    """Seconds, given as such or as a clock has them: 90, 1:30, 0:01:30.5."""
+    parts = str(text).split(":")
+    try:
+        if len(parts) > 3 or any(not 0 <= float(part) < 60 for part in parts[1:]):
+            raise ValueError
+        return sum(float(part) * 60**place for place, part in enumerate(reversed(parts)))
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no time; give seconds, or [hours:]minutes:seconds.") from None
+
+
 LIMITS = "What is in tolerance"
 MEASURING = "How it is measured"
 Model = Annotated[
@@ -128,8 +140,10 @@ CHECK_OPTIONS: dict[str, Any] = {
         typer.Option(
             "--start",
             rich_help_panel=MEASURING,
-            metavar="SECONDS",
-            help="Check only from here on; the times of the report stay those of the file.",
+            metavar="TIME",
+            parser=_seconds,
+            help="Check only from here on (seconds, or 1:02:30); the times of the report stay those of the "
+            "file.",
         ),
     ],
     "duration_s": Annotated[
@@ -137,7 +151,8 @@ CHECK_OPTIONS: dict[str, Any] = {
         typer.Option(
             "--duration",
             rich_help_panel=MEASURING,
-            metavar="SECONDS",
+            metavar="TIME",
+            parser=_seconds,
             help="Check only this long. Default: to the end.",
         ),
     ],
