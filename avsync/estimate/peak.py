@@ -26,9 +26,6 @@ MIN_BLOCKS = 3
 MANY = 25.0
 """Independent observations beyond which their number says no more about the probability; calibration
 uses pieces of about this length."""
-TOTAL_POWER = 0.8
-"""Of the log-likelihood ratio over all observations, were they independent, as a feature of the probability.
-Chosen on `val`, where 0.5 to 0.9 do nearly as well."""
 
 
 @dataclass(frozen=True)
@@ -197,24 +194,26 @@ def _features(
     agreement: float,
     observations: float,
 ) -> tuple[tuple[float, ...], float | None]:
-    """(gap, agreement, observations, total) and the rival's offset in ms, None when there is no rival.
+    """(gap, agreement, observations, total, lead) and the rival's offset in ms, None when there is no rival.
 
     gap: the peak over its best rival in units of the noise, compressed (arcsinh); agreement: log odds of a
     resampling to be within a frame of the answer; observations: log of how many windows are independent, as
-    far as MANY; total: how much likelier the answer is than a blind guess, by all windows that have it. The
-    first two compare the answer with its rivals; foreign audio can have a clear best offset, but its total
-    is near 0.
+    far as MANY; total, lead: how much likelier the answer is than a blind guess, by the windows that have it,
+    and than its rival: roots of the sums, in nats, over independent windows. Foreign audio can have a clear
+    best offset, but its total is near 0.
     """
     best = int(np.nanargmax(curve))
     far = np.where(np.abs(shifts - shifts[best]) > RIVAL_FRAMES, curve, np.nan)
     if not np.isfinite(far).any() or observations < MIN_BLOCKS:
-        return (0.0, -2.0, 0.0, 0.0), None  # as unsure as noise is
+        return (0.0, -2.0, 0.0, 0.0, 0.0), None  # as unsure as noise is
     rival = int(np.nanargmax(far))
     gap = float(np.arcsinh((curve[best] - far[rival]) / max(noise, 1e-9)))
     odds = float(np.log((agreement * RESAMPLINGS + 1) / ((1 - agreement) * RESAMPLINGS + 1)))
     covered = observations * counts[best] / counts.max()
-    total = float(max(curve[best] * covered, 0.0)) ** TOTAL_POWER
-    return (gap, odds, float(np.log(min(observations, MANY))), total), float(-FRAME_MS * shifts[rival])
+    total = float(np.sqrt(max(curve[best] * covered, 0.0)))
+    lead = float(np.sqrt(max(curve[best] - curve[rival], 0.0) * observations))
+    features = (gap, odds, float(np.log(min(observations, MANY))), total, lead)
+    return features, float(-FRAME_MS * shifts[rival])
 
 
 def _height(curve: Floats) -> float:
