@@ -81,11 +81,15 @@ def average(scores: Scores, calibration: Calibration | None = None) -> Floats:
 def block_sums(found: Evidence, block: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Weighted sums and weights over the windows of each block, (n_blocks, n_shifts) both."""
     exists = np.isfinite(found.rows)
-    shape = (int(block.max(initial=-1)) + 1, found.rows.shape[1])
-    sums, counts = np.zeros(shape), np.zeros(shape)
-    np.add.at(sums, block, np.where(exists, found.rows, 0) * found.weights[:, None])
-    np.add.at(counts, block, exists * found.weights[:, None])
-    return sums, counts
+    blocks, columns = int(block.max(initial=-1)) + 1, found.rows.shape[1]
+    # Several times as fast as np.add.at.
+    cell = (block[:, None] * columns + np.arange(columns)).ravel()
+
+    def total(values: Floats) -> Floats:
+        sums = np.bincount(cell, (values * found.weights[:, None]).ravel(), blocks * columns)
+        return np.asarray(sums.reshape(blocks, columns), np.float64)
+
+    return total(np.where(exists, found.rows, 0)), total(exists.astype(np.float64))
 
 
 def averaged(sums: Floats, counts: Floats) -> Floats:

@@ -37,8 +37,6 @@ FIT = 3.5
 """The same for a fault with an offset of its own: of three seconds of speech 98 % have more at their offset,
 of another's speech at any offset 2 % (val lists, avsync-4)."""
 MIN_FAULT_OBSERVATIONS = 7
-CUT_BONUS = 3.0
-"""Natural logarithm of how much rather an offset changes where a shot begins than at a window nearby."""
 MIN_APART_MS = 55.0
 """No smaller difference is a fault of its own: one in twenty stretches of 3 s is a frame off."""
 FACE_BIAS_MS = 100.0
@@ -190,21 +188,48 @@ def _differs(apart: Measure, rest: Measure) -> bool:
 
 
 def _runs(found: Evidence, blocks: Blocks, path: Ints, calibration: Calibration) -> list[tuple[int, Ints]]:
-    """(column, windows) of each step of the path, cut at the window where the evidence turns; of places that
-    it can hardly tell apart, where a shot begins."""
+    """(column, windows) of each step of the path, cut where the evidence turns."""
     cuts, columns = [0], [int(path[0])]
-    begins = np.searchsorted(found.times_s, found.cuts - FRAME_S / 2)
     for b in np.flatnonzero(np.diff(path)):
         columns.append(int(path[b + 1]))
         near = np.flatnonzero((blocks.block >= b - 1) & (blocks.block <= b + 2))
-        gain = np.nan_to_num(found.rows[near, path[b]] - found.rows[near, path[b + 1]])
-        place = near[0] + np.arange(len(near) + 1)
-        observed = len(np.unique(np.floor(found.times_s[near] / calibration.dependence_s + 1e-6)))
-        likely = np.concatenate([[0.0], np.cumsum(gain)]) * observed / len(near)
-        cut = int(place[np.argmax(likely + CUT_BONUS * np.isin(place, begins))])
-        cuts.append(max(cut, cuts[-1] + 1))
+        change_s = changed_at(found, near, (int(path[b]), int(path[b + 1])), calibration)
+        place = int(near[0] + np.searchsorted(found.times_s[near], change_s - FRAME_S / 2))
+        cuts.append(max(place, cuts[-1] + 1))
     runs = np.split(np.arange(len(found.rows)), cuts[1:])
     return [(column, run) for column, run in zip(columns, runs, strict=True) if len(run)]
+
+
+def changed_at(found: Evidence, near: Ints, columns: tuple[int, int], calibration: Calibration) -> float:
+    """When the offset changes from that of one column to that of the other, in seconds, by the windows
+    `near`: the median of what is likely, as likely to be where a shot begins as anywhere else.
+
+    It is the audio that jumps: what the windows around say depends on which side the audio lies that fits
+    them. Some find it on both sides, because it is heard twice, and some on neither.
+    """
+    times = found.times_s[near]
+    rows = np.nan_to_num(found.rows[near]) * found.weights[near, None]
+    before, after = (rows[:, column] for column in columns)
+    heard_before, heard_after = (times + FRAME_S * float(found.shifts[column]) for column in columns)
+    begins = found.cuts[(found.cuts > times[0]) & (found.cuts <= times[-1])]
+    anywhere = np.arange(times[0], times[-1] + 1.5 * FRAME_S, FRAME_S)
+    places = np.concatenate([anywhere, begins])[:, None]
+    half = FRAME_S / 2
+    first, then = heard_before < places - half, heard_after >= places - half
+    # Where a shot begins, there is other video on the other side, too.
+    first[len(anywhere) :] &= times < places[len(anywhere) :] - half
+    then[len(anywhere) :] &= times >= places[len(anywhere) :] - half
+    both = np.logaddexp(before, after) - np.log(2)
+    said = np.where(first & then, both, np.where(first, before, np.where(then, after, 0.0))).sum(axis=1)
+    observed = len(np.unique(np.floor(times / calibration.dependence_s + 1e-6)))
+    prior = np.full(len(places), -np.log(len(anywhere)))
+    if len(begins):
+        prior[len(anywhere) :] = -np.log(len(begins))
+    log_share = said * observed / len(near) + prior
+    share = np.exp(log_share - log_share.max())
+    order = np.argsort(places[:, 0], kind="stable")
+    middle = np.searchsorted(np.cumsum(share[order]), share.sum() / 2)
+    return float(places[order[min(middle, len(order) - 1)], 0])
 
 
 def _segments(
