@@ -60,8 +60,9 @@ def programmes(
     [bold]Example[/bold]
     avsync bench programmes lrs2/ --known delays.json --cache clips/ --jobs 2
     """
-    from avsync.bench import programme_outcomes as bench
+    from avsync.bench import programme_figures as bench
     from avsync.bench.programme_clips import collect
+    from avsync.bench.programme_outcomes import run
     from avsync.data.labels import read_delays
     from avsync.estimate.calibration import Calibration
     from avsync.pipeline.run import load_model
@@ -74,10 +75,10 @@ def programmes(
         raise UsageError(f"{folders} holds clips of fewer than two speakers that --known names.")
     calibration = Calibration.from_dict(loaded.calibration)
     seeds = range(seed, seed + count)
-    outcomes = bench.run(clips, calibration, seeds, jobs)
+    outcomes = run(clips, calibration, seeds, jobs)
     again: Sequence[Outcome] = ()
     if jitter:
-        again = bench.run(collect(data, delays, cache, loaded, jitter), calibration, seeds, jobs)
+        again = run(collect(data, delays, cache, loaded, jitter), calibration, seeds, jobs)
     if as_json:
         emit(json.dumps(bench.document(outcomes, again), indent=2) + "\n")
     else:
@@ -87,7 +88,7 @@ def programmes(
 
 def _lines(outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> list[str]:
     """The figures and curves as text; `again`: with jittered face boxes."""
-    from avsync.bench import programme_outcomes as bench
+    from avsync.bench import programme_figures as bench
 
     found = {**bench.summarise(outcomes), **bench.robustness(outcomes, again)}
     lines = [f"{name.replace('_', ' ')}: {_number(value)}" for name, value in found.items()]
@@ -97,6 +98,8 @@ def _lines(outcomes: Sequence[Outcome], again: Sequence[Outcome]) -> list[str]:
     ):
         lines += ["", f"{title}: from, to, how many, found, not called in sync"]
         lines += ["  ".join(_number(value) for value in row) for row in rows]
+    lines += ["", "Share of the speech that in sync takes: share, false in sync, clean ones partly judged"]
+    lines += ["  ".join(_number(value) for value in row) for row in bench.by_least_judged(outcomes)]
     for what, table in bench.reliability(outcomes).items():
         lines += ["", f"Probability ({what}): mean, share right, how many"]
         lines += ["  ".join(_number(value) for value in row) for row in table]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.constants import FRAME_MS
+from avsync.core.constants import FRAME_MS, FRAME_S
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.peak import Evidence, averaged, block_sums
 
@@ -34,6 +34,9 @@ EASE_AT_CUTS = 1.0
 """Factor on the price of a jump where a shot begins."""
 AT_CUTS = 0.5
 """Share of the jumps that lie where a shot begins."""
+BY_SHOTS = 0.75
+"""Share of the changes near the beginning of a shot that lie there: scenes are off more often than jumps
+fall into the midst of one."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,37 @@ def best_path(
     for b in range(len(values) - 1, 0, -1):
         path[b - 1] = came_from[b, path[b]]
     return path, float(total.max())
+
+
+def changed_at(found: Evidence, near: Ints, columns: tuple[int, int], calibration: Calibration) -> float:
+    """When the offset changes from that of one column to that of the other, in seconds, by the windows
+    `near`: the median of what is likely, which is rather where a shot begins than anywhere else.
+
+    It is the audio that jumps: what the windows around say depends on which side the audio lies that fits
+    them. Some find it on both sides, because it is heard twice, and some on neither.
+    """
+    times = found.times_s[near]
+    rows = np.nan_to_num(found.rows[near]) * found.weights[near, None]
+    before, after = (rows[:, column] for column in columns)
+    heard_before, heard_after = (times + FRAME_S * float(found.shifts[column]) for column in columns)
+    begins = found.cuts[(found.cuts > times[0]) & (found.cuts <= times[-1])]
+    anywhere = np.arange(times[0], times[-1] + 1.5 * FRAME_S, FRAME_S)
+    places = np.concatenate([anywhere, begins])[:, None]
+    half = FRAME_S / 2
+    first, then = heard_before < places - half, heard_after >= places - half
+    # Where a shot begins, there is other video on the other side, too.
+    first[len(anywhere) :] &= times < places[len(anywhere) :] - half
+    then[len(anywhere) :] &= times >= places[len(anywhere) :] - half
+    both = np.logaddexp(before, after) - np.log(2)
+    said = np.where(first & then, both, np.where(first, before, np.where(then, after, 0.0))).sum(axis=1)
+    observed = len(np.unique(np.floor(times / calibration.dependence_s + 1e-6)))
+    prior = np.full(len(places), np.log((1 - BY_SHOTS) / len(anywhere)))
+    prior[len(anywhere) :] = np.log(BY_SHOTS / max(len(begins), 1))
+    log_share = said * observed / len(near) + prior
+    share = np.exp(log_share - log_share.max())
+    order = np.argsort(places[:, 0], kind="stable")
+    middle = np.searchsorted(np.cumsum(share[order]), share.sum() / 2)
+    return float(places[order[min(middle, len(order) - 1)], 0])
 
 
 def best_line(blocks: Blocks, column: int) -> tuple[float, float, float, float]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core.constants import MAX_DRIFT_MS_PER_MIN, MIN_JUDGED, MIN_PROBABILITY
-from avsync.core.records import Scores
+from avsync.core.records import Scores, Span
 from avsync.core.report import Fault, Offset, Reason, ReasonKind, Segment, Severity, Verdict
 from avsync.core.tolerance import exceeds, excess
 from avsync.estimate.support import Contradiction
@@ -24,6 +24,8 @@ FOREIGN_PROBABILITY = 0.95
 """Of speech that is called foreign, so much is: see `speakers`."""
 SEVERE = 2.0
 """A fault that exceeds its limit by this factor or more is severe."""
+MIN_PART_S = 1.0
+"""Less of a mismatch beside a stretch with an offset of its own is not worth a fault."""
 HINTED_SHARE = 0.2
 """Where so much of a video (0..1) rather speaks for another offset, it is not called in sync."""
 
@@ -62,10 +64,12 @@ def judge(
     """
     if offset.offset_ms is None or offset.uncertainty_ms is None:
         return Judgement("cannot-tell", offset.reasons)
+    apart = [(s.start_s, s.end_s) for s in offset.segments if s.fault and s.offset_ms is not None]
     others = tuple(
-        Fault(f.start_s, f.end_s, None, None, FOREIGN_PROBABILITY, "severe", "mismatch")
+        Fault(start_s, end_s, None, None, FOREIGN_PROBABILITY, "severe", "mismatch")
         for f in foreign
         if f.sure
+        for start_s, end_s in _outside((f.start_s, f.end_s), apart)
     )
     foreign_s = sum(f.talk_s for f in foreign if f.sure)
     if offset.probability < min_probability:
@@ -104,6 +108,20 @@ def judge(
     if doubts:
         return Judgement("partly-judged", (*doubts, *reasons), faults)
     return Judgement("in-sync", tuple(reasons), faults)
+
+
+def _outside(span: Span, taken: Sequence[Span]) -> list[Span]:
+    """The parts of a stretch (start, end) that lie outside of those `taken`, without slivers: what has an
+    offset of its own is no mismatch."""
+    parts = [span]
+    for start_s, end_s in taken:
+        parts = [
+            part
+            for first, past in parts
+            for part in ((first, min(past, start_s)), (max(first, end_s), past))
+            if part[1] > part[0]
+        ]
+    return [(first, past) for first, past in parts if past - first >= MIN_PART_S]
 
 
 def _in_order(faults: Sequence[Fault]) -> tuple[Fault, ...]:

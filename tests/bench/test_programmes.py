@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 
 from avsync.bench.programme_clips import NOTHING, Material, jittered, load_material, save
-from avsync.bench.programme_outcomes import (
-    Outcome,
+from avsync.bench.programme_figures import (
+    by_least_judged,
     by_size,
     document,
-    outcome,
     reliability,
     robustness,
-    run,
     summarise,
 )
+from avsync.bench.programme_outcomes import Outcome, outcome, run
 from avsync.bench.programmes import SHARES, compose, script, still
 from avsync.core.report import Report, Segment
 from avsync.estimate.calibration import Calibration
@@ -139,3 +138,10 @@ def test_verdicts_that_change_with_the_face_boxes_are_counted(outcomes: list[Out
     assert robustness(outcomes, turned)["verdict_changed"] == pytest.approx(calm / len(outcomes))
     assert robustness(outcomes, turned)["turned_out_of_sync"] == 1
     assert robustness(outcomes, ()) == {}
+
+
+def test_the_less_speech_is_enough_the_more_is_called_in_sync(outcomes: list[Outcome]):
+    half = [replace(o, judged_share=0.55, unlimited="in-sync") for o in outcomes]
+    rows = {least: (wrong, unsure) for least, wrong, unsure in by_least_judged(half)}
+    assert rows[0.5] == (1, 0)
+    assert rows[0.6] == (0, 1)

@@ -16,7 +16,8 @@ from avsync.core.records import Scores
 from avsync.core.report import Offset, Reason, Segment
 from avsync.estimate.calibration import FEATURES, Calibration
 from avsync.estimate.offset import choose_speaker, combine, estimate, pooled
-from avsync.estimate.peak import average, evidence, measure, peak
+from avsync.estimate.paths import changed_at
+from avsync.estimate.peak import Evidence, average, evidence, measure, peak
 from avsync.estimate.speakers import cells, weigh
 from avsync.report.reasons import reason_words
 
@@ -458,3 +459,30 @@ def test_a_constant_offset_between_two_frames_is_no_drift_however_long_the_video
     answer = estimate(made(12_000, -8.5, height=6, seed=2))
     assert answer.drift_ms_per_min == 0
     assert answer.offset_ms == pytest.approx(340, abs=10)
+
+
+def test_a_shot_of_two_seconds_that_is_clearly_elsewhere_is_a_fault_of_its_own():
+    sharp = Calibration(temperature=0.6)
+    before, after = made(300), made(300, seed=1, start_s=14.0)
+    for seed in range(5):
+        off = made(50, 6.0, seed=2 + seed, start_s=12.0, silent=0.0)
+        tracks = [before, off, after]
+        answer = pooled(tracks, [np.ones(len(track.times_s)) for track in tracks], sharp)
+        (fault,) = [part for part in answer.segments if part.fault]
+        assert fault.offset_ms == pytest.approx(-240, abs=40)
+        assert (fault.start_s, fault.end_s) == pytest.approx((12.0, 14.0), abs=0.1)
+
+
+def test_a_jump_is_placed_on_the_clock_of_the_audio():
+    """The audio is 400 ms early from the jump on: windows before it find what fits them on its other side."""
+    times, shifts = np.arange(150) / 25, np.arange(-15, 16)
+    rng = np.random.default_rng(0)
+    errors = []
+    for at_s in (2.6, 3.0, 3.4):
+        heard = times[:, None] + shifts / 25
+        true = np.where(heard < at_s - 0.02, 0, -10)
+        rows = np.where(shifts == true, 1.5, -0.5) + rng.normal(0, 0.7, (150, 31))
+        found = Evidence(rows, times, shifts, np.ones(150))
+        placed = changed_at(found, np.arange(20, 130), (15, 5), Calibration(temperature=0.6))
+        errors.append(placed - at_s)
+    assert np.abs(errors).max() <= 0.13

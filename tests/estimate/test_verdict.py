@@ -92,6 +92,13 @@ def test_a_video_most_of_which_is_dubbed_does_not_match():
     assert judge(answer(0), EBU, foreign=foreign, talk_s=30.0).verdict == "mismatch"
 
 
+def test_what_has_an_offset_of_its_own_is_no_mismatch():
+    parts = [part(0, 10, 0), part(10, 15, 200, fault=True), part(15, 60, 0)]
+    foreign = [Contradiction(8.0, 15.4, 6.0, sure=True)]
+    faults = judge(answer(0, segments=parts), EBU, foreign=foreign, talk_s=50.0).faults
+    assert [(f.kind, f.start_s, f.end_s) for f in faults] == [("mismatch", 8, 10), ("offset", 10, 15)]
+
+
 def test_where_nothing_is_sure_ten_seconds_of_foreign_speech_are_a_mismatch():
     unsure = answer(0, probability=0.2)
     assert (
