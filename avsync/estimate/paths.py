@@ -172,6 +172,18 @@ def best_line(blocks: Blocks, column: int) -> tuple[float, float, float, float]:
     return float((best - limit + part) * ms_per_s), float(error * -ms_per_s), float(top), float(totals[limit])
 
 
+def bias_of_slope(blocks: Blocks, floor_ms: float) -> float:
+    """Half the 95 % interval, in ms per second, of what is wrong with a line's slope because each shot is off
+    by itself, by up to `floor_ms` (95 %); one shot alone is off by the same throughout, which does nothing."""
+    weight = blocks.values.max(axis=1) - blocks.values.mean(axis=1)
+    total = float(weight.sum())
+    if total <= 0:
+        return 0.0
+    since = blocks.times_s - float((weight * blocks.times_s).sum()) / total
+    by_shot = np.bincount(np.cumsum(blocks.cut), weight * since)
+    return float(floor_ms * np.sqrt((by_shot**2).sum()) / max(float((weight * since**2).sum()), 1e-9))
+
+
 def _line_value(fine: Floats, moves: Ints) -> float:
     """Summed log-likelihood of the best line that passes each block `moves` columns off its middle."""
     first, past = max(0, -int(moves.min())), fine.shape[1] - max(0, int(moves.max()))

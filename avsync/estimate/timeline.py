@@ -21,6 +21,7 @@ from avsync.estimate.paths import (
     Floats,
     Ints,
     best_line,
+    bias_of_slope,
     block_likelihoods,
     changed_at,
     likeliest_path,
@@ -112,7 +113,7 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
         likelier = max(line_value, stepped_value) - cost > max(value, level_value, np.log(len(blocks.values)))
         if likelier and main_piece(sloping).measure.probability >= MIN_PROBABILITY:
             found, blocks, pieces = straight, line_blocks, sloping
-            drift, uncertainty = 60 * slope, 60 * error * calibration.spread
+            drift, uncertainty = 60 * slope, 60 * _slope_error(error, blocks, calibration)
     possible = None
     if drift is None:
         drift, uncertainty, possible = _steady(blocks, pieces, calibration)
@@ -139,11 +140,16 @@ def _steady(
     own = np.unique(blocks.block[np.concatenate([p.windows for p in pieces if p.measure is main])])
     steady = Blocks(blocks.times_s[own], blocks.values[own], blocks.block, blocks.cut[own])
     slope, error, *_ = best_line(steady, int(steady.values.sum(axis=0).argmax()))
-    error *= calibration.spread
+    error = _slope_error(error, steady, calibration)
     possible = 60 * (abs(slope) + error) if np.isfinite(error) else None
     if abs(slope) <= error <= MAX_DRIFT_ERROR / 60:
         return 0.0, 60 * error, possible
     return None, None, possible
+
+
+def _slope_error(error: float, blocks: Blocks, calibration: Calibration) -> float:
+    """Half the 95 % interval of a slope, from that of the evidence and what each shot is off by itself."""
+    return float(np.hypot(error * calibration.spread, bias_of_slope(blocks, calibration.floor_ms)))
 
 
 def straightened(found: Evidence, slope: float, middle_s: float) -> Evidence:

@@ -6,8 +6,8 @@ would be; every fourth case has another clip's audio instead, so that any answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,9 @@ from avsync.data.shards import Store
 from avsync.estimate.calibration import (
     Calibration,
     expected_calibration_error,
-    fit_calibration,
-    fit_temperature,
     reliability_table,
 )
-from avsync.estimate.peak import Floats, Measure, evidence, measure
+from avsync.evaluation.fitting import Case, fit, is_right, long_peaks, measured_cases
 from avsync.networks import card, checkpoint
 from avsync.networks.checkpoint import Loaded, file_sha256, read_card
 from avsync.networks.scoring import score_clip
@@ -39,16 +37,6 @@ MARGIN_S = 0.8
 """Audio kept before and after the excerpt, as in a longer file."""
 BALANCE = 0.5
 """How much speakers with many minutes are damped (`labels.shares`)."""
-COVERED = 0.95
-FLOORS_MS = (10.0, 15.0, 20.0)
-"""Widths (95 %) tried for the error that no amount of evidence removes: a recording's own, up to half a
-frame."""
-MAX_ROWS = 4000
-"""Windows that the temperature is fitted on; neighbouring windows add little."""
-RIDGE = 3.0
-"""Keeps the weights of correlated features close to each other."""
-LONG = 8
-"""Fewest independent observations of an excerpt that counts for the mismatch level."""
 ENOUGH_CASES = 40
 """Fewest cases of a language for figures of its own."""
 MAIN_FIGURES = (
@@ -59,17 +47,6 @@ MAIN_FIGURES = (
     "swapped_answered",
     "interval_holds",
 )
-MIN_MISMATCHED_SHARE = 0.3
-"""A level that identifies fewer swapped clips than this is not used."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """Scores of one excerpt, and its true offset in ms (None: the audio is another clip's)."""
-
-    id: str
-    scores: Scores
-    truth_ms: float | None
 
 
 def make_cases(
@@ -134,90 +111,11 @@ def _audio(store: Store, source: int, first: int, frames: int, delay_ms: float) 
     return Waveform(samples[low:high], start_s + low / SAMPLE_RATE)
 
 
-def fit(cases: Sequence[Case]) -> Calibration:
-    """Temperature, probability, bias, interval and mismatch level from cases."""
-    matched = [(c.scores, c.truth_ms) for c in cases if c.truth_ms is not None]
-    thin = max(1, sum(len(s.logits) for s, _ in matched) // MAX_ROWS)
-    base = fit_temperature([s.logits[::thin] for s, _ in matched], [_column(s, t) for s, t in matched])
-    measured = _measure(cases, base)
-    right = np.array([_is_right(m, c) for m, c in measured])
-    errors = np.array([m.offset_ms - c.truth_ms for m, c in measured if c.truth_ms is not None])
-    near = errors[np.abs(errors) <= FRAME_MS]
-    bias = float(np.median(near)) if len(near) else 0.0
-    features = np.array([m.features for m, _ in measured])
-    base = fit_calibration(features, right, replace(base, bias_ms=bias), RIDGE)
-    measured = _measure(cases, base)
-    spread, floor = _interval(measured, base)
-    return replace(base, spread=spread, floor_ms=floor, mismatch_level=_mismatch_level(measured))
-
-
-def _column(scores: Scores, truth_ms: float) -> int:
-    """Column of the true offset among the shifts."""
-    return int(np.argmin(np.abs(-FRAME_MS * scores.shifts - truth_ms)))
-
-
-def _measure(cases: Iterable[Case], calibration: Calibration) -> list[tuple[Measure, Case]]:
-    found = [(evidence(c.scores, calibration), c) for c in cases]
-    return [(measure(e, calibration), c) for e, c in found if len(e.rows)]
-
-
-def _is_right(m: Measure, case: Case) -> bool:
-    return case.truth_ms is not None and abs(m.offset_ms - case.truth_ms) <= FRAME_MS
-
-
-def _interval(measured: Sequence[tuple[Measure, Case]], calibration: Calibration) -> tuple[float, float]:
-    """(spread, floor in ms): the pair with the narrowest intervals among those that hold for 95 % of the
-    confident answers at the right peak.
-
-    The floor is the error that remains with unlimited evidence, the spread corrects what resampling misses; a
-    larger spread instead of a floor would widen the intervals where there is little evidence.
-    """
-    confident = [
-        (abs(m.offset_ms - c.truth_ms), m.uncertainty_ms)
-        for m, c in measured
-        if c.truth_ms is not None
-        and m.probability >= MIN_PROBABILITY
-        and abs(m.offset_ms - c.truth_ms) <= FRAME_MS
-    ]
-    if not confident:
-        return calibration.spread, calibration.floor_ms
-    errors, known = np.array(confident).T
-    own = np.sqrt(np.maximum(known**2 - calibration.floor_ms**2, 1.0)) / calibration.spread
-
-    def width(pair: tuple[float, float]) -> float:
-        return float(np.log(np.hypot(pair[0] * own, pair[1])).mean())
-
-    def fitting(floor: float) -> tuple[float, float]:
-        missed = np.sqrt(np.maximum(errors**2 - floor**2, 0.0)) / own
-        return max(0.5, float(np.quantile(missed, COVERED))), floor
-
-    return min(map(fitting, FLOORS_MS), key=width)
-
-
-def _mismatch_level(measured: Sequence[tuple[Measure, Case]]) -> float | None:
-    """A peak height that 98 % of the matching excerpts exceed, if it identifies enough swapped ones; from
-    long excerpts only."""
-    peaks, foreign = _long_peaks(measured)
-    if len(peaks) < 50 or len(foreign) < 15:
-        return None
-    level = float(np.quantile(peaks, 0.02))
-    return level if np.mean(foreign < level) >= MIN_MISMATCHED_SHARE else None
-
-
-def _long_peaks(measured: Sequence[tuple[Measure, Case]]) -> tuple[Floats, Floats]:
-    """Peak heights of the matching and of the swapped excerpts that are long enough."""
-    long = [(m, c) for m, c in measured if m.observations >= LONG]
-    peaks = [
-        [float(np.nanmax(m.curve)) for m, c in long if (c.truth_ms is None) == swap] for swap in (False, True)
-    ]
-    return np.array(peaks[0]), np.array(peaks[1])
-
-
 def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object]:
     """Quality of the calibration on `cases`: figures for the card, as plain values."""
-    measured = _measure(cases, calibration)
+    measured = measured_cases(cases, calibration)
     sure = np.array([m.probability for m, _ in measured])
-    right = np.array([_is_right(m, c) for m, c in measured])
+    right = np.array([is_right(m, c) for m, c in measured])
     foreign = np.array([c.truth_ms is None for _, c in measured])
     confident = sure >= MIN_PROBABILITY
     errors = np.array([abs(m.offset_ms - c.truth_ms) for m, c in measured if c.truth_ms is not None])
@@ -226,7 +124,7 @@ def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object
         for (m, c), t, r in zip(measured, confident, right, strict=True)
         if t and r and c.truth_ms is not None
     ]
-    peaks, strangers = _long_peaks(measured)
+    peaks, strangers = long_peaks(measured)
     level = -np.inf if calibration.mismatch_level is None else calibration.mismatch_level
     return {
         "cases": len(measured),
@@ -322,9 +220,9 @@ def held_out_quality(cases: Sequence[Case]) -> dict[str, float]:
     first = set(speakers[::2])
     halves = [[c for c in cases if (c.id.rsplit("/", 1)[0] in first) == side] for side in (True, False)]
     judged = [
-        (m.probability, _is_right(m, c), c.truth_ms is None)
+        (m.probability, is_right(m, c), c.truth_ms is None)
         for mine, other in (halves, halves[::-1])
-        for m, c in _measure(mine, fit(other))
+        for m, c in measured_cases(mine, fit(other))
     ]
     sure, right, foreign = (np.array(column) for column in zip(*judged, strict=True))
     confident = sure >= MIN_PROBABILITY

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from avsync.core.constants import FRAME_MS
-from avsync.estimate.paths import Blocks, best_line, best_path, likeliest_path
+from avsync.estimate.paths import Blocks, best_line, best_path, bias_of_slope, likeliest_path
 
 COLUMNS = 41
 
@@ -48,3 +48,20 @@ def test_a_jump_is_put_where_a_shot_begins_unless_the_evidence_is_clear():
     assert np.flatnonzero(np.diff(best_path(values, 5.0, None, cut)[0])).tolist() == [30]
     far = np.arange(60) == 50
     assert np.flatnonzero(np.diff(best_path(values, 5.0, None, far)[0])).tolist()[0] in (29, 30)
+
+
+def test_each_shot_may_be_off_by_itself_which_tilts_a_line_unless_there_is_one_or_many():
+    times = np.arange(60) + 0.5
+    values = np.zeros((60, 31))
+    values[:, 15] = 3.0
+
+    def tilt(shots: int) -> float:
+        cut = np.zeros(60, bool)
+        cut[np.arange(1, shots) * 60 // shots] = True
+        return 60 * bias_of_slope(Blocks(times, values, np.arange(60), cut), 20.0)
+
+    assert tilt(1) == pytest.approx(0, abs=1e-6)
+    # The spread of a straight line's slope through so many points with an error of 20 ms each.
+    places = np.array([7.5, 22.5, 37.5, 52.5]) - 30
+    assert tilt(4) == pytest.approx(60 * 20 / np.sqrt((places**2).sum()), rel=0.1)
+    assert tilt(20) < tilt(4) / 2 + 1

@@ -11,17 +11,19 @@ import yaml
 from avsync.core.records import Scores
 from avsync.data.labels import Recorded
 from avsync.data.shards import ShardWriter, Store, StoredClip
+from avsync.estimate.calibration import Calibration
+from avsync.estimate.offset import near
+from avsync.estimate.speakers import summed
 from avsync.evaluation.calibrate import (
-    Case,
     by_language,
     calibrate,
-    fit,
     held_out_quality,
     make_cases,
     quality,
     stranger,
     write_card,
 )
+from avsync.evaluation.fitting import Case, fit
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import load, save
 from avsync.networks.dims import Dims
@@ -57,6 +59,27 @@ def test_the_fitted_probability_means_what_it_says_on_new_cases() -> None:
     assert figures["interval_holds"] > 0.85  # type: ignore[operator]
     assert figures["long_swapped_below_level"] > 0.3  # type: ignore[operator]
     assert figures["long_matched_below_level"] < 0.1  # type: ignore[operator]
+
+
+def test_what_bears_an_offset_out_lies_above_what_contradicts_it() -> None:
+    calibration = fit(made_cases(400))
+    assert calibration.support >= 1.0
+    assert calibration.contradiction < 0
+    # Another's speech hardly ever bears an offset out; lips that say the speech hardly ever contradict it.
+    said, foreign = [], []
+    for case in (c for c in made_cases(400, seed=1) if len(c.scores.times_s) >= 75):
+        windows = np.arange(75)
+        total = summed(case.scores, windows, calibration)
+        there = near(total, SHIFTS, (case.truth_ms or 0.0) + calibration.bias_ms)
+        (foreign if case.truth_ms is None else said).append(there)
+    assert np.mean(np.array(foreign) >= calibration.support) < 0.06
+    assert np.mean(np.array(foreign) <= 3 * calibration.contradiction) > 0.4
+    assert np.mean(np.array(said) <= 3 * calibration.contradiction) < 0.06
+
+
+def test_with_few_cases_the_thresholds_stay() -> None:
+    few = fit(made_cases(40))
+    assert (few.support, few.contradiction) == (Calibration.support, Calibration.contradiction)
 
 
 def test_a_constant_bias_of_the_model_is_taken_out() -> None:

@@ -1,0 +1,144 @@
+"""Cases whose true offset is known -> a `Calibration`: temperature, probability, bias, interval, and what
+bears an offset out or contradicts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from avsync.core.constants import FRAME_MS, FRAME_S, MIN_PROBABILITY
+from avsync.core.records import Scores
+from avsync.estimate import offset
+from avsync.estimate.calibration import Calibration, fit_calibration, fit_temperature
+from avsync.estimate.peak import Floats, Measure, evidence, measure
+from avsync.estimate.speakers import summed
+from avsync.estimate.support import ASKED_S
+
+COVERED = 0.95
+FLOORS_MS = (10.0, 15.0, 20.0)
+"""Widths (95 %) tried for the error that no amount of evidence removes: a recording's own, up to half a
+frame."""
+MAX_ROWS = 4000
+"""Windows that the temperature is fitted on; neighbouring windows add little."""
+RIDGE = 3.0
+"""Keeps the weights of correlated features close to each other."""
+LONG = 8
+"""Fewest independent observations of an excerpt that counts for the mismatch level."""
+MIN_MISMATCHED_SHARE = 0.3
+"""A level that identifies fewer swapped clips than this is not used."""
+ENOUGH_STRETCHES = 40
+"""With fewer stretches that match, or that do not, they do not show what bears an offset out."""
+LEAST_SUPPORT = 1.0
+"""An offset that is borne out is likelier than a blind guess by so much (natural logarithm) at least."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Scores of one excerpt, and its true offset in ms (None: the audio is another clip's)."""
+
+    id: str
+    scores: Scores
+    truth_ms: float | None
+
+
+def fit(cases: Sequence[Case]) -> Calibration:
+    """Temperature, probability, bias, interval and mismatch level from cases."""
+    matched = [(c.scores, c.truth_ms) for c in cases if c.truth_ms is not None]
+    thin = max(1, sum(len(s.logits) for s, _ in matched) // MAX_ROWS)
+    base = fit_temperature([s.logits[::thin] for s, _ in matched], [_column(s, t) for s, t in matched])
+    measured = measured_cases(cases, base)
+    right = np.array([is_right(m, c) for m, c in measured])
+    errors = np.array([m.offset_ms - c.truth_ms for m, c in measured if c.truth_ms is not None])
+    near = errors[np.abs(errors) <= FRAME_MS]
+    bias = float(np.median(near)) if len(near) else 0.0
+    features = np.array([m.features for m, _ in measured])
+    base = fit_calibration(features, right, replace(base, bias_ms=bias), RIDGE)
+    measured = measured_cases(cases, base)
+    spread, floor = _interval(measured, base)
+    base = replace(base, spread=spread, floor_ms=floor, mismatch_level=_mismatch_level(measured))
+    support, contradiction = _support(cases, base)
+    return replace(base, support=support, contradiction=contradiction)
+
+
+def _support(cases: Sequence[Case], calibration: Calibration) -> tuple[float, float]:
+    """(support, contradiction) of a calibration: what one in a hundred stretches of another's speech reaches,
+    and what 95 % of it stays below without one in a hundred that match. Support is likelier than a blind
+    guess, a contradiction less likely; where there are too few cases, both stay as they are."""
+    said: list[float] = []
+    foreign: list[float] = []
+    for case in cases:
+        times = case.scores.times_s
+        for first in np.arange(times[0], times[-1] + FRAME_S - ASKED_S, ASKED_S):
+            windows = np.flatnonzero((times >= first - FRAME_S / 2) & (times < first + ASKED_S - FRAME_S / 2))
+            total = summed(case.scores, windows, calibration)
+            there = offset.near(total, case.scores.shifts, (case.truth_ms or 0.0) + calibration.bias_ms)
+            (foreign if case.truth_ms is None else said).append(there)
+    if len(said) < ENOUGH_STRETCHES or len(foreign) < ENOUGH_STRETCHES:
+        return calibration.support, calibration.contradiction
+    support = max(LEAST_SUPPORT, float(np.quantile(foreign, 0.99)))
+    contradiction = min(0.0, float(np.quantile(foreign, 0.95)), float(np.quantile(said, 0.01)))
+    return support, contradiction / ASKED_S
+
+
+def _column(scores: Scores, truth_ms: float) -> int:
+    """Column of the true offset among the shifts."""
+    return int(np.argmin(np.abs(-FRAME_MS * scores.shifts - truth_ms)))
+
+
+def measured_cases(cases: Iterable[Case], calibration: Calibration) -> list[tuple[Measure, Case]]:
+    found = [(evidence(c.scores, calibration), c) for c in cases]
+    return [(measure(e, calibration), c) for e, c in found if len(e.rows)]
+
+
+def is_right(m: Measure, case: Case) -> bool:
+    return case.truth_ms is not None and abs(m.offset_ms - case.truth_ms) <= FRAME_MS
+
+
+def _interval(measured: Sequence[tuple[Measure, Case]], calibration: Calibration) -> tuple[float, float]:
+    """(spread, floor in ms): the pair with the narrowest intervals among those that hold for 95 % of the
+    confident answers at the right peak.
+
+    The floor is the error that remains with unlimited evidence, the spread corrects what resampling misses; a
+    larger spread instead of a floor would widen the intervals where there is little evidence.
+    """
+    confident = [
+        (abs(m.offset_ms - c.truth_ms), m.uncertainty_ms)
+        for m, c in measured
+        if c.truth_ms is not None
+        and m.probability >= MIN_PROBABILITY
+        and abs(m.offset_ms - c.truth_ms) <= FRAME_MS
+    ]
+    if not confident:
+        return calibration.spread, calibration.floor_ms
+    errors, known = np.array(confident).T
+    own = np.sqrt(np.maximum(known**2 - calibration.floor_ms**2, 1.0)) / calibration.spread
+
+    def width(pair: tuple[float, float]) -> float:
+        return float(np.log(np.hypot(pair[0] * own, pair[1])).mean())
+
+    def fitting(floor: float) -> tuple[float, float]:
+        missed = np.sqrt(np.maximum(errors**2 - floor**2, 0.0)) / own
+        return max(0.5, float(np.quantile(missed, COVERED))), floor
+
+    return min(map(fitting, FLOORS_MS), key=width)
+
+
+def _mismatch_level(measured: Sequence[tuple[Measure, Case]]) -> float | None:
+    """A peak height that 98 % of the matching excerpts exceed, if it identifies enough swapped ones; from
+    long excerpts only."""
+    peaks, foreign = long_peaks(measured)
+    if len(peaks) < 50 or len(foreign) < 15:
+        return None
+    level = float(np.quantile(peaks, 0.02))
+    return level if np.mean(foreign < level) >= MIN_MISMATCHED_SHARE else None
+
+
+def long_peaks(measured: Sequence[tuple[Measure, Case]]) -> tuple[Floats, Floats]:
+    """Peak heights of the matching and of the swapped excerpts that are long enough."""
+    long = [(m, c) for m, c in measured if m.observations >= LONG]
+    peaks = [
+        [float(np.nanmax(m.curve)) for m, c in long if (c.truth_ms is None) == swap] for swap in (False, True)
+    ]
+    return np.array(peaks[0]), np.array(peaks[1])
