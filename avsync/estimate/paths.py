@@ -174,7 +174,7 @@ def best_line(blocks: Blocks, column: int) -> tuple[float, float, float, float]:
 
 def bias_of_slope(blocks: Blocks, floor_ms: float) -> float:
     """Half the 95 % interval, in ms per second, of the error of a slope that comes of each shot being off
-    by itself, by up to `floor_ms` (95 %); one shot alone is off by the same throughout, which does nothing."""
+    by itself, by up to `floor_ms` (95 %); one shot alone is off by the same throughout, to no effect."""
     weight = blocks.values.max(axis=1) - blocks.values.mean(axis=1)
     total = float(weight.sum())
     if total <= 0:
