@@ -239,7 +239,7 @@ def _runs(found: Evidence, blocks: Blocks, path: Ints, calibration: Calibration)
     """(column, windows) of each step of the path, cut where the evidence turns."""
     cuts, columns = [0], [int(path[0])]
     steps = np.flatnonzero(np.diff(path)) + 1
-    first = np.searchsorted(blocks.block, [0, *steps, len(path)])
+    first = np.searchsorted(blocks.block, np.concatenate([[0], steps, [len(path)]]))
     for i, b in enumerate(steps, 1):
         columns.append(int(path[b]))
         begin_s = found.times_s[first[i]]

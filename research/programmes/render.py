@@ -35,7 +35,7 @@ SIZE = 640, 360
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--known", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
