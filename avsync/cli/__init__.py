@@ -33,18 +33,23 @@ def _command() -> int:
     return 0
 
 
-M_ARENA_MAX = -8
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+"""Numbers of glibc's malloc.h."""
 ARENAS = 2
+FRAME_BYTES = 1_000_000
 
 
 def _share_memory() -> None:
-    """Threads share ARENAS heaps of glibc, where it is the C library, instead of having one each, whose freed
-    memory no other thread can use."""
+    """Where the C library is glibc, threads share ARENAS heaps instead of having one each, whose freed memory
+    no other thread can use; and what is as large as a frame is given back when it is freed."""
     if sys.platform == "linux":
         import ctypes
 
         with suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, ARENAS)
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(M_ARENA_MAX, ARENAS)
+            libc.mallopt(M_MMAP_THRESHOLD, FRAME_BYTES)
+            libc.mallopt(M_TRIM_THRESHOLD, FRAME_BYTES)
 
 
 def _cores() -> int:

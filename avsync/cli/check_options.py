@@ -171,6 +171,14 @@ CHECK_OPTIONS: dict[str, Any] = {
             help="Precision of the model on a CPU: the fastest (auto), or float32.",
         ),
     ],
+    "hwaccel": Annotated[
+        constants.Hwaccel,
+        typer.Option(
+            rich_help_panel=MEASURING,
+            metavar="NAME",
+            help="Decode the video with a device (auto, cuda, vaapi, qsv, videotoolbox, ...) where it can.",
+        ),
+    ],
 }
 """Every field of `CheckOptions` as an option of the command line."""
 

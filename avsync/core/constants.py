@@ -77,6 +77,10 @@ Sample = Literal["auto", "adaptive", "exhaustive"]
 a CPU."""
 Precision = Literal["auto", "float32"]
 """Precision of the network: "auto" is bfloat16 in the front-ends where the CPU supports it."""
+Hwaccel = Literal[
+    "off", "auto", "cuda", "vaapi", "qsv", "amf", "videotoolbox", "d3d11va", "d3d12va", "vulkan"
+]
+"""Kinds of devices that may decode the video, as FFmpeg names them; "auto" is the first that can."""
 Engine = Literal["local", "ray"]
 """Where the files of a batch are checked: in processes of this machine, or on a Ray cluster."""
 

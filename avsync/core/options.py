@@ -23,6 +23,7 @@ from avsync.core.constants import (
     MIN_JUDGED,
     Detector,
     Device,
+    Hwaccel,
     Method,
     Precision,
     Sample,
@@ -91,6 +92,8 @@ class CheckOptions:
     """Whether an HLS playlist is read, which names other files of its folder, or addresses of its host."""
     precision: Precision = "auto"
     """Precision of the network on a CPU; "float32" is slower and changes no decision."""
+    hwaccel: Hwaccel = "off"
+    """Device that decodes the video; where it cannot, the processor does."""
 
 
 class MeasureKeywords(TypedDict, total=False):
@@ -113,6 +116,7 @@ class MeasureKeywords(TypedDict, total=False):
     duration_s: float | None
     allow_playlists: bool
     precision: Precision
+    hwaccel: Hwaccel
 
 
 class CheckKeywords(MeasureKeywords, total=False):

@@ -37,6 +37,8 @@ class VideoStream:
     late_s: float = 0.0
     """How much later frames are presented than the demuxer says: it drops a frame that an edit list cuts in
     two, but moves the next one into its place."""
+    device: str | None = None
+    """Kind of device that decodes it, as in `constants.Hwaccel`; None: the processor."""
     timecode: str | None = None
     """SMPTE time code of the first frame, as the file stores it: "01:00:00:00"; ";" before the frames is
     drop-frame."""

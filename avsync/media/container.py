@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 DEMUXERS = (
@@ -25,13 +26,15 @@ def source(path: Path) -> str:
     return f"file:{path.absolute()}"
 
 
-def opened(path: Path, **options: str) -> InputContainer:
+def opened(path: Path, *, device: str | None = None, **options: str) -> InputContainer:
     """The file as a PyAV container, to be used in a `with` statement; `options` are those of its demuxer.
 
-    Raises av.error.FFmpegError or OSError when it is no such file.
+    device: kind of device that is to decode its video; None: the processor. Raises av.error.FFmpegError or
+    OSError when it is no such file; with a device also RuntimeError, when that cannot decode it.
     """
     guarded: dict[str, Any] = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
-    return av.open(source(path), options=guarded | options, metadata_errors="replace")
+    accelerated = HWAccel(device) if device else None
+    return av.open(source(path), options=guarded | options, metadata_errors="replace", hwaccel=accelerated)
 
 
 def demux(container: InputContainer, *streams: Any) -> Iterator[Any]:

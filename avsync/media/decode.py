@@ -84,8 +84,9 @@ def decoded(
     breaks off ends there. Raises FFmpegError or OSError where the file cannot be opened.
     """
     several = len(media.pieces) > 1
-    late_s = media.video.late_s if media.video and media.video.index == index else 0.0
-    with opened(media.path) as container:
+    video = media.video if media.video and media.video.index == index else None
+    late_s = video.late_s if video else 0.0
+    with opened(media.path, device=video.device if video else None) as container:
         stream: Any = container.streams[index]
         context = stream.codec_context
         context.thread_type = "AUTO"

@@ -22,6 +22,7 @@ from avsync.core.timecode import Timebase, timebase
 from avsync.core.timing import timed
 from avsync.estimate.calibration import Calibration
 from avsync.media import probe
+from avsync.media.hardware import on_device
 from avsync.media.memory import described
 from avsync.networks import library
 from avsync.pipeline import conclude, schedule, stretch
@@ -140,6 +141,9 @@ def _judge(
             return _nothing(report, silent, "silent")
         report = replace(report, audio_track=track if len(found.audio) > 1 else report.audio_track)
         notes = conclude.audio_notes(found, whole, audio, track, options, span[1])
+    found = on_device(found, options.hwaccel)
+    if options.hwaccel != "off" and found.video is not None and found.video.device is None:
+        notes = (*notes, Reason("no-hardware-decoding", {"asked": options.hwaccel}))
     tell("model", 0, None)
     with timed(timings, "model"):
         loaded = prepared(loaded or options.model, options)

@@ -137,6 +137,10 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
     "clock-jumps": _jumps,
     "unread-end": _unread,
     "no-video-at-end": _no_video,
+    "no-hardware-decoding": lambda v: (
+        "the processor decoded the video, since "
+        + ("no device was found that can" if v["asked"] == "auto" else f"{v['asked']} cannot")
+    ),
     "damaged-video": _damaged("video"),
     "damaged-audio": _damaged("audio"),
     "empty-audio": lambda _: "The audio is empty.",

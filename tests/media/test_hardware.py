@@ -1,0 +1,50 @@
+"""A device that is missing costs a note, never the answer. No device of this kind was at hand to test one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from av.codec.hwaccel import hwdevices_available
+from media_factory import bar_clip
+
+import avsync
+from avsync.core.constants import Hwaccel
+from avsync.core.errors import UsageError
+from avsync.media.frames import frames
+from avsync.media.hardware import on_device
+from avsync.media.probe import probe
+
+
+def missing() -> list[Hwaccel]:
+    """Kinds that this FFmpeg was not built for."""
+    kinds: list[Hwaccel] = ["vaapi", "videotoolbox", "d3d11va", "d3d12va"]
+    return [kind for kind in kinds if kind not in hwdevices_available()]
+
+
+def test_a_kind_that_is_missing_leaves_the_video_to_the_processor(tmp_path: Path):
+    media = probe(bar_clip(tmp_path / "a.mp4", seconds=0.4))
+    assert missing()
+    for kind in missing():
+        assert on_device(media, kind) == media
+    assert on_device(media, "off") == media
+
+
+def test_auto_takes_a_device_only_where_it_decodes(tmp_path: Path):
+    media = probe(bar_clip(tmp_path / "a.mp4", seconds=0.4))
+    chosen = on_device(media, "auto")
+    assert chosen.video is not None and media.video is not None
+    assert chosen.video.device in (None, *hwdevices_available())
+    assert replace(chosen.video, device=None) == media.video
+    assert [f.time_s for f in frames(chosen)] == [f.time_s for f in frames(media)]
+
+
+def test_the_report_says_that_the_processor_decoded(shared: Path):
+    clip = shared / "clips/talks-02.mp4"
+    plain, asked = avsync.check(clip), avsync.check(clip, hwaccel=missing()[0])
+    assert asked.offset_ms == plain.offset_ms
+    assert [r.kind for r in asked.reasons if r not in plain.reasons] == ["no-hardware-decoding"]
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(UsageError, match="hwaccel"):
+        avsync.check("a.mp4", hwaccel="abacus")  # pyright: ignore[reportArgumentType]
