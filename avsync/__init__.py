@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from avsync.networks.checkpoint import load as load_model
     from avsync.pipeline.stages import embed, face_tracks, moments, mouth_crops, score_matrix
     from avsync.report.html import save_page
+    from avsync.report.markers import save_markers
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "load_model",
     "moments",
     "mouth_crops",
+    "save_markers",
     "save_page",
     "score_matrix",
 ]
@@ -56,6 +58,7 @@ _HOMES = {
     "Limits": ("avsync.core.options", "Limits"),
     "fix_offset": ("avsync.api", "fix_offset"),
     "load_model": ("avsync.networks.checkpoint", "load"),
+    "save_markers": ("avsync.report.markers", "save_markers"),
     "save_page": ("avsync.report.html", "save_page"),
     "Recording": ("avsync.core.streams", "Recording"),
     "Report": ("avsync.core.report", "Report"),
