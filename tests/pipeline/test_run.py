@@ -354,7 +354,7 @@ def test_a_model_is_loaded_once():
 def test_progress_names_the_stages_in_order_and_never_exceeds_its_total(checked: tuple[Report, list[Step]]):
     steps = checked[1]
     names = list(dict.fromkeys(stage for stage, _, _ in steps))
-    assert names == ["probe", "model", "audio", "faces"]
+    assert names == ["probe", "audio", "model", "faces"]
     assert all(total is None or done <= total for _, done, total in steps)
 
 

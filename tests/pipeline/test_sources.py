@@ -82,7 +82,11 @@ class TestStreams:
         assert b"/proc/" not in done.stderr
 
     @pytest.mark.parametrize("more", [["talk.mp4"], ["--resume", "--jsonl", "a.jsonl"], ["--engine", "ray"]])
-    def test_standard_input_is_checked_alone(self, more: list[str]):
+    def test_standard_input_is_checked_alone(
+        self, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.chdir(tmp_path)
+        Path("talk.mp4").touch()
         assert run("check", "-", *more).exit_code == 2
 
     def test_other_protocols_are_names_of_files(self):
