@@ -34,7 +34,7 @@ def draw(rows: list[dict]) -> Figure:
         axes.set(xlabel="minutes of wild trained on, 128 steps each", ylabel="windows within one frame, %")
         axes.set_xlim(0, 45)
         axes.grid(alpha=0.3)
-        axes.legend(loc="upper left", fontsize=8)
+        axes.legend(loc="lower right", fontsize=8)
     return figure
 
 
