@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from avsync.audio.waveform import Samples
+from avsync.audio.waveform import Samples, let_go
 from avsync.core.constants import (
     FFT_SAMPLES,
     HOP_SAMPLES,
@@ -45,7 +45,9 @@ def mel_span(audio: Waveform, start_s: float, columns: int) -> Samples:
     The same values as `log_mel` of the whole waveform, read from the samples around; -4 (silence) where a
     column's centre lies outside the waveform.
     """
-    return _columns(audio.samples, round((start_s - audio.start_s) * SAMPLE_RATE), columns)
+    found = _columns(audio.samples, round((start_s - audio.start_s) * SAMPLE_RATE), columns)
+    let_go(audio.samples)
+    return found
 
 
 def _columns(samples: Samples, centre: int, columns: int) -> Samples:

@@ -64,7 +64,9 @@ def listen(audio: Waveform, limit_s: float = LISTENED_S) -> Iterator[Floats]:
         if np.abs(samples).max() < waveform.SILENT_PEAK:
             yield np.zeros(count, np.float32)
             continue
-        yield detector.probabilities(samples)
+        found = detector.probabilities(samples)
+        waveform.let_go(audio.samples)
+        yield found
 
 
 def heard(pieces: Iterable[Floats], start_s: float, span: Span = waveform.WHOLE) -> Speech:

@@ -6,6 +6,7 @@ Long files stay on disk: a waveform is memory-mapped, and every pass over it goe
 from __future__ import annotations
 
 import math
+import mmap
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -317,7 +318,16 @@ def is_silent(samples: Samples) -> bool:
 
 
 def _seconds(samples: Samples) -> Iterator[Samples]:
-    return (samples[i : i + 60 * SAMPLE_RATE] for i in range(0, len(samples), 60 * SAMPLE_RATE))
+    for first in range(0, len(samples), 60 * SAMPLE_RATE):
+        yield samples[first : first + 60 * SAMPLE_RATE]
+        let_go(samples)
+
+
+def let_go(samples: Samples) -> None:
+    """Gives back the memory that a waveform on disk takes once it was read; it is read again where needed."""
+    mapped = getattr(samples, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def mfcc(samples: Samples) -> npt.NDArray[np.float64]:

@@ -349,3 +349,20 @@ class TestMfcc:
     def test_loud_samples_do_not_wrap_around(self):
         loud = 1.5 * np.sin(np.arange(16000) * 0.3).astype(np.float32)
         np.testing.assert_array_equal(mfcc(loud), mfcc(np.clip(loud, -1, 1)))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="memory is read from /proc of Linux")
+def test_audio_on_disk_stays_there_however_long_it_is(tmp_path: Path):
+    def mapped_mb() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[2]) * os.sysconf("SC_PAGESIZE") / 1e6
+
+    minute = np.random.default_rng(0).normal(0, 0.1, 60 * 16000).astype(np.float32)
+    with (tmp_path / "audio").open("wb") as file:
+        for _ in range(30):
+            file.write(minute.tobytes())
+    audio = Waveform(np.memmap(tmp_path / "audio", np.float32, "r"), 0.0)
+    before = mapped_mb()
+    audio_condition(audio)
+    for second in range(0, 1800, 10):
+        mel_span(audio, float(second), 800)
+    assert mapped_mb() - before < 20  # of 115
