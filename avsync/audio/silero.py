@@ -66,7 +66,8 @@ class Detector:
         size = len(hidden)
         for number, row in enumerate(outer):
             gates = row + hidden @ inner
-            gate = 1 / (1 + np.exp(-gates))
+            with np.errstate(over="ignore"):  # of damaged audio; the gate is then closed, as it should be
+                gate = 1 / (1 + np.exp(-gates))
             cell = gate[size : 2 * size] * cell + gate[:size] * np.tanh(gates[2 * size : 3 * size])
             hidden = gate[3 * size :] * np.tanh(cell)
             states[number] = hidden

@@ -54,6 +54,12 @@ def test_noise_and_a_chord_are_no_speech():
     assert vad.seconds(listened(noise)) < 0.5
 
 
+@pytest.mark.filterwarnings("error")
+def test_audio_of_any_loudness_is_analysed_without_a_word():
+    loud = np.random.default_rng(0).standard_normal(RATE).astype(np.float32) * 1e6
+    assert np.isfinite(silero.Detector().probabilities(loud)).all()
+
+
 def test_audio_shorter_than_a_chunk_has_no_speech():
     assert vad.seconds(listened(np.zeros(100))) == 0.0
     assert not vad.spoken(listened(np.zeros(100)), np.array([0.0]), 0.2).any()
