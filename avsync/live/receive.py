@@ -164,7 +164,7 @@ def _written(streams: Any, seen: list[Any], heard: list[Any], begin_s: float, cu
             shift = round(origin_s / packet.time_base)
             dts = (packet.pts if packet.dts is None else packet.dts) - shift
             # The demuxer of NUT makes decoding times up, and repeats one where RTMP rounded them to ms.
-            last[target] = max(dts, last.get(target, dts - 1) + 1)
+            last[target] = max(dts, last[target] + 1) if target in last else dts
             copy.pts, copy.dts = max(packet.pts - shift, last[target]), last[target]
             copy.time_base, copy.is_keyframe, copy.stream = packet.time_base, packet.is_keyframe, target
             out.mux_one(copy)
