@@ -57,6 +57,6 @@ def moments(scores: Scores, calibration: Calibration, every_s: float | None = 1.
     probable = beside[place, best] + beside[place, best + 1] + beside[place, best + 2]
     return Moments(
         times_s=found.times_s[first],
-        offset_ms=-FRAME_MS * found.shifts[best] - calibration.bias_ms,
+        offset_ms=np.asarray(-FRAME_MS * found.shifts[best] - calibration.bias_ms, np.float64),
         probability=np.minimum(probable, 1.0),
     )

@@ -3,7 +3,7 @@
 import errno
 import os
 
-import av
+import av.error
 import pytest
 
 from avsync.core.errors import LACKS_MEMORY, MediaError, out_of_memory, told, unexpected

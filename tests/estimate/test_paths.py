@@ -51,7 +51,7 @@ def test_a_jump_is_put_where_a_shot_begins_unless_the_evidence_is_clear():
 
 
 def test_each_shot_may_be_off_by_itself_which_tilts_a_line_unless_there_is_one_or_many():
-    times = np.arange(60) + 0.5
+    times = np.arange(0.5, 60)
     values = np.zeros((60, 31))
     values[:, 15] = 3.0
 

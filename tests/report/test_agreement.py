@@ -11,6 +11,7 @@ from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import opentimelineio as otio
 import pytest
 from media_factory import ffmpeg
@@ -155,8 +156,8 @@ def test_the_terminal_names_the_same_faults_and_gaps(report: Report):
 def test_the_chart_of_the_page_and_the_plot_draw_the_same(report: Report):
     drawn, axes = offset_chart(report), plotted(report).axes[1]
     (first_s, last_s), (low, high) = axes.get_xlim(), axes.get_ylim()
-    lines = [line for line in axes.lines if len(line.get_xdata()) == 2]
-    plotted_stretches = sorted((*map(float, line.get_xdata()), float(line.get_ydata()[0])) for line in lines)
+    drawn_lines = [(np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in axes.lines]
+    plotted_stretches = sorted((*map(float, xs), float(ys[0])) for xs, ys in drawn_lines if len(xs) == 2)
     on_page = sorted(
         (
             first_s + bar.left / 100 * (last_s - first_s),
