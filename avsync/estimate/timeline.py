@@ -25,6 +25,7 @@ from avsync.estimate.paths import (
     block_likelihoods,
     changed_at,
     likeliest_path,
+    wander_of_slope,
 )
 from avsync.estimate.peak import Evidence, Measure, measure
 
@@ -109,8 +110,11 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
         line_blocks = block_likelihoods(straight, calibration)
         line_path, line_base, stepped_value = likeliest_path(line_blocks.values, cost, line_blocks.cut)
         sloping = _pieces(straight, line_blocks, line_path, line_base, calibration, slope, middle)
+        sloped, constant = max(line_value, stepped_value), max(value, level_value)
+        # What the model leans within a shot looks like a drift, and counts the more the surer the slope is.
+        trust = error**2 / (error**2 + wander_of_slope(blocks, calibration.floor_ms) ** 2)
         # A drift must beat a blind guess, too: of so many lines, one suits noise better than any constant.
-        likelier = max(line_value, stepped_value) - cost > max(value, level_value, np.log(len(blocks.values)))
+        likelier = trust * (sloped - constant) > cost and sloped - cost > np.log(len(blocks.values))
         if likelier and main_piece(sloping).measure.probability >= MIN_PROBABILITY:
             found, blocks, pieces = straight, line_blocks, sloping
             drift, uncertainty = 60 * slope, 60 * _slope_error(error, blocks, calibration)

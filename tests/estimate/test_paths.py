@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from avsync.core.constants import FRAME_MS
-from avsync.estimate.paths import Blocks, best_line, best_path, bias_of_slope, likeliest_path
+from avsync.estimate.paths import Blocks, best_line, best_path, bias_of_slope, likeliest_path, wander_of_slope
 
 COLUMNS = 41
 
@@ -50,17 +50,22 @@ def test_a_jump_is_put_where_a_shot_begins_unless_the_evidence_is_clear():
     assert np.flatnonzero(np.diff(best_path(values, 5.0, None, far)[0])).tolist()[0] in (29, 30)
 
 
-def test_each_shot_may_be_off_by_itself_which_tilts_a_line_unless_there_is_one_or_many():
+def test_each_shot_and_each_part_of_a_long_one_may_be_off_by_itself_which_tilts_a_line():
     times = np.arange(0.5, 60)
     values = np.zeros((60, 31))
     values[:, 15] = 3.0
 
-    def tilt(shots: int) -> float:
+    def shots(number: int) -> Blocks:
         cut = np.zeros(60, bool)
-        cut[np.arange(1, shots) * 60 // shots] = True
-        return 60 * bias_of_slope(Blocks(times, values, np.arange(60), cut), 20.0)
+        cut[np.arange(1, number) * 60 // number] = True
+        return Blocks(times, values, np.arange(60), cut)
 
-    assert tilt(1) == pytest.approx(0, abs=1e-6)
+    def tilt(number: int) -> float:
+        return 60 * bias_of_slope(shots(number), 20.0)
+
+    assert tilt(1) == tilt(6)
+    assert 60 * wander_of_slope(shots(1), 20.0) == tilt(1)
+    assert wander_of_slope(shots(6), 20.0) == 0
     # The spread of a straight line's slope through so many points with an error of 20 ms each.
     places = np.array([7.5, 22.5, 37.5, 52.5]) - 30
     assert tilt(4) == pytest.approx(60 * 20 / np.sqrt((places**2).sum()), rel=0.1)
