@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from avsync.core.records import Span
 from avsync.core.report import Report, Segment
-from avsync.core.streams import Span
 from avsync.core.tolerance import own_offset, within
 
 ROOM_MS = 60.0

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from avsync.core.records import Span
 from avsync.core.report import Report, ScoreMap, Unjudged
-from avsync.core.streams import Span
 from avsync.core.tolerance import own_offset, within
 from avsync.report.geometry import Stretch, extent, judged, mismatches, stretches
 from avsync.report.words import clock_time, offset_words

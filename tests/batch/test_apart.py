@@ -1,36 +1,12 @@
 """A question about a file is answered in a process of its own."""
 
-import ctypes
 import multiprocessing
-import os
-import time
 from pathlib import Path
 
 import pytest
+from questions_factory import crash, end_it, is_there, need_much, stall
 
 from avsync.batch.apart import apart
-
-
-def is_there(path: Path) -> bool:
-    return path.exists()
-
-
-def crash(_: Path) -> bool:
-    ctypes.string_at(0)
-    return True
-
-
-def end_it(_: Path) -> bool:
-    os._exit(0)
-
-
-def stall(_: Path) -> bool:
-    time.sleep(60)
-    return True
-
-
-def need_much(_: Path) -> bool:
-    return len(bytearray(3_000_000_000)) > 0
 
 
 def test_the_answer_is_that_of_the_question(tmp_path: Path):

@@ -53,7 +53,7 @@ def test_a_folder_without_recordings_is_refused(tmp_path):
 
 
 def test_a_speech_corpus_needs_the_recogniser_that_teaches_it():
-    with pytest.raises(UsageError, match="give --speech-encoder too"):
+    with pytest.raises(UsageError, match="no effect without --speech-encoder; give both"):
         recipe_from({"objective": "dense", "method": "bce", "student": SHARED, "speech_corpus": "voices"})
 
 

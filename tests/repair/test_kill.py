@@ -27,7 +27,7 @@ REPAIR = """
 import sys
 from pathlib import Path
 from avsync.core.options import FixOptions
-from avsync.core.records import Fault, Report, Segment
+from avsync.core.report import Fault, Report, Segment
 from avsync.repair.fix import fix_offset
 
 src, dst, method = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
