@@ -178,14 +178,13 @@ def best_line(blocks: Blocks, column: int) -> tuple[float, float, float, float]:
 def bias_of_slope(blocks: Blocks, floor_ms: float) -> float:
     """Half the 95 % interval, in ms per second, of the error of a slope that comes of each shot, and each
     WANDER_S of a longer one, being off by itself, by up to `floor_ms` (95 %)."""
-    return _tilt(blocks, floor_ms, np.cumsum(blocks.cut) + np.cumsum(_parts_begin(blocks)))
+    return _tilt(blocks, floor_ms, blocks.cut | _parts_begin(blocks))
 
 
 def wander_of_slope(blocks: Blocks, floor_ms: float) -> float:
     """The part of `bias_of_slope` that comes of what changes within the shots."""
-    shot = np.cumsum(blocks.cut)
-    part = shot + np.cumsum(_parts_begin(blocks))
-    return float(np.sqrt(max(0.0, _tilt(blocks, floor_ms, part) ** 2 - _tilt(blocks, floor_ms, shot) ** 2)))
+    shots = _tilt(blocks, floor_ms, blocks.cut)
+    return float(np.sqrt(max(0.0, bias_of_slope(blocks, floor_ms) ** 2 - shots**2)))
 
 
 def _parts_begin(blocks: Blocks) -> npt.NDArray[np.bool_]:
@@ -198,15 +197,16 @@ def _parts_begin(blocks: Blocks) -> npt.NDArray[np.bool_]:
     return begins
 
 
-def _tilt(blocks: Blocks, floor_ms: float, group: Ints) -> float:
-    """Error (95 %) of a slope, in ms per second, where each group of blocks is off by up to `floor_ms`."""
+def _tilt(blocks: Blocks, floor_ms: float, begins: npt.NDArray[np.bool_]) -> float:
+    """Error (95 %) of a slope, in ms per second, where the blocks from each of `begins` (n_blocks,) on are
+    off together, by up to `floor_ms`."""
     weight = blocks.values.max(axis=1) - blocks.values.mean(axis=1)
     total = float(weight.sum())
-    if total <= 0 or not group.any():
+    if total <= 0 or not begins.any():
         return 0.0
     since = blocks.times_s - float((weight * blocks.times_s).sum()) / total
-    by_group = np.bincount(group, weight * since)
-    return float(floor_ms * np.sqrt((by_group**2).sum()) / max(float((weight * since**2).sum()), 1e-9))
+    together = np.bincount(np.cumsum(begins), weight * since)
+    return float(floor_ms * np.sqrt((together**2).sum()) / max(float((weight * since**2).sum()), 1e-9))
 
 
 def _line_value(fine: Floats, moves: Ints) -> float:

@@ -51,7 +51,8 @@ class View:
 
 
 def view(image: Image, box: Box, place: Box | None = None) -> View:
-    """The face at `box` in an image (h, w, 3), cut out around `place`, or around the box itself."""
+    """The face at `box` in an image (h, w, 3), cut out around `place`, or around the box itself; an empty
+    cut-out, in which nothing can be followed, where hardly any of it is in the image."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = (box if place is None else place)[:4]
     side = max(8.0, ROOM * max(box[2] - box[0], box[3] - box[1]))
@@ -59,8 +60,10 @@ def view(image: Image, box: Box, place: Box | None = None) -> View:
     top = int(np.clip((y1 + y2 - side) / 2, 0, height - 1))
     right = int(np.clip((x1 + x2 + side) / 2, left + 1, width))
     bottom = int(np.clip((y1 + y2 + side) / 2, top + 1, height))
-    part = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_RGB2GRAY)
     scale = SIDE / side
+    if min(right - left, bottom - top) * scale < 1:
+        return View(box, np.zeros((SIDE, SIDE), np.uint8), left, top, scale)
+    part = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_RGB2GRAY)
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     grey = cv2.resize(part, None, fx=scale, fy=scale, interpolation=way)[:SIDE, :SIDE]
     missing = SIDE - grey.shape[0], SIDE - grey.shape[1]  # beyond the frame

@@ -3,6 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from avsync.core.records import Frame
@@ -101,3 +103,18 @@ def test_a_known_face_is_detected_every_fifteenth_frame_and_followed_between():
     assert np.abs(middle - places)[10:-10].max() < 4
     # One detection each, and a search a second; without the flow it was every fifth frame.
     assert len(looked) < count / MEASURE_EVERY + 3 * count / 25
+
+
+edge = st.floats(-2000, 4000)
+
+
+@given(edge, edge, st.floats(0.5, 3000), edge, edge, st.integers(1, WIDTH), st.integers(1, HEIGHT))
+def test_a_face_anywhere_beyond_the_frame_is_followed_or_not_but_never_an_error(x, y, high, to_x, to_y, w, h):
+    scene = SCENE[:h, :w]
+    now = flow.moved(flow.view(scene, box(x, y, high)), scene, box(to_x, to_y, high)[:4])
+    assert now is None or np.isfinite(now).all()
+
+
+def test_nothing_is_followed_out_of_the_frame():
+    before = flow.view(frame(620, 180, 120), box(620, 180, 120))
+    assert flow.moved(before, frame(760, 180, 120), box(760, 180, 120)[:4]) is None
