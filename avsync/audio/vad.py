@@ -12,6 +12,7 @@ from avsync.audio import waveform
 from avsync.audio.silero import CHUNK, Detector
 from avsync.core.constants import MIN_SPEECH_S, SAMPLE_RATE, SPEECH_PROBABILITY
 from avsync.core.records import Span, Speech, Waveform
+from avsync.core.runs import runs
 from avsync.core.streams import Media
 
 CHUNK_S = CHUNK / SAMPLE_RATE
@@ -89,10 +90,9 @@ def seconds(speech: Speech, without: Iterable[tuple[float, float]] = ()) -> floa
 def spans(speech: Speech, pause_s: float = 0.5) -> list[Span]:
     """The stretches [start, end) of speech, in seconds; shorter pauses are part of them."""
     heard = np.nan_to_num(speech.probability) >= SPEECH_PROBABILITY
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], heard, [0]]).astype(int)))
     found: list[Span] = []
-    for first, past in zip(edges[::2], edges[1::2], strict=True):
-        start, end = (speech.start_s + float(edge) * speech.step_s for edge in (first, past))
+    for run in runs(heard):
+        start, end = (speech.start_s + edge * speech.step_s for edge in run)
         if found and start - found[-1][1] < pause_s:
             found[-1] = (found[-1][0], end)
         else:

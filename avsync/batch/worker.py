@@ -7,11 +7,8 @@ because a process stopped halfway through one would otherwise block the reader.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +22,7 @@ from queue import SimpleQueue
 from typing import Literal
 
 from avsync.core.options import CheckOptions, Limits
+from avsync.core.parent import die_with
 from avsync.core.report import Report
 
 try:
@@ -34,7 +32,6 @@ except ImportError:  # Windows has no limits of this kind
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 REPORT_EVERY_S = 0.1
-PR_SET_PDEATHSIG = 1
 PARENTS_ALONE = {getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
 """Signals that a child answers as any process does, once it is there."""
 
@@ -194,11 +191,9 @@ def _allocated_bytes() -> int:
 
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent dies, for whatever reason."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = parent_process()
-    if parent is not None and os.getppid() != parent.pid:  # the parent died before the call
-        os._exit(1)
+    if parent is not None and parent.pid is not None:
+        die_with(parent.pid, 1)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENTS_ALONE)
 

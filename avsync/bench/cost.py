@@ -13,7 +13,8 @@ from typing import Any
 
 from avsync.core.errors import EXIT_CANNOT_TELL, EXIT_IN_SYNC, EXIT_OUT_OF_SYNC, MediaError
 from avsync.demo.clip import write_demo
-from avsync.media.ffmpeg import ffmpeg_path, source
+from avsync.media.container import source
+from avsync.media.ffmpeg import ffmpeg_path
 
 VERDICTS = (EXIT_IN_SYNC, EXIT_OUT_OF_SYNC, EXIT_CANNOT_TELL)
 SHORT_S = 3.5

@@ -15,7 +15,8 @@ from avsync.core.constants import FRAME_MS, Method
 from avsync.core.errors import AvsyncError, MediaError, UsageError
 from avsync.core.report import Report
 from avsync.core.tolerance import defects, largest_error
-from avsync.media.ffmpeg import run_ffmpeg, source
+from avsync.media.container import source
+from avsync.media.ffmpeg import run_ffmpeg
 from avsync.media.probe import probe
 from avsync.report.summary import summary
 

@@ -19,7 +19,8 @@ from avsync.audio import waveform
 from avsync.bench.noise import RATE_HZ, music, pink_noise
 from avsync.core.constants import VIDEO_SUFFIXES
 from avsync.core.errors import UsageError
-from avsync.media.ffmpeg import run_ffmpeg, source
+from avsync.media.container import source
+from avsync.media.ffmpeg import run_ffmpeg
 from avsync.media.probe import probe
 
 OWN = "own"

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from avsync.bench.programme_clips import Floats, Material
 from avsync.core.constants import FRAME_RATE, FRAME_S, MAX_DRIFT_MS_PER_MIN, SPEECH_PROBABILITY
 from avsync.core.records import FaceTrack, Scores, Speech
+from avsync.core.runs import runs
 from avsync.core.tolerance import excess
 from avsync.pipeline.stretch import Looked
 
@@ -206,9 +207,7 @@ def still(clip: Material) -> tuple[int, int]:
         return 0, 0
     smooth = np.convolve(clip.motion, np.ones(12) / 12, "same")
     calm = np.interp(clip.frames * FRAME_S + 0.1, clip.motion_s, smooth) < QUIET
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], calm, [0]])))
-    runs = [(int(past - first), int(first)) for first, past in zip(edges[::2], edges[1::2], strict=True)]
-    length, first = max(runs, default=(0, 0))
+    length, first = max(((past - first, first) for first, past in runs(calm)), default=(0, 0))
     return first, length
 
 

@@ -38,7 +38,8 @@ from avsync.core.constants import (
 from avsync.core.errors import ModelError
 from avsync.core.records import Clip, Waveform
 from avsync.demo.clip import write_demo
-from avsync.media.ffmpeg import run_ffmpeg, source
+from avsync.media.container import source
+from avsync.media.ffmpeg import run_ffmpeg
 from avsync.networks.base import Network, count_parameters
 from avsync.networks.checkpoint import Loaded
 from avsync.networks.scoring import audio_windows, score_clip, to_input

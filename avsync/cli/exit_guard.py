@@ -15,8 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from avsync.core.errors import EXIT_ERROR
+from avsync.core.parent import die_with
 
-PR_SET_PDEATHSIG = 1
 ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that end a command; they are passed on to the child."""
 
@@ -30,7 +30,7 @@ def in_child(work: Callable[[], int]) -> int:
     parent, child = os.getpid(), os.fork()
     if child == 0:
         os.close(told)
-        _die_with(parent)
+        die_with(parent, EXIT_ERROR)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         code = work()
         os.write(tell, bytes([code]))
@@ -69,13 +69,3 @@ def _say_why(code: int) -> None:
     if sys.stderr is not None:
         said = f"avsync: The work ended without a result: {why}; try again, and report it if it persists."
         print(said, file=sys.stderr)
-
-
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies, for whatever reason."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # the parent died before the call
-        os._exit(EXIT_ERROR)

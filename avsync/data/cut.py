@@ -22,6 +22,7 @@ from avsync.core.constants import (
 from avsync.core.constants import FRAME_RATE as FPS
 from avsync.core.errors import MediaError
 from avsync.core.records import FaceTrack, Gap, Span
+from avsync.core.runs import runs
 from avsync.core.streams import Media
 from avsync.data.shards import MARGIN, SAMPLES_PER_FRAME, StoredClip
 from avsync.data.sources import is_prepared
@@ -119,7 +120,7 @@ def main_face(path: Path, tracks: Sequence[FaceTrack]) -> tuple[FaceTrack, int, 
     in frames."""
     best: tuple[float, FaceTrack, int, int] | None = None
     for track in tracks:
-        for first, stop in _stretches(track.seen):
+        for first, stop in runs(track.seen):
             sizes = track.boxes[first:stop, 3] - track.boxes[first:stop, 1]
             weight = (stop - first) * float(sizes.mean())
             if best is None or weight > best[0]:
@@ -127,12 +128,6 @@ def main_face(path: Path, tracks: Sequence[FaceTrack]) -> tuple[FaceTrack, int, 
     if best is None or best[3] - best[2] < MIN_FRAMES:
         raise MediaError(f"{path} shows no face for {MIN_FRAMES / FPS:.1f} s.")
     return best[1:]
-
-
-def _stretches(seen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """[first, stop) of every run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], seen, [False]]).astype(np.int8)))
-    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
 def _aligned(samples: npt.NDArray[np.float32], first: int, frames: int) -> npt.NDArray[np.int16]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from avsync.core.constants import FRAME_MS, FRAME_S, WINDOW_FRAMES
 from avsync.core.records import Scores, Span
 from avsync.core.report import Offset
+from avsync.core.runs import runs
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import along, near
 from avsync.estimate.speakers import COUNTED, Cell, Floats, Mask, speaking, summed, together
@@ -123,9 +124,8 @@ def _asked(
     if not len(asked):
         return []
     expected = along(answer, scores.times_s)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], alone, [0]])))
     answers: list[_Answer] = []
-    for first, past in zip(edges[::2], edges[1::2], strict=True):
+    for first, past in runs(alone):
         windows = asked[(asked >= first) & (asked < past)]
         if len(windows):
             parts = _parts(windows, expected, every_s)

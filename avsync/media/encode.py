@@ -14,7 +14,8 @@ import soundfile
 
 from avsync.core.draft import draft, scratch
 from avsync.core.files import cannot_store
-from avsync.media.ffmpeg import run_ffmpeg, source
+from avsync.media.container import source
+from avsync.media.ffmpeg import run_ffmpeg
 from avsync.media.images import Image
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import functools
 import os
@@ -21,15 +20,12 @@ import imageio_ffmpeg
 
 from avsync.core.draft import FULL, Draft, unwritable
 from avsync.core.errors import AvsyncError, MediaError, SetupError
-from avsync.media.container import source  # noqa: F401 - for those who write what they read
+from avsync.core.parent import die_with
 
 OLDEST = (7, 0)
 """5.1 was measured to place Opus, and what comes from an MPEG stream, wrong by up to 21 ms in Matroska."""
 NEEDED = "prescale"
 """The newest option that repairs use, of the bitstream filter setts."""
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.PyDLL(None) if sys.platform == "linux" else None
-"""Loaded before any fork; a call through it keeps the interpreter's lock, which a forked child may lack."""
 DISK = tuple(os.strerror(number) for number in (*FULL, errno.EROFS))
 ADVICE = (
     "install the Python package imageio-ffmpeg, or set AVSYNC_FFMPEG to an ffmpeg of version 7.0 or later"
@@ -209,17 +205,10 @@ def _started(call: list[str], **options: Any) -> subprocess.Popen[bytes]:
     It is in a group of its own: Ctrl-C reaches the whole group of a terminal, and ffmpeg would end before
     this process does, as if the file did. Where the system is not Linux, only the group is set.
     """
-    parent = os.getpid()
-
-    def end_with_parent() -> None:
-        LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))  # pyright: ignore[reportOptionalMemberAccess]
-        if os.getppid() != parent:
-            os._exit(1)
-
     if os.name == "posix":
         options["process_group"] = 0
-    if LIBC is not None:
-        options["preexec_fn"] = end_with_parent
+    if sys.platform == "linux":
+        options["preexec_fn"] = functools.partial(die_with, os.getpid(), 1)
     process: Any = subprocess.Popen(call, **options)
     return process
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.streams import Media
-from avsync.media.container import demux, opened
-from avsync.media.ffmpeg import ffmpeg_path, source
+from avsync.media.container import demux, opened, source
+from avsync.media.ffmpeg import ffmpeg_path
 from avsync.repair import packets
 from avsync.repair.codecs import Encoding
 from avsync.repair.containers import MOV_MUXERS, muxer_of, muxer_options, writable

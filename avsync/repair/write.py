@@ -11,7 +11,8 @@ from pathlib import Path
 
 from avsync.core.draft import Draft, draft, unwritable
 from avsync.core.errors import MediaError
-from avsync.media.ffmpeg import FfmpegError, run_ffmpeg, source
+from avsync.media.container import source
+from avsync.media.ffmpeg import FfmpegError, run_ffmpeg
 from avsync.media.probe import state
 from avsync.repair import packets
 from avsync.repair.packets import Contents

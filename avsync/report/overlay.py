@@ -18,7 +18,8 @@ from avsync.core.report import Report, ScoreMap, TrackReport
 from avsync.core.streams import Media
 from avsync.core.timecode import timecode_at
 from avsync.core.tolerance import own_offset, within
-from avsync.media.ffmpeg import run_ffmpeg, source
+from avsync.media.container import source
+from avsync.media.ffmpeg import run_ffmpeg
 from avsync.media.frames import frame_size, frames
 from avsync.media.images import Image, cv2, resize
 from avsync.media.probe import probe
