@@ -1,5 +1,7 @@
 """Runs of true values in a mask."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,4 +18,4 @@ def test_the_runs_are_what_is_true_and_never_touch(values):
         assert first < past
         rebuilt[first:past] = True
     assert (rebuilt == mask).all()
-    assert all(past < first for (_, past), (first, _) in zip(found, found[1:], strict=False))
+    assert all(past < first for (_, past), (first, _) in itertools.pairwise(found))
