@@ -129,7 +129,7 @@ def script(clips: Sequence[Material], seed: int) -> Script:
     """The scenes of a seed, and their defects."""
     rng = np.random.default_rng(seed)
     kind: Kind = rng.choice(list(SHARES), p=list(SHARES.values()))
-    scenes = _scenes(clips, rng)
+    scenes = make_scenes(clips, rng)
     talking = [i for i, scene in enumerate(scenes) if scene.talks]
     length = scenes[-1].end
     error = np.full(length, float(rng.uniform(-BASE_MS, BASE_MS)))
@@ -166,18 +166,24 @@ def _jump(scene: Scene, rng: np.random.Generator) -> int:
     )
 
 
-def _scenes(clips: Sequence[Material], rng: np.random.Generator) -> list[Scene]:
-    """A sequence of scenes of different lengths and sorts, at least three of them with a talking face."""
+def make_scenes(
+    clips: Sequence[Material],
+    rng: np.random.Generator,
+    length_s: tuple[float, float] = LENGTH_S,
+    sorts: Mapping[Sort, float] = SORTS,
+) -> list[Scene]:
+    """A sequence of scenes of different lengths and sorts (with their shares), at least three of them with a
+    talking face, which together last a little over a length between the two `length_s`."""
     quiet = [(clip, *still(clip)) for clip in clips]
     quiet = [(clip, first, length) for clip, first, length in quiet if length >= LISTENER_FRAMES]
-    wanted = np.exp(rng.uniform(*np.log(LENGTH_S))) * FRAME_RATE
+    wanted = np.exp(rng.uniform(*np.log(length_s))) * FRAME_RATE
     scenes: list[Scene] = []
     while not scenes or scenes[-1].end < wanted or sum(scene.talks for scene in scenes) < 3:
         begin = scenes[-1].end if scenes else 0
         voice = clips[int(rng.integers(len(clips)))]
         start, past = _usable(voice)
         frames = past - start
-        sort: Sort = rng.choice(list(SORTS), p=list(SORTS.values()))
+        sort: Sort = rng.choice(list(sorts), p=list(sorts.values()))
         other = quiet[int(rng.integers(len(quiet)))] if quiet and sort in ("two", "listener") else None
         if sort == "inset":
             shown = clips[int(rng.integers(len(clips)))]
@@ -225,7 +231,11 @@ def _dubbed(scene: Scene, clips: Sequence[Material], rng: np.random.Generator) -
 
 def compose(clips: Sequence[Material], seed: int) -> Programme:
     """The programme of a seed, as the stages after scoring would see it."""
-    written = script(clips, seed)
+    return composed(clips, script(clips, seed), seed)
+
+
+def composed(clips: Sequence[Material], written: Script, seed: int) -> Programme:
+    """The programme of a script, as the stages after scoring would see it; the seed picks the silences."""
     scenes, error = written.scenes, written.error_ms
     audio, speech = _soundtrack(scenes, error, clips, np.random.default_rng(seed))
     talking = np.zeros(len(error), bool)

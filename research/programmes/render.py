@@ -22,7 +22,7 @@ import numpy as np
 from avsync import fix_offset
 from avsync.bench.programme_clips import Footage, Material, collect, load_footage
 from avsync.bench.programme_outcomes import Outcome, judged, outcome
-from avsync.bench.programmes import Scene, Script, compose, script
+from avsync.bench.programmes import Scene, Script, composed, script
 from avsync.core.constants import FRAME_S, SAMPLE_RATE
 from avsync.core.errors import AvsyncError
 from avsync.core.options import check_options
@@ -83,8 +83,8 @@ def one(
     """Render, check and repair one programme."""
     path = out / f"{seed}.mp4"
     render(written, paths, cache, path)
-    programme = compose(clips, seed)
-    composed = outcome(programme, judged(programme, calibration))
+    programme = composed(clips, written, seed)
+    expected = outcome(programme, judged(programme, calibration))
     fixed = out / f"{seed}-fixed.mp4"
     after: object = None
     try:
@@ -102,7 +102,7 @@ def one(
         "seed": seed,
         "kind": str(written.kind),
         "seconds": programme.duration_s,
-        "composed": brief(composed),
+        "composed": brief(expected),
         "rendered": brief(outcome(programme, report)),
         "faults": [(f.start_s, f.end_s, f.offset_ms) for f in report.faults],
         "reasons": [(r.kind, dict(r.values)) for r in report.reasons],
