@@ -8,7 +8,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,13 +29,6 @@ from avsync.core.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-FLAGS = {
-    "max_drift_ms_per_min": "--max-drift",
-    "tolerance_ms": "--tolerance",
-    "min_fault_s": "--min-fault",
-}
-"""Python keyword -> option, where the option is not just the keyword with hyphens."""
-
 Command = Callable[..., int | None]
 
 
@@ -52,7 +46,8 @@ def guarded(command: Command) -> Callable[..., None]:
         context = kwargs[wanted] if wanted else kwargs.pop("ctx")
         if mistaken := _option_as_value(context, kwargs):
             raise typer.Exit(fail(mistaken, EXIT_USAGE))
-        raise typer.Exit(outcome(lambda: command(*args, **kwargs)))
+        options = {one.name: one.opts[0] for one in context.command.params if one.name}
+        raise typer.Exit(outcome(lambda: command(*args, **kwargs), options))
 
     context = {} if wanted else {"ctx": (typer.Context, inspect.Parameter.empty)}
     return _with_parameters(run, command, verbose=(Verbose, False), **context)
@@ -109,10 +104,11 @@ def _with_parameters(
     return run
 
 
-def outcome(work: Callable[[], int | None]) -> int:
+def outcome(work: Callable[[], int | None], options: Mapping[str, str] = MappingProxyType({})) -> int:
     """The exit code of `work`: what it returns (None is 0), or that of the error it raises.
 
-    An AvsyncError is printed as one sentence. Anything else is a bug and gives 4, never 1, which would mean
+    An AvsyncError is printed as one sentence, in which an option has the name that it has on the command line
+    (`options`: Python keyword -> option). Anything else is a bug and gives 4, never 1, which would mean
     "out of sync".
     """
     try:
@@ -120,7 +116,7 @@ def outcome(work: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return fail("Stopped.", EXIT_INTERRUPTED)
     except OptionError as error:
-        typed = FLAGS.get(error.option, f"--{error.option.replace('_', '-')}")
+        typed = options.get(error.option, f"--{error.option.replace('_', '-')}")
         return fail(f"{typed} {error.wrong}", error.exit_code)
     except AvsyncError as error:
         return fail(told(error), error.exit_code)

@@ -162,7 +162,7 @@ def paper(
         str, typer.Option(metavar="NAME", help="paper, or authors: the variants of their code.")
     ] = "paper",
     teacher: Teacher = None,
-    seed: Annotated[int, typer.Option(help="Seed of every run.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every run.")] = 0,
     split: Split = "test",
     mask: Annotated[
         constants.Mask | None,
@@ -244,6 +244,8 @@ def realign(
 
     if about is not None and not each:
         raise UsageError("--about is used only with --each; give both.")
+    if not possible[0] < possible[1]:
+        raise UsageError("--possible must be the smaller offset, then the larger one.")
     ready(out, Kind("file of delays", lambda head: head.lstrip().startswith(b"{")), "--out")
     loaded, store = checkpoint.load(model), Store(cache, [split])
     if not len(store):

@@ -159,7 +159,7 @@ def calibrate(
         str, typer.Option(metavar="LIST", help="Splits of which only the clips in --delays are used.")
     ] = "",
     cases: Annotated[int, typer.Option(min=1, help="Excerpts to measure.")] = 800,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same excerpts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same excerpts.")] = 0,
     recordings: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="CSV with id, recording and language: figures by language, too."),

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from avsync.core.errors import UsageError
+from avsync.core.errors import OptionError, UsageError
 from avsync.core.files import read_yaml
 from avsync.core.invalid import first_invalid
 from avsync.data.augment import NONE, Augmentation
@@ -77,6 +77,7 @@ def read_recipe(config: Path | None, **overrides: Any) -> Recipe:
     overridden by values of the command line, where None means "not given".
 
     Raises:
+        OptionError: one of `overrides` cannot have its value.
         UsageError: the file is missing or not a mapping, or it names something that does not exist.
     """
     given = {k: v for k, v in overrides.items() if v is not None}
@@ -86,7 +87,12 @@ def read_recipe(config: Path | None, **overrides: Any) -> Recipe:
     if method and method != values.get("method", "mtd"):
         # With another method on the command line, the file's settings for its own method do not apply.
         values = {k: v for k, v in values.items() if k not in ("weighting", "weights", "layers", "terms")}
-    return recipe_from(values | given)
+    try:
+        return recipe_from(values | given)
+    except OptionError as error:
+        if error.option in given:
+            raise
+        raise UsageError(str(error)) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -112,7 +118,8 @@ def recipe_from(values: Mapping[str, Any]) -> Recipe:
     """A validated recipe from plain values, as in YAML.
 
     Raises:
-        UsageError: a setting does not exist, cannot have its value, or does not fit another.
+        OptionError: a setting cannot have its value.
+        UsageError: a setting does not exist, or does not fit another, or one of a part cannot have its value.
     """
     values = _suited(_with_preset(values))
     for name in values:
@@ -128,7 +135,7 @@ def recipe_from(values: Mapping[str, Any]) -> Recipe:
     try:
         recipe = Recipe.model_validate(sorted_)
     except ValidationError as error:
-        raise UsageError(_sentence(error)) from error
+        raise _wrong(error) from error
     _check(recipe)
     return recipe
 
@@ -170,17 +177,18 @@ def _suited(values: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _sentence(error: ValidationError) -> str:
+def _wrong(error: ValidationError) -> UsageError:
     """The first fault in one sentence: the setting, its value, and what it can be."""
     invalid = first_invalid(error)
     place = [str(step) for step in invalid.path if not isinstance(step, int) and step not in FLAT]
-    name = ".".join(place) or "the configuration"
     if invalid.unknown:
         part = {"augment": Augmentation, "dense": Dense}.get(place[0])
         known = getattr(part, "model_fields", None) or getattr(part, "__dataclass_fields__", {})
         there = f"; there are {', '.join(known)}" if known else ""
-        return f"{'.'.join(place[:-1])} has no setting {place[-1]!r}{there}."
-    return f"{name} {invalid.wrong}."
+        return UsageError(f"{'.'.join(place[:-1])} has no setting {place[-1]!r}{there}.")
+    if len(place) == 1:
+        return OptionError(place[0], f"{invalid.wrong}.")
+    return UsageError(f"{'.'.join(place) or 'the configuration'} {invalid.wrong}.")
 
 
 def _check(recipe: Recipe) -> None:
