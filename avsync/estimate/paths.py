@@ -130,7 +130,9 @@ def changed_at(found: Evidence, near: Ints, columns: tuple[int, int], calibratio
     rows = np.nan_to_num(found.rows[near]) * found.weights[near, None]
     before, after = (rows[:, column] for column in columns)
     heard_before, heard_after = (times + FRAME_S * float(found.shifts[column]) for column in columns)
-    begins = found.cuts[(found.cuts > times[0]) & (found.cuts <= times[-1])]
+    # Before the first of these windows nobody may have been seen for a while.
+    since_s = found.times_s[near[0] - 1] if near[0] else times[0]
+    begins = found.cuts[(found.cuts > since_s) & (found.cuts <= times[-1])]
     anywhere = np.arange(times[0], times[-1] + 1.5 * FRAME_S, FRAME_S)
     places = np.concatenate([anywhere, begins])[:, None]
     half = FRAME_S / 2

@@ -38,6 +38,9 @@ JUMP_REACH_S = 2.0
 """A jump was first found no further off than this."""
 FILE_SHARE = 0.9
 """Share of the speakers of a file that have its offset; the others may have any."""
+TALKS = 2.0
+"""Log odds that a face speaks, before it is compared with the audio, where its mouth moves while speech is
+heard for most of a cell."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,14 @@ def summed(scores: Scores, windows: npt.NDArray[np.int64], calibration: Calibrat
 
 
 def speaking(
-    found: Sequence[Cell], answer: Offset | None = None, calibration: Calibration | None = None
+    found: Sequence[Cell],
+    answer: Offset | None = None,
+    calibration: Calibration | None = None,
+    talking: Sequence[Mask] | None = None,
 ) -> Floats:
     """Probability, (n_cells,), that the face of each cell is the one that speaks there. Where a track is
     sure as a whole, a cell need not be sure of the offset once more; nor where it has that of the file,
-    `answer`."""
+    `answer`. talking: by track (n_windows,), where the mouth moves while speech is heard."""
     heights = np.array([cell.total.max() - np.log(len(cell.total)) for cell in found])
     for index in {cell.index for cell in found}:
         own = [i for i, cell in enumerate(found) if cell.index == index]
@@ -105,25 +111,37 @@ def speaking(
     if answer is not None and (expected := judged_near(answer, found)) is not None:
         bias_ms = (calibration or Calibration()).bias_ms
         there = [
-            _along(cell, answer.shifts, *ends, bias_ms) for cell, ends in zip(found, expected, strict=True)
+            np.logaddexp.reduce([_along(cell, answer.shifts, *pair, bias_ms) for pair in pairs])
+            - np.log(len(pairs))
+            for cell, pairs in zip(found, expected, strict=True)
         ]
         heights = np.logaddexp(np.log(FILE_SHARE) + there, np.log(1 - FILE_SHARE) + heights)
+    if talking is not None:
+        heights = heights + TALKS * np.array([talking[c.index][c.windows].mean() > 0.5 for c in found])
     odds = np.exp(np.minimum(heights, 30.0))
     return np.asarray(odds / (odds + 1.0 + together(found) @ odds), np.float64)
 
 
-def judged_near(answer: Offset, found: Sequence[Cell]) -> list[tuple[float, float]] | None:
-    """The offsets of the file, in ms, before and after the middle of each cell, which differ where it may
-    hold a jump; None where the file has no sure offset."""
+def judged_near(answer: Offset, found: Sequence[Cell]) -> list[list[tuple[float, float]]] | None:
+    """The offsets of the file, in ms, that each cell may have before and after its middle, which differ where
+    it may hold a jump: those nearest to it, and where it was not judged, those on either side of it. None
+    where the file has no sure offset."""
     starts, ends = (np.array([getattr(cell, name) for cell in found]) for name in ("start_s", "end_s"))
     before, after = (along(answer, edge) for edge in (starts - JUMP_REACH_S, ends + JUMP_REACH_S))
     middle = along(answer, (starts + ends) / 2)
     if before is None or after is None or middle is None:
         return None
-    return [
-        (b, a) if abs(a - b) > FRAME_MS and not answer.drift_ms_per_min else (m, m)
+    steady = not answer.drift_ms_per_min
+    pairs = [
+        [(b, a) if abs(a - b) > FRAME_MS and steady else (m, m)]
         for b, m, a in zip(before.tolist(), middle.tolist(), after.tolist(), strict=True)
     ]
+    if steady:
+        judged = [(s.start_s, s.end_s, s.offset_ms) for s in answer.segments if s.offset_ms is not None]
+        for own, m, at_s in zip(pairs, middle.tolist(), ((starts + ends) / 2).tolist(), strict=True):
+            beside = [[ms for start, _, ms in judged if start <= at_s][-1:], [ms for _, end, ms in judged if end >= at_s][:1]]
+            own += [(ms, ms) for ms in {ms for side in beside for ms in side} if abs(ms - m) > FRAME_MS]
+    return pairs
 
 
 def _along(
@@ -147,11 +165,12 @@ def weigh(
     found: Sequence[Cell],
     answer: Offset | None = None,
     calibration: Calibration | None = None,
+    talking: Sequence[Mask] | None = None,
 ) -> list[Floats]:
     """How much each window counts, (n_windows,) 0..1 by track: the probability that its face speaks. Where no
     cell is likely, all of them count by how likely they are, so that many weak ones add up."""
     weights = [np.full(len(scores.times_s), MIN_WEIGHT) for scores in tracks]
-    shares = speaking(found, answer, calibration)
+    shares = speaking(found, answer, calibration, talking)
     best = shares.max(initial=0.0)
     scale = 1.0 if best >= COUNTED else 1.0 / max(best, 1e-9)
     for cell, share in zip(found, shares, strict=True):
@@ -175,10 +194,11 @@ def turns(
     spoken: Sequence[Span],
     answer: Offset | None = None,
     calibration: Calibration | None = None,
+    talking: Sequence[Mask] | None = None,
 ) -> tuple[Turn, ...]:
     """Who speaks in each stretch of speech [start, end) of `spoken`, in order of time; neighbouring cells
     of one face as one. Of faces seen at once the likelier one, where it is likely at all."""
-    shares = speaking(found, answer, calibration)
+    shares = speaking(found, answer, calibration, talking)
     bias_ms = (calibration or Calibration()).bias_ms
     likely = [i for i in np.argsort(-shares, kind="stable") if shares[i] >= COUNTED]
     said: list[Turn] = []

@@ -38,6 +38,9 @@ so little speech is heard to contradict an offset before it is heard to confirm 
 CLEAR_LEAD = 3.0
 """A stretch whose likeliest offset is that of the file by so much (natural logarithm) bears it out, however
 badly its lips are read: of another's speech 2 % do by chance, of a wrong offset 0.3 %."""
+BADLY_READ_LEAD = 2.0
+"""A track whose likeliest offset is that of the file by so much (natural logarithm) is badly read rather than
+another's speech, of which 3 % have such a lead by chance (val lists, avsync-4)."""
 MAX_RIVAL = 6.0
 """An offset elsewhere may be likelier than the file's by so much (natural logarithm) in a stretch that bears
 it out: of stretches of 3 s in sync 0.5 % have a likelier one, of those off by 80 ms nine in ten."""
@@ -84,7 +87,7 @@ def contradictions(
     """
     if calibration.mismatch_level is None:
         return ()
-    shares = speaking(found, answer, calibration)
+    shares = speaking(found, answer, calibration, talking)
     beside = np.asarray((together(found) & (shares >= COUNTED)).any(axis=1))
     answers: list[_Answer] = []
     for index, scores in enumerate(tracks):
@@ -136,7 +139,7 @@ def _asked(
     if expected is not None and np.ptp(expected[asked]) <= FRAME_MS:
         offset_ms = float(expected[asked].mean()) + calibration.bias_ms
         # Another's speech fits all offsets alike; lips that fit this one best are badly read.
-        if _lead(summed(scores, asked, calibration), scores.shifts, offset_ms) >= 0:
+        if _lead(summed(scores, asked, calibration), scores.shifts, offset_ms) >= BADLY_READ_LEAD:
             answers = [replace(each, against=False) for each in answers]
     return _spread(answers)
 

@@ -106,27 +106,27 @@ def judged(
 ) -> Report:
     """The verdict on what was looked at, which has scores. `heard`: None where nobody listened; `missed`:
     why the rest was not looked at."""
-    cells = speakers.cells(looked.scores, calibration)
-    weights = speakers.weigh(looked.scores, cells)
-    first = offset.pooled(looked.scores, weights, calibration)
-    # Once the offset of the file is known, each face is asked about that one rather than about any.
-    weights = speakers.weigh(looked.scores, cells, first, calibration)
-    pooled = offset.pooled(looked.scores, weights, calibration)
-    own = [offset.constant(scores, calibration) for scores in looked.scores]
-    speaking = offset.choose_speaker(own)
     moving = [motion.moves(looked.motion.get(s.track, ()), s.times_s) for s in looked.scores]
     known = heard or Speech(0.0, FRAME_S, np.zeros(0, np.float32))
-    speaking_windows = [
+    talking = [
         vad.spoken(known, s.times_s, WINDOW_FRAMES * FRAME_S) & moves
         for s, moves in zip(looked.scores, moving, strict=True)
     ]
+    cells = speakers.cells(looked.scores, calibration)
+    weights = speakers.weigh(looked.scores, cells, talking=talking)
+    first = offset.pooled(looked.scores, weights, calibration)
+    # Once the offset of the file is known, each face is asked about that one rather than about any.
+    weights = speakers.weigh(looked.scores, cells, first, calibration, talking)
+    pooled = offset.pooled(looked.scores, weights, calibration)
+    own = [offset.constant(scores, calibration) for scores in looked.scores]
+    speaking = offset.choose_speaker(own)
     stride = looked.stride or 1
     counted = [i for i, weight in enumerate(weights) if weight.max() >= speakers.COUNTED]
     contested = verdict.contested_share(
-        [looked.scores[i] for i in counted], [speaking_windows[i] for i in counted], pooled.segments
+        [looked.scores[i] for i in counted], [talking[i] for i in counted], pooled.segments
     )
     open_stretches = support.contradictions(
-        looked.scores, cells, speaking_windows, pooled, calibration, stride * FRAME_S
+        looked.scores, cells, talking, pooled, calibration, stride * FRAME_S
     )
     borne_out = support.without(looked.scores, weights, open_stretches)
     unjudged = coverage.unjudged(
@@ -170,7 +170,7 @@ def judged(
         tracks=tuple(_track(t, by_track.get(t.track), looked.portraits.get(t.track)) for t in looked.tracks),
         drift_possible_ms_per_min=None if pooled.drift_ms_per_min else pooled.drift_possible_ms_per_min,
         segments=coverage.with_own_offsets(parts, looked.scores, weights, calibration),
-        turns=speakers.turns(looked.scores, cells, vad.spans(known), pooled, calibration),
+        turns=speakers.turns(looked.scores, cells, vad.spans(known), pooled, calibration, talking),
         judged_s=duration_s - sum(stretch.end_s - stretch.start_s for stretch in unjudged),
         speech_s=vad.seconds(heard) if heard else None,
         speech_seen_s=seen_s if heard else None,
