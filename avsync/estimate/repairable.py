@@ -31,8 +31,12 @@ def repair_shift(report: Report) -> Shift | None:
     it would leave the file out of sync for another reason."""
     if report.offset_ms is None or not {"offset", "local"} & set(defects(report)):
         return None
-    whole = Segment(0.0, report.duration_s or 0.0, report.offset_ms, None, report.probability)
-    faults = [Segment(f.start_s, f.end_s, f.offset_ms, None, f.probability) for f in report.faults]
+    whole = Segment(
+        0.0, report.duration_s or 0.0, report.offset_ms, report.uncertainty_ms, report.probability
+    )
+    faults = [
+        Segment(f.start_s, f.end_s, f.offset_ms, f.uncertainty_ms, f.probability) for f in report.faults
+    ]
     judged = [*(report.segments or (whole,)), *faults]
     return single_shift(judged, report.tolerance_ms, report.offset_ms, report.drift_ms_per_min or 0.0)
 
@@ -43,15 +47,17 @@ def single_shift(
     wanted_ms: float,
     drift_ms_per_min: float = 0.0,
 ) -> Shift | None:
-    """The shift nearest to `wanted_ms` that brings every judged stretch within tolerance, (audio early, audio
-    late); None where none does. A stretch that drifts has to be within it from end to end."""
+    """The shift near `wanted_ms` that brings every judged stretch within tolerance, (audio early, audio
+    late), with room for what they are uncertain by; None where none does. A stretch that drifts has to be within it from end to end."""
     early, late = tolerance_ms
     spans = [(s, *_ends(s, drift_ms_per_min)) for s in segments if s.offset_ms is not None]
     lowest = max((high - early for _, _, high in spans), default=wanted_ms)
     highest = min((low + late for _, low, _ in spans), default=wanted_ms)
     if lowest > highest:
         return None
-    shift = min(max(wanted_ms, lowest), highest)
+    # Offsets are known only so well: keep that far inside the tolerance, as far as there is room.
+    margin = min(max((s.uncertainty_ms or 0.0 for s, _, _ in spans), default=0.0), (highest - lowest) / 2)
+    shift = min(max(wanted_ms, lowest + margin), highest - margin)
     left = (Left(s.start_s, s.end_s, max(low - shift, high - shift, key=abs)) for s, low, high in spans)
     return Shift(shift, tuple(left))
 

@@ -139,7 +139,10 @@ def judged_near(answer: Offset, found: Sequence[Cell]) -> list[list[tuple[float,
     if steady:
         judged = [(s.start_s, s.end_s, s.offset_ms) for s in answer.segments if s.offset_ms is not None]
         for own, m, at_s in zip(pairs, middle.tolist(), ((starts + ends) / 2).tolist(), strict=True):
-            beside = [[ms for start, _, ms in judged if start <= at_s][-1:], [ms for _, end, ms in judged if end >= at_s][:1]]
+            beside = [
+                [ms for start, _, ms in judged if start <= at_s][-1:],
+                [ms for _, end, ms in judged if end >= at_s][:1],
+            ]
             own += [(ms, ms) for ms in {ms for side in beside for ms in side} if abs(ms - m) > FRAME_MS]
     return pairs
 

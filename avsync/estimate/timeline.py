@@ -179,7 +179,7 @@ def _pieces(
 ) -> tuple[Piece, ...]:
     """The path's steps as pieces. A run whose own offset, or difference, is not certain belongs to the
     rest; otherwise the rest would consist of windows chosen to agree."""
-    path = with_own_shots(blocks, path)
+    path = with_own_shots(blocks, path, base)
     runs = _runs(found, blocks, path, calibration)
     rest = _measured(found, [run for column, run in runs if column == base], calibration)
 
@@ -214,15 +214,17 @@ def _is_shot(blocks: Blocks, run: Ints) -> bool:
     return bool((first == 0 or blocks.cut[first]) and (past == len(blocks.cut) or blocks.cut[past]))
 
 
-def with_own_shots(blocks: Blocks, path: Ints) -> Ints:
+def with_own_shots(blocks: Blocks, path: Ints, base: int) -> Ints:
     """The path, but each shot that lies on one column and is clearly likelier on another goes there: the price
-    of two steps is more than two seconds of speech can pay."""
+    of two steps is more than two seconds of speech can pay. A frame to or fro within a fault is no matter."""
     edges = [0, *np.flatnonzero(blocks.cut).tolist(), len(path)]
     changed = path.copy()
     for first, past in pairwise(edges):
         total = blocks.values[first:past].sum(axis=0)
-        best, own = int(total.argmax()), path[first:past]
-        if total[best] - total[own[0]] >= CLEAR_RIVAL and total[best] >= FIT and (own == own[0]).all():
+        best, own = int(total.argmax()), int(path[first])
+        apart = abs(best - own) > 1 or abs(own - base) <= 1
+        clear = total[best] - total[own] >= CLEAR_RIVAL and total[best] >= FIT
+        if apart and clear and (path[first:past] == own).all():
             changed[first:past] = best
     return changed
 

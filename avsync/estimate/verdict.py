@@ -17,6 +17,7 @@ from avsync.core.records import Scores, Span
 from avsync.core.report import Fault, Offset, Reason, ReasonKind, Segment, Severity, Verdict
 from avsync.core.tolerance import exceeds, excess
 from avsync.estimate.support import Contradiction
+from avsync.estimate.timeline import MIN_APART_MS
 
 MISMATCH_SPEECH_S = 10.0
 """Seconds of foreign speech over moving mouths before a video that fits nowhere is called a mismatch."""
@@ -166,7 +167,11 @@ def local_faults(
             continue
         start_s, offset_ms = s.start_s, s.offset_ms
         last = faults[-1] if faults and unbroken else None
-        if last and last.offset_ms is not None and abs(last.offset_ms - s.offset_ms) <= s.uncertainty_ms:
+        if (
+            last
+            and last.offset_ms is not None
+            and abs(last.offset_ms - s.offset_ms) <= max(s.uncertainty_ms, MIN_APART_MS)
+        ):
             faults.pop()
             start_s = last.start_s
             # Each offset is that of its middle, so their mean by length is that of the middle of both.

@@ -79,7 +79,8 @@ def stretches(report: Report) -> tuple[Stretch, ...]:
     if report.offset_ms is None:
         raise CannotTell(f"The offset of {report.path} is not known, so it cannot be re-timed.")
     slope = (report.drift_ms_per_min or 0.0) / 60
-    first, last = (report.segments[0], report.segments[-1]) if report.segments else (None, None)
+    seen = [(t.start_s, t.end_s) for t in report.tracks] or [(s.start_s, s.end_s) for s in report.segments]
+    first_s, last_s = min((s for s, _ in seen), default=0.0), max((e for _, e in seen), default=math.inf)
     steady = [s for s in report.segments if s.offset_ms is not None and not s.fault]
     at_s = (steady[0].start_s + steady[0].end_s) / 2 if steady else 0.0
     offset_ms = steady[0].offset_ms if steady else None
@@ -92,8 +93,8 @@ def stretches(report: Report) -> tuple[Stretch, ...]:
         middle_s = (fault.start_s + fault.end_s) / 2
         if within(fault.offset_ms - 1000 * line.offset_s(middle_s), report.tolerance_ms):
             continue  # in tolerance once the rest is repaired
-        start = -math.inf if first and fault.start_s <= first.start_s else fault.start_s
-        end = math.inf if last and fault.end_s >= last.end_s else fault.end_s
+        start = -math.inf if fault.start_s <= first_s else fault.start_s
+        end = math.inf if fault.end_s >= last_s else fault.end_s
         if start > begun:
             found.append(replace(line, start_s=begun, end_s=start))
         found.append(Stretch(start, end, middle_s, fault.offset_ms, slope))

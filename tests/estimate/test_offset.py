@@ -486,3 +486,20 @@ def test_a_jump_is_placed_on_the_clock_of_the_audio():
         placed = changed_at(found, np.arange(20, 130), (15, 5), Calibration(temperature=0.6))
         errors.append(placed - at_s)
     assert np.abs(errors).max() <= 0.13
+
+
+def test_after_a_while_without_a_face_the_offset_changes_where_one_is_seen_again():
+    """Which is where the shot begins; else its first windows would be those of the stretch before."""
+    answer = together([made(500), made(500, 6.0, seed=1, start_s=45.0)])
+    fault, rest = (next(s for s in answer.segments if s.fault is f) for f in (True, False))
+    later = max(fault, rest, key=lambda s: s.start_s)
+    assert later.start_s == pytest.approx(45.0, abs=0.01)
+
+
+def test_a_short_shot_beside_one_that_is_slightly_off_keeps_its_own_offset():
+    """One step of the path would be in between for both."""
+    tracks = [made(60, 0.9, seed=1), made(190, 2.2, seed=2, start_s=2.4), made(1000, seed=3, start_s=10.0)]
+    answer = together(tracks)
+    fault = next(s for s in answer.segments if s.fault)
+    assert (fault.start_s, fault.end_s) == pytest.approx((2.4, 10.0), abs=0.3)
+    assert fault.offset_ms == pytest.approx(-88, abs=15)

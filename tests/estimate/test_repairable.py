@@ -25,7 +25,13 @@ def test_a_speaker_who_is_off_by_a_little_more_does_not_stand_in_the_way():
 def test_the_shift_gives_way_where_the_wanted_one_would_leave_too_much():
     found = single_shift(parts(0, 0, 70), EBU, 0.0)
     assert found is not None
-    assert found.offset_ms == 30
+    assert found.offset_ms == 30 + 9  # the limit, and what the offsets are uncertain by
+
+
+def test_where_there_is_little_room_it_is_shared():
+    found = single_shift(parts(0, 94), EBU, 0.0)
+    assert found is not None
+    assert [left.offset_ms for left in found.left] == [-57, 37]
 
 
 def test_where_no_shift_suits_all_there_is_none():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scores_factory import made
 
+from avsync.core.constants import FRAME_MS
 from avsync.core.records import Scores
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import pooled
-from avsync.estimate.speakers import COUNTED, cells, speaking, turns, weigh
+from avsync.estimate.speakers import COUNTED, cells, judged_near, speaking, turns, weigh
 
 SHARP = Calibration(temperature=0.6, mismatch_level=0.0)
 
@@ -57,6 +58,31 @@ def test_the_face_of_a_shot_in_which_the_offset_jumps_counts_all_along():
     parts = cells(tracks, SHARP)
     answer = pooled(tracks, weigh(tracks, parts), SHARP)
     assert weigh(tracks, parts, answer, SHARP)[0].min() >= COUNTED
+
+
+def test_a_weak_shot_beside_a_fault_is_asked_about_its_offset_too():
+    """Which alone it would hardly find among all."""
+    weak = made(60, 6.0, height=1.6, seed=4, start_s=60.0)
+    tracks = [made(1000), made(500, 6.0, seed=1, start_s=40.0), weak, made(1000, seed=2, start_s=62.4)]
+    parts = cells(tracks, SHARP)
+    answer = pooled(tracks, weigh(tracks, parts), SHARP)
+    expected = judged_near(answer, parts)
+    assert expected is not None
+    (here,) = (pairs for cell, pairs in zip(parts, expected, strict=True) if cell.index == 2)
+    assert {round(after / FRAME_MS) for _, after in here} == {0, -6}
+    place = [cell.index for cell in parts].index(2)
+    assert speaking(parts, answer, SHARP)[place] >= COUNTED > speaking(parts)[place]
+
+
+def test_a_mouth_that_moves_while_speech_is_heard_rather_speaks():
+    tracks = [made(250), made(60, height=1.2, seed=3, start_s=12.0)]
+    parts = cells(tracks, SHARP)
+    still, moves = (
+        speaking(parts, talking=[np.full(len(track.times_s), talks) for track in tracks])
+        for talks in (False, True)
+    )
+    assert moves[-1] > still[-1]
+    assert still == pytest.approx(speaking(parts))
 
 
 # --- Turns ------------------------------------------------------------------------------------

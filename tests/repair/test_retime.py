@@ -18,7 +18,7 @@ from report_factory import said
 
 from avsync.core.errors import CannotTell, UsageError
 from avsync.core.options import CheckOptions, FixOptions
-from avsync.core.report import Fault, Report, Segment
+from avsync.core.report import Fault, Report, Segment, TrackReport
 from avsync.media.ffmpeg import ffmpeg_path
 from avsync.media.probe import probe
 from avsync.repair import fix, retime
@@ -142,6 +142,14 @@ def test_faults_cut_the_line():
         (-np.inf, 7.25, 0.0), (7.25, 14.25, 200.0), (14.25, np.inf, 0.0)
     ]  # fmt: skip
     assert [(s.start_s, s.end_s) for s in retime.stretches(FALL)] == [(-np.inf, 10.25), (10.25, np.inf)]
+
+
+def test_a_fault_reaches_to_the_ends_where_nobody_is_seen_beyond_it():
+    judged = replace(JUMP, segments=JUMP.segments[1:2])
+    assert [(s.start_s, s.end_s) for s in retime.stretches(judged)] == [(-np.inf, np.inf)]
+    faces = tuple(TrackReport(i, *span, 99, None) for i, span in enumerate([(0.0, 7.25), (7.25, 14.25)]))
+    one_before = replace(judged, tracks=faces)
+    assert [(s.start_s, s.end_s) for s in retime.stretches(one_before)] == [(-np.inf, 7.25), (7.25, np.inf)]
 
 
 def test_without_an_offset_there_is_no_plan():
