@@ -48,7 +48,8 @@ def single_shift(
     drift_ms_per_min: float = 0.0,
 ) -> Shift | None:
     """The shift near `wanted_ms` that brings every judged stretch within tolerance, (audio early, audio
-    late), with room for what they are uncertain by; None where none does. A stretch that drifts has to be within it from end to end."""
+    late), with room for what their offsets are uncertain by; None where none does. A stretch that drifts has
+    to be within it from end to end."""
     early, late = tolerance_ms
     spans = [(s, *_ends(s, drift_ms_per_min)) for s in segments if s.offset_ms is not None]
     lowest = max((high - early for _, _, high in spans), default=wanted_ms)

@@ -136,14 +136,11 @@ def judged_near(answer: Offset, found: Sequence[Cell]) -> list[list[tuple[float,
         [(b, a) if abs(a - b) > FRAME_MS and steady else (m, m)]
         for b, m, a in zip(before.tolist(), middle.tolist(), after.tolist(), strict=True)
     ]
-    if steady:
-        judged = [(s.start_s, s.end_s, s.offset_ms) for s in answer.segments if s.offset_ms is not None]
-        for own, m, at_s in zip(pairs, middle.tolist(), ((starts + ends) / 2).tolist(), strict=True):
-            beside = [
-                [ms for start, _, ms in judged if start <= at_s][-1:],
-                [ms for _, end, ms in judged if end >= at_s][:1],
-            ]
-            own += [(ms, ms) for ms in {ms for side in beside for ms in side} if abs(ms - m) > FRAME_MS]
+    judged = [(s.start_s, s.end_s, s.offset_ms) for s in answer.segments if s.offset_ms is not None]
+    for own, m, at_s in zip(pairs if steady else [], middle, (starts + ends) / 2, strict=False):
+        before_it = [offset_ms for start_s, _, offset_ms in judged if start_s <= at_s][-1:]
+        after_it = [offset_ms for _, end_s, offset_ms in judged if end_s >= at_s][:1]
+        own += [(ms, ms) for ms in {*before_it, *after_it} if abs(ms - m) > FRAME_MS]
     return pairs
 
 

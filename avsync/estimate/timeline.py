@@ -215,8 +215,8 @@ def _is_shot(blocks: Blocks, run: Ints) -> bool:
 
 
 def with_own_shots(blocks: Blocks, path: Ints, base: int) -> Ints:
-    """The path, but each shot that lies on one column and is clearly likelier on another goes there: the price
-    of two steps is more than two seconds of speech can pay. A frame to or fro within a fault is no matter."""
+    """The path, but each shot that lies on one column and is clearly likelier on another goes there: two
+    steps cost more than two seconds of speech can pay. A frame to or fro within a fault does not matter."""
     edges = [0, *np.flatnonzero(blocks.cut).tolist(), len(path)]
     changed = path.copy()
     for first, past in pairwise(edges):
