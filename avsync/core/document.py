@@ -57,6 +57,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "offset_ms": _number(report.offset_ms, 1),
         "uncertainty_ms": _number(report.uncertainty_ms, 1),
         "probability": _number(report.probability, 4),
+        "verdict_probability": _number(report.verdict_probability, 4),
         "drift_ms_per_min": _number(report.drift_ms_per_min, 2),
         "drift_uncertainty_ms_per_min": _number(report.drift_uncertainty_ms_per_min, 2),
         "drift_possible_ms_per_min": _number(report.drift_possible_ms_per_min, 1),

@@ -206,6 +206,8 @@ class Report(ByValue):
     """A drift up to this size could be hidden; None where it was not looked for or one was found."""
     max_drift_ms_per_min: float = MAX_DRIFT_MS_PER_MIN
     faults: tuple[Fault, ...] = ()
+    verdict_probability: float | None = None
+    """Probability (0..1) that the verdict is right; None where it leaves the question open."""
     contested: bool = False
     """A good part of the video speaks against the offset, though not clearly enough for a fault."""
     reasons: tuple[Reason, ...] = ()

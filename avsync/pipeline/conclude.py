@@ -25,7 +25,7 @@ from avsync.core.report import (
     Verdict,
 )
 from avsync.core.streams import Media
-from avsync.estimate import coverage, offset, speakers, support, verdict
+from avsync.estimate import certainty, coverage, offset, speakers, support, verdict
 from avsync.estimate.calibration import Calibration
 from avsync.faces import motion
 from avsync.pipeline import schedule, stretch
@@ -77,10 +77,10 @@ def conclude(
     heard = vad.heard(pieces, job.audio.start_s, job.span) if pieces else None
     calibration = Calibration.from_dict(job.loaded.calibration)
     report = judged(report, looked, heard, calibration, whole_s, missed)
-    unread = any(note.kind == "unread-end" for note in notes)
+    if report.verdict == "in-sync" and any(note.kind == "unread-end" for note in notes):
+        report = replace(report, verdict="partly-judged", verdict_probability=None)
     return replace(
         report,
-        verdict="partly-judged" if unread and report.verdict == "in-sync" else report.verdict,
         reasons=(*report.reasons, *notes),
         unjudged=(*_excluded(report.unjudged, job.span), *tail),
     )
@@ -162,6 +162,9 @@ def judged(
         offset_ms=None if answer.verdict == "mismatch" else pooled.offset_ms,
         uncertainty_ms=None if answer.verdict == "mismatch" else pooled.uncertainty_ms,
         probability=pooled.probability,
+        verdict_probability=certainty.verdict_probability(
+            answer.verdict, pooled, answer.faults, report.tolerance_ms, report.max_drift_ms_per_min
+        ),
         drift_ms_per_min=pooled.drift_ms_per_min,
         drift_uncertainty_ms_per_min=pooled.drift_uncertainty_ms_per_min,
         faults=answer.faults,

@@ -165,6 +165,7 @@ def _environment() -> Environment:
         "limits": limits_words,
         "notes": notes,
         "measured": measured,
+        "certainty_words": certainty_words,
         "drift": drift,
         "speech": speech_words,
         "chart": offset_chart,

@@ -73,6 +73,8 @@ def _single(report: Report, console: Console) -> Iterator[RenderableType]:
         return
     if report.offset_ms is not None:
         yield Text(f"  measured: {_measured(report)}")
+    if report.verdict_probability is not None:
+        yield Text(f"  verdict: {certainty_words(report.verdict_probability)} that it is right")
     if report.drift_ms_per_min is not None or report.drift_possible_ms_per_min is not None:
         yield Text(f"  drift: {_drift(report)}")
     if spoken := speech_words(report):
