@@ -86,14 +86,16 @@ def evaluate_model(
     corruptions: Sequence[Corruption] = (),
 ) -> dict[str, Any]:
     """A model's row: size, accuracy by the protocol, whole-clip accuracy, the same by source, F1 on
-    `validation` (None if that is empty or the model takes whole faces, which are not prepared), and the
+    `validation` (None if that is empty, or the model takes whole faces, which are not prepared, or a
+    recogniser's features, which pairs have not), and the
     seconds that the evaluation took. "long_clips" are those of 3 s or more (None: there are none).
 
     `delays`: as in `evaluate_clips`. `groups`: name of a grouping -> clip id or prefix -> label; the rows by
     label are "by_group". `recorded`: clip id -> its recording, for the "agreement" within recordings (None:
     none is known). Each of `corruptions` is applied to all clips in turn; these rows are "corrupted".
     """
-    has_f1 = len(validation) > 0 and loaded.model.crop == "mouth"
+    by_pairs = loaded.model.crop == "mouth" and not loaded.model.hears_speech
+    has_f1 = len(validation) > 0 and by_pairs
     begun = time.perf_counter()
     passes = 1 + len(corruptions)
 

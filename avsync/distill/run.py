@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from avsync import __version__
+from avsync.audio.speech import SpeechEncoder
 from avsync.core.errors import MediaError, ModelError, UsageError
 from avsync.core.files import disk_errors
 from avsync.data.labels import read_delays, speakers, with_known_delays
@@ -30,7 +31,7 @@ from avsync.distill.methods import METHODS
 from avsync.distill.monitor import Monitor, read_metrics
 from avsync.distill.pairs import PairObjective, check_dense_teacher, check_teacher
 from avsync.distill.recipe import Recipe, read_recipe, recipe_from
-from avsync.distill.speech_teacher import SpeechEncoder
+from avsync.distill.speech_teacher import features
 from avsync.distill.tasks import DenseTask, Ground, PairTask, Task, usable
 from avsync.distill.trainer import BEST, Trainer
 from avsync.networks.base import Scorer, count_parameters
@@ -227,7 +228,8 @@ def make_task(
     if isinstance(student, VocaLiST) and recipe.objective == "dense":
         speech = recipe.speech
         encoder = SpeechEncoder(Path(speech.speech_encoder)) if speech.speech_encoder else None
-        dense = DenseObjective(student, recipe.dense, pixels, encoder.features if encoder else 0).to(device)
+        heard = features(encoder) if encoder else 0
+        dense = DenseObjective(student, recipe.dense, pixels, heard).to(device)
         _initialise(dense, init)
         corpus = SpeechCorpus(Path(speech.speech_corpus), device) if speech.speech_corpus else None
         return DenseTask(dense, ground, read_delays(recipe.data.delays), teacher, encoder, corpus)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from avsync.audio.speech import SpeechEncoder
 from avsync.core.constants import WINDOW_FRAMES
 from avsync.data.augment import Augmentation
 from avsync.data.dense_batch import DenseBatch, Runs, audio_batch, dense_inputs, draw_runs, fetch_runs
@@ -27,7 +28,7 @@ from avsync.distill.distributed import Draws, gather
 from avsync.distill.losses import Outputs
 from avsync.distill.pairs import PairObjective, teach
 from avsync.distill.settings import Data, Validation
-from avsync.distill.speech_teacher import SpeechEncoder
+from avsync.distill.speech_teacher import window_features
 from avsync.distill.teacher_losses import teacher_losses
 from avsync.evaluation import validation
 from avsync.networks.base import Preprocessing, Scorer
@@ -219,8 +220,8 @@ class DenseTask:
         """The batch with the speech recogniser's features, if there is one."""
         if self._speech_encoder is None:
             return batch
-        encode = self._speech_encoder.window_features
-        return replace(batch, speech=encode(raw.waves, batch.windows, runs.tempo, batch.context))
+        encoder, context = self._speech_encoder, batch.context
+        return replace(batch, speech=window_features(encoder, raw.waves, batch.windows, runs.tempo, context))
 
     def teach(self, inputs: DenseInputs) -> Tensor | None:
         return None if self.teacher is None else teach_windows(self.teacher, inputs.batch)

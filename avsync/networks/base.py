@@ -57,6 +57,15 @@ class Network(nn.Module):
         return 0
 
     @property
+    def hears_speech(self) -> bool:
+        """Whether its audio tokens end with those of a speech recogniser's features (`speech_tokens`)."""
+        return False
+
+    def speech_tokens(self, features: Tensor) -> Tensor:
+        """(batch, n, 288) features of `audio.speech` -> (batch, n, d), where `hears_speech`."""
+        raise NotImplementedError
+
+    @property
     def embeds(self) -> bool:
         """Whether a pair costs no more than comparing two vectors."""
         return False

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from avsync.audio.speech import installed_encoder
 from avsync.core import plugins
 from avsync.core.errors import ModelError, UsageError
 from avsync.core.files import write_whole
@@ -46,7 +47,7 @@ def load(name: str | Path, device: str = "auto") -> Loaded:
 
     Raises:
         ModelError: the file is missing, damaged, or not a network that is known here.
-        SetupError: the package that brings the model cannot be used.
+        SetupError: the package that brings the model, or the speech encoder that it needs, cannot be used.
     """
     if is_brought(name):
         return _brought(str(name), device)
@@ -62,6 +63,8 @@ def load(name: str | Path, device: str = "auto") -> Loaded:
         info = {"licence": source.licence, "source": source.where, "dims": public.dims.to_dict()}
         dims, preprocessing = public.dims, public.preprocessing
     model = build(dims, state, path).to(target)
+    if model.hears_speech:
+        installed_encoder()  # now rather than after the faces have been found
     log.info("loaded %s on %s", path, target)
     return Loaded(model, preprocessing, path.stem, path, info.get("calibration") or {}, info)
 

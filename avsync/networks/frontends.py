@@ -10,6 +10,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avsync.audio.speech import FEATURE_RATE
+from avsync.audio.speech import WIDTH as SPEECH_WIDTH
+from avsync.core.constants import FRAME_RATE
+
 
 class ConvBlock(nn.Module):
     """Convolution, batch norm, (+ input), ReLU."""
@@ -124,6 +128,34 @@ def audio_front_end(c: Sequence[int]) -> nn.Sequential:
         blocks += [_block2d(c[i], c[i], 3, 1, 1, True) for _ in range(2)]
         blocks.append(_block2d(c[i], c[i + 1], 3, *((third, 1) if i < 3 else (1, (0, 1)))))
     return nn.Sequential(*blocks, _block2d(c[4], c[4], 1))
+
+
+SPEECH_DILATIONS = (1, 2)
+"""Gaps between the three taps of the blocks of `SpeechTokens`."""
+SPEECH_PER_FRAME = FEATURE_RATE // FRAME_RATE
+SPEECH_CONTEXT = sum(SPEECH_DILATIONS)
+"""Features of the recogniser before and after a window that reach into its tokens, besides all that the
+recogniser itself has heard."""
+
+
+class SpeechTokens(nn.Module):
+    """Features of a speech recogniser, normalised and narrowed, with residual temporal convolutions."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(SPEECH_WIDTH, affine=False)
+        self.first = nn.Linear(SPEECH_WIDTH, width)
+        self.reach = nn.ModuleList(
+            nn.Conv1d(width, width, 3, padding=d, dilation=d) for d in SPEECH_DILATIONS
+        )
+        self.mix = nn.ModuleList(nn.Conv1d(width, width, 1) for _ in SPEECH_DILATIONS)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, n, 288) -> (batch, n, d)."""
+        x = self.first(self.norm(features.transpose(1, 2)).transpose(1, 2)).transpose(1, 2)
+        for reach, mix in zip(self.reach, self.mix, strict=True):
+            x = x + mix(F.relu(reach(x)))
+        return x.transpose(1, 2)
 
 
 DILATIONS = (1, 2, 4, 8, 1, 2)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from avsync.audio.mel import mel_span
+from avsync.audio.speech import FEATURE_RATE, installed_features
 from avsync.core.constants import (
     FRAME_RATE,
     FRAME_S,
@@ -28,6 +29,7 @@ from avsync.core.constants import (
 from avsync.core.errors import Interrupted
 from avsync.core.records import Clip, Scores, Waveform
 from avsync.networks.base import AudioInput, Preprocessing, Scorer
+from avsync.networks.frontends import SPEECH_CONTEXT, SPEECH_PER_FRAME
 
 Progress = Callable[[str, float, float | None], None]
 Keep = Callable[[Clip, npt.NDArray[np.int64], Tensor, Tensor], None]
@@ -145,8 +147,25 @@ def clip_audio_tokens(
         mel, first = _mel_of_frames(clip, waveform, audio_starts(clip, max_shift), model.audio_context)
         tokens = model.column_tokens(torch.from_numpy(mel)[None].to(scorer.device))[0]
         columns = first[needed][:, None] + model.audio_context + np.arange(WINDOW_MELS)
-        return tokens[torch.from_numpy(columns).to(scorer.device)]
+        heard = tokens[torch.from_numpy(columns).to(scorer.device)]
+        if not model.hears_speech:
+            return heard
+        return torch.cat([heard, _speech_tokens(scorer, clip, waveform, max_shift, needed)], 1)
     return audio_tokens(scorer, audio_windows(clip, waveform, max_shift, model.audio_input)[needed])
+
+
+def _speech_tokens(
+    scorer: Scorer, clip: Clip, waveform: Waveform, max_shift: int, needed: npt.NDArray[np.int64]
+) -> Tensor:
+    """Speech tokens (n, 10, d) of the windows `needed`, as in `clip_audio_tokens`."""
+    frames = audio_starts(clip, max_shift)
+    first = SPEECH_PER_FRAME * (frames - frames[0]) + SPEECH_CONTEXT
+    start_s = clip.start_s + frames[0] * FRAME_S - SPEECH_CONTEXT / FEATURE_RATE
+    count = int(first[-1]) + SPEECH_PER_FRAME * WINDOW_FRAMES + SPEECH_CONTEXT
+    features = installed_features().span(waveform, start_s, count)
+    tokens = scorer.model.speech_tokens(torch.from_numpy(features)[None].to(scorer.device))[0]
+    columns = first[needed][:, None] + np.arange(SPEECH_PER_FRAME * WINDOW_FRAMES)
+    return tokens[torch.from_numpy(columns).to(scorer.device)]
 
 
 def audio_windows(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avsync.core.constants import WINDOW_FRAMES, WINDOW_MELS
+from avsync.core.errors import ModelError
 from avsync.networks.attention import CrossEncoder, Maps
 from avsync.networks.base import DENSE_SHARE, DOTS_AT_ONCE, PAIRS_AT_ONCE, Network
 from avsync.networks.dims import STUDENT, Dims
@@ -23,8 +24,10 @@ from avsync.networks.frontends import (
     AUDIO_CONTEXT,
     FRAME_CONTEXT,
     SHARED_CONTEXT,
+    SPEECH_PER_FRAME,
     ColumnFrontEnd,
     FrameContext,
+    SpeechTokens,
     WindowMixer,
     audio_front_end,
     clip3d_front_end,
@@ -32,6 +35,8 @@ from avsync.networks.frontends import (
 )
 
 KeysValues = list[tuple[Tensor, Tensor]]
+SPEECH_WINDOW = WINDOW_FRAMES * SPEECH_PER_FRAME
+"""Speech tokens of a window."""
 
 
 class Shared(NamedTuple):
@@ -61,10 +66,11 @@ class ContrastHead(nn.Module):
     HIDDEN = 512
     MAX_SCALE = 50.0
 
-    def __init__(self, tokens_width: int, width: int) -> None:
+    def __init__(self, tokens_width: int, width: int, *, speech: bool = False) -> None:
         super().__init__()
         self.visual = self._projection(WINDOW_FRAMES * tokens_width, width)
         self.audio = self._projection(WINDOW_MELS * tokens_width, width)
+        self.speech = self._projection(SPEECH_WINDOW * tokens_width, width) if speech else None
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
 
     def _projection(self, inputs: int, width: int) -> nn.Sequential:
@@ -77,8 +83,12 @@ class ContrastHead(nn.Module):
         return self.scaled(F.normalize(self.visual(tokens), dim=-1))
 
     def embed_audio(self, tokens: Tensor) -> Tensor:
-        """(batch, 16, d) -> (batch, width) of length sqrt(scale)."""
-        return self.scaled(F.normalize(self.audio(tokens), dim=-1))
+        """(batch, 16, d), or (batch, 26, d) with speech tokens at the end -> (batch, width) of length
+        sqrt(scale)."""
+        embedded = F.normalize(self.audio(tokens[:, :WINDOW_MELS]), dim=-1)
+        if self.speech is not None:
+            embedded = F.normalize(embedded + self.speech(tokens[:, WINDOW_MELS:]), dim=-1)
+        return self.scaled(embedded)
 
     def scaled(self, directions: Tensor) -> Tensor:
         """Embeddings of length 1 -> the same of length sqrt(scale)."""
@@ -106,10 +116,21 @@ class VocaLiST(Network):
             self.mem_transformer = CrossEncoder(*shape, name="fusion")
             self.fc = nn.Linear(dims.d_model, dims.d_model)
             self.classifier = nn.Linear(dims.d_model, 1)
-        self.contrast = ContrastHead(dims.d_model, dims.contrast) if dims.contrast else None
+        self.speech = SpeechTokens(dims.d_model) if dims.speech else None
+        self.contrast = (
+            ContrastHead(dims.d_model, dims.contrast, speech=dims.speech) if dims.contrast else None
+        )
         if dims.layers and self.contrast is not None:  # the encoders begin by correcting nothing
             nn.init.zeros_(self.classifier.weight)
             nn.init.zeros_(self.classifier.bias)
+
+    @property
+    def hears_speech(self) -> bool:
+        return self.speech is not None
+
+    def speech_tokens(self, features: Tensor) -> Tensor:
+        assert self.speech is not None  # noqa: S101 (hears_speech)
+        return self.speech(features)
 
     @property
     def embeds(self) -> bool:
@@ -125,7 +146,7 @@ class VocaLiST(Network):
         return self.contrast.embed_visual(visual)
 
     def audio_embeddings(self, audio: Tensor) -> Tensor:
-        """(n, 16, d) -> (n, contrast)."""
+        """(n, 16, d), or (n, 26, d) with speech tokens -> (n, contrast)."""
         assert self.contrast is not None  # noqa: S101 (has_embeddings)
         return self.contrast.embed_audio(audio)
 
@@ -175,7 +196,14 @@ class VocaLiST(Network):
         return self.aud_prenet(mels[:, None]).squeeze(2).transpose(1, 2)
 
     def audio_tokens(self, audio: Tensor) -> Tensor:
-        """(batch, 1, 80, 16 + 2 * audio_context) -> (batch, 16, d), of the sixteen columns in the middle."""
+        """(batch, 1, 80, 16 + 2 * audio_context) -> (batch, 16, d), of the sixteen columns in the middle.
+
+        Raises ModelError for a network that also takes a speech recogniser's features."""
+        if self.speech is not None:
+            raise ModelError(
+                "This model takes the features of a speech recogniser too, so it scores whole clips "
+                "(check, bench accuracy), not single pairs; choose another --model."
+            )
         if self.audio_context:
             edge = (audio.shape[-1] - WINDOW_MELS) // 2
             return self.column_tokens(audio[:, 0])[:, edge : edge + WINDOW_MELS]

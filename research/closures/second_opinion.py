@@ -33,10 +33,11 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from torch import nn
 from torch.nn import functional as F
 
+from avsync.audio.speech import SpeechEncoder, at_speech_level
 from avsync.data.cut import main_face_frames
 from avsync.data.labels import delay_of, read_delays, shares
 from avsync.data.shards import SAMPLES_PER_FRAME, Store, StoredClip
-from avsync.distill.speech_teacher import HALF_WINDOW, SpeechEncoder, around, at_speech_level
+from avsync.distill.speech_teacher import HALF_WINDOW, around
 
 ROOT = Path(__file__).parents[2]
 LIPS = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185]

@@ -5,13 +5,15 @@ import pytest
 import torch
 from distill_factory import made_cache, recogniser, recogniser_kernel
 
+from avsync.audio import speech
+from avsync.audio.speech import SpeechEncoder
 from avsync.core.errors import ModelError, UsageError
 from avsync.data.dense_batch import Runs, fetch_runs
 from avsync.data.loading import Streamed
 from avsync.data.shards import Store
 from avsync.distill import speech_teacher
 from avsync.distill.recipe import recipe_from
-from avsync.distill.speech_teacher import SpeechEncoder, SpeechHead
+from avsync.distill.speech_teacher import SpeechHead
 
 onnx = pytest.importorskip("onnx", reason="the packages onnx and onnxruntime (extra dev) are not installed")
 pytest.importorskip("onnxruntime", reason="the package onnxruntime (extra speech) is not installed")
@@ -23,7 +25,7 @@ def test_features_are_those_of_the_windows_place(tmp_path):
     """A click in the middle of one window is heard at the middle feature of that window, and a window later
     in the earlier features of those that follow."""
     encoder = SpeechEncoder(recogniser(tmp_path / "ears.onnx"))
-    assert encoder.features == 18
+    assert speech_teacher.features(encoder) == 18
     runs = Runs(*(np.array([v]) for v in (0, 0.0, 30, 1.0, 1.0, 0.0, 0.0)))
     store = Store(made_cache(tmp_path / "cache", {"train": [30]}))
     for context in (0, 40):
@@ -33,7 +35,9 @@ def test_features_are_those_of_the_windows_place(tmp_path):
         window = 6
         middle = first + window * 640 + 1600
         waves[0, middle - 200 : middle + 200] = 0.05
-        heard = encoder.window_features(waves, np.array([26]), runs.tempo, context).reshape(26, 9, 2)[..., 0]
+        heard = speech_teacher.window_features(encoder, waves, np.array([26]), runs.tempo, context).reshape(
+            26, 9, 2
+        )[..., 0]
         assert heard.shape == (26, 9)
         assert heard[window].argmax() == speech_teacher.AROUND
         assert heard[window - 3].argmax() > speech_teacher.AROUND
@@ -45,16 +49,18 @@ def test_at_a_higher_tempo_features_come_sooner(tmp_path):
     waves = torch.zeros(1, 20_000)
     middle = 400 + 2 * (6 * 640 + 1600)  # of window 6, as played at twice the speed
     waves[0, middle - 200 : middle + 200] = 0.05
-    heard = encoder.window_features(waves, np.array([10]), np.array([2.0])).reshape(10, 9, 2)[..., 0]
+    heard = speech_teacher.window_features(encoder, waves, np.array([10]), np.array([2.0])).reshape(10, 9, 2)[
+        ..., 0
+    ]
     assert heard[6].argmax() == speech_teacher.AROUND
 
 
 def test_quiet_and_loud_speech_sound_alike():
     rng = np.random.default_rng(0)
     wave = rng.standard_normal((1, 8000)).astype(np.float32)
-    quiet, loud = speech_teacher.at_speech_level(0.02 * wave), speech_teacher.at_speech_level(0.3 * wave)
+    quiet, loud = speech.at_speech_level(0.02 * wave), speech.at_speech_level(0.3 * wave)
     np.testing.assert_allclose(quiet, loud, rtol=1e-5)
-    hiss = speech_teacher.at_speech_level(1e-5 * wave)
+    hiss = speech.at_speech_level(1e-5 * wave)
     assert np.abs(hiss).max() < 1e-3, "silence is not amplified into speech"
 
 
