@@ -1,0 +1,182 @@
+"""Trains avsync-4-speech: avsync-4 with a second way to hear, on the inputs of `prepare.py`.
+
+    python research/speech/train.py OUT models/avsync-4-speech.safetensors --steps 250
+
+The frame trunk and the mel front-end stay avsync-4's; the frames' temporal context, their mixer, the contrast
+head and all that reads the features of the recogniser learn. The new part of the audio embedding begins at
+zero, so the first step scores as avsync-4 does. Minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from prepare import CONTEXT, EDGE, LENGTH
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avsync.core.constants import FRAME_RATE as FPS
+from avsync.core.constants import MEL_RATE, WINDOW_FRAMES, WINDOW_MELS
+from avsync.networks import checkpoint
+from avsync.networks.frontends import SPEECH_PER_FRAME
+from avsync.networks.registry import build_network
+from avsync.networks.vocalist import SPEECH_WINDOW
+
+BATCH, WARMUP, EMA, WIDE, SIGMA, RADIUS = 32, 20, 0.98, 0.15, 0.6, 15
+NEW_RATE, OLD_RATE, DROPOUT = 1e-3, 3e-4, 0.4
+WINDOWS = LENGTH - WINDOW_FRAMES + 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("inputs", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--model", default="avsync-4")
+    given = parser.parse_args()
+    torch.manual_seed(0)
+    base = checkpoint.load(given.model, "cpu")
+    network = with_speech(base)
+    table = read(given.inputs)
+    settle(network, table["speech"])
+    train(network, table, given.steps)
+    checkpoint.save(given.out, network, base.preprocessing, {"init": base.name, "steps": given.steps})
+
+
+def with_speech(base: checkpoint.Loaded) -> Any:
+    """The network with the weights of `base`; what reads speech adds nothing yet."""
+    network = build_network(replace(base.model.dims, speech=True))
+    network.load_state_dict(base.model.state_dict(), strict=False)
+    for layer in (*network.speech.mix, network.contrast.speech[-1]):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return network.eval()
+
+
+def read(folder: Path) -> dict[str, Tensor]:
+    """All runs of a folder, padded to the longest."""
+    parts = [safetensors.torch.load_file(path) for path in sorted(folder.glob("*.safetensors"))]
+    longest = {name: max(part[name].shape[1] for part in parts) for name in ("frames", "columns", "speech")}
+    return {
+        name: torch.cat(
+            [F.pad(part[name], (0, 0, 0, longest[name] - part[name].shape[1])) for part in parts]
+            if name in longest
+            else [part[name] for part in parts]
+        )
+        for name in parts[0]
+    }
+
+
+def settle(network: Any, speech: Tensor) -> None:
+    """Fixes the normalisation of the features at the mean and variance of 1,600 runs."""
+    norm = network.speech.norm
+    norm.momentum = None
+    norm.train()
+    with torch.no_grad():
+        norm(speech[:1600].float().flatten(0, 1))
+
+
+def train(network: Any, table: dict[str, Tensor], steps: int) -> None:
+    """Leaves the running average of the weights in `network`."""
+    new = [p for name, p in network.named_parameters() if "speech" in name]
+    old = [
+        *network.contrast.visual.parameters(),
+        *network.contrast.audio.parameters(),
+        network.contrast.log_scale,
+    ]
+    old += [*network.vid_context.parameters(), *network.vid_mixer.parameters()]
+    groups = [{"params": new, "top": NEW_RATE}, {"params": old, "top": OLD_RATE}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.05, betas=(0.9, 0.98))
+    average = copy.deepcopy(network)
+    runs, rng = len(table["lengths"]), np.random.default_rng(0)
+    order = np.concatenate([rng.permutation(runs) for _ in range(steps * BATCH // runs + 1)])
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            rise = min(1, (step + 1) / WARMUP)
+            group["lr"] = group["top"] * rise * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+        batch = {name: values[order[step * BATCH : (step + 1) * BATCH]] for name, values in table.items()}
+        loss = contrast(network, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_([*new, *old], 2.0)
+        optimizer.step()
+        share = 1 - min(EMA, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+                mean.lerp_(value, share)
+        if step % 50 == 49:
+            print(f"step {step + 1}: loss {loss.item():.3f}", flush=True)
+    network.load_state_dict(average.state_dict())
+
+
+def embeddings(network: Any, batch: dict[str, Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings (n, WINDOWS, width) of the windows of a batch, of their frames and of their audio."""
+    tokens = (
+        network.in_context(batch["frames"].float(), present).unfold(1, WINDOW_FRAMES, 1).permute(0, 1, 3, 2)
+    )
+    seen = network.visual_embeddings(network.mix_window(tokens.flatten(0, 1)))
+    first = torch.arange(WINDOWS)
+    columns = batch["columns"].float()[
+        :, CONTEXT + first[:, None] * MEL_RATE // FPS + torch.arange(WINDOW_MELS)
+    ]
+    speech = speech_tokens(network, batch["speech"].float())
+    speech = speech[:, SPEECH_PER_FRAME * (first[:, None] + EDGE) + torch.arange(SPEECH_WINDOW)]
+    return seen.unflatten(0, (-1, WINDOWS)), heard(network, columns, speech)
+
+
+def speech_tokens(network: Any, features: Tensor) -> Tensor:
+    """`VocaLiST.speech_tokens` with dropout."""
+    part = network.speech
+    x = part.norm(features.transpose(1, 2)).transpose(1, 2)
+    x = part.first(F.dropout(x, DROPOUT)).transpose(1, 2)
+    for reach, mix in zip(part.reach, part.mix, strict=True):
+        x = x + mix(F.relu(reach(x)))
+    return x.transpose(1, 2)
+
+
+def heard(network: Any, columns: Tensor, speech: Tensor) -> Tensor:
+    """`ContrastHead.embed_audio` of (n, windows, 16, d) and (n, windows, 10, d), with dropout."""
+    head = network.contrast
+    inner = F.dropout(head.speech[:-1](speech.flatten(0, 1)), DROPOUT)
+    both = F.normalize(head.audio(columns.flatten(0, 1)), dim=-1) + head.speech[-1](inner)
+    return head.scaled(F.normalize(both, dim=-1)).unflatten(0, columns.shape[:2])
+
+
+def contrast(network: Any, batch: dict[str, Tensor]) -> Tensor:
+    """The losses of `distill.dense`: every window against the shifts of its own run, in both directions, and
+    with a small weight against all windows of the batch."""
+    lengths = batch["lengths"][:, None]
+    windows = torch.arange(WINDOWS) < lengths - WINDOW_FRAMES + 1
+    with torch.autocast("cpu", torch.bfloat16):
+        seen, sounds = embeddings(network, batch, torch.arange(LENGTH) < lengths)
+    seen, sounds = seen.float(), sounds.float()
+    shift = torch.arange(WINDOWS)[None] - torch.arange(WINDOWS)[:, None]
+    here = windows[:, :, None] & windows[:, None] & (shift.abs() <= RADIUS)
+    bell = torch.exp(-((shift - batch["true"].float()[:, None, None]) ** 2) / (2 * SIGMA**2)) * here
+    similar, wide = seen @ sounds.transpose(1, 2), seen[windows] @ sounds[windows].T
+    place = torch.full(windows.shape, -1)
+    place[windows] = torch.arange(int(windows.sum()))
+    loss = torch.zeros(())
+    for table, target, mask, everywhere in (
+        (similar, bell, here, wide),
+        (similar.transpose(1, 2), bell.transpose(1, 2), here.transpose(1, 2), wide.T),
+    ):
+        target = target / target.sum(2, keepdim=True).clamp_min(1e-9)  # noqa: PLW2901
+        logs = table.masked_fill(~mask, -1e4).log_softmax(2).masked_fill(~mask, 0)
+        own = place[:, None].expand(-1, WINDOWS, -1)[windows]
+        among_all = everywhere.log_softmax(1).gather(1, own.clamp_min(0)) * (own >= 0)
+        loss = loss - (target * logs).sum(2)[windows].mean() / 2
+        loss = loss - WIDE * (target[windows] * among_all).sum(1).mean() / 2
+    return loss
+
+
+if __name__ == "__main__":
+    main()
