@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fix_factory import maker
 from hypothesis import settings
+from talk_factory import EARLY_MS, Talk, talks_in
 
 # Nothing here is about time, and a busy machine takes its own: no example has to be quick.
 settings.register_profile("unhurried", settings.default, deadline=None)
@@ -30,6 +31,21 @@ def user_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr("avsync.networks.library.cache_folder", lambda: cache)
     monkeypatch.delenv("AVSYNC_MODELS", raising=False)
     return cache
+
+
+@pytest.fixture(scope="session")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Talk:
+    """Makes talking faces: `talk(offset_ms)` is the path of a clip. All workers share them."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "talks"
+    folder.mkdir(exist_ok=True)
+    return talks_in(folder)
+
+
+@pytest.fixture(scope="session")
+def early(talk: Talk) -> Path:
+    """Four seconds of a talking face whose audio is early by EARLY_MS."""
+    return talk(EARLY_MS)
 
 
 @pytest.fixture(scope="session")

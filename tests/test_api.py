@@ -10,25 +10,24 @@ import numpy as np
 import pytest
 import torch
 from report_factory import FAULT, a_report
+from talk_factory import EARLY_MS, Talk
 
 import avsync
 from avsync.core.document import COLUMNS
 from avsync.core.errors import MediaError, ModelError, OptionError, UsageError
 from avsync.core.report import Report, Unjudged
-from avsync.demo.clip import write_demo
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import Loaded
 from avsync.networks.dims import Dims
 from avsync.networks.vocalist import VocaLiST
 from avsync.report.document import to_json
 
-OFFSET_MS = 120.0
 PAPERS = Dims(channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=2)
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_demo(tmp_path_factory.mktemp("api") / "talk.mp4", offset_ms=OFFSET_MS)
+def video(talk: Talk) -> Path:
+    return talk(EARLY_MS)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def report(video: Path) -> Report:
 
 
 def test_a_loaded_model_gives_the_answer_of_its_name(video: Path, model: Loaded, report: Report):
-    assert report.offset_ms == pytest.approx(OFFSET_MS, abs=20)
+    assert report.offset_ms == pytest.approx(EARLY_MS, abs=20)
     again = avsync.check(video, model=model)
     assert again == report
     assert again.model == "avsync-4"
@@ -115,7 +114,7 @@ def test_tracks_crops_and_scores_speak_of_the_same_faces(video: Path, model: Loa
     windows = sum(len(clip.mouths) - 4 for clip in clips)
     assert scores.logits.shape == (windows, 21)
     best = scores.shifts[np.nanmean(scores.logits, axis=0).argmax()]
-    assert -40 * best == pytest.approx(OFFSET_MS, abs=40)
+    assert -40 * best == pytest.approx(EARLY_MS, abs=40)
 
 
 def test_a_part_of_a_video_keeps_the_times_of_the_whole(video: Path, model: Loaded):
@@ -138,7 +137,7 @@ def test_every_second_has_an_offset_and_a_probability(video: Path, model: Loaded
     (scores,) = avsync.score_matrix(video, model=model, max_offset_ms=400)
     seconds, windows = avsync.moments(scores, model=model), avsync.moments(scores, model=model, every_s=None)
     assert len(windows.times_s) == len(scores.times_s)
-    assert np.median(seconds.offset_ms) == pytest.approx(OFFSET_MS, abs=40)
+    assert np.median(seconds.offset_ms) == pytest.approx(EARLY_MS, abs=40)
     assert ((seconds.probability > 0) & (seconds.probability <= 1)).all()
     with pytest.raises(UsageError, match="every_s"):
         avsync.moments(scores, model=model, every_s=0)

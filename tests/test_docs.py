@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from talk_factory import EARLY_MS, Talk
 from typer.main import get_command
 
 from avsync.cli.app import app
-from avsync.demo.clip import write_demo
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -93,8 +94,9 @@ def test_a_command_that_is_not_there_is_noticed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", SAMPLES, ids=name)
-def test_samples_of_python_run(page: Path, tmp_path: Path) -> None:
-    write_demo(tmp_path / "interview.mp4", offset_ms=120)  # the name that samples give to a video
+def test_samples_of_python_run(page: Path, talk: Talk, tmp_path: Path) -> None:
+    video = tmp_path / "interview.mp4"  # the name that samples give to a video
+    shutil.copy(talk(EARLY_MS, duration_s=8), video)
     for code in re.findall(
         r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     ):

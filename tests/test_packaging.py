@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,9 +11,9 @@ from pathlib import Path
 import jinja2
 import pytest
 import yaml
+from talk_factory import Talk
 
 import avsync
-from avsync.demo.clip import write_demo
 
 ROOT = Path(__file__).parents[1]
 FILES = ROOT / "packaging"
@@ -25,12 +26,14 @@ def test_no_input_of_the_action_is_pasted_into_a_script():
 
 
 @pytest.mark.parametrize(("offset_ms", "code"), [(0, 0), (240, 1)])
-def test_the_action_checks_what_is_named_and_runs_none_of_it(tmp_path: Path, offset_ms: float, code: int):
+def test_the_action_checks_what_is_named_and_runs_none_of_it(
+    talk: Talk, tmp_path: Path, offset_ms: float, code: int
+):
     (tmp_path / "temp/avsync/bin").mkdir(parents=True)
     command = tmp_path / "temp/avsync/bin/avsync"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m avsync "$@"\n')
     command.chmod(0o755)
-    write_demo(tmp_path / "a $(touch hit) b.mp4", offset_ms=offset_ms)
+    shutil.copy(talk(offset_ms), tmp_path / "a $(touch hit) b.mp4")
     env = {
         **os.environ,
         "RUNNER_TEMP": str(tmp_path / "temp"),

@@ -1,13 +1,13 @@
 """What only some systems have is missed nowhere: a check, a batch and a repair without the calls of Linux and
 POSIX. It runs here, so it says nothing of the paths, locks and programs of Windows and macOS."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from avsync.demo.clip import write_demo
+from talk_factory import EARLY_MS, Talk
 
 WITHOUT = """
 import os, signal, sys
@@ -59,8 +59,8 @@ MADE |= {"seen-talk.mp4.mp4", "seen-fixed.mp4.mp4"}
 
 
 @pytest.mark.slow
-def test_nothing_needs_what_only_some_systems_have(tmp_path: Path):
-    write_demo(tmp_path / "talk.mp4", offset_ms=120)
+def test_nothing_needs_what_only_some_systems_have(talk: Talk, tmp_path: Path):
+    shutil.copy(talk(EARLY_MS, duration_s=8), tmp_path / "talk.mp4")
     (tmp_path / "work.py").write_text(WITHOUT + WORK)
     done = subprocess.run(
         [sys.executable, "work.py"], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -1,8 +1,6 @@
 """The scripts in research/ use what avsync has."""
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,4 @@ def test_what_a_script_imports_from_avsync_exists(script: Path) -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "avsync"
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(imports)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    exec("\n".join(imports), {})  # noqa: S102

@@ -205,12 +205,14 @@ def validation_f1(loaded: Loaded, store: Store) -> list[float]:
     pairs = validation_pairs(store.windows, PAIRS_A_CLIP)
     source = reader(store, loaded.device)
     logits = pair_scores(loaded, source, pairs, PAIRS_AT_ONCE, loaded.model.audio_input)
-    return _f1_interval(pairs.clips, logits > 0, pairs.labels == 1)
+    return f1_with_interval(pairs.clips, logits > 0, pairs.labels == 1)
 
 
-def _f1_interval(
+def f1_with_interval(
     clips: npt.NDArray[np.int64], said: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_]
 ) -> list[float]:
+    """[F1, low, high] in percent. `said` and `true` (n,): which pairs were called in sync, and which are; the
+    95 % interval is by bootstrap over `clips` (n,), the clip of each pair."""
     counts = np.zeros((int(clips.max()) + 1, 2))
     np.add.at(counts, clips, np.column_stack([2 * (said & true), said.astype(int) + true]))
 

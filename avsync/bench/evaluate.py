@@ -61,32 +61,31 @@ def evaluate(
         raise UsageError("--corrupt alters mouth crops, but SyncNet takes whole faces; omit one.")
     recorded = read_recordings(recordings) if recordings else {}
     labels = {path: read_groups(path) for path in groups}
-    splits = tuple(dict.fromkeys((split, VALIDATION_SPLIT)))
+    known = read_delays(str(delays) if delays else None)
     stores = open_clips(
         data,
-        splits,
+        tuple(dict.fromkeys((split, VALIDATION_SPLIT))),
         cache=cache,
         limit=limit,
         workers=workers,
         progress=lambda done, total, _id: progress("preparing clips", done, total),
     )
-    known = read_delays(str(delays) if delays else None)
+    validation = stores[-1]
     clips = stores[0].select(lambda clip: not delays or delay_of(clip, known) is not None)
     where = f"the split {split} of {data}"
     if not len(clips):
         raise UsageError(f"{delays} names no clip of {where}.")
-    _check_labels(clips, labels, where)
+    _require_named(clips, labels, where)
     if recordings and not any(clip.id in recorded for clip in clips.clips):
         raise UsageError(f"{recordings} names no clip of {where} that is evaluated.")
-    named = {path.stem: of_clips for path, of_clips in labels.items()}
     rows = [
         evaluate_model(
             model,
             clips,
-            stores[-1],
+            validation,
             _named(progress, f"evaluating {model.name}"),
             known,
-            groups=named,
+            groups={path.stem: of_clips for path, of_clips in labels.items()},
             recorded=recorded,
             corruptions=corruptions,
         )
@@ -96,13 +95,14 @@ def evaluate(
         "data": str(data),
         "split": split,
         "clips": len(clips),
-        "validation_clips": len(stores[-1]),
+        "validation_clips": len(validation),
         "models": rows,
         "published": [as_dict(row) for row in ROWS],
     }
 
 
-def _check_labels(clips: Store, labels: Mapping[Path, Mapping[str, str]], where: str) -> None:
+def _require_named(clips: Store, labels: Mapping[Path, Mapping[str, str]], where: str) -> None:
+    """Raise UsageError for a file of labels that names none of the clips."""
     for path, of_clips in labels.items():
         if all(entry_of(clip.id, of_clips) is None for clip in clips.clips):
             raise UsageError(f"{path} names no clip of {where} that is evaluated.")

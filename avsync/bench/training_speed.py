@@ -108,14 +108,8 @@ def train_speed(
         if compiled:
             trainer.compile()
         steps = _warm_up(trainer)
-        loaded, again = [], []
-        for number in range(runs):
-            if progress:
-                progress(number, runs)
-            loaded.append(recipe.batch * steps / _seconds(trainer, steps, load=True))
-            again.append(recipe.batch * steps / _seconds(trainer, steps, load=False))
+        rate, without_loading = _rates(trainer, steps, runs, recipe.batch, progress)
         stages = stage_seconds(trainer, steps)
-    rate = spread(loaded)
     low = is_bf16(recipe.machine.precision, target)
     tflops = rate.median * operations / 1000
     peak = matrix_tflops(target, torch.bfloat16 if low else torch.float32)
@@ -129,7 +123,7 @@ def train_speed(
         precision="bf16" if low else "fp32",
         data=str(cache) if cache else "made",
         samples_per_s=rate,
-        without_loading_per_s=spread(again),
+        without_loading_per_s=without_loading,
         gflop_per_sample=round(operations, 3),
         tflops=tflops,
         peak_tflops=peak,
@@ -142,6 +136,19 @@ def train_speed(
         steps=steps,
         runs=runs,
     )
+
+
+def _rates(
+    trainer: Trainer, steps: int, runs: int, batch: int, progress: Callable[[int, int], None] | None
+) -> tuple[Spread, Spread]:
+    """Samples per second over `runs` runs of `steps` steps: as in training, and with one batch over again."""
+    loaded, again = [], []
+    for number in range(runs):
+        if progress:
+            progress(number, runs)
+        loaded.append(batch * steps / _seconds(trainer, steps, load=True))
+        again.append(batch * steps / _seconds(trainer, steps, load=False))
+    return spread(loaded), spread(again)
 
 
 def _teacher(recipe: Recipe, device: torch.device) -> Scorer | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from avsync.core.options import CheckKeywords, CheckOptions, Limits
 if TYPE_CHECKING:
     from avsync.cli.progress import Bar
     from avsync.core.report import Report
+    from avsync.report.outputs import Targets
 
 
 @guarded
@@ -76,10 +78,9 @@ def check(
     """
     from avsync.batch.inputs import find_media, is_manifest
     from avsync.cli.inputs import as_files
-    from avsync.cli.progress import progress_bars, staged
     from avsync.cli.settings import settled, typed
     from avsync.report.document import exit_code
-    from avsync.report.outputs import STDOUT, Targets, opened
+    from avsync.report.outputs import STDOUT, Targets
 
     options = settled(typed(context, check), config)
     wanted = Targets(**targets)
@@ -94,12 +95,8 @@ def check(
         return watch_folder(watch, options, wanted, limits, settle_s=settle, workers=workers, quiet=quiet)
     if not paths:
         raise UsageError("Nothing to check was named; give a video, or a folder of videos.")
-    files = [path for path in paths if isinstance(path, Path)]
-    if len(files) < len(paths) and (len(paths) > 1 or engine == "ray" or wanted.resume):
-        for path in files:
-            if not path.exists():
-                raise MediaError(f"{path} does not exist; check the name.")
-        raise UsageError("An address or - is checked alone, without --resume and --engine ray.")
+    if len(paths) > 1 or engine == "ray" or wanted.resume:
+        _refuse_streams(paths)
     with as_files(paths, quiet=quiet, allow_playlists=options.allow_playlists) as (given, renamed):
         batch = engine == "ray" or len(given) > 1 or given[0].is_dir() or is_manifest(given[0])
         files = find_media(given)
@@ -107,33 +104,73 @@ def check(
             from avsync.networks.library import require
 
             require(options.model)
-        with opened(wanted, files, options, write=emit, batch=batch) as (reports, take):
-            todo = [number for number in range(len(files)) if number not in reports]
-            if reports and not quiet:
-                typer.echo(f"{len(reports)} of {len(files)} files are done already.", err=True)
-            try:
-                waiting = [files[number] for number in todo]
-                with progress_bars(quiet=quiet) as bar:
-                    for number, report in checked(waiting, options, limits, workers, engine, batch, bar):
-                        take(todo[number], renamed(report), staged(bar))
-            finally:
-                # Even after Ctrl-C, show what is done.
-                done = [reports[number] for number in sorted(reports)]
-                if done and wanted.jsonl != STDOUT:
-                    _print(done, batch=batch, as_json=as_json)
-    return exit_code(done)
+        running = Running(limits, workers, engine, batch)
+        return exit_code(_check(files, options, wanted, running, renamed, as_json=as_json, quiet=quiet))
+
+
+def _refuse_streams(paths: Sequence[Path | str]) -> None:
+    """Raise UsageError for an address or standard input, MediaError for a file that is not there either."""
+    files = [path for path in paths if isinstance(path, Path)]
+    if len(files) == len(paths):
+        return
+    for path in files:
+        if not path.exists():
+            raise MediaError(f"{path} does not exist; check the name.")
+    raise UsageError("An address or - is checked alone, without --resume and --engine ray.")
+
+
+def _check(
+    files: Sequence[Path],
+    options: CheckOptions,
+    targets: Targets,
+    running: Running,
+    renamed: Callable[[Report], Report],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> list[Report]:
+    """Check files, write what was asked for, and print the reports, which are returned in order."""
+    from avsync.cli.progress import progress_bars, staged
+    from avsync.report.outputs import STDOUT, opened
+
+    with opened(targets, files, options, write=emit, batch=running.batch) as (reports, take):
+        if reports and not quiet:
+            typer.echo(f"{len(reports)} of {len(files)} files are done already.", err=True)
+        try:
+            with progress_bars(quiet=quiet) as bar:
+                for number, report in checked(files, reports, options, running, bar):
+                    take(number, renamed(report), staged(bar))
+        finally:
+            # Even after Ctrl-C, show what is done.
+            done = [reports[number] for number in sorted(reports)]
+            if done and targets.jsonl != STDOUT:
+                _print(done, batch=running.batch, as_json=as_json)
+    return done
+
+
+@dataclass(frozen=True)
+class Running:
+    """How files are checked: the limits of each, how many worker processes (None: as many as fit), on which
+    engine. In a batch the error of a file is a report; of a single file, it is raised."""
+
+    limits: Limits
+    workers: int | None = None
+    engine: str = "local"
+    batch: bool = True
 
 
 def checked(
-    files: Sequence[Path],
-    options: CheckOptions,
-    limits: Limits,
-    workers: int | None,
-    engine: str,
-    batch: bool,
-    bar: Bar,
+    files: Sequence[Path], done: Container[int], options: CheckOptions, running: Running, bar: Bar
 ) -> Iterator[tuple[int, Report]]:
-    """(number, report) of each file. If there is only one file, its error is raised."""
+    """(number, report) of each file whose number is not among those `done`, as they are ready."""
+    left = [number for number in range(len(files)) if number not in done]
+    for place, report in _checked([files[number] for number in left], options, running, bar):
+        yield left[place], report
+
+
+def _checked(
+    files: Sequence[Path], options: CheckOptions, running: Running, bar: Bar
+) -> Iterator[tuple[int, Report]]:
     from avsync.batch.one import failed
     from avsync.batch.run import check_many
     from avsync.batch.worker import limited_memory
@@ -142,7 +179,8 @@ def checked(
 
     if not files:
         return
-    if not batch and limits.seconds is None:
+    limits = running.limits
+    if not running.batch and limits.seconds is None:
         try:
             with limited_memory(limits.memory_bytes, options.device):
                 report = measure_file(files[0], options, staged(bar))
@@ -159,12 +197,13 @@ def checked(
         bar(str(number), f"{files[number].name}: {STAGES.get(stage, stage)}", done, total)
 
     bar("files", "files", 0, len(files))
-    checked = check_many(files, options, workers=workers, engine=engine, limits=limits, show=show)
-    for count, (number, report) in enumerate(checked, 1):
+    workers, engine = running.workers, running.engine
+    reports = check_many(files, options, workers=workers, engine=engine, limits=limits, show=show)
+    for count, (number, report) in enumerate(reports, 1):
         bar("files", "files", count, len(files))
         bar(str(number), "", 1, 1)
         yield number, report
-        if not batch and report.verdict == "error":
+        if not running.batch and report.verdict == "error":
             raise MediaError(report.reasons[0].values["message"])
 
 

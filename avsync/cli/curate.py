@@ -97,7 +97,7 @@ def curate(
     avsync train --data data/clips.csv --run-dir runs/first
     """
     from avsync.batch.inputs import find_media
-    from avsync.cli.check import checked
+    from avsync.cli.check import Running, checked
     from avsync.cli.progress import progress_bars
     from avsync.curate import lists
     from avsync.curate.run import curate as curated
@@ -113,21 +113,19 @@ def curate(
         from avsync.networks.library import require
 
         require(options.model)
+    running = Running(Limits(file_timeout, file_memory * 1_000_000), workers, engine)
     found: dict[Path, Selection] = {}
     ledger = Targets(jsonl=out.with_suffix(".jsonl"), resume=True)
     with opened(ledger, files, options, write=emit, batch=True) as (reports, take):
-        todo = [number for number in range(len(files)) if number not in reports]
         if reports and not quiet:
             typer.echo(f"{len(reports)} of {len(files)} videos are done already.", err=True)
         try:
             for number, report in list(reports.items()):
                 found[files[number]] = curated(report, criteria, cut)
-            limits = Limits(file_timeout, file_memory * 1_000_000)
-            waiting = [files[number] for number in todo]
             with progress_bars(quiet=quiet) as bar:
-                for place, report in checked(waiting, options, limits, workers, engine, True, bar):
-                    take(todo[place], report)
-                    found[waiting[place]] = curated(report, criteria, cut)
+                for number, report in checked(files, reports, options, running, bar):
+                    take(number, report)
+                    found[files[number]] = curated(report, criteria, cut)
         finally:
             # Even after Ctrl-C, keep what is done.
             in_order = {file: found[file] for file in files if file in found}

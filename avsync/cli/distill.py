@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from pathlib import Path
@@ -250,22 +251,19 @@ def realign(
     loaded, store = checkpoint.load(model), Store(cache, [split])
     if not len(store):
         raise UsageError(f"{cache} has no clip of the split {split}; name another with --split.")
-    with progress_bars(quiet=quiet) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar("clips", "measuring clips", done, total)
-
-        if each:
-            known = read_delays(str(about) if about else None)
-            store = store.select(lambda clip: clip.id.startswith(each))
-            found = measuring.one_by_one(loaded, store, known)
-            lines = [f"{len(found)} of {len(store)} clips show an offset of their own"]
-            made = dict(sorted({**known, **found}.items()))
-        else:
-            known_recordings = read_recordings(recordings) if recordings else {}
+    if each:
+        known = read_delays(str(about) if about else None)
+        store = store.select(lambda clip: clip.id.startswith(each))
+        found = measuring.one_by_one(loaded, store, known)
+        lines = [f"{len(found)} of {len(store)} clips show an offset of their own"]
+        made = dict(sorted({**known, **found}.items()))
+    else:
+        known_recordings = read_recordings(recordings) if recordings else {}
+        with progress_bars(quiet=quiet) as bar:
+            show = functools.partial(bar, "clips", "measuring clips")
             measured = measuring.realign(loaded, store, known_recordings, progress=show)
-            lines = [_recording_words(recording) for recording in measured]
-            made = measuring.delays_ms(measured, possible)
+        lines = [_recording_words(recording) for recording in measured]
+        made = measuring.delays_ms(measured, possible)
     write_whole(out, (json.dumps(made, indent=1) + "\n").encode())
     emit("".join(f"{line}\n" for line in lines))
 

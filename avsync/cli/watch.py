@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from avsync.cli.check import checked
+from avsync.cli.check import Running, checked
 from avsync.cli.console import console, emit
 from avsync.core.errors import EXIT_IN_SYNC, OutputError, UsageError
 from avsync.core.options import CheckOptions, Limits
@@ -46,7 +46,7 @@ def watch_folder(
     try:
         for files in arrivals(folder, settle_s=settle_s):
             if files:
-                _check_arrived(files, options, resumed, limits, workers, quiet)
+                _check_arrived(files, options, resumed, Running(limits, workers), quiet=quiet)
     except KeyboardInterrupt:
         return EXIT_IN_SYNC
     return EXIT_IN_SYNC
@@ -56,8 +56,8 @@ def _check_arrived(
     files: Sequence[Path],
     options: CheckOptions,
     targets: Targets,
-    limits: Limits,
-    workers: int | None,
+    running: Running,
+    *,
     quiet: bool,
 ) -> None:
     from avsync.cli.console import fail
@@ -65,13 +65,13 @@ def _check_arrived(
     from avsync.report.terminal import to_line
 
     try:
-        with opened(targets, files, options, write=emit, batch=True) as (held, take):
-            todo = [number for number in range(len(files)) if number not in held]
-            waiting = [files[number] for number in todo]
-            with progress_bars(quiet=quiet) as bar:
-                for number, report in checked(waiting, options, limits, workers, "local", True, bar):
-                    take(todo[number], report)
-                    if targets.jsonl != STDOUT:
-                        emit(to_line(report, console()), styled=True)
+        with (
+            opened(targets, files, options, write=emit, batch=True) as (held, take),
+            progress_bars(quiet=quiet) as bar,
+        ):
+            for number, report in checked(files, held, options, running, bar):
+                take(number, report)
+                if targets.jsonl != STDOUT:
+                    emit(to_line(report, console()), styled=True)
     except OutputError as error:  # a hook failed or the disk is full; the next file may succeed
         fail(str(error), error.exit_code)

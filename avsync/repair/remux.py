@@ -104,17 +104,12 @@ def plan(
             f"{NO_START_TIMES[muxer]} has no start times that players respect, so {dst.name} would not "
             f"stay repaired; choose a target that ends in .mkv, such as {dst.with_suffix('.mkv').name}."
         )
-    # Only QuickTime can hold a time code track unchanged; MP4's is made from a tag, at 0.
-    streams = [s for s in file.streams if not s.remade or (s.time_code and muxer == "mov")]
-    unwritable = tuple(
-        s.index for s in streams if s.kind == "data" and not s.remade and not writable(file, s, muxer)
-    )
+    streams, unwritable = _kept_streams(file, muxer)
     if unwritable and not leave_out:
         raise UsageError(
             f"{dst.suffix} cannot hold {streams_words(unwritable)} of {media.path.name} (data); "
             "use --force to write the video without."
         )
-    streams = [s for s in streams if s.index not in unwritable]
     stays = any(s.time_code for s in file.streams) and muxer != "mov"
     may_be_cut = muxer in MOV_MUXERS and (stays or _is_cut(file))
     rest_s, audio_s = _shifts(file, moved, offset_ms, may_be_cut=may_be_cut)
@@ -143,6 +138,16 @@ def plan(
         audio_track=audio_track,
         retimed=retimed,
     )
+
+
+def _kept_streams(file: packets.Contents, muxer: str) -> tuple[list[packets.Stream], tuple[int, ...]]:
+    """(streams to write, indices of data streams that the format cannot hold)."""
+    # Only QuickTime can hold a time code track unchanged; MP4's is made from a tag, at 0.
+    streams = [s for s in file.streams if not s.remade or (s.time_code and muxer == "mov")]
+    unwritable = tuple(
+        s.index for s in streams if s.kind == "data" and not s.remade and not writable(file, s, muxer)
+    )
+    return [s for s in streams if s.index not in unwritable], unwritable
 
 
 def _moved_tracks(media: Media, audio_track: int | None) -> tuple[int, ...]:

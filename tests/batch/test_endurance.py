@@ -9,22 +9,18 @@ from statistics import median
 
 import pytest
 from killing import KILLS, killed
+from talk_factory import EARLY_MS, Talk
 
 from avsync.batch.run import check_many
-from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.options import CheckOptions, Limits
-from avsync.demo.clip import write_demo
-from avsync.networks.library import available
 from avsync.report.jsonl import opened_ledger
 
 OPTIONS = CheckOptions()
 
 
 @pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if DEFAULT_MODEL not in available():
-        pytest.skip(f"the model {DEFAULT_MODEL} is not here")
-    return write_demo(tmp_path_factory.mktemp("endurance") / "early.mp4", offset_ms=120, duration_s=2)
+def clip(talk: Talk) -> Path:
+    return talk(EARLY_MS, duration_s=2)
 
 
 def mutated(content: bytes, seed: int) -> bytes:

@@ -1,19 +1,18 @@
 """A batch on Ray: the same results as without it, and a crash costs one file. Ray is an extra of the package
 (`pip install 'avsync[ray]'`) and no part of the development set-up, so most of this skips without it."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from talk_factory import EARLY_MS, Talk
 
 from avsync.batch.run import check_many
-from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import UsageError
 from avsync.core.options import CheckOptions, Limits
 from avsync.core.report import Report
-from avsync.demo.clip import write_demo
-from avsync.networks.library import available
 from avsync.report.document import to_dict
 
 OPTIONS = CheckOptions()
@@ -31,15 +30,15 @@ def documents(reports: dict[int, Report]) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def ray() -> Any:
-    if DEFAULT_MODEL not in available():
-        pytest.skip(f"the model {DEFAULT_MODEL} is not here")
     return pytest.importorskip("ray", reason="Ray is not installed (extra 'ray')")
 
 
-def test_two_workers_give_what_one_process_gives(ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_two_workers_give_what_one_process_gives(
+    ray: Any, talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
-    early = write_demo(tmp_path / "early.mp4", offset_ms=120, duration_s=4)
-    late = write_demo(tmp_path / "late.mp4", offset_ms=-200, seed=1, duration_s=4)
+    early = shutil.copy(talk(EARLY_MS), tmp_path / "early.mp4")
+    late = shutil.copy(talk(-200, seed=1), tmp_path / "late.mp4")
     (tmp_path / "bad.mp4").write_text("no video")
     # Relative paths as a user types them: they must mean the same on the cluster.
     files = [Path(early.name), Path("bad.mp4"), Path(late.name), Path("none.mp4")]
@@ -49,10 +48,10 @@ def test_two_workers_give_what_one_process_gives(ray: Any, tmp_path: Path, monke
     assert not ray.is_initialized()
 
 
-def test_a_file_beyond_its_limits_costs_only_itself(ray: Any, tmp_path: Path):
-    slow, bad = write_demo(tmp_path / "slow.mp4", duration_s=4), tmp_path / "bad.mp4"
+def test_a_file_beyond_its_limits_costs_only_itself(ray: Any, early: Path, tmp_path: Path):
+    bad = tmp_path / "bad.mp4"
     bad.write_text("no video")
-    reports = dict(check_many([slow, bad], OPTIONS, workers=1, engine="ray", limits=Limits(seconds=0.3)))
+    reports = dict(check_many([early, bad], OPTIONS, workers=1, engine="ray", limits=Limits(seconds=0.3)))
     assert [reports[number].verdict for number in range(2)] == ["error", "error"]
     assert "was not judged within 0.3 s" in reports[0].reasons[0].values["message"]
     assert "bad.mp4" in reports[1].reasons[0].values["message"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,9 @@ import pytest
 from killing import of_session
 
 from avsync.batch import inputs, one, run
-from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.options import CheckOptions, Limits
-from avsync.core.report import Reason, Report
-from avsync.demo.clip import write_demo
-from avsync.networks.library import available
-from avsync.pipeline import run as pipeline
+from avsync.core.report import Reason
 
 OPTIONS = CheckOptions()
 
@@ -86,6 +83,15 @@ def test_links_in_a_circle_end(tmp_path: Path):
 # --- one file -----------------------------------------------------------------------------
 
 
+def raising(error: BaseException) -> Callable[..., None]:
+    """A progress callback that fails: what it raises, the check raises in the middle of its work."""
+
+    def show(*_: object) -> None:
+        raise error
+
+    return show
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -96,47 +102,30 @@ def test_links_in_a_circle_end(tmp_path: Path):
         (ZeroDivisionError("division by zero"), "bug in avsync (ZeroDivisionError"),
     ],
 )
-def test_an_error_becomes_a_report_with_one_sentence(
-    error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
-):
-    def measure(*_: object) -> Report:
-        raise error
-
-    monkeypatch.setattr(pipeline, "measure", measure)
-    report = one.check_safely(Path("x.mp4"), OPTIONS)
+def test_an_error_becomes_a_report_with_one_sentence(error: Exception, words: str, early: Path):
+    report = one.check_safely(early, OPTIONS, raising(error))
     assert report.verdict == "error"
     assert words in report.reasons[0].values["message"]
     assert "\n" not in report.reasons[0].values["message"]
 
 
-def test_ctrl_c_is_no_bad_file(monkeypatch: pytest.MonkeyPatch):
-    def measure(*_: object) -> Report:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(pipeline, "measure", measure)
+def test_ctrl_c_is_no_bad_file(early: Path):
     with pytest.raises(KeyboardInterrupt):
-        one.check_safely(Path("x.mp4"), OPTIONS)
+        one.check_safely(early, OPTIONS, raising(KeyboardInterrupt()))
 
 
 # --- processes ----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if DEFAULT_MODEL not in available():
-        pytest.skip(f"the model {DEFAULT_MODEL} is not here")
-    return write_demo(tmp_path_factory.mktemp("batch") / "early.mp4", offset_ms=120, duration_s=4)
 
 
 def processes() -> list[int]:
     return [child.pid for child in multiprocessing.active_children() if child.pid]
 
 
-def test_two_processes_share_the_files_and_a_bad_one_does_not_stop_the_rest(clip: Path, tmp_path: Path):
+def test_two_processes_share_the_files_and_a_bad_one_does_not_stop_the_rest(early: Path, tmp_path: Path):
     bad, none = tmp_path / "bad.mp4", tmp_path / "none.mp4"
     bad.write_text("no video")
     stages: set[tuple[int, str]] = set()
-    files = [clip, bad, none, clip]
+    files = [early, bad, none, early]
     reports = dict(
         run.check_many(files, OPTIONS, workers=2, show=lambda number, stage, *_: stages.add((number, stage)))
     )
@@ -148,7 +137,7 @@ def test_two_processes_share_the_files_and_a_bad_one_does_not_stop_the_rest(clip
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_costs_its_file_alone(clip: Path):
+def test_a_process_that_is_killed_costs_its_file_alone(early: Path):
     """What the kernel does where memory runs out."""
     killed: list[int] = []
 
@@ -157,7 +146,7 @@ def test_a_process_that_is_killed_costs_its_file_alone(clip: Path):
             killed.extend(processes())
             os.kill(killed[0], signal.SIGKILL)
 
-    reports = dict(run.check_many([clip, clip, clip], OPTIONS, show=show))
+    reports = dict(run.check_many([early, early, early], OPTIONS, show=show))
     assert [reports[n].verdict for n in range(3)] == ["out-of-sync", "error", "out-of-sync"]
     assert "died (exit code -9): perhaps it ran out of memory" in reports[1].reasons[0].values["message"]
 
@@ -171,9 +160,9 @@ def stop_soon(stopped: list[int]) -> None:
 
 
 @pytest.mark.slow
-def test_a_file_that_makes_progress_for_ever_is_given_up_all_the_same(clip: Path):
+def test_a_file_that_makes_progress_for_ever_is_given_up_all_the_same(early: Path):
     assert Limits().total_seconds < 24 * 3600
-    (_, report), *_ = run.check_many([clip], OPTIONS, limits=Limits(most_seconds=0.3))
+    (_, report), *_ = run.check_many([early], OPTIONS, limits=Limits(most_seconds=0.3))
     assert "was not judged within 0.3 s" in report.reasons[0].values["message"]
 
 
@@ -186,34 +175,34 @@ def test_a_file_that_makes_progress_for_ever_is_given_up_all_the_same(clip: Path
         (Limits(silence_seconds=4), "was given up after 4 s without progress"),
     ],
 )
-def test_a_process_that_is_stopped_costs_its_file_alone(clip: Path, limits: Limits, words: str):
+def test_a_process_that_is_stopped_costs_its_file_alone(early: Path, limits: Limits, words: str):
     stopped: list[int] = []
 
     def show(number: int, stage: str, *_: object) -> None:
         if number == 0 and not stopped:
             stop_soon(stopped)
 
-    bad = clip.with_name("none.mp4")
-    reports = dict(run.check_many([clip, bad], OPTIONS, limits=limits, show=show))
+    bad = early.with_name("none.mp4")
+    reports = dict(run.check_many([early, bad], OPTIONS, limits=limits, show=show))
     assert words in reports[0].reasons[0].values["message"]
     assert "does not exist" in reports[1].reasons[0].values["message"]
     assert not processes()
 
 
 @pytest.mark.slow
-def test_a_process_that_is_stopped_before_it_is_ready_costs_its_file_alone(clip: Path):
+def test_a_process_that_is_stopped_before_it_is_ready_costs_its_file_alone(early: Path):
     stopped: list[int] = []
     threading.Thread(target=stop_soon, args=(stopped,), daemon=True).start()
-    reports = dict(run.check_many([clip, clip], OPTIONS, limits=Limits(seconds=60)))
+    reports = dict(run.check_many([early, early], OPTIONS, limits=Limits(seconds=60)))
     assert "was stopped" in reports[0].reasons[0].values["message"]
     assert reports[1].verdict == "out-of-sync"
 
 
 @pytest.mark.slow
-def test_time_in_which_the_batch_itself_is_stopped_counts_for_nothing(clip: Path, tmp_path: Path):
+def test_time_in_which_the_batch_itself_is_stopped_counts_for_nothing(early: Path, tmp_path: Path):
     """Ctrl-Z stops the group of a terminal, and fg lets it go on."""
     ledger = tmp_path / "out.jsonl"
-    call = ["check", str(clip), str(clip), "--jsonl", str(ledger), "--file-timeout", "25", "--quiet"]
+    call = ["check", str(early), str(early), "--jsonl", str(ledger), "--file-timeout", "25", "--quiet"]
     with subprocess.Popen([sys.executable, "-m", "avsync", *call], start_new_session=True) as command:
         time.sleep(4)
         os.killpg(command.pid, signal.SIGSTOP)
@@ -223,36 +212,36 @@ def test_time_in_which_the_batch_itself_is_stopped_counts_for_nothing(clip: Path
     assert json.loads(ledger.read_text())["verdict"] == "out-of-sync"
 
 
-def test_a_file_that_takes_too_long_is_an_error_and_the_rest_go_on(clip: Path, tmp_path: Path):
+def test_a_file_that_takes_too_long_is_an_error_and_the_rest_go_on(early: Path, tmp_path: Path):
     bad = tmp_path / "bad.mp4"
     bad.write_text("no video")
-    reports = dict(run.check_many([clip, bad], OPTIONS, limits=Limits(seconds=0.3)))
+    reports = dict(run.check_many([early, bad], OPTIONS, limits=Limits(seconds=0.3)))
     assert (
-        f"{clip} was not judged within 0.3 s; allow it more with --file-timeout"
+        f"{early} was not judged within 0.3 s; allow it more with --file-timeout"
         in reports[0].reasons[0].values["message"]
     )
     assert "bad.mp4" in reports[1].reasons[0].values["message"]
     assert not processes()
 
 
-def test_a_file_that_takes_too_much_memory_is_an_error_and_no_bug(clip: Path):
-    (_, report), *_ = run.check_many([clip], OPTIONS, limits=Limits(memory_bytes=100_000_000))
+def test_a_file_that_takes_too_much_memory_is_an_error_and_no_bug(early: Path):
+    (_, report), *_ = run.check_many([early], OPTIONS, limits=Limits(memory_bytes=100_000_000))
     assert report.verdict == "error"
     assert "memory" in report.reasons[0].values["message"]
     assert "bug" not in report.reasons[0].values["message"]
 
 
 @pytest.mark.slow
-def test_leaving_early_ends_the_processes(clip: Path):
-    results = run.check_many([clip] * 50, OPTIONS, workers=2)
+def test_leaving_early_ends_the_processes(early: Path):
+    results = run.check_many([early] * 50, OPTIONS, workers=2)
     next(results)
     results.close()  # pyright: ignore[reportAttributeAccessIssue]
     assert not processes()
 
 
-def test_the_processes_die_with_the_command_and_say_nothing(clip: Path, tmp_path: Path):
+def test_the_processes_die_with_the_command_and_say_nothing(early: Path, tmp_path: Path):
     for number in range(20):
-        (tmp_path / f"{number}.mp4").symlink_to(clip)
+        (tmp_path / f"{number}.mp4").symlink_to(early)
     ledger = tmp_path / "out.jsonl"
     program = [
         sys.executable,

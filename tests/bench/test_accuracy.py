@@ -9,17 +9,22 @@ import torch
 from distill_factory import made_cache
 
 from avsync.bench.accuracy import (
+    PAIRS_A_CLIP,
     ClipResult,
     by_label,
     evaluate_clips,
     evaluate_model,
+    f1_with_interval,
     summarise,
     validation_f1,
 )
 from avsync.bench.corruptions import parse_corruptions
 from avsync.core.report import FaceDistance
+from avsync.data.loading import reader
+from avsync.data.pairs import validation_pairs
 from avsync.data.shards import ShardWriter, Store, StoredClip
 from avsync.evaluation.protocol import existing_hits, protocol_hits
+from avsync.evaluation.validation import pair_scores
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import load, save
 from avsync.networks.dims import Dims
@@ -121,24 +126,27 @@ def test_corrupted_clips_have_rows_of_their_own(tmp_path: Path) -> None:
     assert told[-1] == (8, 8) and len(told) == 8
 
 
-def test_f1_counts_pairs_above_zero_and_its_interval_is_over_clips(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = Store(made_cache(tmp_path, {"val": [30] * 40}), ["val"])
-    torch.manual_seed(0)
-    loaded = load(save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing()), "cpu")
+def test_f1_counts_pairs_called_in_sync_and_its_interval_is_over_clips() -> None:
+    clips, true = np.repeat(np.arange(40), 8), np.tile([True, False], 160)
 
-    def says(*logits: float) -> list[float]:
-        """F1 where the pairs of each clip, in sync and not in turn, get these logits in turn."""
-        given = np.resize(np.array(logits), 8 * len(store))
-        monkeypatch.setattr("avsync.bench.accuracy.pair_scores", lambda *_: given)
-        return validation_f1(loaded, store)
+    def f1(*said: bool) -> list[float]:
+        """Where the pairs of each clip, in sync and not in turn, are called in sync like this in turn."""
+        return f1_with_interval(clips, np.resize(said, 320), true)
 
-    assert says(2.0, -1.0) == [100.0, 100.0, 100.0]
-    assert says(2.0, 1.0)[0] == pytest.approx(66.7, abs=0.1)
-    mean, low, high = says(2.0, -1.0, -1.0, -1.0)
+    assert f1(True, False) == [100.0, 100.0, 100.0]
+    assert f1(True, True)[0] == pytest.approx(66.7, abs=0.1)
+    mean, low, high = f1(True, False, False, False)
     assert low <= mean <= high
     assert mean == pytest.approx(66.7, abs=0.1)
+
+
+def test_f1_of_validation_is_that_of_the_pairs_above_zero(tmp_path: Path) -> None:
+    store = Store(made_cache(tmp_path, {"val": [30] * 4}), ["val"])
+    torch.manual_seed(0)
+    loaded = load(save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing()), "cpu")
+    pairs = validation_pairs(store.windows, PAIRS_A_CLIP)
+    logits = pair_scores(loaded, reader(store, loaded.device), pairs, 5, loaded.model.audio_input)
+    assert validation_f1(loaded, store) == f1_with_interval(pairs.clips, logits > 0, pairs.labels == 1)
 
 
 def test_no_clip_with_a_window_is_an_error() -> None:

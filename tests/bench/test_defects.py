@@ -1,23 +1,26 @@
 """Defects made on purpose: made as told, and told apart from what was there before."""
 
+import io
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from media_factory import bar_clip, click
+from rich.console import Console
+from talk_factory import Talk
 from typer.testing import CliRunner
 
-from avsync import api
 from avsync.audio import waveform
-from avsync.bench import defects
 from avsync.bench.defects import KINDS, Kind, Trial, found_words, long_clips, write_defect
 from avsync.cli.app import app
-from avsync.core.errors import CannotTell, MediaError, UsageError
+from avsync.cli.bench_tables import defects_table
+from avsync.core.errors import MediaError, UsageError
 from avsync.core.report import Fault, Report, Segment
 from avsync.media.probe import probe
 from avsync.repair import packets
-from avsync.repair.fix import FixResult
 
 pytestmark = pytest.mark.slow
 
@@ -60,11 +63,11 @@ def test_the_audio_is_damaged_as_asked_and_the_video_left_alone(
     assert (after.stream.kind, after.count, after.digest) == ("video", before.count, before.digest)
 
 
-def test_only_long_videos_are_spoilt(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_long_videos_get_defects(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="20 s"):
         long_clips([clip])
-    monkeypatch.setattr(defects, "MIN_CLIP_S", 5.0)
-    assert long_clips([clip]) == [clip]
+    long = bar_clip(tmp_path / "long.mp4", seconds=20)
+    assert long_clips([clip, long]) == [long]
     (tmp_path / "bad.mp4").write_text("no video")
     with pytest.raises(MediaError):
         write_defect(tmp_path / "bad.mp4", "shift", tmp_path / "x.mkv")
@@ -115,32 +118,33 @@ def test_foreign_audio_must_not_get_an_offset() -> None:
     assert [trial("swap", Report("a", v, 0.0)).caught for v in verdicts] == [True, True, False, False]
 
 
-def test_every_clip_gets_every_defect_in_one_table_and_one_document(
-    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_talking_face_gets_every_defect_and_is_checked_repaired_and_checked_again(
+    talk: Talk, tmp_path: Path
 ) -> None:
-    for name in ("a.mp4", "b.mp4"):
-        (tmp_path / name).symlink_to(clip)
-    asked = []
-
-    def fix(src: Path, dst: Path, *, method: str, **options: object) -> FixResult:
-        asked.append(method)
-        if len(asked) % 3 == 0:
-            raise CannotTell(f"{src}: no single shift mends it.")
-        return FixResult(None, Report(str(dst), "in-sync", 5.0), 240.0, "", True, "")
-
-    monkeypatch.setattr(defects, "MIN_CLIP_S", 5.0)
-    monkeypatch.setattr(api, "check", lambda path, **_: Report(str(path), "out-of-sync", 100.0))
-    monkeypatch.setattr(api, "fix_offset", fix)
+    shutil.copy(talk(seed=3, duration_s=21), tmp_path / "a.mp4")
+    shutil.copy(talk(seed=8), tmp_path / "b.mp4")  # too short for defects, but with a voice to swap in
     done = CliRunner().invoke(app, ["bench", "defects", str(tmp_path), "--json"])
     assert done.exit_code == 0, done.output
     trials = json.loads(done.stdout)["defects"]["trials"]
-    assert [(t["clip"], t["defect"]) for t in trials] == [(c, k) for c in ("a.mp4", "b.mp4") for k in KINDS]
-    assert asked == 2 * ["copy", "retime", "retime"]
-    assert trials[0]["error"] == -240.0 and trials[0]["after"]["verdict"] == "in-sync"
-    assert trials[2]["after"] is None and trials[2]["why"] == "the copy: no single shift mends it."
-    assert trials[3]["repair_s"] is None
-    table = CliRunner().invoke(app, ["bench", "defects", str(tmp_path)])
-    assert "in-sync, at most 5 ms" in table.stdout and "not repaired" in table.stdout
+    print(json.dumps(trials, indent=1))
+    assert [(t["clip"], t["defect"]) for t in trials] == [("a.mp4", kind) for kind in KINDS]
+    assert trials[0]["plain"]["verdict"] == "in-sync"
+    shift, *_, swap = trials
+    assert shift["caught"] and abs(shift["error"]) <= 20
+    assert shift["after"]["verdict"] == "in-sync" and shift["repair_s"] > 0
+    assert swap["found"]["verdict"] in ("mismatch", "cannot-tell")
+    assert (swap["after"], swap["repair_s"]) == (None, None)
+    assert all(t["after"] or t["why"] for t in trials[:3])
+    assert str(tmp_path) not in done.stdout
+
+
+def test_the_table_says_what_was_repaired_and_what_was_not() -> None:
+    found = Report("a", "out-of-sync", 160.0)
+    repaired = replace(trial("shift", found), after=Report("a", "in-sync", 5.0), repair_s=1.0)
+    console = Console(width=200, file=io.StringIO())
+    console.print(defects_table([repaired, trial("jump", found)], "avsync-4"))
+    text = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "in-sync, at most 5 ms" in text and "not repaired" in text
 
 
 def test_one_bad_clip_stops_nothing(tmp_path: Path) -> None:

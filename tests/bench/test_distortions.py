@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from media_factory import bar_clip, click
+from talk_factory import Talk
 
 from avsync.audio import waveform
 from avsync.bench.distortions import (
@@ -22,7 +23,6 @@ from avsync.bench.distortions import (
 )
 from avsync.core.errors import MediaError, UsageError
 from avsync.data.labels import read_delays
-from avsync.demo.clip import write_demo
 from avsync.media.probe import probe
 
 
@@ -37,8 +37,8 @@ def test_every_clip_is_shifted_across_the_whole_range_at_every_frame_rate() -> N
 
 
 @pytest.mark.parametrize("shift_ms", [-240.0, 240.0])
-def test_the_copy_is_shifted_as_told_and_stored_at_the_rate(shift_ms: float, tmp_path: Path) -> None:
-    clip = write_demo(tmp_path / "clip.mp4", duration_s=2.0)
+def test_the_copy_has_its_shift_and_frame_rate(shift_ms: float, talk: Talk, tmp_path: Path) -> None:
+    clip = talk(duration_s=2)
     copy = tmp_path / "copy.mp4"
     write_case(Case(clip, shift_ms, Fraction(30)), copy)
     before, after = probe(clip), probe(copy)
@@ -78,8 +78,10 @@ def test_every_encoding_keeps_the_clock(encoding: str, shift_ms: float, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("condition", [Condition(noise_db=10), Condition(music_db=10)])
-def test_noise_and_music_are_so_many_db_under_the_speech(condition: Condition, tmp_path: Path) -> None:
-    clip = write_demo(tmp_path / "clip.mp4", duration_s=3.0)
+def test_noise_and_music_have_the_asked_level_under_the_speech(
+    condition: Condition, talk: Talk, tmp_path: Path
+) -> None:
+    clip = talk()
     clean, mixed = tmp_path / "clean.mp4", tmp_path / "mixed.mp4"
     write_case(Case(clip, 0.0, None), clean)
     write_case(Case(clip, 0.0, None, condition), mixed)

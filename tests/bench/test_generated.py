@@ -2,12 +2,14 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from seeded import public_shapes, state_dict
+from talk_factory import Talk
 
 from avsync import api
 from avsync.bench import generated
@@ -15,7 +17,6 @@ from avsync.core.errors import UsageError
 from avsync.core.records import Clip, Waveform
 from avsync.data.cut import cut_video, face_frames
 from avsync.data.shards import StoredClip
-from avsync.demo.clip import write_demo
 from avsync.networks.checkpoint import load
 from avsync.networks.scoring import audio_tokens, audio_windows, visual_tokens
 from avsync.networks.syncnet import face_distance
@@ -24,12 +25,12 @@ FRAMES = 50
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ground(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two synthetic talking heads, a file without video, and random weights in SyncNet's public format."""
     root = tmp_path_factory.mktemp("generated")
     (root / "videos").mkdir()
     for seed in (1, 2):
-        write_demo(root / "videos" / f"{seed}.mp4", duration_s=FRAMES / 25, seed=seed)
+        shutil.copy(talk(seed=seed, duration_s=FRAMES / 25), root / "videos" / f"{seed}.mp4")
     (root / "videos" / "broken.mp4").write_bytes(b"no video")
     torch.save(state_dict(public_shapes("syncnet_state_dict.json")), root / "syncnet_v2.model")
     return root

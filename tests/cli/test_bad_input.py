@@ -13,18 +13,11 @@ import numpy as np
 import pytest
 import soundfile
 from command import run
-from media_factory import damaged
+from media_factory import damaged, ffmpeg
+from talk_factory import Talk
 from typer.testing import Result
 
-from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import EXIT_CANNOT_TELL, EXIT_ERROR, EXIT_USAGE
-from avsync.demo.clip import write_demo
-from avsync.media.ffmpeg import ffmpeg_path
-from avsync.networks.library import available
-
-pytestmark = pytest.mark.skipif(
-    DEFAULT_MODEL not in available(), reason=f"the model {DEFAULT_MODEL} is not here"
-)
 
 RATE = 16_000
 
@@ -40,25 +33,21 @@ def ends(done: Result, code: int, *words: str) -> None:
         assert word in said
 
 
-def ffmpeg(*arguments: object) -> None:
-    subprocess.run([ffmpeg_path(), "-v", "error", "-y", *map(str, arguments)], check=True)
-
-
-@pytest.fixture(scope="module")
-def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def clip(talk: Talk) -> Path:
     """Four seconds of a face that talks, in sync."""
-    return write_demo(tmp_path_factory.mktemp("talk") / "talk.mp4", duration_s=4.0)
+    return talk()
 
 
 Make = Callable[..., Path]
 
 
 @pytest.fixture
-def make(talk: Path, tmp_path: Path) -> Make:
+def make(clip: Path, tmp_path: Path) -> Make:
     """`make(name, *arguments)`: the talking clip changed by ffmpeg; its video is 0:v, its audio 0:a."""
 
     def run_ffmpeg(name: str, *arguments: object) -> Path:
-        ffmpeg("-i", talk, *arguments, tmp_path / name)
+        ffmpeg("-i", clip, *arguments, tmp_path / name)
         return tmp_path / name
 
     return run_ffmpeg
@@ -113,8 +102,8 @@ def test_a_truncated_file_whose_index_is_there_is_judged_by_what_is_left(make: M
     assert any(reason["code"] == "breaks-off" for reason in report["reasons"])
 
 
-def test_a_file_with_a_corrupt_middle_is_judged_and_the_damage_noted(talk: Path, tmp_path: Path):
-    done = run("check", damaged(talk, tmp_path / "x.mp4"))
+def test_a_file_with_a_corrupt_middle_is_judged_and_the_damage_noted(clip: Path, tmp_path: Path):
+    done = run("check", damaged(clip, tmp_path / "x.mp4"))
     assert done.exit_code in (0, EXIT_CANNOT_TELL)
     assert done.stderr == ""
     for what in ("video", "audio"):
@@ -132,8 +121,8 @@ def test_no_video(make: Make):
     ends(run("check", make("x.m4a", "-vn", "-c", "copy")), EXIT_ERROR, "x.m4a", "no video")
 
 
-def test_an_audio_track_that_is_not_there(talk: Path):
-    ends(run("check", talk, "--audio-track", 3), EXIT_USAGE, "audio track 3")
+def test_an_audio_track_that_is_not_there(clip: Path):
+    ends(run("check", clip, "--audio-track", 3), EXIT_USAGE, "audio track 3")
 
 
 # --- audio that is not speech --------------------------------------------------------------
@@ -158,7 +147,7 @@ def test_audio_of_nan(with_audio: Callable[[np.ndarray], Path]):
 
 
 def test_audio_with_some_nan_is_judged_and_noted(
-    talk: Path, make: Make, with_audio: Callable[[np.ndarray], Path]
+    clip: Path, make: Make, with_audio: Callable[[np.ndarray], Path]
 ):
     wav = make("speech.wav", "-vn", "-ar", RATE, "-ac", 1)
     samples = soundfile.read(wav, dtype="float32")[0]
@@ -179,19 +168,19 @@ def test_clipped_audio_is_judged_and_noted(make: Make):
 # --- videos that show no speaker --------------------------------------------------------
 
 
-def test_no_face(talk: Path, tmp_path: Path):
+def test_no_face(clip: Path, tmp_path: Path):
     ffmpeg(
-        *("-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=4", "-i", talk),
+        *("-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=4", "-i", clip),
         *("-map", "0:v", "-map", "1:a", "-c:a", "copy", tmp_path / "x.mp4"),
     )
     ends(run("check", tmp_path / "x.mp4"), EXIT_CANNOT_TELL, "cannot tell", "No face")
 
 
-def test_a_face_that_never_speaks(talk: Path, tmp_path: Path):
+def test_a_face_that_never_speaks(clip: Path, tmp_path: Path):
     still = tmp_path / "still.png"
-    ffmpeg("-i", talk, "-frames:v", 1, still)
+    ffmpeg("-i", clip, "-frames:v", 1, still)
     ffmpeg(
-        *("-loop", 1, "-framerate", 25, "-t", 4, "-i", still, "-i", talk),
+        *("-loop", 1, "-framerate", 25, "-t", 4, "-i", still, "-i", clip),
         *("-map", "0:v", "-map", "1:a", "-pix_fmt", "yuv420p", tmp_path / "x.mp4"),
     )
     ends(run("check", tmp_path / "x.mp4"), EXIT_CANNOT_TELL, "cannot tell")
@@ -216,11 +205,11 @@ def full_disk() -> Path:
     return Path("/dev/full")
 
 
-def test_a_read_only_target(talk: Path):
+def test_a_read_only_target(clip: Path):
     """/proc refuses new files to everybody, root included."""
     if not Path("/proc/self").exists():
         pytest.skip("this system has no /proc")
-    done = run("fix-offset", talk, "/proc/fixed.mp4", "--offset-ms", 120)
+    done = run("fix-offset", clip, "/proc/fixed.mp4", "--offset-ms", 120)
     ends(done, EXIT_ERROR, "/proc/fixed.mp4", "cannot be written")
 
 
@@ -232,7 +221,7 @@ def test_results_that_do_not_fit_on_the_disk(tmp_path: Path, full_disk: Path):
     ends(done, EXIT_ERROR, "out.jsonl", "No space left on device")
 
 
-def test_a_repair_that_does_not_fit_on_the_disk(talk: Path, tmp_path: Path):
+def test_a_repair_that_does_not_fit_on_the_disk(clip: Path, tmp_path: Path):
     """A small file system of its own, where the system allows one; the target is all there or not at all."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -243,7 +232,7 @@ def test_a_repair_that_does_not_fit_on_the_disk(talk: Path, tmp_path: Path):
     if not made or made.returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:
-        done = run("fix-offset", talk, disk / "fixed.mp4", "--offset-ms", 120)
+        done = run("fix-offset", clip, disk / "fixed.mp4", "--offset-ms", 120)
         ends(done, EXIT_ERROR, "fixed.mp4", "No space left")
         assert not list(disk.iterdir())
     finally:
@@ -262,11 +251,11 @@ def test_a_name_is_only_a_name(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     ends(run("check", "--", name), EXIT_ERROR, name)
 
 
-def test_in_a_batch_the_others_still_run(talk: Path, make: Make, tmp_path: Path):
+def test_in_a_batch_the_others_still_run(clip: Path, make: Make, tmp_path: Path):
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "empty").mkdir()
     silent = make("silent.mp4", "-af", "volume=0", "-c:v", "copy")
-    files = [tmp_path / "none.mp4", tmp_path / "text.mp4", tmp_path / "empty", silent, talk]
+    files = [tmp_path / "none.mp4", tmp_path / "text.mp4", tmp_path / "empty", silent, clip]
     done = run("check", *files, "--json")
     verdicts = [document["verdict"] for document in json.loads(done.stdout)]
     assert verdicts[:4] == ["error", "error", "error", "cannot-tell"]

@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 import pytest
 from command import run
 from media_factory import ffmpeg
+from talk_factory import EARLY_MS, Talk
 from typer.testing import Result
 
 from avsync import __version__
 from avsync.cli.console import outcome
-from avsync.core.constants import DEFAULT_MODEL
-from avsync.demo.clip import write_demo
-from avsync.networks.library import available
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,23 +36,16 @@ def command(*arguments: object, **options: Any) -> subprocess.Popen[str]:
 
 
 @pytest.fixture(scope="module")
-def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def media(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a made face whose audio is early, one in sync, a video without a face, and no video."""
-    if DEFAULT_MODEL not in available():
-        pytest.skip(f"the model {DEFAULT_MODEL} is not here")
     folder = tmp_path_factory.mktemp("media")
-    write_demo(folder / "early.mp4", offset_ms=120, duration_s=4, size=256)
-    write_demo(folder / "sync.mp4", duration_s=8, size=256)
+    shutil.copy(talk(EARLY_MS), folder / "early.mp4")
+    shutil.copy(talk(duration_s=8), folder / "sync.mp4")
     pattern = ("-f", "lavfi", "-i", "testsrc=size=128x96:rate=25:duration=1")
     tone = ("-f", "lavfi", "-i", "sine=duration=1")
     ffmpeg(*pattern, *tone, "-c:a", "aac", folder / "noface.mp4")
     (folder / "bad.mp4").write_text("no video")
     return folder
-
-
-@pytest.fixture(scope="module")
-def early(media: Path) -> Path:
-    return media / "early.mp4"
 
 
 @pytest.fixture(scope="module")
@@ -550,11 +541,9 @@ cli.main()
     assert [json.loads(line)["complete"] for line in out.open()] == [True], "what was stopped is done again"
 
 
-@pytest.fixture(scope="module")
-def early_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if DEFAULT_MODEL not in available():
-        pytest.skip(f"the model {DEFAULT_MODEL} is not here")
-    return write_demo(tmp_path_factory.mktemp("demo") / "early.mp4", offset_ms=120, size=256)
+@pytest.fixture(scope="session")
+def early_clip(talk: Talk) -> Path:
+    return talk(EARLY_MS, duration_s=8)
 
 
 def test_the_demo_clip_is_measured_plotted_and_repaired(early_clip: Path, tmp_path: Path):

@@ -9,10 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from avsync.core.constants import DEFAULT_MODEL
-from avsync.demo.clip import write_demo
-from avsync.networks.library import available
-
 GUARDED = """
 import ctypes, os, signal, sys, threading, time
 from avsync.cli.exit_guard import in_child
@@ -134,13 +130,10 @@ def test_what_nohup_ignores_stays_ignored():
     assert process.returncode == 3
 
 
-def test_libgomp_without_threads_does_not_read_as_out_of_sync(tmp_path: Path):
+def test_libgomp_without_threads_does_not_read_as_out_of_sync(early: Path):
     """It calls C's exit(1) where it gets no thread; here, since each would need 200 TB of stack."""
-    if DEFAULT_MODEL not in available():
-        pytest.skip(f"the model {DEFAULT_MODEL} is not here")
-    clip = write_demo(tmp_path / "early.mp4", offset_ms=120, duration_s=4)
     done = subprocess.run(
-        [sys.executable, "-m", "avsync", "check", str(clip)],
+        [sys.executable, "-m", "avsync", "check", str(early)],
         check=False,
         env={**os.environ, "OMP_STACKSIZE": "200000G", "OMP_NUM_THREADS": "2"},
         capture_output=True,

@@ -9,16 +9,6 @@ import pytest
 from command import run
 from demo_factory import moved_demo
 
-from avsync.core.constants import DEFAULT_MODEL
-from avsync.networks.library import available
-
-
-@pytest.fixture
-def model() -> str:
-    if DEFAULT_MODEL not in available():
-        pytest.skip(f"the model {DEFAULT_MODEL} is not here")
-    return DEFAULT_MODEL
-
 
 def test_a_dry_run_prints_the_sentence_and_the_command_and_writes_nothing(
     made: Callable[[str], Path], tmp_path: Path
@@ -46,8 +36,8 @@ def test_a_given_offset_is_removed_without_measuring(made: Callable[[str], Path]
     assert run("fix-offset", made("plain.mp4"), target, "--offset-ms", "120", "--force").exit_code == 0
 
 
-def test_a_video_without_a_face_exits_3(made: Callable[[str], Path], tmp_path: Path, model: str):
-    done = run("fix-offset", made("plain.mp4"), tmp_path / "out.mp4", "--model", model)
+def test_a_video_without_a_face_exits_3(made: Callable[[str], Path], tmp_path: Path):
+    done = run("fix-offset", made("plain.mp4"), tmp_path / "out.mp4")
     assert (done.exit_code, done.stdout) == (3, "")
     assert "nothing is written" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -55,9 +45,9 @@ def test_a_video_without_a_face_exits_3(made: Callable[[str], Path], tmp_path: P
 
 
 @pytest.mark.slow
-def test_it_says_on_stderr_that_it_re_encodes(tmp_path: Path, model: str):
+def test_it_says_on_stderr_that_it_re_encodes(tmp_path: Path):
     clip = moved_demo(tmp_path / "in.mp4", lambda t: np.where(t >= 15, 300.0, 0.0))
-    done = run("fix-offset", clip, tmp_path / "out.mp4", "--method", "retime", "--model", model, "--json")
+    done = run("fix-offset", clip, tmp_path / "out.mp4", "--method", "retime", "--json")
     assert done.exit_code == 0, done.output
     assert done.stderr.startswith(f"{clip}: audio track 0 is ")
     assert "re-encoded (" in done.stderr
@@ -67,7 +57,7 @@ def test_it_says_on_stderr_that_it_re_encodes(tmp_path: Path, model: str):
 
 
 @pytest.mark.slow
-def test_the_demo_command_finds_and_mends_its_own_error(tmp_path: Path, model: str):
-    done = run("demo", "--out", tmp_path / "demo", "--model", model)
+def test_the_demo_command_finds_and_mends_its_own_error(tmp_path: Path):
+    done = run("demo", "--out", tmp_path / "demo")
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["clip.mp4", "fixed.mp4"]

@@ -11,13 +11,6 @@ import pytest
 from command import run
 from media_factory import bar_and_click
 
-from avsync.core.constants import DEFAULT_MODEL
-from avsync.networks.library import available
-
-pytestmark = pytest.mark.skipif(
-    DEFAULT_MODEL not in available(), reason=f"the model {DEFAULT_MODEL} is not here"
-)
-
 
 @pytest.mark.parametrize(
     ("arguments", "said"),

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from clap_factory import PAIRS, clap, lag_ms
 from command import run
+from talk_factory import Talk
 
 import avsync
 from avsync.audio.waveform import waveform
@@ -15,7 +17,6 @@ from avsync.core.records import Waveform
 from avsync.curate.cut import SIZE, corrected, cut, square
 from avsync.curate.select import Stretch
 from avsync.data.sources import find_sources
-from avsync.demo.clip import write_demo
 from avsync.media.probe import probe
 
 
@@ -51,10 +52,10 @@ def test_the_square_is_centred_on_the_face():
 
 
 @pytest.fixture(scope="module")
-def curated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def curated(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("curated")
     (folder / "in").mkdir()
-    write_demo(folder / "in/talk.mp4", offset_ms=240)
+    shutil.copy(talk(240, duration_s=8), folder / "in/talk.mp4")
     (folder / "in/broken.mp4").write_bytes(b"no video")
     done = run("curate", folder / "in", "--out", folder / "list.csv", "--cut", folder / "clips", "--json")
     assert done.exit_code == 0, done.stderr
@@ -98,9 +99,8 @@ def test_a_second_run_does_nothing_again(curated: Path):
     assert {path: path.stat().st_mtime_ns for path in curated.glob("clips/**/*.mp4")} == clips
 
 
-def test_a_list_never_replaces_a_file_of_another_kind(tmp_path: Path):
+def test_a_list_never_replaces_a_file_of_another_kind(early: Path, tmp_path: Path):
     (tmp_path / "mine.csv").write_text("name,phone\n")
-    write_demo(tmp_path / "talk.mp4", duration_s=1)
-    done = run("curate", tmp_path / "talk.mp4", "--out", tmp_path / "mine.csv")
+    done = run("curate", early, "--out", tmp_path / "mine.csv")
     assert done.exit_code == 2
     assert (tmp_path / "mine.csv").read_text() == "name,phone\n"

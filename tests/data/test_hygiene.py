@@ -1,6 +1,7 @@
 """What must not get into training: damaged, cut and silent clips, and macOS's companions of files; and two
 runs that fill one cache."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,18 +11,18 @@ import pytest
 import soundfile
 from distill_factory import wav2lip_clip, wav2lip_set
 from media_factory import damaged
+from talk_factory import Talk
 
 from avsync.core.errors import MediaError
 from avsync.data.cut import cut_prepared, cut_video
 from avsync.data.prepare import BROKEN, prepare
 from avsync.data.shards import Store, read_shards
 from avsync.data.sources import find_sources
-from avsync.demo.clip import write_demo
 
 
-def test_a_video_whose_damage_decodes_to_something_is_listed(tmp_path: Path) -> None:
+def test_a_video_whose_damage_decodes_to_something_is_listed(talk: Talk, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    whole = write_demo(tmp_path / "data" / "whole.mp4", duration_s=4.0)
+    whole = Path(shutil.copy(talk(), tmp_path / "data" / "whole.mp4"))
     damaged(whole, tmp_path / "data" / "noise.mp4", share=0.5, part=0.1)
     assert len(cut_video(whole).frames) == 100
     broken = prepare(find_sources(tmp_path / "data"), tmp_path / "cache", workers=1)
@@ -29,9 +30,8 @@ def test_a_video_whose_damage_decodes_to_something_is_listed(tmp_path: Path) -> 
     assert "noise.mp4 is damaged" in (tmp_path / "cache" / BROKEN).read_text()
 
 
-def test_damage_outside_of_what_is_used_does_no_harm(tmp_path: Path) -> None:
-    whole = write_demo(tmp_path / "whole.mp4", duration_s=4.0)
-    assert len(cut_video(damaged(whole, tmp_path / "last.mp4", share=0.999, part=0.0005)).frames) > 50
+def test_damage_outside_of_what_is_used_does_no_harm(talk: Talk, tmp_path: Path) -> None:
+    assert len(cut_video(damaged(talk(), tmp_path / "last.mp4", share=0.999, part=0.0005)).frames) > 50
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
@@ -54,7 +54,7 @@ def test_a_silent_clip_is_left_out(tmp_path: Path) -> None:
 
 
 def test_companions_of_files_from_macos_are_no_clips(tmp_path: Path) -> None:
-    write_demo(tmp_path / "a.mp4", duration_s=0.5)
+    (tmp_path / "a.mp4").touch()
     (tmp_path / "._a.mp4").write_bytes(b"\0\5\x16\7")
     wav2lip_clip(tmp_path / "b", 1, frames=12)
     (tmp_path / "b" / "._0.jpg").write_bytes(b"\0\5\x16\7")

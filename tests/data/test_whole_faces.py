@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from distill_factory import wav2lip_clip
+from talk_factory import Talk
 
 from avsync.core.constants import WHOLE_FACE_SIZE
 from avsync.core.errors import MediaError
 from avsync.data.cut import cut_video, face_frames
 from avsync.data.shards import StoredClip
-from avsync.demo.clip import write_demo
 from avsync.faces.crop import padded_face
 
 
@@ -24,8 +24,8 @@ def test_a_prepared_folder_gives_its_frames(tmp_path: Path) -> None:
     assert face_frames(clip(tmp_path / "clip", 12)).shape == (12, WHOLE_FACE_SIZE, WHOLE_FACE_SIZE, 3)
 
 
-def test_a_video_gives_as_many_faces_as_mouths(tmp_path: Path) -> None:
-    video = write_demo(tmp_path / "clip.mp4", duration_s=1.0)
+def test_a_video_gives_as_many_faces_as_mouths(talk: Talk) -> None:
+    video = talk(duration_s=1.0)
     mouths = cut_video(video).frames
     faces = face_frames(clip(video, len(mouths)))
     assert faces.shape == (len(mouths), WHOLE_FACE_SIZE, WHOLE_FACE_SIZE, 3)

@@ -4,16 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from avsync.core.constants import DEFAULT_MODEL
 from avsync.core.errors import MediaError, ModelError
 from avsync.core.options import CheckOptions
 from avsync.demo.run import DEMO_OFFSET_MS, run_demo
-from avsync.networks.library import available
-
-needs_model = pytest.mark.skipif(DEFAULT_MODEL not in available(), reason=f"no model {DEFAULT_MODEL} here")
 
 
-@needs_model
 def test_an_error_that_is_found_and_repaired_agrees(tmp_path: Path):
     said: list[str] = []
     result = run_demo(tmp_path / "demo", said.append, CheckOptions(stride=2))
@@ -24,14 +19,12 @@ def test_an_error_that_is_found_and_repaired_agrees(tmp_path: Path):
     assert [sentence.split()[0] for sentence in said] == ["Wrote", "Checked", f"{result.fixed}:", "Checked"]
 
 
-@needs_model
 def test_an_error_that_is_not_found_is_not_repaired(tmp_path: Path):
     result = run_demo(tmp_path / "demo", lambda _: None, CheckOptions(max_offset_ms=80.0, stride=2))
     assert (result.agrees, result.after) == (False, None)
     assert not result.fixed.exists()
 
 
-@needs_model
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path):
     (tmp_path / "demo").write_text("in the way")
     with pytest.raises(MediaError, match="cannot be made"):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from command import run
+from talk_factory import Talk
 
 from avsync.core.options import check_options
-from avsync.demo.clip import write_demo
 from avsync.live.monitor import Reading, monitor
 from avsync.media.ffmpeg import ffmpeg_path
 from avsync.pipeline.run import prepared
@@ -27,8 +27,8 @@ CODING = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-c:a", "aac"]
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_demo(tmp_path_factory.mktemp("live") / "talk.mp4", offset_ms=OFFSET_MS, duration_s=24)
+def video(talk: Talk) -> Path:
+    return talk(OFFSET_MS, duration_s=24)
 
 
 @contextmanager

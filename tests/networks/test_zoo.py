@@ -76,8 +76,8 @@ def test_weights_of_no_network_are_refused(tmp_path: Path, state: object) -> Non
 
 
 def test_a_file_that_inflates_is_not_opened(tmp_path: Path) -> None:
-    """3.5 GB of zeros in 14 MB, as PyTorch would read but never writes; here a tenth of that."""
-    torch.save({"state_dict": {"fc.weight": torch.zeros(200, 450_000)}}, tmp_path / "plain.pth")
+    """3.5 GB of zeros in 14 MB, as PyTorch would read but never writes; here a fiftieth of that."""
+    torch.save({"state_dict": {"fc.weight": torch.zeros(200, 90_000)}}, tmp_path / "plain.pth")
     with (
         ZipFile(tmp_path / "plain.pth") as plain,
         ZipFile(tmp_path / "bomb.pth", "w", ZIP_DEFLATED, compresslevel=1) as bomb,
@@ -85,8 +85,8 @@ def test_a_file_that_inflates_is_not_opened(tmp_path: Path) -> None:
         for member in plain.infolist():
             bomb.writestr(member.filename, plain.read(member))
     (tmp_path / "plain.pth").unlink()
-    assert (tmp_path / "bomb.pth").stat().st_size < 4e6
+    assert (tmp_path / "bomb.pth").stat().st_size < 1e6
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelError, match="holds more than its size allows"):
         checkpoint.load(tmp_path / "bomb.pth")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000

@@ -1,10 +1,11 @@
 """Clips that differ from the plain one in how they were filmed, edited or stored give the same answer."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 from demo_factory import sung_pitch, sung_track, whispered
+from media_factory import ffmpeg
+from talk_factory import Talk
 
 import avsync
 from avsync.bench.distortions import Case, Condition, write_case
@@ -12,7 +13,6 @@ from avsync.core.constants import FRAME_MS
 from avsync.core.report import Reason
 from avsync.demo import speech, voice
 from avsync.demo.clip import write_demo
-from avsync.media.ffmpeg import ffmpeg_path
 
 pytestmark = pytest.mark.slow
 
@@ -35,9 +35,8 @@ EDGES: dict[str, tuple[str, ...]] = {
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("edges") / "plain.mp4"
-    return write_demo(path, offset_ms=OFFSET_MS, size=256, seed=3)
+def plain(talk: Talk) -> Path:
+    return talk(OFFSET_MS, seed=3, duration_s=8)
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +57,6 @@ def right_or_unsure(path: Path, offset_ms: float) -> None:
     assert report.verdict in ("out-of-sync", "cannot-tell"), report.reasons
     if report.verdict == "out-of-sync":
         assert report.offset_ms == pytest.approx(offset_ms, abs=FRAME_MS)
-
-
-def ffmpeg(*arguments: object) -> None:
-    call = [ffmpeg_path(), "-v", "error", "-nostdin", "-y", *map(str, arguments)]
-    subprocess.run(call, check=True, capture_output=True)
 
 
 def test_the_plain_clip_is_measured(plain_ms: float):

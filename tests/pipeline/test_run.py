@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from media_factory import bar_clip, damaged
+from media_factory import bar_clip, damaged, ffmpeg
+from talk_factory import EARLY_MS, Talk
 
 import avsync
 from avsync.core.constants import FRAME_MS, Sample
 from avsync.core.errors import MediaError, ModelError, UsageError
 from avsync.core.options import check_options
 from avsync.core.report import Report
-from avsync.demo.clip import write_demo
-from avsync.media.ffmpeg import run_ffmpeg
 from avsync.media.probe import probe
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import load, save
@@ -26,35 +25,21 @@ from avsync.networks.vocalist import VocaLiST
 from avsync.pipeline import run, stretch
 
 SECONDS = 6.0
-OFFSET_MS = 120.0
 SMALL = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", "yuv420p")
 TINY = Dims(front_end="frame2d", channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=1)
 Step = tuple[str, float, float | None]
 
 
-def ffmpeg(*arguments: object) -> None:
-    run_ffmpeg(["-y", *map(str, arguments)], "make a test file")
-
-
-def made(folder: Path, name: str, **options: Any) -> Path:
-    return write_demo(folder / name, **{"size": 256, "seed": 3, "duration_s": SECONDS} | options)
+@pytest.fixture(scope="module")
+def video(talk: Talk) -> Path:
+    return talk(EARLY_MS, seed=3, duration_s=SECONDS)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("run")
-
-
-@pytest.fixture(scope="module")
-def talk(folder: Path) -> Path:
-    return made(folder, "talk.mp4", offset_ms=OFFSET_MS)
-
-
-@pytest.fixture(scope="module")
-def checked(talk: Path) -> tuple[Report, list[Step]]:
-    """The report on `talk`, and the progress on the way."""
+def checked(video: Path) -> tuple[Report, list[Step]]:
+    """The report on `video`, and the progress on the way."""
     steps: list[Step] = []
-    return avsync.check(talk, stride=2, progress=lambda *step: steps.append(step)), steps
+    return avsync.check(video, stride=2, progress=lambda *step: steps.append(step)), steps
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +54,17 @@ def kinds(report: Report) -> set[str]:
 # --- answers ------------------------------------------------------------------------------
 
 
-def test_early_audio_is_found_and_judged(report: Report, talk: Path):
+def test_early_audio_is_found_and_judged(report: Report, video: Path):
     assert report.verdict == "out-of-sync"
-    assert report.offset_ms == pytest.approx(OFFSET_MS, abs=25)
-    assert report.path == str(talk)
+    assert report.offset_ms == pytest.approx(EARLY_MS, abs=25)
+    assert report.path == str(video)
     assert report.duration_s == pytest.approx(SECONDS, abs=0.1)
     assert report.judged_s == pytest.approx(SECONDS, abs=1.0)
     assert "file-changed" not in kinds(report)
 
 
-def test_the_standard_decides_what_is_in_tolerance(folder: Path):
-    late = made(folder, "late.mp4", offset_ms=-90.0)
+def test_the_standard_decides_what_is_in_tolerance(talk: Talk):
+    late = talk(-90.0, seed=3, duration_s=SECONDS)
     assert avsync.check(late, stride=2, standard="ebu").verdict == "out-of-sync"
     assert avsync.check(late, stride=2, standard="itu").verdict == "in-sync"
 
@@ -89,21 +74,20 @@ def test_the_netflix_tolerance_is_one_frame_of_this_video(tmp_path: Path):
     assert run.tolerance(check_options(standard="netflix"), probe(clip)) == (20.0, 20.0)
 
 
-def test_the_verdict_comes_from_the_face_that_speaks(talk: Path, folder: Path):
-    made(folder, "other.mp4", seed=8)
-    both = folder / "both.mp4"
+def test_the_verdict_comes_from_the_face_that_speaks(video: Path, talk: Talk, tmp_path: Path):
+    both = tmp_path / "both.mp4"
     beside = "[1:v]trim=end=0.04,loop=-1:1,setpts=N/25/TB[still];[still][0:v]hstack=shortest=1[v]"
-    inputs = ("-i", talk, "-i", folder / "other.mp4")
+    inputs = ("-i", video, "-i", talk(seed=8, duration_s=SECONDS))
     ffmpeg(*inputs, "-filter_complex", beside, "-map", "[v]", "-map", "0:a", *SMALL, "-c:a", "copy", both)
     found = avsync.check(both, stride=2)
     assert len(found.tracks) == 2
     (speaking,) = (track for track in found.tracks if track.speaking)
     assert min(box[1] for box in speaking.boxes) > 0.5, "the talking face is on the right"
-    assert found.offset_ms == pytest.approx(OFFSET_MS, abs=FRAME_MS)
+    assert found.offset_ms == pytest.approx(EARLY_MS, abs=FRAME_MS)
 
 
-def test_a_wider_search_scores_more_offsets(talk: Path):
-    wide = avsync.check(talk, stride=5, max_offset_ms=2000)
+def test_a_wider_search_scores_more_offsets(video: Path):
+    wide = avsync.check(video, stride=5, max_offset_ms=2000)
     offset = wide.tracks[0].offset
     assert offset is not None
     assert (offset.shifts[0], offset.shifts[-1]) == (-50, 50)
@@ -124,17 +108,17 @@ def test_the_stride_asked_for_is_the_one_used(report: Report):
     assert report.stride == 2
 
 
-def test_a_separate_audio_file_replaces_the_videos_own(talk: Path, tmp_path: Path):
-    ffmpeg("-i", talk, "-an", "-c", "copy", tmp_path / "mute.mp4")
-    ffmpeg("-i", talk, "-vn", tmp_path / "speech.wav")
+def test_a_separate_audio_file_replaces_the_videos_own(video: Path, tmp_path: Path):
+    ffmpeg("-i", video, "-an", "-c", "copy", tmp_path / "mute.mp4")
+    ffmpeg("-i", video, "-vn", tmp_path / "speech.wav")
     found = avsync.check(tmp_path / "mute.mp4", audio=tmp_path / "speech.wav", stride=2)
     assert (found.verdict, found.audio_track) == ("out-of-sync", None)
-    assert found.offset_ms == pytest.approx(OFFSET_MS, abs=25)
+    assert found.offset_ms == pytest.approx(EARLY_MS, abs=25)
 
 
-def test_speech_without_a_face_is_heard_but_not_judged(talk: Path, tmp_path: Path):
+def test_speech_without_a_face_is_heard_but_not_judged(video: Path, tmp_path: Path):
     hidden = "drawbox=c=black:t=fill:enable='gte(t,4)'"
-    ffmpeg("-i", talk, "-vf", hidden, *SMALL, "-c:a", "copy", tmp_path / "half.mp4")
+    ffmpeg("-i", video, "-vf", hidden, *SMALL, "-c:a", "copy", tmp_path / "half.mp4")
     found = avsync.check(tmp_path / "half.mp4", stride=2)
     assert found.speech_s is not None
     assert found.speech_seen_s is not None
@@ -144,31 +128,31 @@ def test_speech_without_a_face_is_heard_but_not_judged(talk: Path, tmp_path: Pat
 
 
 def test_speech_that_goes_on_after_the_video_counts_neither_as_heard_nor_as_judged(
-    talk: Path, tmp_path: Path
+    video: Path, tmp_path: Path
 ):
-    ffmpeg("-stream_loop", 2, "-i", talk, "-vn", tmp_path / "long.wav")
-    found = avsync.check(talk, audio=tmp_path / "long.wav", stride=2)
+    ffmpeg("-stream_loop", 2, "-i", video, "-vn", tmp_path / "long.wav")
+    found = avsync.check(video, audio=tmp_path / "long.wav", stride=2)
     assert found.speech_s is not None
     assert 2 < found.speech_s <= SECONDS
 
 
-def test_a_file_that_changes_meanwhile_is_judged_and_noted(talk: Path, tmp_path: Path):
+def test_a_file_that_changes_meanwhile_is_judged_and_noted(video: Path, tmp_path: Path):
     copy = tmp_path / "talk.mp4"
-    copy.write_bytes(talk.read_bytes())
+    copy.write_bytes(video.read_bytes())
     found = avsync.check(copy, stride=2, progress=lambda *_: os.utime(copy, (0, 0)))
     assert found.verdict == "out-of-sync"
     assert "file-changed" in kinds(found)
 
 
-def test_what_could_not_be_decoded_is_noted_with_its_times(talk: Path, tmp_path: Path):
-    ffmpeg("-i", talk, *SMALL, "-g", 25, "-c:a", "copy", tmp_path / "whole.mkv")
+def test_what_could_not_be_decoded_is_noted_with_its_times(video: Path, tmp_path: Path):
+    ffmpeg("-i", video, *SMALL, "-g", 25, "-c:a", "copy", tmp_path / "whole.mkv")
     found = avsync.check(damaged(tmp_path / "whole.mkv", tmp_path / "broken.mkv", part=0.1), stride=2)
     (lost,) = (reason for reason in found.reasons if reason.kind == "damaged-video")
     assert 0 < lost.values["start_s"] < lost.values["end_s"] < SECONDS
 
 
-def test_audio_long_after_the_video_is_not_judged(talk: Path, report: Report, tmp_path: Path):
-    ffmpeg("-i", talk, "-c:v", "copy", "-af", "apad=whole_dur=400", tmp_path / "long.mp4")
+def test_audio_long_after_the_video_is_not_judged(video: Path, report: Report, tmp_path: Path):
+    ffmpeg("-i", video, "-c:v", "copy", "-af", "apad=whole_dur=400", tmp_path / "long.mp4")
     found = avsync.check(tmp_path / "long.mp4", stride=2)
     assert found.offset_ms == pytest.approx(report.offset_ms, abs=5)
     assert found.looked_at == ((0.0, pytest.approx(SECONDS, abs=0.1)),)
@@ -178,12 +162,10 @@ def test_audio_long_after_the_video_is_not_judged(talk: Path, report: Report, tm
 
 
 @pytest.mark.slow
-def test_lips_that_move_but_fit_the_speech_nowhere_are_a_mismatch(folder: Path):
-    made(folder, "long.mp4", duration_s=30.0)
-    made(folder, "voice.mp4", seed=11, duration_s=30.0)
-    inputs = ("-i", folder / "long.mp4", "-i", folder / "voice.mp4")
-    ffmpeg(*inputs, "-map", "0:v", "-map", "1:a", "-c", "copy", folder / "dub.mp4")
-    found = avsync.check(folder / "dub.mp4")
+def test_lips_that_move_but_fit_the_speech_nowhere_are_a_mismatch(talk: Talk, tmp_path: Path):
+    inputs = ("-i", talk(seed=3, duration_s=30.0), "-i", talk(seed=11, duration_s=30.0))
+    ffmpeg(*inputs, "-map", "0:v", "-map", "1:a", "-c", "copy", tmp_path / "dub.mp4")
+    found = avsync.check(tmp_path / "dub.mp4")
     assert found.verdict in ("mismatch", "cannot-tell")
     assert found.uncertainty_ms is None or found.verdict == "cannot-tell"
 
@@ -191,25 +173,25 @@ def test_lips_that_move_but_fit_the_speech_nowhere_are_a_mismatch(folder: Path):
 # --- cannot tell --------------------------------------------------------------------------
 
 
-def test_no_face_is_an_answer_with_its_reason(talk: Path, tmp_path: Path):
+def test_no_face_is_an_answer_with_its_reason(video: Path, tmp_path: Path):
     bars = ("-f", "lavfi", "-i", f"smptebars=size=320x240:rate=25:duration={SECONDS}")
-    ffmpeg(*bars, "-i", talk, "-map", "0:v", "-map", "1:a", *SMALL, "-c:a", "copy", tmp_path / "bars.mp4")
+    ffmpeg(*bars, "-i", video, "-map", "0:v", "-map", "1:a", *SMALL, "-c:a", "copy", tmp_path / "bars.mp4")
     found = avsync.check(tmp_path / "bars.mp4")
     assert (found.verdict, found.offset_ms) == ("cannot-tell", None)
     assert found.reasons[0].kind.startswith("no-face")
 
 
-def test_silence_is_known_before_faces_are_looked_for(talk: Path, tmp_path: Path):
-    ffmpeg("-i", talk, "-c:v", "copy", "-af", "volume=0", tmp_path / "silent.mp4")
+def test_silence_is_known_before_faces_are_looked_for(video: Path, tmp_path: Path):
+    ffmpeg("-i", video, "-c:v", "copy", "-af", "volume=0", tmp_path / "silent.mp4")
     stages: list[str] = []
     found = avsync.check(tmp_path / "silent.mp4", progress=lambda stage, *_: stages.append(stage))
     assert (found.verdict, found.reasons[0].kind) == ("cannot-tell", "silent")
     assert "faces" not in stages
 
 
-def test_a_face_that_does_not_move_gives_no_offset(talk: Path, tmp_path: Path):
+def test_a_face_that_does_not_move_gives_no_offset(video: Path, tmp_path: Path):
     still = "trim=end=0.04,loop=-1:1,setpts=N/25/TB"
-    ffmpeg("-i", talk, "-vf", still, "-t", SECONDS, *SMALL, "-c:a", "copy", tmp_path / "still.mp4")
+    ffmpeg("-i", video, "-vf", still, "-t", SECONDS, *SMALL, "-c:a", "copy", tmp_path / "still.mp4")
     found = avsync.check(tmp_path / "still.mp4", stride=2)
     assert found.verdict == "cannot-tell"
     assert found.reasons
@@ -229,12 +211,12 @@ def test_a_short_file_is_looked_at_in_one_piece_and_the_report_says_so(report: R
 
 
 @pytest.mark.slow
-def test_a_long_file_is_looked_at_here_and_there_until_the_answer_is_certain(folder: Path):
-    made(folder, "minute.mp4", offset_ms=OFFSET_MS, size=192, duration_s=62.0)
-    ffmpeg("-stream_loop", 10, "-i", folder / "minute.mp4", "-c", "copy", folder / "film.mp4")
-    found = avsync.check(folder / "film.mp4", sample="adaptive", stride=5)
+def test_a_long_file_is_looked_at_here_and_there_until_the_answer_is_certain(talk: Talk, tmp_path: Path):
+    minute = talk(EARLY_MS, seed=3, duration_s=62.0, size=192)
+    ffmpeg("-stream_loop", 10, "-i", minute, "-c", "copy", tmp_path / "film.mp4")
+    found = avsync.check(tmp_path / "film.mp4", sample="adaptive", stride=5)
     assert found.verdict == "out-of-sync"
-    assert found.offset_ms == pytest.approx(OFFSET_MS, abs=30)
+    assert found.offset_ms == pytest.approx(EARLY_MS, abs=30)
     assert found.duration_s is not None
     assert 0.1 < seconds_of(found) / found.duration_s < 0.5
     assert found.looked_at[0][0] == 0
@@ -280,9 +262,8 @@ def stopped(clip: Path, stage: str, share: float) -> dict[str, Any]:
     return json.loads(done.stdout or pytest.fail(done.stderr))
 
 
-def test_ctrl_c_leaves_what_was_judged_by_then(folder: Path):
-    clip = made(folder, "twenty.mp4", offset_ms=OFFSET_MS, duration_s=25.0)
-    found = stopped(clip, "faces", 0.95)
+def test_ctrl_c_leaves_what_was_judged_by_then(talk: Talk):
+    found = stopped(talk(EARLY_MS, seed=3, duration_s=25.0), "faces", 0.95)
     assert found["complete"] is False
     assert found["reasons"][-1].startswith("stopped")
     assert "stopped" in found["causes"]
@@ -290,8 +271,8 @@ def test_ctrl_c_leaves_what_was_judged_by_then(folder: Path):
 
 
 @pytest.mark.parametrize("stage", ["probe", "model", "audio"])
-def test_ctrl_c_before_anything_was_judged_says_so(stage: str, talk: Path):
-    found = stopped(talk, stage, 0.0)
+def test_ctrl_c_before_anything_was_judged_says_so(stage: str, video: Path):
+    found = stopped(video, stage, 0.0)
     assert (found["complete"], found["verdict"], found["looked_at"]) == (False, "cannot-tell", [])
     assert found["reasons"] == ["stopped-at-once"]
 
@@ -299,16 +280,16 @@ def test_ctrl_c_before_anything_was_judged_says_so(stage: str, talk: Path):
 # --- errors -------------------------------------------------------------------------------
 
 
-def test_a_file_without_video_is_an_error(talk: Path, tmp_path: Path):
-    ffmpeg("-i", talk, "-vn", tmp_path / "speech.wav")
+def test_a_file_without_video_is_an_error(video: Path, tmp_path: Path):
+    ffmpeg("-i", video, "-vn", tmp_path / "speech.wav")
     with pytest.raises(MediaError, match="no video"):
         avsync.check(tmp_path / "speech.wav")
 
 
-def test_a_model_that_is_missing_is_known_before_the_work(talk: Path):
+def test_a_model_that_is_missing_is_known_before_the_work(video: Path):
     stages: list[str] = []
     with pytest.raises(ModelError, match="nope"):
-        avsync.check(talk, model="nope", progress=lambda stage, *_: stages.append(stage))
+        avsync.check(video, model="nope", progress=lambda stage, *_: stages.append(stage))
     assert "audio" not in stages
 
 
@@ -369,9 +350,9 @@ def test_time_is_booked_to_stages_that_add_up(report: Report):
     assert min(timings[stage] for stage in beside) > 0
 
 
-def test_fixing_measures_with_the_options_given(talk: Path, tmp_path: Path):
+def test_fixing_measures_with_the_options_given(video: Path, tmp_path: Path):
     done = avsync.fix_offset(
-        talk, tmp_path / "fixed.mp4", standard="itu", max_offset_ms=800, stride=2, dry_run=True
+        video, tmp_path / "fixed.mp4", standard="itu", max_offset_ms=800, stride=2, dry_run=True
     )
     before = done.report_before
     assert before is not None
@@ -380,11 +361,11 @@ def test_fixing_measures_with_the_options_given(talk: Path, tmp_path: Path):
     assert len(before.tracks[0].offset.shifts) == 41
 
 
-def test_retiming_looks_at_all_of_a_video_unless_asked_otherwise(talk: Path, tmp_path: Path):
+def test_retiming_looks_at_all_of_a_video_unless_asked_otherwise(video: Path, tmp_path: Path):
     cases: tuple[tuple[Sample, str], ...] = (("auto", "exhaustive"), ("adaptive", "adaptive"))
     for sample, used in cases:
         done = avsync.fix_offset(
-            talk, tmp_path / "fixed.mp4", method="retime", sample=sample, stride=2, dry_run=True
+            video, tmp_path / "fixed.mp4", method="retime", sample=sample, stride=2, dry_run=True
         )
         assert done.report_before is not None
         assert done.report_before.settings["sample"] == used

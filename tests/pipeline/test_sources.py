@@ -10,7 +10,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from command import run
-from demo_factory import moved_demo
+from talk_factory import Talk
 
 import avsync
 from avsync.audio.waveform import waveform
@@ -24,11 +24,9 @@ EARLY_MS = 160.0
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video(talk: Talk) -> Path:
     """12 s whose audio is early by EARLY_MS."""
-    return moved_demo(
-        tmp_path_factory.mktemp("sources") / "talk.mp4", lambda t: np.full_like(t, EARLY_MS), 12.0
-    )
+    return talk(EARLY_MS, seed=1, duration_s=12)
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,12 @@ import pytest
 from media_factory import ffmpeg
 from report_factory import FAULT, a_report, an_offset
 from rich.console import Console
+from talk_factory import Talk
 
 import avsync
 from avsync.core.report import Fault, Report, Segment, TrackReport, Unjudged
 from avsync.core.timecode import Timebase, timebase
 from avsync.core.tolerance import own_offset
-from avsync.demo.clip import write_demo
 from avsync.report.document import to_json, to_line
 from avsync.report.geometry import mismatches, stretches
 from avsync.report.html import render
@@ -74,16 +74,13 @@ REPORTS = {
 
 
 @pytest.fixture(scope="module")
-def checked(tmp_path_factory: pytest.TempPathFactory) -> Report:
+def checked(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> Report:
     """The report on a real file with a time code: three made faces, the second of which is 320 ms late."""
     folder = tmp_path_factory.mktemp("agreement")
     late = {1: -320.0}
     inputs = []
     for number, seed in enumerate((3, 8, 11)):
-        part = write_demo(
-            folder / f"{number}.mp4", size=320, seed=seed, duration_s=8.0, offset_ms=late.get(number, 0.0)
-        )
-        inputs += ["-i", part]
+        inputs += ["-i", talk(late.get(number, 0.0), seed=seed, duration_s=8.0, size=320)]
     joined = ("-filter_complex", "concat=n=3:v=1:a=1", "-c:v", "libx264", "-preset", "veryfast", "-crf", "18")
     ffmpeg(*inputs, *joined, "-pix_fmt", "yuv420p", "-timecode", "10:00:00:00", folder / "film.mov")
     return avsync.check(folder / "film.mov")
