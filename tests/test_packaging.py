@@ -25,6 +25,7 @@ def test_no_input_of_the_action_is_pasted_into_a_script():
     assert all("${{" not in step.get("run", "") for step in STEPS.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("offset_ms", "code"), [(0, 0), (240, 1)])
 def test_the_action_checks_what_is_named_and_runs_none_of_it(
     talk: Talk, tmp_path: Path, offset_ms: float, code: int

@@ -121,6 +121,7 @@ def processes() -> list[int]:
     return [child.pid for child in multiprocessing.active_children() if child.pid]
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_files_and_a_bad_one_does_not_stop_the_rest(early: Path, tmp_path: Path):
     bad, none = tmp_path / "bad.mp4", tmp_path / "none.mp4"
     bad.write_text("no video")
@@ -212,6 +213,7 @@ def test_time_in_which_the_batch_itself_is_stopped_counts_for_nothing(early: Pat
     assert json.loads(ledger.read_text())["verdict"] == "out-of-sync"
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_too_long_is_an_error_and_the_rest_go_on(early: Path, tmp_path: Path):
     bad = tmp_path / "bad.mp4"
     bad.write_text("no video")
@@ -239,6 +241,7 @@ def test_leaving_early_ends_the_processes(early: Path):
     assert not processes()
 
 
+@pytest.mark.slow
 def test_the_processes_die_with_the_command_and_say_nothing(early: Path, tmp_path: Path):
     for number in range(20):
         (tmp_path / f"{number}.mp4").symlink_to(early)

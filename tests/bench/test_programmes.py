@@ -64,6 +64,7 @@ def test_a_programme_lasts_minutes_and_has_the_defects_of_its_kind():
             assert [defect.offset_ms for defect in programme.defects] == [None]
 
 
+@pytest.mark.slow
 def test_programmes_of_clear_clips_are_judged_as_they_are_made(outcomes: list[Outcome]):
     figures = summarise(outcomes)
     assert figures["programmes"] == len(SEEDS)
@@ -130,6 +131,7 @@ def test_a_face_box_that_is_off_by_a_pixel_moves_the_crop_by_as_much():
     assert np.array_equal(jittered(replace(NOTHING, mouths=mouths), 0.0).mouths, mouths)
 
 
+@pytest.mark.slow
 def test_verdicts_that_change_with_the_face_boxes_are_counted(outcomes: list[Outcome]):
     same = robustness(outcomes, outcomes)
     assert same["verdict_changed"] == same["turned_out_of_sync"] == 0
@@ -140,6 +142,7 @@ def test_verdicts_that_change_with_the_face_boxes_are_counted(outcomes: list[Out
     assert robustness(outcomes, ()) == {}
 
 
+@pytest.mark.slow
 def test_the_less_speech_is_enough_the_more_is_called_in_sync(outcomes: list[Outcome]):
     half = [replace(o, judged_share=0.55, unlimited="in-sync") for o in outcomes]
     rows = {least: (wrong, unsure) for least, wrong, unsure in by_least_judged(half)}

@@ -213,6 +213,7 @@ def test_a_read_only_target(clip: Path):
     ends(done, EXIT_ERROR, "/proc/fixed.mp4", "cannot be written")
 
 
+@pytest.mark.slow
 def test_results_that_do_not_fit_on_the_disk(tmp_path: Path, full_disk: Path):
     (tmp_path / "x.mp4").write_text("no video")
     out = tmp_path / "out.jsonl"
@@ -251,6 +252,7 @@ def test_a_name_is_only_a_name(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     ends(run("check", "--", name), EXIT_ERROR, name)
 
 
+@pytest.mark.slow
 def test_in_a_batch_the_others_still_run(clip: Path, make: Make, tmp_path: Path):
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "empty").mkdir()

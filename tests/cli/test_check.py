@@ -259,6 +259,7 @@ def test_a_folder_of_plots_has_one_for_each_file_that_was_checked(batch: Batch):
     assert names == ["early.mp4.png", "noface.mp4.png", "sync.mp4.png"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_only_what_is_left_and_reports_all(batch: Batch, tmp_path: Path):
     folder = shutil.copytree(batch.folder, tmp_path / "media")
     out, junit = tmp_path / "out.jsonl", tmp_path / "out.xml"
@@ -282,6 +283,7 @@ def test_a_list_is_a_batch_even_of_one(bad: Path, tmp_path: Path):
     assert [json.loads(line)["verdict"] for line in done.stdout.splitlines()] == ["error"]
 
 
+@pytest.mark.slow
 def test_after_ctrl_c_what_was_done_is_there(media: Path, tmp_path: Path):
     files = [shutil.copy(media / "sync.mp4", tmp_path / f"{number}.mp4") for number in range(8)]
     out, junit, page = tmp_path / "out.jsonl", tmp_path / "out.xml", tmp_path / "page.html"
@@ -426,6 +428,7 @@ def test_the_help_of_every_command_has_examples(name: str):
 # --- the real command ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path):
     (tmp_path / "x.mp4").write_text("no video")
     started = command("check", tmp_path / "x.mp4", tmp_path / "x.mp4", "--json")
@@ -490,6 +493,7 @@ def test_a_signal_ends_the_real_command_quietly(number: signal.Signals, code: in
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_middle_of_a_file_leaves_what_was_judged(early_clip: Path, tmp_path: Path):
     program = """
 import sys, time

@@ -130,6 +130,7 @@ def test_what_nohup_ignores_stays_ignored():
     assert process.returncode == 3
 
 
+@pytest.mark.slow
 def test_libgomp_without_threads_does_not_read_as_out_of_sync(early: Path):
     """It calls C's exit(1) where it gets no thread; here, since each would need 200 TB of stack."""
     done = subprocess.run(

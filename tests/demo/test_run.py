@@ -19,6 +19,7 @@ def test_an_error_that_is_found_and_repaired_agrees(tmp_path: Path):
     assert [sentence.split()[0] for sentence in said] == ["Wrote", "Checked", f"{result.fixed}:", "Checked"]
 
 
+@pytest.mark.slow
 def test_an_error_that_is_not_found_is_not_repaired(tmp_path: Path):
     result = run_demo(tmp_path / "demo", lambda _: None, CheckOptions(max_offset_ms=80.0, stride=2))
     assert (result.agrees, result.after) == (False, None)

@@ -50,9 +50,13 @@ def made_cases(count: int, seed: int = 0) -> list[Case]:
     return cases
 
 
-def test_the_fitted_probability_means_what_it_says_on_new_cases() -> None:
-    calibration = fit(made_cases(200))
-    figures = quality(made_cases(200, seed=1), calibration)
+@pytest.fixture(scope="module")
+def fitted() -> Calibration:
+    return fit(made_cases(200))
+
+
+def test_the_fitted_probability_means_what_it_says_on_new_cases(fitted: Calibration) -> None:
+    figures = quality(made_cases(200, seed=1), fitted)
     assert figures["expected_calibration_error"] < 0.06  # type: ignore[operator]
     assert figures["answered_right"] > 0.9  # type: ignore[operator]
     assert figures["swapped_answered"] < 0.1  # type: ignore[operator]
@@ -120,15 +124,14 @@ def test_the_card_keeps_what_it_said_and_gains_the_calibration(tmp_path: Path) -
     assert load(path, "cpu").calibration == calibration.to_dict()
 
 
-def test_languages_have_figures_of_their_own() -> None:
+def test_languages_have_figures_of_their_own(fitted: Calibration) -> None:
     cases = made_cases(200)
-    calibration = fit(cases)
     recorded = {c.id: Recorded("one", "Turkish" if int(c.id) < 120 else "Welsh") for c in cases[:150]}
     named = [replace(c, id=c.id if c.id in recorded else f"ar{c.id}") for c in cases]
-    rows = by_language(named, calibration, recorded)["by_language"]
+    rows = by_language(named, fitted, recorded)["by_language"]
     assert {name: row["cases"] for name, row in rows.items()} == {"Turkish": 120, "ar": 50}  # 30 are too few
-    assert rows["Turkish"]["matched_answered"] == quality(cases[:120], calibration)["matched_answered"]
-    assert by_language(named, calibration, {}) == {}
+    assert rows["Turkish"]["matched_answered"] == quality(cases[:120], fitted)["matched_answered"]
+    assert by_language(named, fitted, {}) == {}
 
 
 def test_one_half_of_the_speakers_judges_the_fit_of_the_other() -> None:

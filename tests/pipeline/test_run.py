@@ -262,6 +262,7 @@ def stopped(clip: Path, stage: str, share: float) -> dict[str, Any]:
     return json.loads(done.stdout or pytest.fail(done.stderr))
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_what_was_judged_by_then(talk: Talk):
     found = stopped(talk(EARLY_MS, seed=3, duration_s=25.0), "faces", 0.95)
     assert found["complete"] is False

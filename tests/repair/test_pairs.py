@@ -34,7 +34,20 @@ def other_ffmpeg() -> str:
     pytest.skip("no second ffmpeg on this machine")
 
 
-@pytest.mark.parametrize("name", PAIRS)
+OFTEN = (
+    "h264-aac.mp4",
+    "h264-pcm_s16le.mov",
+    "h264-opus.mkv",
+    "vp9-vorbis.webm",
+    "h264-ac3.ts",
+    "mpeg4-mp3.avi",
+)
+"""Pairs that are tried on every run; the others are slow."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow) for name in PAIRS]
+)
 def test_the_shift_is_what_was_asked_for(tmp_path: Path, name: str) -> None:
     src = clap(tmp_path / name, *PAIRS[name])
     before = lag_ms(src)

@@ -22,7 +22,7 @@ from avsync.repair.packets import Contents, Stream
 CONTAINERS = [*(name for name in RECIPES if not name.endswith(".avi")), "rich.mkv", "rich.mp4"]
 
 
-@pytest.mark.parametrize("offset_ms", [120.0, -87.0])
+@pytest.mark.parametrize("offset_ms", [120.0, pytest.param(-87.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_audio_moves_by_the_offset_and_no_packet_changes(
     made, tmp_path: Path, name: str, offset_ms: float
