@@ -180,7 +180,7 @@ def test_the_document_is_that_of_the_command_without_its_sentences(report: Repor
 @pytest.mark.parametrize(
     "document", [{}, {"schema": 99}, {"schema": 1, "path": "x"}, {"schema": 1, "tracks": 3}]
 )
-def test_what_is_no_report_is_refused(document: dict):
+def test_what_is_not_a_report_is_refused(document: dict):
     with pytest.raises(ValueError, match="document"):
         Report.from_dict(document)
 

@@ -27,7 +27,7 @@ def test_a_piece_gives_the_columns_of_the_whole() -> None:
     torch.testing.assert_close(piece, whole[..., 8:28])
 
 
-def test_silence_is_no_infinity() -> None:
+def test_silence_gives_finite_coefficients() -> None:
     assert torch.isfinite(mfcc(torch.zeros(2, WINDOW_SAMPLES))).all()
 
 

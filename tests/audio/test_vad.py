@@ -46,7 +46,7 @@ def test_a_piece_at_once_gives_what_the_package_gives_chunk_by_chunk(voice):
     np.testing.assert_allclose(ours.probabilities(voice[:5120]), expected[:10], atol=1e-2)
 
 
-def test_noise_and_a_chord_are_no_speech():
+def test_noise_and_a_chord_are_not_speech():
     times = np.arange(4 * RATE) / RATE
     chord = sum(0.1 * np.sin(2 * np.pi * hz * times) for hz in (220, 277.2, 329.6))
     noise = np.random.default_rng(0).normal(0, 0.1, 4 * RATE)
@@ -55,7 +55,7 @@ def test_noise_and_a_chord_are_no_speech():
 
 
 @pytest.mark.filterwarnings("error")
-def test_audio_of_any_loudness_is_analysed_without_a_word():
+def test_audio_of_any_loudness_is_analysed_without_warnings():
     loud = np.random.default_rng(0).standard_normal(RATE).astype(np.float32) * 1e6
     assert np.isfinite(silero.Detector().probabilities(loud)).all()
 

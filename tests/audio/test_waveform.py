@@ -192,7 +192,7 @@ class TestSeparateFile:
         assert click_time(audio) == pytest.approx(1.5, abs=0.002)
         assert len(audio.samples) == pytest.approx(64000, abs=800)
 
-    def test_what_is_no_number_becomes_silence(self, tmp_path):
+    def test_samples_that_are_not_numbers_become_silence(self, tmp_path):
         samples = 0.5 * np.sin(np.arange(32000) * 0.1).astype(np.float32)
         samples[100:110] = np.nan
         samples[200] = np.inf

@@ -15,7 +15,7 @@ def test_the_answer_is_that_of_the_question(tmp_path: Path):
 
 
 @pytest.mark.parametrize("question", [crash, end_it, stall, need_much])
-def test_what_happens_to_the_process_is_no_answer_and_harms_nobody(question, tmp_path: Path, capfd):
+def test_a_process_that_dies_gives_no_answer_and_harms_no_other(question, tmp_path: Path, capfd):
     assert apart(question, tmp_path, 15 if question is not stall else 3) is None
     assert not multiprocessing.active_children()
     assert capfd.readouterr().err == ""

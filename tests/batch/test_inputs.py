@@ -72,12 +72,12 @@ def test_a_file_that_is_missing_stays_in_the_list_to_be_reported(tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["", "Dear all,\nplease find enclosed\n", "\0\0"])
-def test_a_text_that_is_no_list_is_one_sentence(text: str, tmp_path: Path):
+def test_a_text_that_is_not_a_list_is_one_sentence(text: str, tmp_path: Path):
     with pytest.raises(MediaError, match="names no file that exists"):
         listed(write(tmp_path / "list.txt", text))
 
 
-def test_a_name_that_is_no_text_is_found(tmp_path: Path):
+def test_a_name_that_is_not_valid_text_is_found(tmp_path: Path):
     odd = tmp_path / "odd\udcff.mp4"
     try:
         odd.touch()
@@ -96,7 +96,7 @@ def test_a_batch_takes_lists_beside_files_and_folders(tmp_path: Path):
     assert [path.name for path in found] == ["c d.mkv", "b.mp4", "a.mp4"]
 
 
-def test_a_line_that_is_no_name_is_a_row_like_any_other(tmp_path: Path):
+def test_a_line_that_is_not_a_name_is_a_row_like_any_other(tmp_path: Path):
     (tmp_path / "x.mp4").touch()
     (tmp_path / "list.txt").write_bytes(b"a\0b.mp4\nx.mp4\n" + b"a" * 5000 + b"\n")
     odd, video, long = inputs.find_media([tmp_path / "list.txt"])

@@ -109,7 +109,7 @@ def test_an_error_becomes_a_report_with_one_sentence(error: Exception, words: st
     assert "\n" not in report.reasons[0].values["message"]
 
 
-def test_ctrl_c_is_no_bad_file(early: Path):
+def test_ctrl_c_does_not_count_as_a_bad_file(early: Path):
     with pytest.raises(KeyboardInterrupt):
         one.check_safely(early, OPTIONS, raising(KeyboardInterrupt()))
 
@@ -226,7 +226,7 @@ def test_a_file_that_takes_too_long_is_an_error_and_the_rest_go_on(early: Path, 
     assert not processes()
 
 
-def test_a_file_that_takes_too_much_memory_is_an_error_and_no_bug(early: Path):
+def test_a_file_that_takes_too_much_memory_is_an_error_and_not_a_bug(early: Path):
     (_, report), *_ = run.check_many([early], OPTIONS, limits=Limits(memory_bytes=100_000_000))
     assert report.verdict == "error"
     assert "memory" in report.reasons[0].values["message"]

@@ -64,7 +64,7 @@ def test_a_file_that_grows_waits_until_it_is_whole(tmp_path: Path, clip: bytes):
     assert arrived(coming) == [path]
 
 
-def test_a_broken_file_is_not_waited_for_for_ever(tmp_path: Path, clip: bytes):
+def test_a_broken_file_is_not_waited_for_forever(tmp_path: Path, clip: bytes):
     path = tmp_path / "c.mp4"
     path.write_bytes(clip[: len(clip) // 2])
     assert not is_whole(path)

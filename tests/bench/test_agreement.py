@@ -42,13 +42,13 @@ def test_answers_are_compared_with_the_median_of_their_recording() -> None:
     assert found["by_length"]["1-2 s"]["clips"] == 1
 
 
-def test_without_languages_there_are_no_rows_of_them() -> None:
+def test_without_languages_there_are_no_rows_by_language() -> None:
     recorded = {"a/0": Recorded("one"), "a/1": Recorded("one")}
     assert agreement([clip("a/0", 0), clip("a/1", 5)], recorded)["by_language"] is None
 
 
 @given(st.lists(st.floats(-400, 400), min_size=2, max_size=9), st.floats(-400, 400))
-def test_an_error_that_a_recording_has_as_a_whole_changes_nothing(offsets: list[float], error: float) -> None:
+def test_an_error_shared_by_a_whole_recording_changes_nothing(offsets: list[float], error: float) -> None:
     recorded = {f"a/{i}": Recorded("one") for i in range(len(offsets))}
     here = agreement([clip(f"a/{i}", o) for i, o in enumerate(offsets)], recorded)["all"]
     there = agreement([clip(f"a/{i}", o + error) for i, o in enumerate(offsets)], recorded)["all"]

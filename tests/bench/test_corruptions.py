@@ -56,7 +56,7 @@ def test_behind_a_mask_nothing_of_the_mouth_is_left() -> None:
     assert np.abs(first[:, 8:46, 30:66].astype(int) - second[:, 8:46, 30:66]).max() < 5
 
 
-def test_a_mask_is_no_brighter_than_its_clip() -> None:
+def test_a_mask_is_not_brighter_than_its_clip() -> None:
     assert (
         mask(mouth_crops() // 8)[:, 10:40, 30:66].mean() < 0.2 * mask(mouth_crops())[:, 10:40, 30:66].mean()
     )

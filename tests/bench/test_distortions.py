@@ -115,7 +115,7 @@ def test_a_clip_s_own_error_adds_to_what_is_done_to_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", '{"a": "late"}', "words", '{"a": {"offset_ms": 3}}'])
-def test_known_errors_that_are_none_are_refused(text: str, tmp_path: Path) -> None:
+def test_known_errors_that_are_not_numbers_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "known.json").write_text(text)
     with pytest.raises(UsageError, match=r"known\.json cannot be read"):
         read_delays(str(tmp_path / "known.json"))

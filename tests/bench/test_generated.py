@@ -89,7 +89,7 @@ def test_a_folder_is_tabulated_by_file_and_face(
     json.dumps([generated.as_dict(video) for video in found], allow_nan=False)
 
 
-def test_without_syncnet_the_measures_bear_the_models_name(video: Path) -> None:
+def test_without_syncnet_the_measures_carry_the_models_name(video: Path) -> None:
     (measured,) = generated.measured([video], "avsync-4", None, "cpu")
     (face,) = measured.faces
     assert set(face.measures) == {"avsync-4 peak", "avsync-4 margin"}

@@ -78,6 +78,6 @@ def test_the_papers_student_costs_what_the_design_says() -> None:
     assert pair_gflop(VocaLiST(STUDENT).eval()) == pytest.approx(8.4, rel=0.1)
 
 
-def test_a_model_that_cannot_be_loaded_is_told_from_its_own_process(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_is_reported_from_its_own_process(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="nothing"):
         model_speeds([Named("a", str(tmp_path / "nothing.safetensors"))])

@@ -86,7 +86,7 @@ def test_no_accident_reads_as_out_of_sync(error: Exception, capsys: pytest.Captu
     assert "Traceback" not in printed.err
 
 
-def test_the_traceback_is_there_for_who_asks(
+def test_the_traceback_is_shown_on_request(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     outcome(raises(ZeroDivisionError("division by zero")))
@@ -160,7 +160,7 @@ def test_wrong_usage_exits_2(arguments: Sequence[str]):
         ("fix-offset", "--audio-track", "-1"),
     ],
 )
-def test_a_wrong_value_is_told_by_the_option_as_it_was_typed(command: str, option: str, value: str):
+def test_an_error_names_the_option_as_it_was_typed(command: str, option: str, value: str):
     done = run(command, "x.mp4", *(["y.mp4"] if command == "fix-offset" else []), f"{option}={value}")
     assert done.exit_code == 2
     assert done.stderr.startswith(f"avsync: {option} cannot be ")
@@ -327,7 +327,7 @@ def test_the_folder_of_a_result_is_made(option: str, early: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("option", RESULTS)
-def test_a_result_that_has_no_place_is_told_before_the_work(option: str, bad: Path, tmp_path: Path):
+def test_a_result_that_cannot_be_written_is_refused_before_the_work(option: str, bad: Path, tmp_path: Path):
     (tmp_path / "notes.txt").touch()
     places = [tmp_path / "notes.txt"]
     if Path("/proc/self").exists():  # takes no new files from anybody, root included
@@ -340,7 +340,7 @@ def test_a_result_that_has_no_place_is_told_before_the_work(option: str, bad: Pa
 
 
 @pytest.mark.parametrize("option", ["--jsonl", "--junit", "--report"])
-def test_a_folder_is_no_file_for_a_result(option: str, bad: Path, tmp_path: Path):
+def test_a_result_cannot_be_written_to_a_folder(option: str, bad: Path, tmp_path: Path):
     done = run("check", bad, option, tmp_path)
     assert done.exit_code == 2
     assert option in done.stderr
@@ -401,7 +401,7 @@ def test_a_page_of_one_file_is_an_html_file(early: Path, bad: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     "arguments", [["check", "a.mp4", "b.mp4", "--jsonl", "x.jsonl"], ["demo", "--out", "d"]]
 )
-def test_a_missing_model_is_told_once_and_before_anything_is_written(
+def test_a_missing_model_is_reported_once_and_before_anything_is_written(
     arguments: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -429,7 +429,7 @@ def test_the_help_of_every_command_has_examples(name: str):
 
 
 @pytest.mark.slow
-def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path):
+def test_a_reader_that_closes_the_pipe_early_is_not_an_error(tmp_path: Path):
     (tmp_path / "x.mp4").write_text("no video")
     started = command("check", tmp_path / "x.mp4", tmp_path / "x.mp4", "--json")
     assert started.stdout is not None
@@ -439,7 +439,7 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path):
     assert started.returncode == 4
 
 
-def test_help_that_nobody_reads_to_its_end_is_no_error():
+def test_closing_the_pipe_during_help_is_not_an_error():
     started = command("check", "--help")
     assert started.stdout is not None
     started.stdout.close()

@@ -32,7 +32,7 @@ main()
         ([], "nonsense", set()),
     ],
 )
-def test_the_log_is_on_stderr_for_who_asks(flags: list[str], level: str | None, seen: set[str]):
+def test_the_log_goes_to_stderr_on_request(flags: list[str], level: str | None, seen: set[str]):
     env = {name: value for name, value in os.environ.items() if name != "AVSYNC_LOG"}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *flags],

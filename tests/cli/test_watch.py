@@ -33,7 +33,7 @@ from media_factory import bar_and_click
         (["check", "a.mp4", "--webhook", "http://x"], "not an https address"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_the_work(
+def test_contradictory_options_are_refused_before_the_work(
     arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -47,7 +47,7 @@ def test_what_cannot_be_meant_is_refused_before_the_work(
 
 
 @pytest.mark.slow
-def test_what_arrives_is_checked_once_told_and_not_again_after_a_restart(tmp_path: Path):
+def test_what_arrives_is_checked_and_reported_once_also_after_a_restart(tmp_path: Path):
     folder, ledger, told = tmp_path / "in", tmp_path / "qc.jsonl", tmp_path / "told.txt"
     folder.mkdir()
     bar_and_click(folder / "no one; rm -rf x.mp4")

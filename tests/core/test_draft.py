@@ -52,7 +52,7 @@ def test_without_being_published_nothing_stays(tmp_path: Path, kind: str) -> Non
     assert names(tmp_path) == []
 
 
-def test_what_appeared_meanwhile_stays_unless_it_shall_be_replaced(tmp_path: Path, kind: str) -> None:
+def test_what_appeared_meanwhile_stays_unless_it_is_to_be_replaced(tmp_path: Path, kind: str) -> None:
     target = tmp_path / "out.mp4"
     with draft(target) as made:
         target.write_bytes(b"another program's")
@@ -73,7 +73,7 @@ def test_rights_are_those_asked_for_less_the_umask(tmp_path: Path, kind: str, um
     assert stat.S_IMODE((tmp_path / "out.mp4").stat().st_mode) == mode & ~umask
 
 
-def test_a_folder_that_takes_no_file_is_said(tmp_path: Path, kind: str) -> None:
+def test_a_folder_that_takes_no_file_is_reported(tmp_path: Path, kind: str) -> None:
     with pytest.raises(OutputError, match=r"out\.mp4 cannot be written"), draft(tmp_path / "no" / "out.mp4"):
         pass
 

@@ -58,7 +58,7 @@ def test_a_name_of_avsync_cannot_be_taken_over():
     assert len(boxes) == 0
 
 
-def test_an_unknown_detector_is_told_which_there_are():
+def test_for_an_unknown_detector_the_known_ones_are_listed():
     with pytest.raises(OptionError, match="left-half"):
         check_options(face_detector="eyes")
 
@@ -76,11 +76,11 @@ def test_a_model_of_another_package_loads_by_its_name():
     assert not loaded.model.training
 
 
-def test_what_is_no_model_is_refused():
+def test_what_is_not_a_model_is_refused():
     with pytest.raises(ModelError, match="wrong"):
         checkpoint.load("wrong", "cpu")
 
 
-def test_an_unknown_model_is_told_which_there_are():
+def test_for_an_unknown_model_the_known_ones_are_listed():
     with pytest.raises(ModelError, match="borrowed"):
         library.require("nothing")

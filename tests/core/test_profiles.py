@@ -27,7 +27,7 @@ def test_every_profile_that_is_built_in_can_be_used_and_says_where_its_numbers_c
     assert len(PROFILES[name].source) > 20
 
 
-def test_a_profile_of_ones_own(tmp_path: Path):
+def test_a_user_profile(tmp_path: Path):
     path = written(
         tmp_path / "house.yaml",
         "tolerance_ms: [20, 40]\nmax_drift_ms_per_min: 10\nmin_judged: 0.8\nmin_fault_s: 0.5\nsource: us\n",
@@ -40,7 +40,7 @@ def test_a_profile_of_ones_own(tmp_path: Path):
     assert check_options(**as_keywords(chosen)) == chosen
 
 
-def test_what_is_given_beside_a_profile_holds(tmp_path: Path):
+def test_options_given_beside_a_profile_win(tmp_path: Path):
     path = written(tmp_path / "house.yaml", "tolerance_ms: [20, 40]\nmin_judged: 0.8\n")
     assert check_options(profile=path, min_judged=0.1).min_judged == 0.1
     assert check_options(profile=path, standard="itu").tolerance_ms is None
@@ -62,7 +62,7 @@ def test_what_is_given_beside_a_profile_holds(tmp_path: Path):
         ("{\n", "it is not YAML"),
     ],
 )
-def test_a_profile_that_says_something_else_is_refused_in_one_sentence(text: str, said: str, tmp_path: Path):
+def test_a_profile_with_other_content_is_refused_in_one_sentence(text: str, said: str, tmp_path: Path):
     with pytest.raises(UsageError, match=r"house\.yaml") as error:
         load_profile(str(written(tmp_path / "house.yaml", text)))
     assert said in str(error.value)
@@ -107,7 +107,7 @@ def test_paths_in_a_configuration_are_beside_it(tmp_path: Path):
         ("check = 3\n", "no use for 'check'"),
     ],
 )
-def test_a_configuration_that_says_something_else_is_refused(text: str, said: str, tmp_path: Path):
+def test_a_configuration_with_other_content_is_refused(text: str, said: str, tmp_path: Path):
     with pytest.raises(UsageError) as error:
         read_config(written(tmp_path / "avsync.toml", text))
     assert said in str(error.value)
@@ -159,7 +159,7 @@ def test_a_configuration_gives_defaults_and_its_errors_name_it(
         ("tolerance_ms = [1, 2]", {"profile": "netflix"}, (0.5, None)),
     ],
 )
-def test_what_is_nearer_to_the_user_holds(
+def test_the_setting_nearer_to_the_user_wins(
     project: Path, config: str, typed: dict[str, object], limits: tuple[float, object]
 ):
     """Typed options, the typed profile, the configuration, its profile, the defaults."""

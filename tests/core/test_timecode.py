@@ -55,7 +55,7 @@ def test_a_label_that_was_written_is_read_as_it_was(rate: Fraction, drop: bool, 
     assert label(timebase(rate, 0.0, written), 0) == written
 
 
-def test_frames_count_from_the_first_picture_of_the_file():
+def test_frames_count_from_the_first_frame_of_the_file():
     base = timebase(Fraction(25), 1.4)
     assert frame_at(base, 1.4) == 0
     assert frame_at(base, 2.4) == 25
@@ -79,5 +79,5 @@ def test_a_stored_rate_is_taken_for_the_one_that_is_meant(stored: Fraction, mean
 
 
 @pytest.mark.parametrize("nonsense", ["", "25:00:00:00", "01:00:00:25", "noon", "00:00:00:99", "1:2:3:4"])
-def test_a_start_that_is_no_time_code_counts_as_none(nonsense: str):
+def test_a_start_that_is_not_a_time_code_counts_as_none(nonsense: str):
     assert timebase(Fraction(25), 0.0, nonsense) == Timebase(Fraction(25))

@@ -62,7 +62,7 @@ def test_a_batch_of_several_tempos_is_read_at_each(store):
     torch.testing.assert_close(both.mels[1], alone.mels[0], rtol=0, atol=2e-4)
 
 
-def test_a_run_is_heard_with_what_comes_before_and_after_it_in_its_clip(store):
+def test_a_run_has_the_audio_before_and_after_it_in_its_clip(store):
     runs = whole_runs([1, 0], [5, 10], [12, 9])
     plain = batch_of(store, runs)
     raw = fetch_runs(Streamed(store, CPU), runs, 40)

@@ -35,7 +35,7 @@ def test_damage_outside_of_what_is_used_does_no_harm(talk: Talk, tmp_path: Path)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
-def test_an_image_that_is_cut_short_is_told(tmp_path: Path, share: float) -> None:
+def test_an_image_that_is_cut_short_is_reported(tmp_path: Path, share: float) -> None:
     wav2lip_clip(tmp_path / "c", 1, frames=12)
     path = tmp_path / "c" / "5.jpg"
     content = path.read_bytes()
@@ -53,7 +53,7 @@ def test_a_silent_clip_is_left_out(tmp_path: Path) -> None:
     assert (clip.id, clip.reason) == ("t/1", "Its audio is silent.")
 
 
-def test_companions_of_files_from_macos_are_no_clips(tmp_path: Path) -> None:
+def test_macos_companion_files_are_not_clips(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
     (tmp_path / "._a.mp4").write_bytes(b"\0\5\x16\7")
     wav2lip_clip(tmp_path / "b", 1, frames=12)

@@ -161,7 +161,7 @@ def test_another_vocal_tract_moves_a_tone_to_another_band_at_the_same_time():
     assert max(places) - min(places) <= 12
 
 
-def test_music_goes_under_the_voice_as_loud_as_it_is_told_to():
+def test_music_is_mixed_under_the_voice_at_the_level_asked_for():
     waves = torch.rand(8, 16_000) - 0.5
     mixed = augment_waves(waves.clone(), np.random.default_rng(1), only(noise_p=1.0))
     added = mixed - waves

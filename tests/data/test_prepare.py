@@ -175,7 +175,7 @@ def test_data_without_one_usable_clip_is_an_error(tmp_path):
         prepare([Source("a", "train", tmp_path / "a.mp4")], tmp_path / "cache", workers=1)
 
 
-def test_a_missing_detector_is_no_clips_fault(tmp_path, monkeypatch):
+def test_a_missing_detector_is_not_blamed_on_the_clips(tmp_path, monkeypatch):
     def no_detector(path):
         raise ModelError("There is no detector.")
 
@@ -185,7 +185,7 @@ def test_a_missing_detector_is_no_clips_fault(tmp_path, monkeypatch):
     assert read_shards(tmp_path / "cache") == []
 
 
-def test_a_full_disk_is_said_and_the_work_so_far_is_kept(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_the_work_so_far_is_kept(tmp_path, monkeypatch):
     data = wav2lip_set(tmp_path / "data")
     sources, real, calls = find_sources(data), preparing.ShardWriter.add, []
 

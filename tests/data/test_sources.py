@@ -116,7 +116,7 @@ def test_a_video_given_as_the_csv_is_refused(tmp_path):
         find_sources(tmp_path / "talk.mp4")
 
 
-def test_no_data_and_no_clips_are_said(tmp_path):
+def test_missing_data_and_missing_clips_are_reported(tmp_path):
     with pytest.raises(UsageError, match="no training data"):
         find_sources(tmp_path / "absent")
     with pytest.raises(MediaError, match="holds no clips"):

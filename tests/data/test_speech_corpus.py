@@ -57,7 +57,7 @@ def test_a_speech_corpus_needs_the_recogniser_that_teaches_it():
         recipe_from({"objective": "dense", "method": "bce", "student": SHARED, "speech_corpus": "voices"})
 
 
-def test_they_move_the_ears_and_nothing_else(folder):
+def test_they_update_the_audio_front_end_and_nothing_else(folder):
     torch.manual_seed(0)
     given = {"objective": "dense", "method": "bce", "student": SHARED | {"contrast": 8}}
     recipe = recipe_from({**given, "dense": {"anchors": 0, "radius": 4, "hint": 2.0}})

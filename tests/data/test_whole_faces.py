@@ -32,7 +32,7 @@ def test_a_video_gives_as_many_faces_as_mouths(talk: Talk) -> None:
     assert faces.std() > 10
 
 
-def test_a_file_that_is_gone_or_changed_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_gone_or_changed_is_reported(tmp_path: Path) -> None:
     wav2lip_clip(tmp_path / "clip", 0, frames=12)
     with pytest.raises(MediaError, match="has changed"):
         face_frames(clip(tmp_path / "clip", 13))

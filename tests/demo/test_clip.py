@@ -217,7 +217,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     assert {path.name for path in tmp_path.iterdir()} == {"clip.mp4", "ffmpeg"}
 
 
-def test_a_missing_folder_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"clip\.mp4 cannot be written \(No such file or directory\)"):
         write_demo(tmp_path / "none" / "clip.mp4", duration_s=1)
 

@@ -32,7 +32,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path):
         run_demo(tmp_path / "demo", lambda _: None, CheckOptions())
 
 
-def test_a_model_that_cannot_be_used_is_told_before_anything_is_written(tmp_path: Path):
+def test_a_model_that_cannot_be_used_is_refused_before_anything_is_written(tmp_path: Path):
     with pytest.raises(ModelError, match="nope"):
         run_demo(tmp_path / "demo", lambda _: None, CheckOptions(model="nope"))
     assert not (tmp_path / "demo").exists()

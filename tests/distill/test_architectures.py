@@ -92,7 +92,7 @@ def test_what_does_not_fit_together_is_refused(values: dict) -> None:
         recipe_from(values)
 
 
-def test_training_hears_what_scoring_hears(tmp_path: Path) -> None:
+def test_training_and_scoring_get_the_same_audio(tmp_path: Path) -> None:
     store = Store(made_cache(tmp_path, {"train": [40]}), ["train"])
     frames = np.array([3, 17])
     raw = pair_bytes(reader(store, torch.device("cpu")), np.zeros(2, np.int64), frames, frames, "mfcc")

@@ -62,7 +62,7 @@ def test_training_and_scoring_see_the_same_with_context(store):
     torch.testing.assert_close(visual, torch.cat(alone), rtol=0, atol=1e-3)
 
 
-def test_training_and_scoring_hear_the_same(store):
+def test_training_and_scoring_get_the_same_context_of_audio(store):
     """A whole clip in training, with its context, against what `check` computes of the same audio."""
     torch.manual_seed(0)
     dims = Dims("frame2d", (2, 2, 4, 4, 16), 16, 2, 0, (16, 16), 8, "column1d")
@@ -275,7 +275,7 @@ def test_self_teaching_moves_the_target_towards_the_embeddings():
     np.testing.assert_allclose(same.target, near.target, atol=1e-6)
 
 
-def test_targets_lean_towards_the_teacher_by_its_share():
+def test_targets_are_mixed_with_the_teachers_by_its_share():
     near = dense.Neighbours(np.array([[0, 1, -1]]), np.array([[1.0, 0.0, 0.0]], np.float32))
     similarity = np.array([[0.0, np.log(3.0), -np.inf]], np.float32)
     np.testing.assert_allclose(dense.leaning(near, similarity, 0.0).target, [[1, 0, 0]])

@@ -82,14 +82,14 @@ def test_the_teacher_is_the_same_before_and_after_and_gets_no_gradient(teacher):
 
 
 @pytest.mark.parametrize("method", ["bce", "kd", "rkd", "fitnets"])
-def test_maps_that_nobody_asked_for_are_not_kept(method, teacher):
+def test_maps_that_were_not_requested_are_not_kept(method, teacher):
     assert not METHODS[method].maps
     assert teach(teacher, *inputs(), METHODS[method].maps).maps == ()
     assert len(run(teacher, *inputs(), maps=True).maps) == 12
 
 
 @pytest.mark.parametrize("contrast", [0, 8])
-def test_the_logits_are_the_networks_own(contrast):
+def test_the_logits_are_those_of_the_network(contrast):
     model = VocaLiST(Dims.from_dict({**TINY, "contrast": contrast})).eval()
     torch.nn.init.normal_(model.classifier.weight)
     for maps in (False, True):

@@ -272,7 +272,7 @@ def test_ctrl_c_saves_and_ends_with_130(ground, tmp_path, monkeypatch):
     assert list(losses(tmp_path / "run")) == [1, 2, 3, 4, 5]
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
     ground, tmp_path, monkeypatch
 ):
     real, calls = PairTask.loss, itertools.count(1)
@@ -293,7 +293,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
 
 
 @pytest.mark.slow
-def test_weights_that_are_no_numbers_are_never_saved(ground, tmp_path, monkeypatch):
+def test_weights_that_are_not_finite_are_never_saved(ground, tmp_path, monkeypatch):
     real = loop.train_step
 
     def ruin(trainer, inputs):

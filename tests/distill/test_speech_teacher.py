@@ -72,7 +72,7 @@ def test_the_speech_head_gives_unit_vectors():
     assert float(speech_teacher.hint_loss(-spoken, spoken)) == pytest.approx(2, abs=1e-5)
 
 
-def test_what_is_no_speech_encoder_is_refused(tmp_path):
+def test_what_is_not_a_speech_encoder_is_refused(tmp_path):
     with pytest.raises(ModelError, match="cannot be read: No such file"):
         SpeechEncoder(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("words")

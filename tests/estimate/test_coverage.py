@@ -95,7 +95,7 @@ def test_where_frames_are_missing_no_face_is_judged():
     assert told_of == told((2, 3, "no-frames"), (5, 6, "damaged"))
 
 
-def test_a_gap_that_leans_to_another_offset_says_so():
+def test_a_gap_that_fits_another_offset_better_says_so():
     hinted = Segment(4, 8, None, None, 0.1, hint_ms=-200.0)
     (stretch,) = unjudged([a_track(0, 8)], [some_scores(0, 8)], [1.0], [answer(0, 4), hinted], 8.0)
     assert (stretch.start_s, stretch.end_s) == pytest.approx((4, 8))

@@ -20,7 +20,7 @@ def test_a_window_and_a_second_say_which_offset_is_likeliest() -> None:
     assert windows.probability.mean() < seconds.probability.mean()
 
 
-def test_where_nothing_is_said_the_probability_is_that_of_a_guess() -> None:
+def test_without_evidence_the_probability_is_that_of_a_guess() -> None:
     flat = replace(made(50), logits=np.zeros((50, 31), np.float32))
     assert moments(flat, Calibration()).probability == pytest.approx([2 / 31, 2 / 31], abs=0.04)
 

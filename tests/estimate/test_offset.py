@@ -235,7 +235,7 @@ def test_two_offsets_that_compete_are_named():
     assert named == pytest.approx([-240, 280], abs=10)
 
 
-def test_another_peak_is_the_probabilitys_business_and_the_interval_is_that_of_the_one_named():
+def test_another_peak_lowers_the_probability_and_leaves_the_interval():
     a, b = made(240, 6.0, height=6, seed=1), made(240, -7.0, height=6, seed=2)
     rivals = estimate(replace(a, logits=np.where(np.arange(240)[:, None] % 16 < 9, a.logits, b.logits)))
     alone = estimate(a)
@@ -420,7 +420,7 @@ def test_many_listeners_together_are_not_sure_of_anything():
     assert sum(a.probability >= MIN_PROBABILITY for a in answers) <= 1
 
 
-def test_a_scene_that_is_sure_by_itself_is_a_fault_however_sure_the_others_are():
+def test_a_scene_certain_on_its_own_is_a_fault_however_certain_the_others_are():
     shots = [made(250, 0.0, height=6.0, seed=s, start_s=10.0 * s) for s in range(5)]
     shots[2] = made(250, 6.0, height=3.0, seed=7, start_s=20.0)
     answer = together(shots)
@@ -455,13 +455,13 @@ def test_a_measure_without_windows_is_refused():
         measure(evidence(scores, Calibration(), np.zeros(4)), Calibration())
 
 
-def test_a_constant_offset_between_two_frames_is_no_drift_however_long_the_video():
+def test_a_constant_offset_between_two_frames_is_not_a_drift_however_long_the_video():
     answer = estimate(made(12_000, -8.5, height=6, seed=2))
     assert answer.drift_ms_per_min == 0
     assert answer.offset_ms == pytest.approx(340, abs=10)
 
 
-def test_a_shot_of_two_seconds_that_is_clearly_elsewhere_is_a_fault_of_its_own():
+def test_a_shot_of_two_seconds_with_a_clearly_different_offset_is_a_fault():
     sharp = Calibration(temperature=0.6)
     before, after = made(300), made(300, seed=1, start_s=14.0)
     for seed in range(5):

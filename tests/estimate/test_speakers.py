@@ -43,7 +43,7 @@ def test_neighbouring_shots_that_touch_do_not_compete():
     assert b.max() >= COUNTED
 
 
-def test_a_face_that_has_the_offset_of_the_file_need_not_find_it_anew():
+def test_a_face_at_the_offset_of_the_file_need_not_establish_it_again():
     weak = made(60, height=1.2, seed=3, start_s=12.0)
     tracks = [made(250), weak]
     parts = cells(tracks, SHARP)

@@ -20,11 +20,11 @@ def found(*tracks: Scores, talks: bool = True, calibration: Calibration = SHARP)
     return contradictions(tracks, parts, talking, answer, calibration, 0.04)
 
 
-def test_speech_at_the_offset_of_the_file_bears_it_out():
+def test_speech_at_the_offset_of_the_file_supports_it():
     assert found(made(500), made(60, seed=1, start_s=20.0), made(60, seed=2, start_s=25.0)) == ()
 
 
-def test_a_short_scene_with_another_offset_does_not_bear_it_out():
+def test_a_short_scene_with_another_offset_does_not_support_it():
     (stretch,) = found(made(500), made(60, 4.0, seed=1, start_s=20.0))
     assert (stretch.start_s, stretch.end_s) == pytest.approx((20.0, 22.5), abs=0.2)
 
@@ -36,7 +36,7 @@ def test_a_scene_of_another_voice_is_a_sure_contradiction_as_long_as_its_shot():
     assert stretch.talk_s == pytest.approx(8.0)
 
 
-def test_lips_that_are_badly_read_but_fit_the_offset_best_are_no_fault():
+def test_lips_that_are_badly_read_but_fit_the_offset_best_are_not_a_fault():
     """Of many windows that fit nothing, a few fit the offset of the file."""
     badly = made(200, height=0, seed=1, start_s=20.0)
     badly.logits[:, 15] += 1.0
@@ -60,7 +60,7 @@ def test_a_silent_mouth_or_a_listener_beside_the_speaker_contradicts_nothing():
     assert found(made(750, height=0), made(750, seed=1)) == ()
 
 
-def test_a_listener_is_asked_only_where_nobody_else_in_view_speaks():
+def test_a_listener_counts_only_where_nobody_else_in_view_speaks():
     """The speaker is badly read for four seconds of twelve, in which a listener moves the mouth."""
     speaker = made(300)
     speaker.logits[100:200] = made(100, height=0, seed=3).logits

@@ -49,7 +49,7 @@ def test_an_error_is_measured_by_the_limit_on_its_side():
     assert excess(None, EBU) == 0.0
 
 
-def test_a_limit_within_the_uncertainty_is_said():
+def test_a_limit_within_the_uncertainty_is_reported():
     assert judge(answer(0), EBU).reasons == ()
     judged = judge(answer(-55), EBU)
     assert judged.verdict == "in-sync"
@@ -92,7 +92,7 @@ def test_a_video_most_of_which_is_dubbed_does_not_match():
     assert judge(answer(0), EBU, foreign=foreign, talk_s=30.0).verdict == "mismatch"
 
 
-def test_what_has_an_offset_of_its_own_is_no_mismatch():
+def test_what_has_another_offset_is_not_a_mismatch():
     parts = [part(0, 10, 0), part(10, 15, 200, fault=True), part(15, 60, 0)]
     foreign = [Contradiction(8.0, 15.4, 6.0, sure=True)]
     faults = judge(answer(0, segments=parts), EBU, foreign=foreign, talk_s=50.0).faults
@@ -127,14 +127,14 @@ def test_a_drift_has_its_own_limit(drift, expected):
     assert judge(drifting, EBU, 30.0).verdict == "in-sync"
 
 
-def test_a_limit_within_the_uncertainty_of_a_drift_is_said():
+def test_a_limit_within_the_uncertainty_of_a_drift_is_reported():
     judged = judge(answer(0, drift_ms_per_min=25.0, drift_uncertainty_ms_per_min=30.0), EBU)
     assert judged.verdict == "out-of-sync"
     near = {"limit_ms_per_min": 20.0, "uncertainty_ms_per_min": 30.0}
     assert Reason("drift-near-limit", near) in judged.reasons
 
 
-def test_a_drift_is_told_with_where_it_leads():
+def test_a_drift_is_reported_with_the_offset_it_leads_to():
     parts = [part(0, 30, -30.0), part(30, 60, 30.0)]
     drifting = answer(0, segments=parts, drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=5.0)
     (reason,) = judge(drifting, EBU).reasons
@@ -212,7 +212,7 @@ def test_too_little_of_the_speech_judged_is_not_in_sync():
     assert judge(answer(200), EBU, judged_share=0.3, min_judged=0.5).verdict == "out-of-sync"
 
 
-def test_a_slight_fault_is_told_and_passes():
+def test_a_slight_fault_is_reported_and_passes():
     parts = [part(0, 10, -30.0), part(10, 20, 30.0, fault=True)]
     judged = judge(answer(-30, segments=parts), EBU)
     assert judged.verdict == "in-sync"
@@ -286,7 +286,7 @@ def test_a_third_that_fits_nowhere_although_the_lips_speak_is_not_called_in_sync
 
 
 @pytest.mark.parametrize("hint_ms", [0.0, None])
-def test_a_third_that_speaks_against_a_large_offset_is_said_so(hint_ms: float | None):
+def test_a_third_that_contradicts_a_large_offset_is_reported(hint_ms: float | None):
     doubtful = Segment(0, 10, None, None, 0.3, hint_ms=hint_ms, against=hint_ms is None)
     offset = answer(200, segments=[doubtful, part(10, 30, 200.0)])
     judged = judge(offset, EBU, contested=0.3)
@@ -304,7 +304,7 @@ def test_clear_speech_contests_nothing():
 
 
 @pytest.mark.parametrize("hint_ms", [None, 30.0])
-def test_a_third_that_says_nothing_or_nothing_bad_leaves_the_rest_in_sync(hint_ms):
+def test_a_third_without_evidence_or_with_agreeing_evidence_leaves_the_rest_in_sync(hint_ms):
     gap = Segment(10, 20, None, None, 0.3, hint_ms=hint_ms)
     judged = judge(answer(0, segments=[part(0, 10, 0.0), gap, part(20, 30, 0.0)]), EBU)
     assert judged.verdict == "in-sync"

@@ -77,7 +77,7 @@ def test_where_the_face_is_hidden_for_long_nothing_is_cut() -> None:
     assert cut_numbers >= {*range(35), *range(65, 100)}
 
 
-def test_a_glimpse_is_no_face() -> None:
+def test_a_glimpse_does_not_count_as_a_face() -> None:
     assert cut(square(i, i < 6) for i in range(60)) == ([], [])
 
 

@@ -43,7 +43,7 @@ def test_windows_are_told_apart_in_time():
     assert not moving[times > 14.8].any()
 
 
-def test_nothing_seen_is_no_motion():
+def test_nothing_visible_is_no_motion():
     assert motion.mouth_motion(clip(STILL[:1]).mouths).size == 0
     assert not motion.moves([], np.arange(3.0)).any()
     assert not motion.moves([(np.zeros(0), np.zeros(0))], np.arange(3.0)).any()

@@ -59,7 +59,7 @@ def test_a_cut_that_conversion_blended_over_a_frame_is_one_cut() -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5])
 @pytest.mark.parametrize("gain", [0.2, 3.0, 100.0])
-def test_a_flash_is_no_cut(length: int, gain: float) -> None:
+def test_a_flash_is_not_a_cut(length: int, gain: float) -> None:
     flash = (scene(1) * gain + 20).clip(0, 255).astype(np.uint8)
     assert cuts([scene(1)] * 30 + [flash] * length + [scene(1)] * 30) == []
 
@@ -76,12 +76,12 @@ def test_a_dissolve_is_at_most_one_cut() -> None:
 
 
 @pytest.mark.parametrize("pixels", [2, 8, 20])
-def test_a_pan_is_no_cut(pixels: int) -> None:
+def test_a_pan_is_not_a_cut(pixels: int) -> None:
     wide = scene(3, width=160 + 60 * pixels)
     assert cuts([wide[:, i * pixels : i * pixels + 160] for i in range(60)]) == []
 
 
-def test_motion_stored_at_10_frames_a_second_is_no_cut() -> None:
+def test_motion_stored_at_10_frames_a_second_is_not_a_cut() -> None:
     wide = scene(3, width=1200)
     seen = [wide[:, x : x + 160] for i in range(60) for x in [int(i / 2.5) * 20]]
     assert cuts(seen) == []
@@ -99,7 +99,7 @@ def test_a_jump_within_a_still_scene_is_a_cut() -> None:
     assert cuts([wide[:, :160]] * 30 + [wide[:, 10:170]] * 30) == [30]
 
 
-def test_a_head_that_turns_in_a_close_up_is_no_cut() -> None:
+def test_a_head_that_turns_in_a_close_up_is_not_a_cut() -> None:
     """The scene stirs, swings aside within a quarter of a second, and stirs on."""
     wide = scene(7, width=260, grain=10)
     places = (

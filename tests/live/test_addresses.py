@@ -10,7 +10,7 @@ from avsync.live.addresses import PROTOCOLS, protocols, shown
 @pytest.mark.parametrize(
     "address", ["talk.mp4", "file:///etc/passwd", "concat:a|b", "-i", "udp:x", "data://x", ""]
 )
-def test_what_is_no_stream_is_refused(address: str):
+def test_what_is_not_a_stream_is_refused(address: str):
     with pytest.raises(UsageError, match="avsync check"):
         protocols(address)
 

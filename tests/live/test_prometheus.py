@@ -45,6 +45,6 @@ def test_the_newest_reading_is_served():
 
 
 @pytest.mark.parametrize("text", ["", "host", "host:0", ":99999", "1:x"])
-def test_what_is_no_place_is_refused(text: str):
+def test_what_is_not_an_address_to_listen_on_is_refused(text: str):
     with pytest.raises(UsageError):
         place(text)

@@ -112,7 +112,7 @@ def test_a_playlist_over_http_opens_no_file(video: Path, tmp_path: Path):
     server.shutdown()
 
 
-def test_a_break_is_told_and_mended(video: Path):
+def test_a_break_is_reported_and_the_stream_reopened(video: Path):
     loaded = prepared(OPTIONS.model, OPTIONS)
     watched = monitor("tcp://127.0.0.1:19475?listen=1", loaded, OPTIONS, every_s=4, window_s=16)
     target = ("-f", "mpegts", "tcp://127.0.0.1:19475")

@@ -57,7 +57,7 @@ def test_a_damaged_end_counts_too(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.mov"])
-def test_a_stream_that_pauses_in_a_sound_file_is_told_too(tmp_path: Path, name: str):
+def test_a_stream_that_pauses_in_an_undamaged_file_is_reported_too(tmp_path: Path, name: str):
     """No frames from 1 to 2.5 s, no samples from 3.5 to 5 s; whatever the container makes of durations."""
     path = bar_clip(
         tmp_path / name,

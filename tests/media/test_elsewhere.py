@@ -107,12 +107,12 @@ class TestAddresses:
         with pytest.raises(MediaError, match=said), downloaded(site.url + path):
             pass
 
-    def test_a_download_that_breaks_off_is_no_video(self, site: Site):
+    def test_a_download_that_breaks_off_is_refused(self, site: Site):
         site.sends = 100_000
         with pytest.raises(MediaError, match="cannot be read"), downloaded(f"{site.url}/talk.mp4"):
             pass
 
-    def test_nobody_listens(self):
+    def test_a_refused_connection_is_one_sentence(self):
         with pytest.raises(MediaError, match="cannot be read"), downloaded("http://127.0.0.1:1/a.mp4"):
             pass
 

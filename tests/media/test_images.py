@@ -24,7 +24,7 @@ def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("library", ["libGL.so.1", "libxcb.so.1", "libgthread-2.0.so.0"])
-def test_a_missing_library_is_named_with_its_mend(tmp_path: Path, library: str) -> None:
+def test_a_missing_library_is_named_with_how_to_install_it(tmp_path: Path, library: str) -> None:
     broken = f"raise ImportError('{library}: cannot open shared object file: No such file or directory')"
     (tmp_path / "cv2.py").write_text(broken)
     code = (

@@ -53,7 +53,7 @@ class TestProbe:
         )
         assert (german.default, original.default) == (False, True)
 
-    def test_cover_art_is_no_video(self, tmp_path):
+    def test_cover_art_is_not_video(self, tmp_path):
         ffmpeg("-f", "lavfi", "-i", "color=red:s=64x64", "-frames:v", 1, tmp_path / "cover.png")
         cover = ("-map", 0, "-map", 1, "-c:v", "copy", "-disposition:v", "attached_pic", "-c:a", "aac")
         ffmpeg("-f", "lavfi", "-i", click(), "-i", tmp_path / "cover.png", *cover, tmp_path / "a.m4a")
@@ -145,7 +145,7 @@ class TestBadInput:
         self.refused(tmp_path / ("x" * 300), "does not exist|cannot be opened")
 
     @pytest.mark.parametrize("name", ["-", "/dev/stdin", "https://example.com/talk.mp4"])
-    def test_a_pipe_or_an_address_is_no_file(self, name):
+    def test_a_pipe_or_an_address_is_not_a_file(self, name):
         self.refused(Path(name), "save it as one first")
 
     def test_links_that_lead_nowhere_or_to_themselves(self, tmp_path):
@@ -183,7 +183,7 @@ class TestBadInput:
         self.refused(tmp_path / "a.srt", "neither video nor audio")
 
     @pytest.mark.skipif(sys.platform != "linux", reason="other systems store names as text")
-    def test_a_name_that_is_no_text(self, tmp_path):
+    def test_a_name_that_is_not_valid_text(self, tmp_path):
         path = bar_clip(tmp_path / "a.mp4", seconds=0.4).rename(tmp_path / "\udcff.mp4")
         with pytest.raises(MediaError, match="rename it") as caught:
             probe(path)

@@ -36,7 +36,7 @@ def test_every_weight_is_the_mean_of_both(two):
     assert mean.info["average_of"] == ["early", "late"]
 
 
-def test_one_checkpoint_is_no_average(two):
+def test_an_average_needs_two_checkpoints(two):
     with pytest.raises(UsageError, match="at least two"):
         average([checkpoint.load(two[1][0], "cpu")])
 

@@ -72,7 +72,7 @@ def test_avst_is_as_large_as_published() -> None:
     assert count_parameters(Avst()) == pytest.approx(42.4e6, rel=0.01)
 
 
-def test_avst_hears_order_and_modality() -> None:
+def test_avst_depends_on_order_and_modality() -> None:
     network = small("avst")
     visual, audio = torch.randn(1, 5, 16), torch.randn(1, 16, 16)
     with torch.inference_mode():

@@ -120,7 +120,7 @@ def test_a_network_in_training_can_be_scored_at_half_precision() -> None:
     np.testing.assert_allclose(rough, exact, atol=0.1)
 
 
-def test_audio_that_nobody_recorded_is_compared_with_nothing():
+def test_windows_beyond_the_audio_have_no_score():
     ready = loaded("column1d")
     clip, waveform = material(100)
     whole = score_clip(ready, clip, np.arange(96), waveform, 3)

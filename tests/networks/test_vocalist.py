@@ -63,7 +63,7 @@ def test_frame_shared_front_end_encodes_each_frame_once() -> None:
     torch.testing.assert_close(reused, direct, rtol=1e-4, atol=1e-5)
 
 
-def test_a_window_hears_so_far_beyond_itself_and_no_further() -> None:
+def test_a_window_depends_on_audio_within_its_reach_only() -> None:
     model = VocaLiST(Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, (16, 16), 8, "column1d")).eval()
     reach = 2 + 2 * sum(DILATIONS)
     audio = torch.rand(1, 80, 200)

@@ -23,7 +23,7 @@ def test_packets_with_wild_timestamps_are_named_too():
     assert note.values == {"jumps": 0, "at_s": [], "stray": 1}
 
 
-def test_one_run_of_timestamps_is_not_worth_a_word():
+def test_continuous_timestamps_are_not_mentioned():
     assert _jumps(media(Piece(5.0, 15.0, -5.0))) == ()
 
 

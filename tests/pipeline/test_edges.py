@@ -152,7 +152,7 @@ def test_ten_bit_hdr_is_judged(plain: Path, plain_ms: float, tmp_path: Path):
     assert measured(tmp_path / "clip.mp4") == pytest.approx(plain_ms, abs=25)
 
 
-def test_claps_are_no_speech_and_give_no_answer(plain: Path, tmp_path: Path):
+def test_claps_are_not_speech_and_give_no_answer(plain: Path, tmp_path: Path):
     claps = "aeval='if(between(mod(t,2),0.5,0.52),random(0)-0.5,0)':c=same"
     ffmpeg("-i", plain, "-c:v", "copy", "-af", claps, *TOGETHER, tmp_path / "clip.mp4")
     report = avsync.check(tmp_path / "clip.mp4", stride=2)

@@ -23,7 +23,7 @@ def test_another_suffix_names_the_container(name: str, muxer: str, tmp_path: Pat
     assert muxer_of(clip(tmp_path / "a.mp4"), tmp_path / name) == muxer
 
 
-def test_a_suffix_that_is_no_video_format_is_refused(tmp_path: Path):
+def test_a_suffix_of_no_video_format_is_refused(tmp_path: Path):
     with pytest.raises(UsageError, match=r"ends in \.mp4"):
         muxer_of(clip(tmp_path / "a.mp4"), tmp_path / "b.txt")
 

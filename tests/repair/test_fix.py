@@ -321,7 +321,7 @@ def test_what_no_single_shift_mends_is_left_alone(made, tmp_path: Path, report: 
 
 
 @pytest.mark.parametrize("method", ["copy", "retime"])
-def test_speech_of_another_take_is_no_case_for_a_shift_or_for_re_timing(made, tmp_path: Path, method) -> None:
+def test_speech_of_another_take_is_neither_shifted_nor_retimed(made, tmp_path: Path, method) -> None:
     dubbed = (Fault(2.0, 5.0, None, None, 0.95, "severe", "mismatch"),)
     with pytest.raises(CannotTell, match="no shift of the audio repairs") as error:
         repair(made, tmp_path, Measure(replace(OUT, offset_ms=5.0, faults=dubbed)), method=method)
@@ -359,7 +359,7 @@ def test_what_is_still_out_of_tolerance_is_shifted_again_by_the_rest(made, tmp_p
     assert names(tmp_path) == ["out.mp4"]
 
 
-def test_better_but_not_in_sync_is_said_and_exits_1(made, tmp_path: Path) -> None:
+def test_better_but_not_in_sync_is_reported_and_exits_1(made, tmp_path: Path) -> None:
     measure = Measure(OUT, replace(OUT, offset_ms=-70.0), replace(OUT, offset_ms=65.0))
     result = repair(made, tmp_path, measure)
     assert result.written and result.exit_code == 1
@@ -377,7 +377,7 @@ def test_the_result_names_the_ffmpeg_that_wrote_it(made, tmp_path: Path) -> None
     assert settings == {"method": "copy", "ffmpeg": program().version, "ffmpeg_program": program().path}
 
 
-def test_a_result_that_cannot_be_judged_is_kept_and_said(made, tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_judged_is_kept_and_reported(made, tmp_path: Path) -> None:
     after = Report("in", "cannot-tell", reasons=said("the evidence is weak"))
     result = repair(made, tmp_path, Measure(OUT, after))
     assert result.written and "After: the evidence is weak" in result.sentence
@@ -388,7 +388,7 @@ def test_an_unreadable_measurement_is_a_media_error(made, tmp_path: Path) -> Non
         repair(made, tmp_path, Measure(Report("in", "error", reasons=said("it cannot be decoded"))))
 
 
-def test_an_impossible_target_is_told_before_measuring(made, tmp_path: Path) -> None:
+def test_an_impossible_target_is_refused_before_measuring(made, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         fix.fix_offset(made("pcm.avi"), tmp_path / "out.avi", FixOptions(), measure=never)
 

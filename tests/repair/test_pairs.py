@@ -94,7 +94,7 @@ def test_pcm_is_the_same_however_it_is_cut(tmp_path: Path, codec: str) -> None:
     assert (old.digest, old.count) == (new.digest, new.count)
 
 
-def test_pcm_that_lost_a_sample_or_moved_inside_is_no_true_copy(tmp_path: Path) -> None:
+def test_pcm_that_lost_a_sample_or_moved_inside_is_not_a_true_copy(tmp_path: Path) -> None:
     src = clap(tmp_path / "in.mov", *H264, "-c:a", "pcm_s16le")
     run_ffmpeg(
         "-i", src, "-c", "copy", "-af", "atrim=start_sample=1", "-c:a", "pcm_s16le", tmp_path / "cut.mov"
@@ -187,6 +187,6 @@ def test_the_time_code_of_an_mp4_starts_with_its_video(tmp_path: Path, offset_ms
     assert lag_ms(dst) - lag_ms(src) == pytest.approx(offset_ms, abs=TOLERANCE_MS)
 
 
-def test_a_reel_name_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
+def test_a_reel_name_that_cannot_be_kept_is_reported(tmp_path: Path) -> None:
     src = clap(tmp_path / "in.mov", *H264, "-c:a", "aac", *TIME_CODE)
     assert ".mkv cannot keep the reel name A001C002" in shift(src, tmp_path / "out.mkv", 120.0).sentence

@@ -49,7 +49,7 @@ def test_avi_is_repaired_into_matroska_to_the_millisecond(
     assert hashes(dst) == hashes(src)
 
 
-def test_avi_is_no_target(made, tmp_path: Path) -> None:
+def test_avi_is_refused_as_a_target(made, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         shift(made("pcm.avi"), tmp_path / "out.avi", 120)
     assert "out.mkv" in one_sentence(error)

@@ -291,7 +291,7 @@ def test_only_the_judged_track_is_encoded_anew(tmp_path: Path):
     assert np.abs(found - 10.5).min() < 0.004 < np.abs(other - 10.5).min()
 
 
-def test_before_and_after_are_reported_and_what_is_done_is_said_first(tmp_path: Path):
+def test_before_and_after_are_reported_and_the_plan_is_announced_first(tmp_path: Path):
     src = made(tmp_path / "in.mp4", drifting, *X264, "-c:a", "aac")
     dst = tmp_path / "out.mp4"
     said: list[str] = []
@@ -322,7 +322,7 @@ def test_a_single_shift_is_declined_and_the_other_method_named(tmp_path: Path, r
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
-def test_a_result_that_is_no_better_is_not_kept(tmp_path: Path):
+def test_a_result_that_is_not_better_is_not_kept(tmp_path: Path):
     src = made(tmp_path / "in.mp4", jumping, *X264, "-c:a", "aac")
     with pytest.raises(CannotTell, match="Measured again"):
         repair(src, tmp_path / "out.mp4", JUMP, after=JUMP)
@@ -360,5 +360,5 @@ def test_a_stop_while_encoding_leaves_nothing(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("offset_ms", "said"), [(240.0, "delayed by 240 ms"), (-240.0, "advanced by 240 ms")]
 )
-def test_one_offset_is_told_without_a_sign(offset_ms: float, said: str):
+def test_a_single_offset_is_described_without_a_sign(offset_ms: float, said: str):
     assert retime_words(Report("in.mp4", "out-of-sync", offset_ms)) == said

@@ -33,7 +33,9 @@ def checked(made: Callable[[str], Path], arguments: list[str], folder: Path) -> 
         (["-map", "0:v", "-map", "1:a", "-map", "0:a", "-c", "copy"], "added"),
     ],
 )
-def test_verify_refuses_what_is_no_true_copy(made, tmp_path: Path, arguments: list[str], says: str) -> None:
+def test_verify_refuses_what_is_not_a_true_copy(
+    made, tmp_path: Path, arguments: list[str], says: str
+) -> None:
     with pytest.raises(MediaError, match=says) as error:
         checked(made, arguments, tmp_path)
     one_sentence(error)

@@ -211,7 +211,7 @@ def test_the_settings_are_folded_away_until_they_are_asked_for_or_printed():
     assert re.search(r'<section class="on-paper">\s*<h.>Settings', page(LATE))
 
 
-def test_reasons_are_said_once():
+def test_each_reason_is_given_once():
     noted = replace(LATE, verdict="cannot-tell", reasons=said("Nothing stands out.", "the file breaks off"))
     assert text(noted).count("he file breaks off") == text(noted).count("othing stands out") == 1
 

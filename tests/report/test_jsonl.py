@@ -63,7 +63,7 @@ def test_an_older_result_is_replaced_unless_it_is_resumed(tmp_path: Path):
     ['{"name": "app", "version": "1.0.0"}', '{\n  "schema": 1\n}', "[1, 2]", "\0\0\0\x18ftyp", "{", "notes"],
 )
 @pytest.mark.parametrize("resumed", [False, True])
-def test_what_is_no_ledger_is_not_overwritten(tmp_path: Path, content: str, resumed: bool):
+def test_what_is_not_a_ledger_is_not_overwritten(tmp_path: Path, content: str, resumed: bool):
     target = tmp_path / "package.json"
     target.write_text(content)
     if content == "{":  # all that a crash left of a first line
@@ -264,7 +264,7 @@ def test_whatever_a_ledger_holds_it_is_read_or_refused(
         pass
 
 
-def test_a_line_of_a_million_brackets_is_no_result(tmp_path: Path):
+def test_a_line_of_a_million_brackets_is_not_a_result(tmp_path: Path):
     ledger = tmp_path / "out.jsonl"
     ledger.write_text(to_line(LATE) + "[" * 1_000_000 + "\n" + to_line(LATE))
     with pytest.raises(UsageError, match="Line 2"):

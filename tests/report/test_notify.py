@@ -47,7 +47,7 @@ def test_whatever_a_name_holds_is_one_argument(heard: Path, name: str):
     assert json.loads(heard.read_text())["said"] == [f"/films/{name}", "out-of-sync"]
 
 
-def test_a_relative_name_is_no_option():
+def test_a_relative_name_is_not_taken_for_an_option():
     """A file called -rf must not become an option of the command."""
     code = 'import sys; sys.exit(3 if sys.argv[1][0] == "/" else 4)'
     with pytest.raises(OutputError, match="ended with 3"):
@@ -87,7 +87,9 @@ def test_an_address_gets_the_document(server: Served, monkeypatch: pytest.Monkey
     assert json.loads(body)["verdict"] == "out-of-sync"
 
 
-def test_a_redirection_is_not_followed_and_an_error_is_told(server: Served, monkeypatch: pytest.MonkeyPatch):
+def test_a_redirection_is_not_followed_and_an_error_is_reported(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(notify.time, "sleep", lambda _: None)
     server.answers = [307]
     with pytest.raises(OutputError, match=r"did not take the report on clip\.mp4 .status 307"):
@@ -102,7 +104,7 @@ def test_a_redirection_is_not_followed_and_an_error_is_told(server: Served, monk
     assert len(server.posted) == 5
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
+def test_a_certificate_of_an_unknown_authority_is_not_trusted(
     server: Served, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(notify.time, "sleep", lambda _: None)

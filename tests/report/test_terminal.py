@@ -53,7 +53,7 @@ def test_a_drift_is_printed_with_its_direction_and_uncertainty():
     assert "at most a drift of 20 ms a minute" in text(a_report())
 
 
-def test_a_drift_or_a_fault_is_not_said_to_be_fixed_by_a_shift():
+def test_no_shift_is_offered_for_a_drift_or_a_fault():
     for defect in (
         replace(a_report(), drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=4.0),
         replace(a_report(), faults=(FAULT,)),
@@ -70,7 +70,7 @@ def test_local_faults_are_listed_with_their_severity():
     assert row == ["0:20.0-0:40.0", "200", "ms", "late", "90", "%", "severe"]
 
 
-def test_a_reason_that_the_summary_gives_is_no_note_too():
+def test_a_reason_in_the_summary_is_not_repeated_as_a_note():
     nothing = Report("a.mp4", "cannot-tell", reasons=said("No face was found.", "The audio is clipped."))
     assert text(nothing).count("No face was found") == 1
     clipped = replace(a_report(), reasons=said("the audio is clipped"))
