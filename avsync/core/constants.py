@@ -39,7 +39,7 @@ FACE_SIZE = 96
 """A face box is resized to FACE_SIZE x FACE_SIZE; its lower half is the model input."""
 MOUTH_HEIGHT = 48
 WHOLE_FACE_SIZE = 224
-"""The crops of networks that look at whole faces are so many pixels wide and high."""
+"""Width and height in pixels of the crops for networks that look at whole faces."""
 CropKind = Literal["mouth", "face"]
 DETECT_LONG_SIDE = 320
 """Pixels on the long side of the frame that the face detector sees."""

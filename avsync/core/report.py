@@ -144,7 +144,7 @@ class TrackReport:
     boxes: tuple[tuple[float, float, float, float, float], ...] = ()
     """Once a second: the time, and x1, y1, x2, y2 as fractions of the displayed frame."""
     segments: tuple[Segment, ...] = ()
-    """The stretches of this face that were judged, with the offsets that it has in each by itself."""
+    """The stretches of this face that were judged, with its own offset in each."""
     outline: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     """(n, 4): its boxes 25 times a second from `start_s` on; None in a report that was read from a
     document."""
@@ -209,7 +209,7 @@ class Report(ByValue):
     verdict_probability: float | None = None
     """Probability (0..1) that the verdict is right; None where it leaves the question open."""
     contested: bool = False
-    """A good part of the video speaks against the offset, though not clearly enough for a fault."""
+    """A good part of the video contradicts the offset, though not clearly enough for a fault."""
     reasons: tuple[Reason, ...] = ()
     tracks: tuple[TrackReport, ...] = ()
     segments: tuple[Segment, ...] = ()

@@ -92,7 +92,7 @@ def _can_drop(rate: Fraction) -> bool:
 
 
 def _left_out(base: Timebase, minutes: int) -> int:
-    """Labels that drop-frame leaves out in so many minutes."""
+    """Number of labels that drop-frame skips in that many minutes."""
     return base.nominal // 15 * (minutes - minutes // 10) if base.drop else 0
 
 

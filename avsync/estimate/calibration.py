@@ -13,7 +13,7 @@ import numpy.typing as npt
 FEATURES = ("gap", "agreement", "observations", "total", "lead")
 """What the probability is computed from; `peak._features` says what each is."""
 FEWEST_FEATURES = 3
-"""A card from before the rest were added has weights for so many; those of the others are 0."""
+"""Cards written before the other features existed have this many weights; the rest are 0."""
 CEILING = 0.98
 """Upper limit of the probability: the share of the clearest pieces with a known truth that were right."""
 MAX_ROWS = 5000
@@ -47,9 +47,9 @@ class Calibration:
     """A curve whose top is lower does not come from lips that say this speech; None: never judged."""
 
     support: float = 1.0
-    """Log-likelihood ratio of the file's offset from which on three seconds of speech bear it out."""
+    """Log-likelihood ratio of the file's offset at or above which three seconds of speech support it."""
     contradiction: float = -0.8
-    """The same for each second of it, at or below which they contradict it."""
+    """Log-likelihood ratio for each second of speech at or below which it contradicts the offset."""
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers and lists only, for YAML."""

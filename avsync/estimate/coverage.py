@@ -146,7 +146,7 @@ def with_own_offsets(
     weights: Sequence[npt.ArrayLike],
     calibration: Calibration,
 ) -> tuple[Segment, ...]:
-    """Each judged stretch with the offset that it has by itself, where its own windows make one sure."""
+    """Each judged stretch with its own offset, if its windows alone determine one."""
     found = evidence(combine(scores), calibration, _in_order(scores, weights))
     return tuple(replace(part, own_offset_ms=_own_offset(part, found, calibration)) for part in parts)
 

@@ -31,15 +31,15 @@ MAX_BASES = 4
 """Offsets that are tried as the one that a video keeps returning to."""
 MIN_DRIFT_BLOCKS = 8
 WANDER_S = 10.0
-"""A face is off by itself for about so long: of single shots of 17 to 21 s in sync the slopes scatter 1.7
-times as far as their evidence says, those of 8 to 12 s no further (29 clips of val, avsync-4)."""
+"""How long the bias of a face lasts, roughly: the slopes of single shots in sync of 17 to 21 s scatter 1.7
+times as far as the evidence says, those of 8 to 12 s no further (29 clips of val, avsync-4)."""
 EASE_AT_CUTS = 1.0
 """Factor on the price of a jump where a shot begins."""
 AT_CUTS = 0.5
 """Share of the jumps that lie where a shot begins."""
 BY_SHOTS = 0.75
-"""Share of the changes near the beginning of a shot that lie there: scenes are off more often than jumps
-fall into the midst of one."""
+"""Share of the changes near the beginning of a shot that lie exactly there: an offset belongs to a whole
+scene more often than it jumps in the middle of one."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def best_path(
 ) -> tuple[Ints, float]:
     """The path that `likeliest_path` describes, for a known `base`.
 
-    A step may come at any block, but rather where a shot begins, `cut` (n_blocks,): which block costs the
-    log of how unlikely it is. Where it leads costs `change_cost` on top, unless it leads back to the base.
+    A step may come at any block, but likelier where a shot begins, `cut` (n_blocks,): it costs the negative
+    log of the probability of its block, and `change_cost` on top unless it leads back to the base.
     """
     place = np.full(len(values), np.log(len(values)))
     cut = np.zeros(len(values), bool) if cut is None else cut
@@ -121,10 +121,10 @@ def best_path(
 
 def changed_at(found: Evidence, near: Ints, columns: tuple[int, int], calibration: Calibration) -> float:
     """When the offset changes from that of one column to that of the other, in seconds, by the windows
-    `near`: the median of what is likely, which is rather where a shot begins than anywhere else.
+    `near`: the median of its distribution, in which the beginnings of shots are likelier than other times.
 
-    It is the audio that jumps: what the windows around say depends on which side the audio lies that fits
-    them. Some find it on both sides, because it is heard twice, and some on neither.
+    It is the audio that jumps. A window shows on which side of the jump the audio lies that fits it; for some
+    that is on both sides, because it is heard twice, and for some on neither.
     """
     times = found.times_s[near]
     rows = np.nan_to_num(found.rows[near]) * found.weights[near, None]
@@ -178,13 +178,13 @@ def best_line(blocks: Blocks, column: int) -> tuple[float, float, float, float]:
 
 
 def bias_of_slope(blocks: Blocks, floor_ms: float) -> float:
-    """Half the 95 % interval, in ms per second, of the error of a slope that comes of each shot, and each
-    WANDER_S of a longer one, being off by itself, by up to `floor_ms` (95 %)."""
+    """Half the 95 % interval of the error of a slope, in ms per second, if each shot, and each WANDER_S of a
+    longer one, has a bias of up to `floor_ms` (95 %) independent of the others."""
     return _tilt(blocks, floor_ms, blocks.cut | _parts_begin(blocks))
 
 
 def wander_of_slope(blocks: Blocks, floor_ms: float) -> float:
-    """The part of `bias_of_slope` that comes of what changes within the shots."""
+    """The part of `bias_of_slope` that is due to changes within the shots."""
     shots = _tilt(blocks, floor_ms, blocks.cut)
     return float(np.sqrt(max(0.0, bias_of_slope(blocks, floor_ms) ** 2 - shots**2)))
 
@@ -200,8 +200,8 @@ def _parts_begin(blocks: Blocks) -> npt.NDArray[np.bool_]:
 
 
 def _tilt(blocks: Blocks, floor_ms: float, begins: npt.NDArray[np.bool_]) -> float:
-    """Error (95 %) of a slope, in ms per second, where the blocks from each of `begins` (n_blocks,) on are
-    off together, by up to `floor_ms`."""
+    """Error (95 %) of a slope, in ms per second, if the blocks from one of `begins` (n_blocks,) to the next
+    share a bias of up to `floor_ms`."""
     weight = blocks.values.max(axis=1) - blocks.values.mean(axis=1)
     total = float(weight.sum())
     if total <= 0 or not begins.any():

@@ -32,7 +32,7 @@ uses pieces of about this length."""
 class Evidence:
     """What the windows say. `rows` (n_windows, n_shifts): log-likelihood ratios, NaN where missing;
     `times_s` (n_windows,); `shifts` (n_shifts,); `weights` (n_windows,): 0..1; `cuts`: times at which a shot
-    begins, where offsets change rather than elsewhere."""
+    begins, where an offset is likelier to change than elsewhere."""
 
     rows: Floats
     times_s: Floats
@@ -133,7 +133,7 @@ def _positions(curves: Floats, shifts: npt.NDArray[np.int64]) -> Floats:
 def measure(found: Evidence, calibration: Calibration) -> Measure:
     """The constant offset that `found` supports, with its uncertainty and probability.
 
-    That it is another peak altogether is the probability's business; the interval is that of this peak.
+    The uncertainty assumes that this is the right peak; the probability accounts for the others.
     Deterministic: the resampling of blocks of windows (neighbouring windows overlap, so they are drawn
     together) uses a fixed seed. Raises ValueError without windows.
     """

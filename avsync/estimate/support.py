@@ -1,8 +1,7 @@
-"""Whether each stretch of visible speech bears out the offset of the file, contradicts it, or leaves it
-open.
+"""Whether each stretch of visible speech supports the offset of the file, contradicts it, or leaves it open.
 
-The offset of a file is known from all of it, so a stretch need not find an offset of its own among many: it
-is asked about one, which two seconds of speech can answer. Pure numpy.
+The offset is known from the whole file, so a stretch need not pick one among many. It is tested at that one
+offset, for which two seconds of speech suffice. Pure numpy.
 """
 
 from __future__ import annotations
@@ -24,26 +23,27 @@ from avsync.estimate.speakers import COUNTED, Cell, Floats, Mask, speaking, summ
 
 WINDOW_S = WINDOW_FRAMES * FRAME_S
 ASKED_S = 3.0
-"""Seconds of speech over a moving mouth that are asked together, where there are so many."""
+"""Seconds of speech over a moving mouth that are tested together, if there are that many."""
 MIN_TALK_S = 1.5
-"""Less speech over a moving mouth says nothing about whose it is."""
+"""Less speech over a moving mouth does not show whose it is."""
 FAULT_TALK_S = 3.0
-"""From so much on, lips that contradict the offset are a fault; below, a doubt."""
+"""Lips that contradict the offset for this long or longer are a fault; for less, a doubt."""
 FOREIGN_PER_S = -0.6
-"""There, the log-likelihood ratio of the best offset, for each second of speech over a moving mouth, at or
-below which the speech is another's."""
+"""Where the file has no certain offset: log-likelihood ratio of the best one, for each second of speech over a
+moving mouth, at or below which the speech is someone else's."""
 BRIEF_SUPPORT = -1.0
-"""What MIN_TALK_S must reach for the offset to be borne out, where ASKED_S must reach `calibration.support`:
-so little speech is heard to contradict an offset before it is heard to confirm one."""
+"""Log-likelihood ratio with which MIN_TALK_S of speech supports the offset; ASKED_S needs
+`calibration.support`. So little speech shows a contradiction sooner than it shows support."""
 CLEAR_LEAD = 3.0
-"""A stretch whose likeliest offset is that of the file by so much (natural logarithm) bears it out, however
-badly its lips are read: of another's speech 2 % do by chance, of a wrong offset 0.3 %."""
+"""A stretch whose likeliest offset is that of the file, by this much (natural logarithm), supports it however
+badly the lips are read: 2 % of stretches with someone else's speech do so by chance, and 0.3 % of those with
+another offset."""
 BADLY_READ_LEAD = 2.0
-"""A track whose likeliest offset is that of the file by so much (natural logarithm) is badly read rather than
-another's speech, of which 3 % have such a lead by chance (val lists, avsync-4)."""
+"""A track whose likeliest offset is that of the file, by this much (natural logarithm), has badly read lips
+rather than someone else's speech, of which 3 % have such a lead by chance (val lists, avsync-4)."""
 MAX_RIVAL = 6.0
-"""An offset elsewhere may be likelier than the file's by so much (natural logarithm) in a stretch that bears
-it out: of stretches of 3 s in sync 0.5 % have a likelier one, of those off by 80 ms nine in ten."""
+"""A stretch that supports the file's offset may have another that is likelier by this much (natural
+logarithm): 0.5 % of stretches of 3 s in sync exceed it, and nine in ten of those off by 80 ms."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Contradiction:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the face of a track says in [start_s, end_s): that the offset `fits`, or speaks `against` it, or
-    neither; `rival`: for another one."""
+    """What the face of a track shows in [start_s, end_s): that the offset `fits`, evidence `against` it, or
+    neither; `rival`: another offset is clearly likelier."""
 
     index: int
     start_s: float
@@ -79,11 +79,11 @@ def contradictions(
     calibration: Calibration,
     every_s: float,
 ) -> tuple[Contradiction, ...]:
-    """The stretches of visible speech that do not bear out the offset of the file, in order of time;
+    """The stretches of visible speech that do not support the offset of the file, in order of time;
     neighbours as one.
 
     talking: by track (n_windows,), where the mouth moves while speech is heard; every_s: seconds from one
-    window to the next. A face beside another one that speaks is not asked.
+    window to the next. A face beside another one that speaks is not tested.
     """
     if calibration.mismatch_level is None:
         return ()
@@ -102,7 +102,7 @@ def contradictions(
 def without(
     tracks: Sequence[Scores], weights: Sequence[Floats], found: Sequence[Contradiction]
 ) -> list[Floats]:
-    """`weights`, by track (n_windows,), but 0 in the stretches that do not bear out the offset."""
+    """`weights`, by track (n_windows,), but 0 in the stretches that do not support the offset."""
     kept = []
     for scores, weight in zip(tracks, weights, strict=True):
         inside = np.zeros(len(weight), bool)
@@ -122,7 +122,7 @@ def _asked(
     every_s: float,
 ) -> list[_Answer]:
     """The answers of a track, of about ASKED_S of talk each, that together last as long as the track where it
-    is `alone` (n_windows,): beside another face that speaks it is not asked."""
+    is `alone` (n_windows,): beside another face that speaks it is not tested."""
     asked = np.flatnonzero(talking & alone)
     if not len(asked):
         return []
@@ -138,7 +138,7 @@ def _asked(
                 answers.append(_answered(place, scores, part, expected, calibration))
     if expected is not None and np.ptp(expected[asked]) <= FRAME_MS:
         offset_ms = float(expected[asked].mean()) + calibration.bias_ms
-        # Another's speech fits all offsets alike; lips that fit this one best are badly read.
+        # Someone else's speech fits all offsets alike; lips that fit this one best are just badly read.
         if _lead(summed(scores, asked, calibration), scores.shifts, offset_ms) >= BADLY_READ_LEAD:
             answers = [replace(each, against=False) for each in answers]
     return _spread(answers)
@@ -220,8 +220,8 @@ def _spread(answers: Sequence[_Answer]) -> list[_Answer]:
 
 
 def _beside_others(each: _Answer, answers: Sequence[_Answer]) -> _Answer:
-    """The same, but no more than open where other faces are seen that do not speak against the offset, and
-    borne out where they bear it out: the speech is theirs."""
+    """The same, but at worst open where other faces in view do not contradict the offset, and supporting it
+    where they do: the speech is theirs."""
     others = [o for o in answers if o.index != each.index and o.talk_s >= MIN_TALK_S and not o.against]
 
     def covered(by: Sequence[_Answer]) -> bool:

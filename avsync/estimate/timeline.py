@@ -50,13 +50,13 @@ MIN_FAULT_OBSERVATIONS = 7
 MIN_SHOT_OBSERVATIONS = 4
 """The same where the offset of the rest is clearly unlikely."""
 CLEAR_RIVAL = 6.0
-"""An offset that is likelier by so much (natural logarithm) than that of the rest is a fault's. Of shots of
-1.6 to 4 s in sync none of 1,400 has one likelier by more than 3.4 (val lists, also with boxes 2 pixels off);
-of those off by 80 to 500 ms 93 % of 2 s and 97 % of 3 s have."""
+"""A shot with an offset that is likelier than that of the rest by this much (natural logarithm) is a fault.
+None of 1,400 shots of 1.6 to 4 s in sync exceeds 3.4 (val lists, also with boxes 2 pixels off); of shots off
+by 80 to 500 ms, 93 % of those of 2 s and 97 % of those of 3 s reach it."""
 REACH_S = 3.0
 """A change is looked for no further than this from where the blocks change."""
 MIN_APART_MS = 55.0
-"""No smaller difference is a fault of its own: one in twenty stretches of 3 s is a frame off."""
+"""A smaller difference is not a fault: one in twenty stretches of 3 s is measured a frame off."""
 FACE_BIAS_MS = 100.0
 """Models may err by as much from one face to the next; a smaller difference must exceed the uncertainty."""
 CONTRADICTION = 0.02
@@ -111,9 +111,9 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
         line_path, line_base, stepped_value = likeliest_path(line_blocks.values, cost, line_blocks.cut)
         sloping = _pieces(straight, line_blocks, line_path, line_base, calibration, slope, middle)
         sloped, constant = max(line_value, stepped_value), max(value, level_value)
-        # What the model leans within a shot looks like a drift, and counts the more the surer the slope is.
+        # A change of the model's bias within a shot looks like a drift, the more so the smaller the error.
         trust = error**2 / (error**2 + wander_of_slope(blocks, calibration.floor_ms) ** 2)
-        # A drift must beat a blind guess, too: of so many lines, one suits noise better than any constant.
+        # A drift must beat a blind guess, too: of many lines, one fits noise better than any constant does.
         likelier = trust * (sloped - constant) > cost and sloped - cost > np.log(len(blocks.values))
         if likelier and main_piece(sloping).measure.probability >= MIN_PROBABILITY:
             found, blocks, pieces = straight, line_blocks, sloping
@@ -152,7 +152,7 @@ def _steady(
 
 
 def _slope_error(error: float, blocks: Blocks, calibration: Calibration) -> float:
-    """Half the 95 % interval of a slope, from that of the evidence and what each shot is off by itself."""
+    """Half the 95 % interval of a slope, from that of the evidence and the bias of each shot."""
     return float(np.hypot(error * calibration.spread, bias_of_slope(blocks, calibration.floor_ms)))
 
 
@@ -190,7 +190,7 @@ def _pieces(
         sure = own.probability >= MIN_PROBABILITY and own.observations >= MIN_FAULT_OBSERVATIONS
         total = blocks.values[np.unique(blocks.block[run])].sum(axis=0)
         if not sure and _is_shot(blocks, run) and total[column] - total[base] >= CLEAR_RIVAL:
-            # Between so few offsets that of the file and this one are asked about, not any.
+            # Only two offsets are compared, that of the file and this one.
             share = np.exp(total - np.logaddexp.reduce(total))[max(0, column - 1) : column + 2].sum()
             own = replace(own, probability=float(min(share, CEILING)))
             sure = own.probability >= MIN_PROBABILITY and own.observations >= MIN_SHOT_OBSERVATIONS
@@ -209,7 +209,7 @@ def _pieces(
 
 
 def _is_shot(blocks: Blocks, run: Ints) -> bool:
-    """Whether windows are those of whole shots, rather than chosen for what they say."""
+    """Whether windows are those of whole shots, rather than selected by their scores."""
     first, past = int(blocks.block[run[0]]), int(blocks.block[run[-1]]) + 1
     return bool((first == 0 or blocks.cut[first]) and (past == len(blocks.cut) or blocks.cut[past]))
 
@@ -295,8 +295,8 @@ def _segments(
 
 
 def _edges(found: Evidence, start_s: float, end_s: float, observed: int) -> Floats:
-    """Where the stretches of a piece with so many observations begin and end: at cuts, and in between so that
-    none is much longer than STRETCH_S."""
+    """Where the stretches of a piece with this many observations begin and end: at cuts, and in between so
+    that none is much longer than STRETCH_S."""
     inside = found.cuts[(found.cuts > start_s + MIN_STRETCH_S) & (found.cuts < end_s - MIN_STRETCH_S)]
     if len(inside) >= MAX_STRETCHES:
         inside = inside[:: -(-len(inside) // MAX_STRETCHES)]

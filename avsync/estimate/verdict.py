@@ -22,19 +22,19 @@ from avsync.estimate.timeline import MIN_APART_MS
 MISMATCH_SPEECH_S = 10.0
 """Seconds of foreign speech over moving mouths before a video that fits nowhere is called a mismatch."""
 FOREIGN_PROBABILITY = 0.95
-"""Of speech that is called foreign, so much is: see `speakers`."""
+"""Share of the speech called foreign that is indeed someone else's: see `speakers`."""
 SEVERE = 2.0
 """A fault that exceeds its limit by this factor or more is severe."""
 MIN_PART_S = 1.0
-"""Less of a mismatch beside a stretch with an offset of its own is not worth a fault."""
+"""A shorter mismatch beside a stretch with another offset is not reported as a fault."""
 HINTED_SHARE = 0.2
-"""Where so much of a video (0..1) rather speaks for another offset, it is not called in sync."""
+"""A video of which this share (0..1) favours another offset is not called in sync."""
 
 
 @dataclass(frozen=True)
 class Judgement:
     """The verdict on one file and its reasons; `faults` in order of time; `contested`: a good part of it
-    speaks against the offset, though not clearly enough for a fault."""
+    contradicts the offset, though not clearly enough for a fault."""
 
     verdict: Verdict
     reasons: tuple[Reason, ...]
@@ -112,8 +112,8 @@ def judge(
 
 
 def _outside(span: Span, taken: Sequence[Span]) -> list[Span]:
-    """The parts of a stretch (start, end) that lie outside of those `taken`, without slivers: what has an
-    offset of its own is no mismatch."""
+    """The parts of a stretch (start, end) that lie outside of those `taken`, without slivers: what has
+    another offset is not a mismatch."""
     parts = [span]
     for start_s, end_s in taken:
         parts = [
@@ -132,7 +132,7 @@ def _in_order(faults: Sequence[Fault]) -> tuple[Fault, ...]:
 def _doubts(
     segments: Sequence[Segment], tolerance_ms: tuple[float, float], contested: float, *, out: bool
 ) -> list[Reason]:
-    """What speaks against the offset, where that is a good part of the video."""
+    """What contradicts the offset, if it is a good part of the video."""
     hints = _hints(segments, tolerance_ms, out=out)
     hinted_s = sum(hint.values["end_s"] - hint.values["start_s"] for hint in hints)
     if hinted_s >= HINTED_SHARE * _seconds(segments) > 0:
@@ -143,8 +143,7 @@ def _doubts(
 
 
 def _hints(segments: Sequence[Segment], tolerance_ms: tuple[float, float], *, out: bool) -> list[Reason]:
-    """The stretches that rather speak for another offset. Where all else is in sync, one that may be off by
-    less than the limit is none to worry about."""
+    """The stretches that favour another offset; in a video otherwise in sync, only those out of tolerance."""
     return [
         _at("hint", segment, offset_ms=segment.hint_ms)
         for segment in segments

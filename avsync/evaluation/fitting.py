@@ -1,5 +1,5 @@
-"""Cases whose true offset is known -> a `Calibration`: temperature, probability, bias, interval, and what
-bears an offset out or contradicts it."""
+"""Cases whose true offset is known -> a `Calibration`: temperature, probability, bias, interval, and the
+thresholds of support and contradiction."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ LONG = 8
 MIN_MISMATCHED_SHARE = 0.3
 """A level that identifies fewer swapped clips than this is not used."""
 ENOUGH_STRETCHES = 40
-"""With fewer stretches that match, or that do not, they do not show what bears an offset out."""
+"""With fewer stretches that match, or that do not, the thresholds are not fitted."""
 LEAST_SUPPORT = 1.0
-"""An offset that is borne out is likelier than a blind guess by so much (natural logarithm) at least."""
+"""Least log-likelihood ratio, against a blind guess, of an offset that counts as supported."""
 
 
 @dataclass(frozen=True)

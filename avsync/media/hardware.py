@@ -16,7 +16,7 @@ from avsync.media.container import demux, opened
 log = logging.getLogger(__name__)
 
 PROBE_PACKETS = 100
-"""A device that gives no frame for so many packets cannot decode the video."""
+"""A device that gives no frame for this many packets cannot decode the video."""
 
 
 def on_device(media: Media, asked: Hwaccel) -> Media:

@@ -19,7 +19,8 @@ PAIRS_AT_ONCE = 248
 DOTS_AT_ONCE = 1 << 14
 """Pairs whose embeddings are multiplied in one batch."""
 DENSE_SHARE = 32
-"""Where the pairs are at least one in so many of all, multiplying all embeddings by one another is faster."""
+"""Where at least one in this many of all pairs is wanted, multiplying all embeddings with each other is
+faster."""
 EMBEDDED_AT_ONCE = 1 << 12
 """Pairs in a batch of networks with embeddings of a thousand numbers."""
 

@@ -178,8 +178,8 @@ class VocaLiST(Network):
         return tokens if self.vid_context is None else self.vid_context(tokens, present)
 
     def visual_tokens(self, frames: Tensor) -> Tensor:
-        """(batch, 15, 48, 96), five frames of three channels stacked, or so many more as `frame_context` asks
-        for before and after them -> (batch, 5, d), of the five frames in the middle."""
+        """(batch, 15, 48, 96), five frames of three channels stacked, and `frame_context` more on either side
+        -> (batch, 5, d), of the five frames in the middle."""
         clips = frames.unflatten(1, (-1, 3))
         if self.vid_mixer is not None:
             tokens = self.in_context(self.frame_tokens(clips.flatten(0, 1)).unflatten(0, clips.shape[:2]))

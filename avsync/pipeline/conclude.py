@@ -33,7 +33,7 @@ from avsync.pipeline import schedule, stretch
 BROKEN_OFF_S = 1.0
 """A file is called broken off when its audio is this much shorter than stored (and by 2 % of it)."""
 LEAST_LOST_S = 0.1
-"""A file is called damaged from so much on that could not be decoded."""
+"""A file is called damaged if at least this much could not be decoded."""
 
 
 def conclude(
@@ -87,7 +87,7 @@ def conclude(
 
 
 def _excluded(unjudged: Sequence[Unjudged], span: Span) -> Iterator[Unjudged]:
-    """The same, with a cause of its own for what lies outside the part that is to be checked."""
+    """The same, with the cause "excluded" for what lies outside the part to be checked."""
     for part in unjudged:
         edges = [part.start_s, *(edge for edge in span if part.start_s < edge < part.end_s), part.end_s]
         for start_s, end_s in pairwise(edges):
@@ -104,8 +104,21 @@ def judged(
     duration_s: float,
     missed: Cause,
 ) -> Report:
+<<<<<<< HEAD
     """The verdict on what was looked at, which has scores. `heard`: None where nobody listened; `missed`:
     why the rest was not looked at."""
+=======
+    """The verdict on what was looked at, which has scores. `heard`: None if speech was not detected;
+    `missed`: why the rest was not looked at."""
+    cells = speakers.cells(looked.scores, calibration)
+    weights = speakers.weigh(looked.scores, cells)
+    first = offset.pooled(looked.scores, weights, calibration)
+    # Once the offset of the file is known, each face is weighed at that one rather than at its own best.
+    weights = speakers.weigh(looked.scores, cells, first, calibration)
+    pooled = offset.pooled(looked.scores, weights, calibration)
+    own = [offset.constant(scores, calibration) for scores in looked.scores]
+    speaking = offset.choose_speaker(own)
+>>>>>>> 958f053 (estimate, evaluation, pipeline: plain English where a reader would trip)
     moving = [motion.moves(looked.motion.get(s.track, ()), s.times_s) for s in looked.scores]
     known = heard or Speech(0.0, FRAME_S, np.zeros(0, np.float32))
     talking = [
@@ -158,7 +171,7 @@ def judged(
     return replace(
         report,
         verdict=answer.verdict,
-        # Lips that fit the speech nowhere have no offset, however the best of the bad ones is called.
+        # Lips that fit the speech nowhere have no offset, only a best candidate.
         offset_ms=None if answer.verdict == "mismatch" else pooled.offset_ms,
         uncertainty_ms=None if answer.verdict == "mismatch" else pooled.uncertainty_ms,
         probability=pooled.probability,
@@ -186,7 +199,7 @@ def judged(
 def _own_segments(
     parts: Sequence[Segment], scores: Scores, weights: npt.NDArray[np.float64], calibration: Calibration
 ) -> tuple[Segment, ...]:
-    """The judged `parts` in which one face speaks, with the offset that it has there by itself."""
+    """The judged `parts` in which one face speaks, with its own offset there."""
     here = []
     for part in parts:
         inside = (scores.times_s >= part.start_s) & (scores.times_s < part.end_s)

@@ -13,7 +13,7 @@ CHUNK_S = 300.0
 """A long video that is looked at in full comes in stretches of this length, so that stopping early leaves an
 answer, and memory does not grow with the video."""
 SAMPLE_S = 20.0
-"""Length of a stretch that is looked at by itself; a talking face in it gives about fifty observations."""
+"""Length of a stretch that is looked at on its own; a talking face in it gives about fifty observations."""
 ROUNDS = ((2,), (5,), (0, 3), (1, 4))
 """Of every six stretches, those that are looked at in the first, second ... round: a sixth of the video, a
 third, two thirds, all of it."""

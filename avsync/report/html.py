@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MAX_SECTIONS = 100
 """Files of a batch that are shown in full; no browser would open a page of thousands."""
 SORTABLE_ROWS = 3
-"""From so many on the table can be sorted, and the page has a script; other pages have none."""
+"""Fewest files for which the table can be sorted and the page has a script; smaller pages have none."""
 MAX_FACES = 24
 GENERATOR = '<meta name="generator" content="avsync">'
 PAGE = Kind("page", lambda head: GENERATOR.encode() in head)
