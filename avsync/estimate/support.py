@@ -29,8 +29,8 @@ MIN_TALK_S = 1.5
 FAULT_TALK_S = 3.0
 """Lips that contradict the offset for this long or longer are a fault; for less, a doubt."""
 FOREIGN_PER_S = -0.6
-"""Where the file has no certain offset: log-likelihood ratio of the best one, for each second of speech over a
-moving mouth, at or below which the speech is someone else's."""
+"""Where the file has no certain offset: log-likelihood ratio of the best one, for each second of speech over
+a moving mouth, at or below which the speech is someone else's."""
 BRIEF_SUPPORT = -1.0
 """Log-likelihood ratio with which MIN_TALK_S of speech supports the offset; ASKED_S needs
 `calibration.support`. So little speech shows a contradiction sooner than it shows support."""
@@ -221,7 +221,7 @@ def _spread(answers: Sequence[_Answer]) -> list[_Answer]:
 
 def _beside_others(each: _Answer, answers: Sequence[_Answer]) -> _Answer:
     """The same, but at worst open where other faces in view do not contradict the offset, and supporting it
-    where they do: the speech is theirs."""
+    where they support it: the speech is theirs."""
     others = [o for o in answers if o.index != each.index and o.talk_s >= MIN_TALK_S and not o.against]
 
     def covered(by: Sequence[_Answer]) -> bool:

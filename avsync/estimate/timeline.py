@@ -111,7 +111,7 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
         line_path, line_base, stepped_value = likeliest_path(line_blocks.values, cost, line_blocks.cut)
         sloping = _pieces(straight, line_blocks, line_path, line_base, calibration, slope, middle)
         sloped, constant = max(line_value, stepped_value), max(value, level_value)
-        # A change of the model's bias within a shot looks like a drift, the more so the smaller the error.
+        # A bias that changes within a shot looks like a drift, and matters more the smaller the error is.
         trust = error**2 / (error**2 + wander_of_slope(blocks, calibration.floor_ms) ** 2)
         # A drift must beat a blind guess, too: of many lines, one fits noise better than any constant does.
         likelier = trust * (sloped - constant) > cost and sloped - cost > np.log(len(blocks.values))
