@@ -25,7 +25,7 @@ from avsync.media import probe
 from avsync.media.hardware import on_device
 from avsync.media.memory import described
 from avsync.networks import library
-from avsync.pipeline import conclude, schedule, stretch
+from avsync.pipeline import conclude, notes, schedule, stretch
 
 log = logging.getLogger(__name__)
 
@@ -140,17 +140,17 @@ def _judge(
             silent = Reason("silent", {"path": str(options.audio or found.path)})
             return _nothing(report, silent, "silent")
         report = replace(report, audio_track=track if len(found.audio) > 1 else report.audio_track)
-        notes = conclude.audio_notes(found, whole, audio, track, options, span[1])
+        known = notes.on_file(found, whole, audio, track, options, span[1])
     found = on_device(found, options.hwaccel)
     if options.hwaccel != "off" and found.video is not None and found.video.device is None:
-        notes = (*notes, Reason("no-hardware-decoding", {"asked": options.hwaccel}))
+        known = (*known, Reason("no-hardware-decoding", {"asked": options.hwaccel}))
     tell("model", 0, None)
     with timed(timings, "model"):
         loaded = prepared(loaded or options.model, options)
     tell("faces", 0, 1)
     job = stretch.Job(found, audio, loaded, options, span, span[1] - span[0], tell, timings)
     with beside(vad.listen(audio)) as listening:
-        return _look(job, partial(conclude.conclude, report, job, notes, listening))
+        return _look(job, partial(conclude.conclude, report, job, known, listening))
 
 
 def _asked(found: Media, options: CheckOptions) -> Span:

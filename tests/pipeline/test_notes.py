@@ -6,7 +6,7 @@ import numpy as np
 
 from avsync.core.records import Waveform
 from avsync.core.streams import Media, Piece
-from avsync.pipeline.conclude import _broken_off, _jumps
+from avsync.pipeline.notes import _broken_off, _jumps
 
 
 def media(*pieces: Piece, seconds: float = 10.0, header_s: float | None = None) -> Media:
