@@ -18,11 +18,17 @@ from avsync.core.streams import Media
 CHUNK_S = CHUNK / SAMPLE_RATE
 PIECE = 312
 """Chunks in a piece of ten seconds, which is analysed or skipped as a whole."""
-LISTENED_S = 3600.0
+LISTENED_S = 4 * 3600.0
 """Seconds of an audio track that are analysed at most, in pieces spread over it evenly: a second of audio
-takes some 2 ms, and more would hardly change the share."""
+takes some 2 ms."""
 TASTED_S = 60.0
 """Seconds analysed of each track, to find the one with speech."""
+QUIET = 0.1
+"""Probability of speech below which nobody can be taken to speak, however softly."""
+LEAST_QUIET_S = 1.0
+"""A shorter stretch is not worth leaving out."""
+ENOUGH_S = 10.0
+"""Of speech that is heard too little, as of singing and whispering, nothing is left out."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -98,6 +104,23 @@ def spans(speech: Speech, pause_s: float = 0.5) -> list[Span]:
         else:
             found.append((start, end))
     return found
+
+
+def quiet(speech: Speech, reach_s: float) -> tuple[Span, ...]:
+    """The stretches [start, end), in seconds, with no trace of speech in them nor within `reach_s` of them:
+    what lips do there says nothing. None where hardly any speech is heard at all."""
+    if seconds(speech) < ENOUGH_S:
+        return ()
+    reach = math.ceil(reach_s / speech.step_s)
+    faint = speech.probability < QUIET  # False where the detector did not run
+    loud = np.concatenate([[0], np.cumsum(~faint)])
+    chunks = np.arange(len(faint))
+    first, past = np.maximum(chunks - reach, 0), np.minimum(chunks + reach + 1, len(faint))
+    found = [
+        (speech.start_s + a * speech.step_s, speech.start_s + b * speech.step_s)
+        for a, b in runs(loud[past] == loud[first])
+    ]
+    return tuple(span for span in found if span[1] - span[0] >= LEAST_QUIET_S)
 
 
 def spoken(speech: Speech, times_s: npt.NDArray[np.float64], length_s: float) -> npt.NDArray[np.bool_]:

@@ -18,10 +18,10 @@ def _command() -> int:
     # torch's threads read this as it loads. Its steps here are short, and threads that spin between them take
     # the processor from the decoder: on a busy machine a check took three times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # OpenCV reads this as it loads. Its images here are small, so more than four threads only wait.
-    os.environ.setdefault(
-        "OPENCV_FOR_THREADS_NUM", os.environ.get("OMP_NUM_THREADS") or str(min(4, _cores()))
-    )
+    # NumPy's and OpenCV's read these as they load. Their work here comes in steps of a millisecond beside
+    # decoding, and threads that wait for the next one spin: an eighth of the time of a check.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
     try:
         from avsync.cli.app import main as command
 
@@ -50,7 +50,3 @@ def _share_memory() -> None:
             libc.mallopt(M_ARENA_MAX, ARENAS)
             libc.mallopt(M_MMAP_THRESHOLD, FRAME_BYTES)
             libc.mallopt(M_TRIM_THRESHOLD, FRAME_BYTES)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -43,24 +43,27 @@ def unjudged(
     looked_at: Sequence[Span] | None = None,
     missed: Cause = "stopped",
     gaps: Sequence[Gap] = (),
+    quiet: Sequence[Span] = (),
 ) -> tuple[Unjudged, ...]:
     """The stretches of a video that the answer does not cover, in order of time.
 
     `weights` (0..1) is how much each of `scores`, or each of its windows, counts, `segments` is the answer.
     A moment is judged when the windows of a face that counts lie there, and the segment there has an
     offset. `looked_at` are the stretches (start, end) that were looked at, in seconds (None: all of it),
-    `missed` is why the rest was not; in `gaps` there are no frames. A stretch shorter than a
-    window is merged with its neighbour.
+    `missed` is why the rest was not; in `gaps` there are no frames, and in `quiet` nobody speaks. A stretch
+    shorter than a window is merged with its neighbour.
     """
     size = max(1, math.ceil(duration_s * FRAME_RATE))
     reach = max(WINDOW_FRAMES, stride)
     looked, seen, compared, heard, counted, answered = (np.zeros(size, bool) for _ in range(6))
-    empty, damaged = np.zeros(size, bool), np.zeros(size, bool)
+    empty, damaged, silent = (np.zeros(size, bool) for _ in range(3))
     for start, end in [(0.0, duration_s + 1)] if looked_at is None else looked_at:
         looked[round(start * FRAME_RATE) : round(end * FRAME_RATE)] = True
     for gap in gaps:
         mask = damaged if gap.damaged else empty
         mask[math.floor(gap.start_s * FRAME_RATE) : math.ceil(gap.end_s * FRAME_RATE)] = True
+    for start, end in quiet:
+        silent[math.ceil(start * FRAME_RATE) : math.floor(end * FRAME_RATE)] = True
     for track in tracks:
         first = round(track.start_s * FRAME_RATE)
         _mark(seen, first + np.flatnonzero(track.seen), 1)
@@ -80,6 +83,7 @@ def unjudged(
         (empty, "no-frames"),
         (damaged, "damaged"),
         (~seen, "no-face"),
+        (~compared & silent, "not-speaking"),
         (~compared, "seen-too-briefly"),
         (~heard, "no-audio"),
         (~counted, "not-speaking"),

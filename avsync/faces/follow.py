@@ -3,14 +3,16 @@ are located."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from avsync.core.constants import DETECT_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT, CropKind
-from avsync.core.records import Clip, FaceTrack, Gap
+from avsync.core.records import Clip, FaceTrack, Gap, Span
 from avsync.core.streams import Media
 from avsync.core.timing import Timings, timed_calls, timed_each
 from avsync.faces import detect as detectors
@@ -26,6 +28,10 @@ Found = Callable[[FaceTrack, Image], None]
 """found(track, face): called at the end of each track, with its 96x96 RGB portrait."""
 Cut = Callable[[Planes, Boxes], Image]
 """What a network sees of a face box in a frame."""
+T = TypeVar("T")
+
+STAYS = 2e-4
+"""Of the frame's sides: a box that moves less, a quarter of a pixel of 720p, is where it was."""
 
 
 def face_clips(
@@ -40,6 +46,7 @@ def face_clips(
     end_s: float | None = None,
     on_gap: Callable[[Gap], None] | None = None,
     kind: CropKind = "mouth",
+    quiet: Sequence[Span] = (),
     timings: Timings | None = None,
 ) -> Generator[Clip, None, None]:
     """The crops, mouths or whole faces by `kind`, of every face that lasts 0.4 s or more, as a stream;
@@ -48,7 +55,8 @@ def face_clips(
     Faces are numbered from `first_number` in order of appearance. `found` is called at the end of each track,
     and for unfinished ones when the generator is closed early. Stretches where a face is not seen are left
     out, as are those shorter than one model window. A longer one comes in pieces of at most `piece_frames`
-    that overlap by 4 frames. `progress` and `on_gap` are as for `media.frames`. The seconds that "decoding",
+    that overlap by 4 frames. In the stretches `quiet`, in order of time, faces are followed, but nothing is
+    cut. `progress` and `on_gap` are as for `media.frames`. The seconds that "decoding",
     "detection" and "crops" take are added to `timings`.
 
     Raises:
@@ -62,18 +70,20 @@ def face_clips(
     frames = timed_each(planes(coming, video), timings, "decoding") if video else iter(())
     detect = timed_calls(detectors.load(detector), timings, "detection")
     cut = timed_calls(CUTS[kind], timings, "crops")
-    yield from clips(frames, detect, found, first_number, piece_frames, least, cut)
+    yield from clips(frames, detect, found, first_number, piece_frames, least, cut, quiet)
 
 
 @dataclass(eq=False)
 class _Face:
-    """A face whose crops are being cut: the number of frames done, and its best portrait so far."""
+    """A face whose crops are being cut: the number of frames done, its best portrait so far, and the latest
+    crop with its frame and box."""
 
     trail: Trail
     roll: Roll
     done: int = 0
     score: float = -1.0
     portrait: Image | None = None
+    latest: tuple[Planes, Boxes, Image] | None = None
 
 
 def clips(
@@ -84,18 +94,24 @@ def clips(
     piece_frames: int,
     least: float,
     cut: Cut,
+    quiet: Sequence[Span] = (),
 ) -> Iterator[Clip]:
     """`face_clips` on frames at 25 a second; `least`: lowest face kept, as a fraction of the frame."""
+    edges = [edge for span in quiet for edge in span]
     held: deque[Planes] = deque()
     faces: dict[Trail, _Face] = {}
     number, now = first_number, -1
+
+    def idle(frame: Planes) -> bool:
+        return bisect_right(edges, frame.time_s) % 2 == 1
 
     def told(face: _Face) -> None:
         if face.portrait is not None:
             found(face.trail.track(face.roll.number), face.portrait)
 
     try:
-        for frame, open_trails, closed in followed(frames, detect, _small, _structure):
+        copies = _once(_small), _once(_structure)
+        for frame, open_trails, closed in followed(frames, detect, *copies, idle):
             now += 1
             held.append(frame)
             for trail in (*open_trails, *closed):
@@ -105,7 +121,7 @@ def clips(
                 if face := faces.get(trail):
                     ends = trail in closed or trail.lost(now)
                     until = trail.keys[-1] - trail.keys[0] + (1 if ends else -SMOOTH_REACH)
-                    yield from _cut(face, until, held, now, piece_frames, cut)
+                    yield from _cut(face, until, held, now, piece_frames, cut, idle)
             for trail in closed:
                 if face := faces.pop(trail, None):
                     yield from rest(face.roll)
@@ -126,9 +142,16 @@ def _next(trail: Trail, faces: dict[Trail, _Face], now: int) -> int:
 
 
 def _cut(
-    face: _Face, until: int, held: deque[Planes], now: int, piece_frames: int, cut: Cut
+    face: _Face,
+    until: int,
+    held: deque[Planes],
+    now: int,
+    piece_frames: int,
+    cut: Cut,
+    idle: Callable[[Planes], bool],
 ) -> Iterator[Clip]:
-    """Cuts the face's crops up to its frame `until`; `held` ends with frame number `now`."""
+    """Cuts the face's crops up to its frame `until`, but where a frame is `idle`; `held` ends with frame
+    number `now`."""
     if until <= face.done:
         return
     trail, roll = face.trail, face.roll
@@ -139,7 +162,10 @@ def _cut(
             yield from rest(roll)
             continue
         frame = held[trail.keys[0] + number - first_held]
-        roll.take(number, cut(frame, box))
+        if face.portrait is not None and idle(frame):
+            yield from rest(roll)
+            continue
+        roll.take(number, _mouth_of(face, frame, box, cut))
         if len(roll.mouths) == piece_frames:
             yield roll.handed_on()
         key = trail.keys[0] + number
@@ -148,6 +174,29 @@ def _cut(
             if score > face.score + 0.02:
                 face.score, face.portrait = score, _portrait(frame, box)
     face.done = until
+
+
+def _mouth_of(face: _Face, frame: Planes, box: Boxes, cut: Cut) -> Image:
+    """The crop of a face; that of the frame before where neither this looks different nor the box moved."""
+    if face.latest is not None:
+        before, place, mouth = face.latest
+        if frame.y is before.y and np.abs(box - place).max() < STAYS:
+            return mouth
+    face.latest = frame, box, cut(frame, box)
+    return face.latest[2]
+
+
+def _once(make: Callable[[Planes], T]) -> Callable[[Planes], T]:
+    """`make`, which is not called again for frames that look the same."""
+    latest: tuple[Planes, T] | None = None
+
+    def made(frame: Planes) -> T:
+        nonlocal latest
+        if latest is None or latest[0].y is not frame.y:
+            latest = frame, make(frame)
+        return latest[1]
+
+    return made
 
 
 def _cropped(frame: Planes, cut: Callable[[Image], Image]) -> Image:

@@ -50,6 +50,9 @@ def mouth_motion(mouths: npt.NDArray[np.uint8]) -> Floats:
     taper = cv2.createHanningWindow(size, cv2.CV_32F)
     looks = []
     for before, after in itertools.pairwise(grey):
+        if np.array_equal(before, after):
+            looks.append(0.0)
+            continue
         # phaseCorrelate writes into its arguments.
         (x, y), _ = cv2.phaseCorrelate(before.copy(), after.copy(), taper)
         x, y = (x, y) if np.hypot(x, y) < MAX_JITTER else (0.0, 0.0)

@@ -34,12 +34,18 @@ class Timed(Protocol):
 MEASURE_EVERY = 3 * DETECT_EVERY
 """Frames from one detection of a known face to the next; in between it is followed by optical flow, where
 that succeeds."""
+STEADY_EVERY = 2 * FRAME_RATE
+"""What these grow to, doubling, while detections confirm where the flow had put the face."""
 SURE_DETECTIONS = 3
 """A face whose last detections in agreement are fewer is detected again rather than followed."""
 LEAST_SHARE = 0.4
 """What a detection counts, beside the box carried on from those before."""
 SAME_PLACE = 0.2
 """`mismatch` of the two up to which they agree."""
+CONFIRMED = 0.1
+"""`mismatch` of the two up to which the face may be followed for longer: detections scatter that much."""
+IDLE_EVERY = 2 * DETECT_EVERY
+"""Frames from one look to the next while no face is known, and where nobody speaks."""
 SEARCH_EVERY = FRAME_RATE
 """Frames between searches of the whole frame while known faces are being followed."""
 
@@ -105,33 +111,51 @@ def followed(
     detect: Detect,
     image_of: Callable[[F], Image],
     structure_of: Callable[[F], Structure],
+    idle: Callable[[F], bool] = lambda _: False,
 ) -> Iterator[tuple[F, list[Trail], list[Trail]]]:
     """Each frame with the trails of faces that are open after it, and those that ended with it.
 
-    `image_of` makes the small copy that faces are looked for in, only of the frames where that is done.
+    `image_of` makes the small copy that faces are looked for in, only of the frames where that is done; of
+    frames that look the same it may be the same array, in which they are not looked for again. Where a frame
+    is `idle` they are looked for less often.
     """
     trails: list[Trail] = []
     shot, begin, searched = -1, 0, 0
+    latest = _Look(None, np.empty((0, 5), np.float32), everywhere=False)
     for now, (frame, first, last) in enumerate(shots(coming, structure_of)):
         if first:
             shot, begin, searched = shot + 1, now, now - SEARCH_EVERY
-        if (now - begin) % DETECT_EVERY and not last:
+        every = IDLE_EVERY if not trails or idle(frame) else DETECT_EVERY
+        if (now - begin) % every and not last:
             yield frame, trails, []
             continue
         image = image_of(frame)
-        due = now - searched >= SEARCH_EVERY
-        carried = {t: box for t in trails if (box := t.carried(image, now)) is not None}
-        sought = [trail.expect(now) for trail in trails if trail not in carried]
-        found = look(image, detect, list(carried.values()), sought, everywhere=due)
-        searched = now if due else searched
-        trails = _extend(trails, found, now, Trail(frame.time_s, shot, image.shape[:2]))
-        for trail in trails:
-            if trail.keys[-1] == now and trail not in carried:
-                trail.measured(image, now)
+        due = now - searched >= SEARCH_EVERY * every // DETECT_EVERY
+        if image is latest.image and (latest.everywhere or not due):
+            trails = _extend(trails, latest.found, now, Trail(frame.time_s, shot, image.shape[:2]))
+        else:
+            carried = {t: box for t in trails if (box := t.carried(image, now)) is not None}
+            sought = [trail.expect(now) for trail in trails if trail not in carried]
+            found = look(image, detect, list(carried.values()), sought, everywhere=due)
+            latest = _Look(image, found, everywhere=due)
+            searched = now if due else searched
+            trails = _extend(trails, found, now, Trail(frame.time_s, shot, image.shape[:2]))
+            for trail in trails:
+                if trail.keys[-1] == now and trail not in carried:
+                    trail.measured(image, now)
         gone = [t for t in trails if now - t.keys[-1] >= MAX_GAP or (t.lost(now) and not t.lasts)]
         closed = trails if last else gone
         trails = [t for t in trails if t not in closed]
         yield frame, trails, closed
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """The faces `found` (n, 5) in an image; `everywhere`: the whole of it was searched."""
+
+    image: Image | None
+    found: Boxes
+    everywhere: bool
 
 
 # --- Tracks ------------------------------------------------------------------------------
@@ -151,14 +175,20 @@ class Trail:
     """How many detections the last one was averaged with, itself included."""
     latest: tuple[int, flow.View] | None = None
     """Frame number and view of the last detection; the boxes since then were carried on from it."""
+    every: int = MEASURE_EVERY
+    """Frames from that to the next detection."""
 
     def measured(self, image: Image, now: int) -> None:
         """Notes that the last box is a detection, in `image` of frame `now`. Detections err by a few
         hundredths of the face's size, so it is averaged with the box carried on from those before, unless
         they differ much."""
         found = self.boxes[-1]
-        before = self._carried(image, found) if self.latest and now - self.latest[0] <= MAX_GAP else None
-        if before is not None and mismatch(before[None, :4], found[None, :4])[0, 0] < SAME_PLACE:
+        recent = self.latest is not None and now - self.latest[0] <= self.every + TRUSTED_GAP
+        before = self._carried(image, found) if recent else None
+        apart = np.inf if before is None else float(mismatch(before[None, :4], found[None, :4])[0, 0])
+        steady = apart < CONFIRMED and self.detections >= SURE_DETECTIONS
+        self.every = min(2 * self.every, STEADY_EVERY) if steady else MEASURE_EVERY
+        if before is not None and apart < SAME_PLACE:
             self.detections += 1
             share = max(LEAST_SHARE, 1 / self.detections)
             self.boxes[-1] = np.append(before[:4] + share * (found - before)[:4], found[4]).astype(np.float32)
@@ -169,7 +199,7 @@ class Trail:
     def carried(self, image: Image, now: int) -> Boxes | None:
         """The box in the image of frame `now`, carried on from a recent detection by optical flow; None where
         the face must be detected."""
-        if self.latest is None or self.detections < SURE_DETECTIONS or now - self.latest[0] >= MEASURE_EVERY:
+        if self.latest is None or self.detections < SURE_DETECTIONS or now - self.latest[0] >= self.every:
             return None
         return self._carried(image, self.expect(now))
 

@@ -8,6 +8,7 @@ layers run per pair.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -225,12 +226,14 @@ def visual_tokens(scorer: Scorer, mouths: npt.NDArray[np.uint8], starts: npt.NDA
     if model.shares_frames:
         reach = of_window[..., None] + np.arange(-model.frame_context, model.frame_context + 1)
         used = np.unique(reach[(reach >= 0) & (reach < len(mouths))])
+        fresh = _differ(mouths[used])
+        once = used[fresh]
         frames = [
-            to_input(mouths[used[part]], scorer.preprocessing, scorer.device) for part in _batches(len(used))
+            to_input(mouths[once[part]], scorer.preprocessing, scorer.device) for part in _batches(len(once))
         ]
         tokens = torch.cat(
             [model.frame_tokens(f.contiguous(memory_format=torch.channels_last)) for f in frames]
-        )
+        )[torch.from_numpy(np.cumsum(fresh) - 1).to(scorer.device)]
         # Frames that no window needs stay zero; by `reach` they are too far from any window to matter.
         whole = tokens.new_zeros(len(mouths), tokens.shape[1])
         whole[torch.from_numpy(used).to(scorer.device)] = tokens
@@ -242,6 +245,12 @@ def visual_tokens(scorer: Scorer, mouths: npt.NDArray[np.uint8], starts: npt.NDA
         pixels = to_input(window.reshape(-1, *window.shape[2:]), scorer.preprocessing, scorer.device)
         parts.append(model.visual_tokens(pixels.unflatten(0, (-1, WINDOW_FRAMES)).flatten(1, 2)))
     return torch.cat(parts)
+
+
+def _differ(mouths: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Whether each crop (n, h, w, 3) differs from the one before it, (n,); a frame may be shown for long."""
+    same = (a.tobytes() == b.tobytes() for a, b in itertools.pairwise(mouths))
+    return np.array([True, *(not each for each in same)])[: len(mouths)]
 
 
 def audio_tokens(scorer: Scorer, audio: npt.NDArray[np.float32]) -> Tensor:

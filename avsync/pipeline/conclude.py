@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -33,13 +32,12 @@ def conclude(
     report: Report,
     job: stretch.Job,
     known: tuple[Reason, ...],
-    listening: Future[list[vad.Floats]],
     looked: stretch.Looked,
     *,
     stopped: bool = False,
 ) -> Report:
-    """What the stretches that were looked at say, and what was heard. `known`: notes on the file and its
-    audio; `listening` may still be going on."""
+    """What the stretches that were looked at say, with what was heard. `known`: notes on the file and its
+    audio."""
     looked = stretch.in_order(looked)
     spans = schedule.merged(looked.spans)
     whole_s = job.media.duration_s
@@ -60,17 +58,16 @@ def conclude(
             tracks=tuple(_track(track, None) for track in looked.tracks),
             unjudged=(
                 *_excluded(
-                    coverage.unjudged(looked.tracks, (), (), (), whole_s, 1, spans, missed, looked.gaps),
+                    coverage.unjudged(
+                        looked.tracks, (), (), (), whole_s, 1, spans, missed, looked.gaps, job.quiet
+                    ),
                     job.span,
                 ),
                 *tail,
             ),
         )
-    # Ctrl-C does not wait for the rest of the audio.
-    pieces = [] if stopped and not listening.done() else listening.result()
-    heard = vad.heard(pieces, job.audio.start_s, job.span) if pieces else None
     calibration = Calibration.from_dict(job.loaded.calibration)
-    report = judged(report, looked, heard, calibration, whole_s, missed)
+    report = judged(report, looked, job.heard, calibration, whole_s, missed, job.quiet)
     if report.verdict == "in-sync" and any(note.kind == "unread-end" for note in known):
         report = replace(report, verdict="partly-judged", verdict_probability=None)
     return replace(
@@ -110,9 +107,11 @@ def judged(
     calibration: Calibration,
     duration_s: float,
     missed: Cause,
+    quiet: Sequence[Span] = (),
 ) -> Report:
     """The verdict on what was looked at, which has scores. `heard`: None if speech was not looked for;
-    `missed`: why the rest of the video was not looked at."""
+    `missed`: why the rest of the video was not looked at; `quiet`: where nobody speaks, and lips were not
+    read."""
     known = heard or Speech(0.0, FRAME_S, np.zeros(0, np.float32))
     found = _spoken(looked, known, calibration)
     pooled, stride = found.pooled, looked.stride or 1
@@ -122,7 +121,7 @@ def judged(
     supported = support.without(looked.scores, found.weights, open_stretches)
     unjudged = coverage.unjudged(
         *(looked.tracks, looked.scores, supported, pooled.segments),
-        *(duration_s, stride, schedule.merged(looked.spans), missed, looked.gaps),
+        *(duration_s, stride, schedule.merged(looked.spans), missed, looked.gaps, quiet),
     )
     seen_s, judged_s = coverage.talked(known, looked.scores, found.moving, unjudged, duration_s, stride)
     answer = verdict.judge(

@@ -14,8 +14,7 @@ from avsync.audio import vad, waveform
 from avsync.core.constants import FRAME_RATE, TOLERANCES_MS
 from avsync.core.errors import Interrupted, MediaError, ModelError, UsageError
 from avsync.core.options import CheckOptions, plain
-from avsync.core.prefetch import beside
-from avsync.core.records import Span
+from avsync.core.records import Span, Speech, Waveform
 from avsync.core.report import Cause, Reason, Report, Unjudged
 from avsync.core.streams import Media, Recording
 from avsync.core.timecode import Timebase, timebase
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, float, float | None], None]
 """progress(stage, done, total): `total` is None where it is not known."""
+QUIET_ROOM_S = 0.5
+"""Seconds more than the largest offset around speech in which lips are read."""
 
 
 # --- One file ----------------------------------------------------------------------------
@@ -148,9 +149,20 @@ def _judge(
     with timed(timings, "model"):
         loaded = prepared(loaded or options.model, options)
     tell("faces", 0, 1)
-    job = stretch.Job(found, audio, loaded, options, span, span[1] - span[0], tell, timings)
-    with beside(vad.listen(audio)) as listening:
-        return _look(job, partial(conclude.conclude, report, job, known, listening))
+    with timed(timings, "audio"):
+        heard, quiet = _heard(audio, span, loaded, options)
+    job = stretch.Job(found, audio, heard, quiet, loaded, options, span, span[1] - span[0], tell, timings)
+    return _look(job, partial(conclude.conclude, report, job, known))
+
+
+def _heard(
+    audio: Waveform, span: Span, loaded: Loaded, options: CheckOptions
+) -> tuple[Speech, tuple[Span, ...]]:
+    """Where speech is in `span`, and the stretches in which lips need not be read, since nobody speaks within
+    reach. SyncNet's own evaluation is of every frame."""
+    pieces = list(vad.listen(audio))
+    quiet = vad.quiet(vad.heard(pieces, audio.start_s), options.max_offset_ms / 1000 + QUIET_ROOM_S)
+    return vad.heard(pieces, audio.start_s, span), () if loaded.model.family == "syncnet" else quiet
 
 
 def _asked(found: Media, options: CheckOptions) -> Span:

@@ -19,7 +19,7 @@ from avsync.core.constants import FRAME_MS, FRAME_RATE, FRAME_S, WINDOW_FRAMES
 from avsync.core.errors import Interrupted
 from avsync.core.options import CheckOptions
 from avsync.core.prefetch import ahead
-from avsync.core.records import FaceTrack, Gap, Scores, Span, Waveform
+from avsync.core.records import FaceTrack, Gap, Scores, Span, Speech, Waveform
 from avsync.core.report import FaceDistance
 from avsync.core.streams import Media
 from avsync.core.timing import timed_each
@@ -48,11 +48,14 @@ bar. 250 more than the overlap: a multiple of five frames, so that every piece c
 
 @dataclass(frozen=True)
 class Job:
-    """One file and how to look at it. `span`: the stretch of it that is to be checked; `planned_s`: the
+    """One file and how to look at it. `heard`: where speech is in its audio, `quiet`: where nobody speaks,
+    so that lips need not be read; `span`: the stretch of it that is to be checked; `planned_s`: the
     seconds of that which will be looked at, as far as known."""
 
     media: Media
     audio: Waveform
+    heard: Speech
+    quiet: tuple[Span, ...]
     loaded: Loaded
     options: CheckOptions
     span: Span
@@ -169,6 +172,7 @@ def _score(
         ),
         on_gap=on_gap,
         kind=job.loaded.model.crop,
+        quiet=job.quiet,
         timings=job.timings,
     )
     # SyncNet's own evaluation is of every frame.
