@@ -124,13 +124,14 @@ def followed(
     latest = _Look(None, np.empty((0, 5), np.float32), everywhere=False)
     for now, (frame, first, last) in enumerate(shots(coming, structure_of)):
         if first:
-            shot, begin, searched = shot + 1, now, now - SEARCH_EVERY
-        every = IDLE_EVERY if not trails or idle(frame) else DETECT_EVERY
+            shot, begin, searched = shot + 1, now, now - 2 * SEARCH_EVERY
+        rarely = idle(frame)
+        every = IDLE_EVERY if rarely or not trails else DETECT_EVERY
         if (now - begin) % every and not last:
             yield frame, trails, []
             continue
         image = image_of(frame)
-        due = now - searched >= SEARCH_EVERY * every // DETECT_EVERY
+        due = now - searched >= (2 * SEARCH_EVERY if rarely else SEARCH_EVERY)
         if image is latest.image and (latest.everywhere or not due):
             trails = _extend(trails, latest.found, now, Trail(frame.time_s, shot, image.shape[:2]))
         else:
