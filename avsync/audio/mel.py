@@ -7,7 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from avsync.audio.waveform import Samples, let_go
 from avsync.core.constants import (
@@ -60,7 +59,7 @@ def _columns(samples: Samples, centre: int, columns: int) -> Samples:
         low = centre + column * HOP_SAMPLES - HALF_FFT
         part = _reflected(samples, low, (count - 1) * HOP_SAMPLES + FFT_SAMPLES)
         windows = np.lib.stride_tricks.sliding_window_view(part, FFT_SAMPLES)[::HOP_SAMPLES]
-        magnitude = np.abs(np.asarray(scipy.fft.rfft(windows * _hann(), axis=1)))
+        magnitude = np.abs(np.fft.rfft(windows * _hann(), axis=1)).astype(np.float32)
         level = 20 * np.log10(np.maximum(1e-5, mel_filters() @ magnitude.T)) - 20
         mel[:, column : column + count] = np.clip(8 * (level + 100) / 100 - 4, -4, 4)
     return mel

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from avsync.core.constants import STORED_LONG_SIDE
+from avsync.core.constants import DECODE_LONG_SIDE
 from avsync.core.streams import VideoStream
 from avsync.media.frames import frame_size
 from avsync.media.images import Image, cv2, resize, shrunk
@@ -72,7 +72,7 @@ class Planes:
 
 
 def planes(coming: Iterable[tuple[float, VideoFrame]], video: VideoStream) -> Iterator[Planes]:
-    """`media.frames.shown` as planes, scaled down (never up) to STORED_LONG_SIDE pixels. A frame that looks
+    """`media.frames.shown` as planes, scaled down (never up) to DECODE_LONG_SIDE pixels. A frame that looks
     exactly like the one before it has the same arrays."""
     reformatter = VideoReformatter()
     latest: VideoFrame | None = None
@@ -99,9 +99,9 @@ def _planes(frame: VideoFrame, video: VideoStream, reformatter: VideoReformatter
     if (
         frame.format.name not in PLAIN
         or (frame.width, frame.height) != (width, height)
-        or max(width, height) > STORED_LONG_SIDE
+        or max(width, height) > DECODE_LONG_SIDE
     ):
-        width, height = frame_size(video, STORED_LONG_SIDE)
+        width, height = frame_size(video, DECODE_LONG_SIDE)
         width, height = (height, width) if sideways else (width, height)
         kind = "yuvj420p" if frame.color_range == FULL_RANGE else "yuv420p"
         kind = "yuv420p" if frame.format.is_rgb else kind
