@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import takewhile
-from threading import Event
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-
-
-@contextmanager
-def beside(items: Iterable[T]) -> Iterator[Future[list[T]]]:
-    """All of `items`, produced in a thread of their own while the block runs; leaving it early stops that."""
-    over = Event()
-    with ThreadPoolExecutor(1, "avsync-beside") as pool:
-        try:
-            yield pool.submit(lambda: list(takewhile(lambda _: not over.is_set(), items)))
-        finally:
-            over.set()
 
 
 _END: Any = object()

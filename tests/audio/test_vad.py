@@ -124,3 +124,26 @@ ctypes.CDLL("libstdc++.so.6")._ZSt9terminatev()
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
     assert done.returncode == -signal.SIGABRT
     assert done.stdout == "31\n"
+
+
+def speech(*parts: tuple[float, float]) -> Speech:
+    """Seconds and probability of each part in turn, the first at second 2."""
+    probability = np.concatenate([np.full(round(length / 0.1), p, np.float32) for length, p in parts])
+    return Speech(2.0, 0.1, probability)
+
+
+def test_it_is_quiet_where_there_is_no_trace_of_speech_within_reach():
+    found = vad.quiet(speech((12, 0.9), (10, 0.01), (3, 0.3), (6, 0.0)), 1.5)
+    assert found == (pytest.approx((15.5, 22.5), abs=0.11), pytest.approx((28.5, 33.0), abs=0.11))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([(12, 0.9), (3.5, 0.0), (12, 0.9)], id="the pause is short"),
+        pytest.param([(12, 0.9), (20, np.nan)], id="the detector did not run"),
+        pytest.param([(3, 0.9), (60, 0.0)], id="hardly any speech is heard, so it may be deaf to it"),
+    ],
+)
+def test_nothing_is_quiet_where(parts):
+    assert vad.quiet(speech(*parts), 1.5) == ()

@@ -95,6 +95,12 @@ def test_where_frames_are_missing_no_face_is_judged():
     assert told_of == told((2, 3, "no-frames"), (5, 6, "damaged"))
 
 
+def test_a_face_that_was_not_read_because_nobody_speaks_is_not_speaking():
+    scores = [some_scores(0, 3), some_scores(6, 9)]
+    told_of = found([a_track(0, 9)], scores, [1.0, 1.0], [answer(0, 9)], 9.0, quiet=[(3.0, 6.0)])
+    assert told_of == told((3, 6, "not-speaking"))
+
+
 def test_a_gap_that_fits_another_offset_better_says_so():
     hinted = Segment(4, 8, None, None, 0.1, hint_ms=-200.0)
     (stretch,) = unjudged([a_track(0, 8)], [some_scores(0, 8)], [1.0], [answer(0, 4), hinted], 8.0)

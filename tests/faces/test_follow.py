@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -75,6 +76,50 @@ def test_where_the_face_is_hidden_for_long_nothing_is_cut() -> None:
     cut_numbers = {n for clip in made for n in numbers(clip)}
     assert not cut_numbers & set(range(45, 55))
     assert cut_numbers >= {*range(35), *range(65, 100)}
+
+
+def test_where_nobody_speaks_a_face_is_followed_but_not_cut() -> None:
+    tracks: list[FaceTrack] = []
+    quiet = [(3.0 + 40 / 25, 3.0 + 90 / 25)]
+    coming = (square(i, True) for i in range(130))
+    made = list(clips(coming, bright, lambda track, _: tracks.append(track), 0, 500, 0.0, MOUTH, quiet))
+    assert [(numbers(clip)[0], numbers(clip)[-1]) for clip in made] == [(0, 39), (90, 129)]
+    (track,) = tracks
+    assert (len(track.boxes), track.seen.all()) == (130, True)
+
+
+def test_a_frame_that_stays_is_looked_at_and_cut_once() -> None:
+    looks, cuts = 0, 0
+
+    def counted(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        nonlocal looks
+        looks += 1
+        return bright(image)
+
+    def mouth(frame: Planes, box: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        nonlocal cuts
+        cuts += 1
+        return MOUTH(frame, box)
+
+    still = square(0, True)
+    coming = (replace(still, time_s=i / 25) for i in range(2500))
+    made = list(clips(coming, counted, lambda *_: None, 0, 254, 0.0, mouth))
+    assert sum(len(clip.mouths) - 4 for clip in made) == 2496
+    assert looks <= 4
+    assert cuts <= 2
+
+
+def test_frames_that_look_the_same_share_their_planes(tmp_path: Path) -> None:
+    still = ("-f", "lavfi", "-i", "smptebars=size=320x240:rate=25:duration=0.4")
+    path = bar_clip(tmp_path / "a.mkv", "-map", "1:v", "-c:v", "ffv1", seconds=0.4, inputs=still)
+    media = probe(path)
+    assert media.video is not None
+    found = list(planes(shown(media), media.video))
+    assert len(found) == 10
+    assert all(frame.y is found[0].y for frame in found)
+    moving = probe(bar_clip(tmp_path / "b.mkv", seconds=0.4))
+    assert moving.video is not None
+    assert len({id(frame.y) for frame in list(planes(shown(moving), moving.video))}) == 10
 
 
 def test_a_glimpse_does_not_count_as_a_face() -> None:
