@@ -1,11 +1,11 @@
 """Working ahead changes when items are made, not what they are."""
 
 from collections.abc import Iterator
-from threading import Event, Timer, current_thread
+from threading import Event, current_thread
 
 import pytest
 
-from avsync.core.prefetch import ahead, beside
+from avsync.core.prefetch import ahead
 
 
 @pytest.mark.parametrize("depth", [1, 3, 20])
@@ -62,34 +62,3 @@ def test_closing_early_closes_the_source():
     next(items)
     items.close()
     assert closed.is_set()
-
-
-def test_work_beside_the_block_gives_all_of_its_items():
-    with beside(iter(range(5))) as made:
-        assert made.result() == [0, 1, 2, 3, 4]
-
-
-def test_leaving_the_block_stops_the_work_beside_it():
-    started, go, taken = Event(), Event(), []
-
-    def items():
-        for i in range(100):
-            started.set()
-            go.wait(10)
-            taken.append(i)
-            yield i
-
-    with pytest.raises(KeyError), beside(items()):
-        assert started.wait(10)
-        Timer(0.05, go.set).start()
-        raise KeyError
-    assert taken == [0]
-
-
-def test_an_error_beside_the_block_is_raised_where_the_items_are_asked_for():
-    def items():
-        yield 1
-        raise ValueError("broken")
-
-    with beside(items()) as made, pytest.raises(ValueError, match="broken"):
-        made.result()
