@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import mmap
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,8 @@ CLIPPED_SHARE = 0.05
 """Share of samples near the peak that only clipping causes (speech: under 0.001)."""
 GAP_S = 0.02
 """Timestamps that differ from the sample count by more seconds than this are a gap or an overlap."""
+EDGE_S = 1e-4
+"""Seconds by which times of one instant may differ by rounding."""
 WHOLE = (-math.inf, math.inf)
 """A span without ends."""
 SEEK_EARLY_S = 5.0
@@ -70,7 +73,8 @@ def waveform(media: Media, track: int | None = None, span: Span = WHOLE) -> Wave
     damage = Damage(media.holes)
     try:
         timed = _in_memory(media.recording, span) if media.recording else _timed(media, stream, damage, span)
-        result = _stored(_runs(timed), span)
+        begins_s = [piece.start_s for piece in media.pieces if not piece.stray]
+        result = _stored(_runs(timed, begins_s[1:]), span)
     except FFmpegError as error:
         damage.errors.append(error.strerror or str(error))
         result = Waveform(np.zeros(0, np.float32), stream.start_s)
@@ -193,19 +197,22 @@ def _gain(name: str, side: str) -> float:
     return 1.0 if name.startswith("F") or name.startswith("D") else SURROUND
 
 
-def _runs(frames: Iterable[tuple[float, int, Samples]]) -> Iterator[_Run]:
+def _runs(frames: Iterable[tuple[float, int, Samples]], begins_s: Sequence[float] = ()) -> Iterator[_Run]:
     """The frames as runs, each to be used up before the next. A gap or an overlap of more than GAP_S in the
-    timestamps, another rate or another number of channels begins a new run."""
+    timestamps, another rate, another number of channels, or one of the times `begins_s` begins a new run."""
     coming = iter(frames)
     ahead = next(coming, None)
 
     def blocks(time_s: float, rate: int, channels: int) -> Iterator[Samples]:
         nonlocal ahead
         count, held = 0, []
+        piece = bisect_right(begins_s, time_s + EDGE_S)
         while ahead is not None:
             begin_s, its_rate, samples = ahead
             late_s = begin_s - time_s - count / rate
             if its_rate != rate or samples.shape[1] != channels or abs(late_s) > GAP_S:
+                break
+            if bisect_right(begins_s, begin_s + EDGE_S) != piece:
                 break
             held.append(samples)
             count += len(samples)
