@@ -226,6 +226,7 @@ def test_a_file_that_takes_too_long_is_an_error_and_the_rest_go_on(early: Path, 
     assert not processes()
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_too_much_memory_is_an_error_and_not_a_bug(early: Path):
     (_, report), *_ = run.check_many([early], OPTIONS, limits=Limits(memory_bytes=100_000_000))
     assert report.verdict == "error"

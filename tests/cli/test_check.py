@@ -276,6 +276,7 @@ def test_a_resumed_run_does_only_what_is_left_and_reports_all(batch: Batch, tmp_
     assert (done.exit_code, done.stderr) == (1, "1 of 1 files are done already.\n")
 
 
+@pytest.mark.slow
 def test_a_list_is_a_batch_even_of_one(bad: Path, tmp_path: Path):
     shutil.copy(bad, tmp_path)
     (tmp_path / "list.csv").write_text("path,title\nbad.mp4,x\n")
@@ -550,6 +551,7 @@ def early_clip(talk: Talk) -> Path:
     return talk(EARLY_MS, duration_s=8)
 
 
+@pytest.mark.slow
 def test_the_demo_clip_is_measured_plotted_and_repaired(early_clip: Path, tmp_path: Path):
     page = tmp_path / "page.html"
     done = run("check", early_clip, "--json", "--plot", tmp_path / "plot.png", "--report", page)

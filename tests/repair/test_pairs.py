@@ -84,7 +84,10 @@ def test_matroska_takes_it_too(tmp_path: Path, name: str) -> None:
     assert lag_ms(dst) - lag_ms(src) == pytest.approx(-87.0, abs=TOLERANCE_MS)
 
 
-@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "pcm_s16be", "pcm_f32le", "pcm_mulaw"])
+PCM = ("pcm_s24le", "pcm_s16le", "pcm_s16be", "pcm_f32le", "pcm_mulaw")
+
+
+@pytest.mark.parametrize("codec", [PCM[0], *(pytest.param(name, marks=pytest.mark.slow) for name in PCM[1:])])
 def test_pcm_is_the_same_however_it_is_cut(tmp_path: Path, codec: str) -> None:
     """Demuxers cut PCM as they like, and anew in a copy; the joined samples count."""
     src, dst = clap(tmp_path / "in.mov", *H264, "-c:a", codec), tmp_path / "out.mov"
@@ -125,10 +128,10 @@ def test_mxf_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
     [
         ("h264-aac.mp4", "out.ts"),
         ("h264-aac.ts", "out.mp4"),
-        ("h264-aac.ts", "out.mkv"),
-        ("h264-mp3.avi", "out.mkv"),
-        ("h264-mp3.avi", "out.mp4"),
-        ("hevc-aac.mp4", "out.mkv"),
+        pytest.param("h264-aac.ts", "out.mkv", marks=pytest.mark.slow),
+        pytest.param("h264-mp3.avi", "out.mkv", marks=pytest.mark.slow),
+        pytest.param("h264-mp3.avi", "out.mp4", marks=pytest.mark.slow),
+        pytest.param("hevc-aac.mp4", "out.mkv", marks=pytest.mark.slow),
     ],
 )
 def test_containers_may_frame_the_same_frames_and_audio_otherwise(
