@@ -89,7 +89,7 @@ def _finished(
 def _check_there(folder: str, file: Path, options: CheckOptions, limits: Limits) -> Report:
     """Check one file on some machine of the cluster, relative to the folder where the command was started, in
     a separate process to which the limits of a file apply."""
-    from avsync.batch.run import in_processes
+    from avsync.batch.processes import in_processes
 
     try:
         os.chdir(folder)

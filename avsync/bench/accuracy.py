@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -13,11 +12,10 @@ import numpy.typing as npt
 import torch
 
 from avsync.bench.agreement import agreement
+from avsync.bench.clip_result import ClipResult
 from avsync.bench.corruptions import NONE, Corruption
 from avsync.core.constants import (
-    FRAME_MS,
     FRAME_RATE,
-    MIN_PROBABILITY,
     PROTOCOL_RADIUS,
     SAMPLE_RATE,
     WINDOW_FRAMES,
@@ -43,36 +41,6 @@ RESAMPLINGS = 1000
 PAIRS_A_CLIP = 8
 """Fixed pairs of each validation clip, half of them in sync, as in training."""
 PAIRS_AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class ClipResult:
-    """One clip: the share of correct windows for each input length K (5..15), by the published protocol and
-    over existing candidates only; the whole clip's offset in ms (None: no answer) and its probability; and
-    the clip's length in seconds. `syncnet`: the result of SyncNet's own evaluation, for that network."""
-
-    id: str
-    windows: int
-    published: tuple[float, ...]
-    existing: tuple[float, ...]
-    offset_ms: float | None
-    probability: float
-    seconds: float
-    syncnet: FaceDistance | None = None
-
-    @property
-    def source(self) -> str:
-        """The clip's source: the first two letters of the speaker's name."""
-        return self.id[:2]
-
-    @property
-    def answered(self) -> bool:
-        """Whether `check` would report the offset."""
-        return self.offset_ms is not None and self.probability >= MIN_PROBABILITY
-
-    def right(self, true_ms: float) -> bool:
-        """Whether the offset is within a frame of the truth."""
-        return self.offset_ms is not None and abs(self.offset_ms - true_ms) <= FRAME_MS
 
 
 def evaluate_model(

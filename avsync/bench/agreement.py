@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from avsync.bench.clip_result import ClipResult
 from avsync.core.constants import FRAME_MS
 from avsync.data.labels import Recorded
-
-if TYPE_CHECKING:
-    from avsync.bench.accuracy import ClipResult
 
 LENGTHS_S = (1, 2, 4, 10, math.inf)
 """Clips are grouped by length: 1 to 2 s, 2 to 4 s and so on."""

@@ -97,7 +97,7 @@ def curate(
     avsync train --data data/clips.csv --run-dir runs/first
     """
     from avsync.batch.inputs import find_media
-    from avsync.cli.check import Running, checked
+    from avsync.cli.checking import Running, checked
     from avsync.cli.progress import progress_bars
     from avsync.curate import lists
     from avsync.curate.run import curate as curated

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from avsync.cli.check import Running, checked
+from avsync.cli.checking import Running, checked
 from avsync.cli.console import console, emit
 from avsync.core.errors import EXIT_IN_SYNC, OutputError, UsageError
 from avsync.core.options import CheckOptions, Limits

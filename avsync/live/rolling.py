@@ -108,6 +108,7 @@ def moved(looked: stretch.Looked, by_s: float, first: int = 0) -> stretch.Looked
             if track in number
         },
         gaps=tuple(replace(g, start_s=g.start_s + by_s, end_s=g.end_s + by_s) for g in looked.gaps),
+        distances={number[track]: distance for track, distance in looked.distances.items()},
     )
 
 
@@ -125,6 +126,7 @@ def joined(parts: Sequence[stretch.Looked], by_s: float) -> stretch.Looked:
             motion={**whole.motion, **more.motion},
             stride=whole.stride or more.stride,
             gaps=(*whole.gaps, *more.gaps),
+            distances={**whole.distances, **more.distances},
         )
     return whole
 

@@ -10,7 +10,6 @@ from distill_factory import made_cache
 
 from avsync.bench.accuracy import (
     PAIRS_A_CLIP,
-    ClipResult,
     by_label,
     evaluate_clips,
     evaluate_model,
@@ -18,6 +17,7 @@ from avsync.bench.accuracy import (
     summarise,
     validation_f1,
 )
+from avsync.bench.clip_result import ClipResult
 from avsync.bench.corruptions import parse_corruptions
 from avsync.core.report import FaceDistance
 from avsync.data.loading import reader

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsync.bench.accuracy import ClipResult
 from avsync.bench.agreement import agreement, length_label
+from avsync.bench.clip_result import ClipResult
 from avsync.core.errors import UsageError
 from avsync.data.labels import Recorded, read_recordings
 

@@ -1,0 +1,38 @@
+"""What the published evaluation and the whole-clip estimate give for one prepared clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avsync.core.constants import FRAME_MS, MIN_PROBABILITY
+from avsync.core.report import FaceDistance
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """One clip: the share of correct windows for each input length K (5..15), by the published protocol and
+    over existing candidates only; the whole clip's offset in ms (None: no answer) and its probability; and
+    the clip's length in seconds. `syncnet`: the result of SyncNet's own evaluation, for that network."""
+
+    id: str
+    windows: int
+    published: tuple[float, ...]
+    existing: tuple[float, ...]
+    offset_ms: float | None
+    probability: float
+    seconds: float
+    syncnet: FaceDistance | None = None
+
+    @property
+    def source(self) -> str:
+        """The clip's source: the first two letters of the speaker's name."""
+        return self.id[:2]
+
+    @property
+    def answered(self) -> bool:
+        """Whether `check` would report the offset."""
+        return self.offset_ms is not None and self.probability >= MIN_PROBABILITY
+
+    def right(self, true_ms: float) -> bool:
+        """Whether the offset is within a frame of the truth."""
+        return self.offset_ms is not None and abs(self.offset_ms - true_ms) <= FRAME_MS
