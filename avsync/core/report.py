@@ -104,8 +104,8 @@ class Offset(ByValue):
     probability: float
     evidence: float
     at_edge: bool
-    shifts: npt.NDArray[np.int64]
-    curve: npt.NDArray[np.float32]
+    shifts: npt.NDArray[np.int64] = field(repr=False)
+    curve: npt.NDArray[np.float32] = field(repr=False)
     segments: tuple[Segment, ...] = ()
     drift_ms_per_min: float | None = None
     drift_uncertainty_ms_per_min: float | None = None
@@ -138,10 +138,10 @@ class TrackReport:
     speaking: bool = False
     weight: float = 0.0
     cause: Cause | None = None
-    portrait: bytes | None = None
+    portrait: bytes | None = field(default=None, repr=False)
     syncnet: FaceDistance | None = None
     """SyncNet's own evaluation, where it is the model and every frame was judged."""
-    boxes: tuple[tuple[float, float, float, float, float], ...] = ()
+    boxes: tuple[tuple[float, float, float, float, float], ...] = field(default=(), repr=False)
     """Once a second: the time, and x1, y1, x2, y2 as fractions of the displayed frame."""
     segments: tuple[Segment, ...] = ()
     """The stretches of this face that were judged, with its own offset in each."""
@@ -238,12 +238,12 @@ class Report(ByValue):
     """False where the check was stopped early, so that it covers `looked_at` only."""
     looked_at: tuple[Span, ...] = ()
     """The stretches [start, end) in seconds that were searched for faces and judged where there were any."""
-    score_map: ScoreMap | None = None
+    score_map: ScoreMap | None = field(default=None, repr=False)
     stride: int | None = None
     """Frames from one judged window to the next; None where none was judged."""
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
     """The options of the check, as plain values."""
-    timings_s: dict[str, float] = field(default_factory=dict, compare=False)
+    timings_s: dict[str, float] = field(default_factory=dict, compare=False, repr=False)
     """Seconds by stage: probe, model, audio, faces (and their crops: what the scores waited for), scores,
     offset, total. Stages that overlap in time are counted once."""
 

@@ -64,3 +64,11 @@ def test_what_is_equal_has_one_hash(one: np.ndarray, other: np.ndarray):
     assert (first == second) == np.array_equal(one, other, equal_nan=True)
     if first == second:
         assert hash(first) == hash(second)
+
+
+@pytest.mark.parametrize("record", [a_report(), an_offset()])
+def test_what_is_printed_of_a_report_is_short_and_has_no_arrays_or_images(record: object):
+    words = repr(record)
+    assert "array(" not in words
+    assert "\\x" not in words
+    assert len(words) < 3000

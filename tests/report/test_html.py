@@ -427,10 +427,10 @@ def test_no_browser_scrolls_it_sideways_and_a_file_is_one_line(width: int, tmp_p
 @pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
 def test_a_phone_shows_offsets_shares_faults_and_names_of_usual_length_whole(tmp_path: Path):
     fault = replace(FAULT, offset_ms=-560.0)
-    usual = replace(LATE, path="/interviews-01.mp4", offset_ms=560.0, faults=(fault,))
+    usual = replace(LATE, path="/interview-1.mp4", offset_ms=560.0, faults=(fault,))
     answer = browsed(
         page(usual, replace(LATE, verdict="mismatch")),
-        "answer = [...d.querySelectorAll('.files tbody tr:first-child > :not(.kind)')]"
+        "answer = [...d.querySelectorAll('.files tr:first-child > :not(.kind)')]"
         ".filter(cell => cell.scrollWidth > cell.clientWidth).map(cell => cell.textContent).join(', ')",
         tmp_path,
         390,
