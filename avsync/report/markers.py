@@ -40,6 +40,8 @@ MARKERS = Kind(
 )
 TITLE_LENGTH = 70
 """Longest title line that CMX 3600 allows."""
+MOST_EVENTS = 999
+"""As many as CMX 3600 can number."""
 MIN_GAP_S = 1.0
 """Shortest unjudged stretch that gets a marker."""
 
@@ -47,6 +49,8 @@ MarkerKind = Literal["verdict", "fault", "judged", "not judged"]
 Colour = Literal["RED", "ORANGE", "YELLOW", "GREEN"]
 VERDICT_COLOURS: dict[Verdict, Colour] = {"in-sync": "GREEN", "out-of-sync": "RED", "mismatch": "RED"}
 """The other verdicts are YELLOW."""
+SEVERITY: tuple[Colour, ...] = ("RED", "ORANGE", "YELLOW", "GREEN")
+"""Worst first."""
 RESOLVE = {"RED": "Red", "ORANGE": "Sand", "YELLOW": "Yellow", "GREEN": "Green"}
 """Names of the colours in DaVinci Resolve."""
 
@@ -161,13 +165,15 @@ def to_csv(report: Report, base: Timebase) -> str:
 def to_edl(report: Report, base: Timebase) -> str:
     """A CMX 3600 list with a one-frame event for each marker, like those that DaVinci Resolve exports.
     Resolve reads the line with |C: |M: |D: (the length in frames), Avid and OpenTimelineIO read `* LOC:`. The
-    verdict goes into the title: as an event it would push the first marker off its frame."""
+    verdict goes into the title: as an event it would push the first marker off its frame. Of more than
+    MOST_EVENTS markers, those in tolerance are left out first."""
     name = printable(Path(report.path).name)
     verdict, *rest = markers(report, base)
+    kept = _worst(rest, MOST_EVENTS) or [verdict]
     title = f"{OPENING}{verdict.name}, {name}"[:TITLE_LENGTH]
     lines = [title, f"FCM: {'DROP FRAME' if base.drop else 'NON-DROP FRAME'}", ""]
     last = -1
-    for number, marker in enumerate(rest or [verdict], 1):
+    for number, marker in enumerate(kept, 1):
         # Events may not overlap, so the second of two markers on one frame moves by a frame.
         last = max(marker.start, last + 1)
         first, past = label(base, last), label(base, last + 1)
@@ -181,7 +187,15 @@ def to_edl(report: Report, base: Timebase) -> str:
             f"* LOC: {first} {marker.colour:<7} {words}",
             "",
         ]
+    if (left_out := len(rest) - MOST_EVENTS) > 0:
+        lines.insert(-1, f"* {left_out} MARKERS LEFT OUT: CMX 3600 HAS AT MOST {MOST_EVENTS} EVENTS")
     return "\n".join(lines)
+
+
+def _worst(marked: list[Marker], most: int) -> list[Marker]:
+    """At most so many markers, the worst colours first, in order of time."""
+    worst = sorted(range(len(marked)), key=lambda place: SEVERITY.index(marked[place].colour))[:most]
+    return [marked[place] for place in sorted(worst)]
 
 
 def _plain(text: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 from report_factory import FAULT, a_report
 
 from avsync.core.errors import UsageError
-from avsync.core.report import Fault, Report, Unjudged
+from avsync.core.report import Fault, Report, Segment, Unjudged
 from avsync.core.timecode import Timebase, timebase
 from avsync.report.markers import WRITERS, markers, save_markers, to_csv, to_edl, to_fcpxml
 
@@ -102,6 +102,21 @@ def test_two_markers_on_one_frame_do_not_overlap_in_an_edl():
     events = [EVENT.fullmatch(line) for line in to_edl(report, base).splitlines() if line[:1].isdigit()]
     starts = [event[2] for event in events if event]
     assert starts == sorted(set(starts))
+
+
+def test_an_edl_has_at_most_999_events_and_keeps_the_faults():
+    base = BASES["25"]
+    many = tuple(Segment(2.0 * n, 2.0 * n + 2, 0.0, 9.0, 0.95, own_offset_ms=0.0) for n in range(1100))
+    late = replace(FAULT, start_s=2001.0, end_s=2003.0)
+    report = replace(a_report(), segments=many, faults=(late,), timebase=base, duration_s=2200.0, unjudged=())
+    text = to_edl(report, base)
+    events = [line for line in text.splitlines() if line[:1].isdigit()]
+    assert len(events) == 999
+    assert all(EVENT.fullmatch(line) for line in events)
+    assert "fault: audio 200 ms late" in text
+    assert text.splitlines()[-1] == "* 102 MARKERS LEFT OUT: CMX 3600 HAS AT MOST 999 EVENTS"
+    timeline = otio.adapters.read_from_string(text, "cmx_3600", rate=25.0)
+    assert len(list(timeline.find_clips())) == 999
 
 
 @pytest.mark.parametrize("base", [BASES["25"], BASES["25 from ten"]])
