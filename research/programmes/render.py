@@ -3,7 +3,7 @@
     python research/programmes/render.py ../shared/lrs2-mini ../shared/wild --cache build/programmes \
         --known research/labels/val-delays.json --out build/rendered --seed 5000 --count 12
 
-Only seeds whose programme lasts no longer than LONGEST_S are taken. One line of JSON a programme is added to
+Only seeds whose programme lasts no longer than --longest are taken. One line of JSON a programme is added to
 OUT/outcomes.jsonl; a programme that is already in it is not made again.
 """
 
@@ -32,6 +32,8 @@ from avsync.pipeline.run import load_model, measure
 
 LONGEST_S = 200.0
 SIZE = 640, 360
+INSET = 140
+"""Height and width of a picture in picture, in its lower right corner."""
 
 
 def main() -> None:
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=5000)
     parser.add_argument("--count", type=int, default=12)
+    parser.add_argument("--longest", type=float, default=LONGEST_S, help="in seconds")
     parser.add_argument("--model", default="avsync-4")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -59,7 +62,7 @@ def main() -> None:
     seed, made = options.seed, 0
     while made < options.count:
         written = script(clips, seed)
-        if written.scenes[-1].end * FRAME_S <= LONGEST_S:
+        if written.scenes[-1].end * FRAME_S <= options.longest:
             made += 1
             if seed not in done:
                 line = one(
@@ -101,6 +104,9 @@ def one(
     line: dict[str, object] = {
         "seed": seed,
         "kind": str(written.kind),
+        "insets": sum(scene.beside is not None and scene.beside[1] == 0 for scene in written.scenes),
+        "two": sum(scene.beside is not None and scene.beside[1] > 0 for scene in written.scenes),
+        "narrated": sum(scene.face is None for scene in written.scenes),
         "seconds": programme.duration_s,
         "composed": brief(expected),
         "rendered": brief(outcome(programme, report)),
@@ -146,7 +152,8 @@ def render(written: Script, paths: Mapping[str, Path], cache: Path, path: Path) 
 
 
 def shot(scene: Scene, paths: Mapping[str, Path]) -> list[str]:
-    """Inputs and filter of the video of a scene: a face, two side by side, one with an inset, or no face."""
+    """Inputs and filter of the video of a scene: a face, two side by side, one with an inset, or no face.
+    An inset, which is shown from its first frame on, is a picture in picture."""
     inputs, shown = [], []
     for clip, first in filter(None, (scene.face, scene.beside)):
         inputs += ["-ss", f"{clip.frames[first] * FRAME_S:.3f}", "-i", str(paths[clip.name])]
@@ -156,7 +163,12 @@ def shot(scene: Scene, paths: Mapping[str, Path]) -> list[str]:
         return ["-f", "lavfi", "-i", f"mandelbrot=size={width}x{height}:rate=25"]
     end = f"fps=25,tpad=stop=-1:stop_mode=clone,scale={height}:{height}"
     filters = [f"[0:v]{end}[a]", f"[a]pad={width}:{height}:(ow-iw)/2:0:gray[v]"]
-    if len(shown) == 2:
+    if len(shown) == 2 and scene.beside and scene.beside[1] == 0:
+        corner = f"scale={INSET}:{INSET}"
+        main = f"pad={width}:{height}:(ow-iw)/2:0:gray"
+        filters = [f"[0:v]{end},{main}[a]", f"[1:v]{end},{corner}[b]"]
+        filters.append(f"[a][b]overlay={width - INSET - 10}:{height - INSET - 10}[v]")
+    elif len(shown) == 2:
         half = width // 2
         side = f"scale={half}:{half},pad={half}:{height}:0:(oh-ih)/2:gray"
         filters = [f"[0:v]{end},{side}[a]", f"[1:v]{end},{side}[b]", "[a][b]hstack[v]"]
