@@ -178,15 +178,18 @@ def best_line(blocks: Blocks, column: int) -> tuple[float, float, float, float]:
 
 
 def bias_of_slope(blocks: Blocks, floor_ms: float) -> float:
-    """Half the 95 % interval of the error of a slope, in ms per second, if each shot, and each WANDER_S of a
-    longer one, has a bias of up to `floor_ms` (95 %) independent of the others."""
-    return _tilt(blocks, floor_ms, blocks.cut | _parts_begin(blocks))
-
-
-def wander_of_slope(blocks: Blocks, floor_ms: float) -> float:
-    """The part of `bias_of_slope` that is due to changes within the shots."""
-    shots = _tilt(blocks, floor_ms, blocks.cut)
-    return float(np.sqrt(max(0.0, bias_of_slope(blocks, floor_ms) ** 2 - shots**2)))
+    """Half the 95 % interval, in ms per second, of the error of a slope that comes of each shot, each
+    WANDER_S of a longer one, or each half of a single one being off by itself, by up to `floor_ms` (95 %)."""
+    begins = blocks.cut | _parts_begin(blocks)
+    if not begins.any():
+        begins[len(begins) // 2] = True
+    weight = blocks.values.max(axis=1) - blocks.values.mean(axis=1)
+    total = float(weight.sum())
+    if total <= 0:
+        return 0.0
+    since = blocks.times_s - float((weight * blocks.times_s).sum()) / total
+    together = np.bincount(np.cumsum(begins), weight * since)
+    return float(floor_ms * np.sqrt((together**2).sum()) / max(float((weight * since**2).sum()), 1e-9))
 
 
 def _parts_begin(blocks: Blocks) -> npt.NDArray[np.bool_]:
@@ -197,18 +200,6 @@ def _parts_begin(blocks: Blocks) -> npt.NDArray[np.bool_]:
             parts = max(1, round(float(np.ptp(blocks.times_s[own])) / WANDER_S))
             begins[[part[0] for part in np.array_split(own, parts)[1:] if len(part)]] = True
     return begins
-
-
-def _tilt(blocks: Blocks, floor_ms: float, begins: npt.NDArray[np.bool_]) -> float:
-    """Error (95 %) of a slope, in ms per second, if the blocks from one of `begins` (n_blocks,) to the next
-    share a bias of up to `floor_ms`."""
-    weight = blocks.values.max(axis=1) - blocks.values.mean(axis=1)
-    total = float(weight.sum())
-    if total <= 0 or not begins.any():
-        return 0.0
-    since = blocks.times_s - float((weight * blocks.times_s).sum()) / total
-    together = np.bincount(np.cumsum(begins), weight * since)
-    return float(floor_ms * np.sqrt((together**2).sum()) / max(float((weight * since**2).sum()), 1e-9))
 
 
 def _line_value(fine: Floats, moves: Ints) -> float:

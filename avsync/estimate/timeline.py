@@ -25,15 +25,14 @@ from avsync.estimate.paths import (
     block_likelihoods,
     changed_at,
     likeliest_path,
-    wander_of_slope,
 )
 from avsync.estimate.peak import Evidence, Measure, measure
 
 MAX_DRIFT_ERROR = 40.0
 """A drift known no better than this (95 %, ms per minute) is not reported."""
 CLEAR_DRIFT = 1.3
-"""A drift is at least so many times half its 95 % interval: with 1.0, two of 32 programmes of a minute without
-one have one, with 1.3 none (val lists, avsync-4)."""
+"""A drift is at least so many times half its 95 % interval: with 1.0, two of 32 programmes of a minute
+without one have one, with 1.3 none of 80 (val lists, avsync-4)."""
 STRETCH_S = 10.0
 """Evidence along the video is weighed in stretches of about this length; one with too little is a gap."""
 MAX_STRETCHES = 120
@@ -116,10 +115,8 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
         # Steps that are no faults are what each face is off by itself, and no other explanation.
         sloped = max(line_value, stepped_value) if any(p.fault for p in sloping) else line_value
         constant = max(value, level_value) if any(p.fault for p in pieces) else level_value
-        # What the model leans within a shot looks like a drift, and counts the more the surer the slope is.
-        trust = error**2 / (error**2 + wander_of_slope(blocks, calibration.floor_ms) ** 2)
-        # A drift must beat a blind guess, too: of many lines, one fits noise better than any constant does.
-        likelier = trust * (sloped - constant) > cost and sloped - cost > np.log(len(blocks.values))
+        # A drift must beat a blind guess, too: of so many lines, one suits noise better than any constant.
+        likelier = sloped - constant > cost and sloped - cost > np.log(len(blocks.values))
         clear = abs(slope) > CLEAR_DRIFT * _slope_error(error, blocks, calibration)
         if likelier and clear and main_piece(sloping).measure.probability >= MIN_PROBABILITY:
             found, blocks, pieces = straight, line_blocks, sloping

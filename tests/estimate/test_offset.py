@@ -503,3 +503,22 @@ def test_a_short_shot_beside_one_that_is_slightly_off_keeps_its_own_offset():
     fault = next(s for s in answer.segments if s.fault)
     assert (fault.start_s, fault.end_s) == pytest.approx((2.4, 10.0), abs=0.3)
     assert fault.offset_ms == pytest.approx(-88, abs=15)
+
+
+def shots_that_drift(change: float, own: float) -> Offset:
+    """Ten shots of six seconds, whose offset changes by `change` frames in all; every other face is off by
+    `own` frames."""
+    moves = np.linspace(-change / 2, change / 2, 1500)
+    shots = [
+        made(150, moves[150 * i : 150 * i + 150] + own * (i % 2 - 0.5), height=2.5, seed=i, start_s=6.0 * i)
+        for i in range(10)
+    ]
+    return pooled(shots, [np.ones(150)] * 10, Calibration(floor_ms=20.0))
+
+
+def test_faces_that_are_off_by_less_than_a_fault_do_not_hide_a_drift():
+    assert shots_that_drift(1.5, 0.4).drift_ms_per_min == pytest.approx(-60, abs=20)
+
+
+def test_faces_that_are_off_by_less_than_a_fault_are_no_drift():
+    assert not shots_that_drift(0.0, 0.8).drift_ms_per_min
