@@ -133,10 +133,9 @@ def is_right(report: Report, written: Script, programme: Programme) -> bool | No
 def show(name: str, rows: Sequence[Row]) -> None:
     """Print the table of some programmes."""
     verdict, offset, right = (np.array(column, float) for column in zip(*rows, strict=True))
-    print(f"{name}: {len(rows)} verdicts, {right.mean():.1%} right; calibration error of verdict_probability")
-    print(
-        f"  {expected_calibration_error(verdict, right):.3f}, of probability {expected_calibration_error(offset, right):.3f}"
-    )
+    errors = [expected_calibration_error(said, right) for said in (verdict, offset)]
+    print(f"{name}: {len(rows)} verdicts, {right.mean():.1%} right; calibration error {errors[0]:.3f}")
+    print(f"  (of the probability of the offset, if it were taken for that of the verdict: {errors[1]:.3f})")
     for said, share, count in reliability_table(verdict, right):
         print(f"  said {said:.2f}  right {share:.2f}  of {count}", flush=True)
 
