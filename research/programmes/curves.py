@@ -4,8 +4,8 @@
         --known research/labels/val-delays.json --seed 40000 --count 400 --draw docs/programmes.png
 
 Composes and judges the programmes that have a local defect, and prints: found by seconds of speech; by
-evidence in nats (how much likelier, by the windows in which its faces talk, its own offset is than that of the
-rest; of a dub, how much less likely that of the rest is than a blind guess); the error of location by kind;
+evidence in nats (how much likelier, by the windows in which its faces talk, its own offset is than that of
+the rest; of a dub, how much less likely that of the rest is than a blind guess); the error of location by kind;
 repairs of defects that were found and that were not.
 """
 
