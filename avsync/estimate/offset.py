@@ -28,17 +28,21 @@ def estimate(
     calibration: Calibration | None = None,
     weights: npt.ArrayLike | None = None,
     cuts: npt.ArrayLike = (),
+    breaks: npt.ArrayLike = (),
 ) -> Offset:
     """The offset of one track, or of several that were combined.
 
-    weights: (n_windows,) trust in each window, 0..1; None: all equal. cuts: times at which shots begin.
+    weights: (n_windows,) trust in each window, 0..1; None: all equal. cuts: times at which shots begin;
+    breaks: at which the audio is interrupted.
     Where the offset drifts, `offset_ms` is the one in the middle of the video; where it jumps, that of the
     piece with the most evidence.
     """
     calibration = calibration or Calibration()
     order = np.argsort(scores.times_s, kind="stable")
     scores = replace(scores, times_s=scores.times_s[order], logits=scores.logits[order])
-    found = evidence(scores, calibration, None if weights is None else np.asarray(weights)[order], cuts)
+    found = evidence(
+        scores, calibration, None if weights is None else np.asarray(weights)[order], cuts, breaks
+    )
     if not len(found.rows):
         return _nothing(scores.shifts)
     line = timeline(found, calibration)
@@ -125,16 +129,19 @@ def choose_speaker(offsets: Sequence[Offset]) -> int | None:
 
 
 def pooled(
-    tracks: Sequence[Scores], weights: Sequence[npt.ArrayLike], calibration: Calibration | None = None
+    tracks: Sequence[Scores],
+    weights: Sequence[npt.ArrayLike],
+    calibration: Calibration | None = None,
+    breaks: npt.ArrayLike = (),
 ) -> Offset:
     """One answer from all faces. weights: by track (n_windows,), how much each window counts; see `speakers`.
 
-    Offsets are more likely to jump where a track begins. Raises ValueError when there is no track or the
-    shifts differ.
+    Offsets are more likely to jump where a track begins, and at `breaks`, where the audio is interrupted.
+    Raises ValueError when there is no track or the shifts differ.
     """
     trust = np.concatenate([np.asarray(weight, np.float64) for weight in weights])[_time_order(tracks)]
     cuts = np.unique([float(track.times_s[0]) for track in tracks if len(track.times_s)])[1:]
-    return estimate(combine(tracks), calibration, trust, cuts)
+    return estimate(combine(tracks), calibration, trust, cuts, breaks)
 
 
 def along(answer: Offset, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:

@@ -38,8 +38,8 @@ EASE_AT_CUTS = 1.0
 AT_CUTS = 0.5
 """Share of the jumps that lie where a shot begins."""
 BY_SHOTS = 0.75
-"""Share of the changes near the beginning of a shot that lie exactly there: an offset belongs to a whole
-scene more often than it jumps in the middle of one."""
+"""Share of the changes near the beginning of a shot, or an interruption of the audio, that lie there: scenes
+are off more often than jumps fall into the midst of one."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ def best_path(
 
 def changed_at(found: Evidence, near: Ints, columns: tuple[int, int], calibration: Calibration) -> float:
     """When the offset changes from that of one column to that of the other, in seconds, by the windows
-    `near`: the median of its distribution, in which the beginnings of shots are likelier than other times.
+    `near`: the median of what is likely, which is rather where a shot begins, or the audio is interrupted,
+    than anywhere else.
 
     It is the audio that jumps. A window shows on which side of the jump the audio lies that fits it; for some
     that is on both sides, because it is heard twice, and for some on neither.
@@ -132,19 +133,22 @@ def changed_at(found: Evidence, near: Ints, columns: tuple[int, int], calibratio
     heard_before, heard_after = (times + FRAME_S * float(found.shifts[column]) for column in columns)
     # Before the first of these windows nobody may have been seen for a while.
     since_s = found.times_s[near[0] - 1] if near[0] else times[0]
-    begins = found.cuts[(found.cuts > since_s) & (found.cuts <= times[-1])]
+    begins, breaks = (
+        marked[(marked > since_s) & (marked <= times[-1])] for marked in (found.cuts, found.breaks)
+    )
     anywhere = np.arange(times[0], times[-1] + 1.5 * FRAME_S, FRAME_S)
-    places = np.concatenate([anywhere, begins])[:, None]
+    places = np.concatenate([anywhere, breaks, begins])[:, None]
     half = FRAME_S / 2
     first, then = heard_before < places - half, heard_after >= places - half
     # Where a shot begins, there is other video on the other side, too.
-    first[len(anywhere) :] &= times < places[len(anywhere) :] - half
-    then[len(anywhere) :] &= times >= places[len(anywhere) :] - half
+    cut = np.arange(len(places)) >= len(places) - len(begins)
+    first[cut] &= times < places[cut] - half
+    then[cut] &= times >= places[cut] - half
     both = np.logaddexp(before, after) - np.log(2)
     said = np.where(first & then, both, np.where(first, before, np.where(then, after, 0.0))).sum(axis=1)
     observed = len(np.unique(np.floor(times / calibration.dependence_s + 1e-6)))
     prior = np.full(len(places), np.log((1 - BY_SHOTS) / len(anywhere)))
-    prior[len(anywhere) :] = np.log(BY_SHOTS / max(len(begins), 1))
+    prior[len(anywhere) :] = np.log(BY_SHOTS / max(len(breaks) + len(begins), 1))
     log_share = said * observed / len(near) + prior
     share = np.exp(log_share - log_share.max())
     order = np.argsort(places[:, 0], kind="stable")

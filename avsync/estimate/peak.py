@@ -32,13 +32,14 @@ uses pieces of about this length."""
 class Evidence:
     """What the windows say. `rows` (n_windows, n_shifts): log-likelihood ratios, NaN where missing;
     `times_s` (n_windows,); `shifts` (n_shifts,); `weights` (n_windows,): 0..1; `cuts`: times at which a shot
-    begins, where an offset is likelier to change than elsewhere."""
+    begins, and `breaks`: at which the audio is interrupted, where offsets change rather than elsewhere."""
 
     rows: Floats
     times_s: Floats
     shifts: npt.NDArray[np.int64]
     weights: Floats
     cuts: Floats = field(default_factory=lambda: np.zeros(0))
+    breaks: Floats = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,14 @@ def evidence(
     calibration: Calibration,
     weights: npt.ArrayLike | None = None,
     cuts: npt.ArrayLike = (),
+    breaks: npt.ArrayLike = (),
 ) -> Evidence:
     """Log-likelihood ratios of `scores`, without the windows that have fewer than two candidates."""
     rows = log_ratios(scores.logits, calibration.temperature, calibration.outlier)
     w = np.ones(len(rows)) if weights is None else np.asarray(weights, np.float64)
     kept = np.isfinite(rows).any(axis=1) & (w > 0)
-    return Evidence(rows[kept], scores.times_s[kept], scores.shifts, w[kept], np.asarray(cuts, np.float64))
+    places = (np.asarray(times, np.float64) for times in (cuts, breaks))
+    return Evidence(rows[kept], scores.times_s[kept], scores.shifts, w[kept], *places)
 
 
 def average(scores: Scores, calibration: Calibration | None = None) -> Floats:

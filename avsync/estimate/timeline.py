@@ -168,7 +168,7 @@ def straightened(found: Evidence, slope: float, middle_s: float) -> Evidence:
     moved = np.take_along_axis(found.rows, columns.clip(0, found.rows.shape[1] - 1), axis=1)
     rows = np.where(inside, moved, np.nan)
     kept = np.isfinite(rows).any(axis=1)
-    return Evidence(rows[kept], found.times_s[kept], found.shifts, found.weights[kept], found.cuts)
+    return replace(found, rows=rows[kept], times_s=found.times_s[kept], weights=found.weights[kept])
 
 
 def _pieces(

@@ -67,8 +67,9 @@ def conclude(
             ),
         )
     calibration = Calibration.from_dict(job.loaded.calibration)
-    report = judged(report, looked, job.heard, calibration, whole_s, missed, job.quiet)
-    if report.verdict == "in-sync" and any(note.kind == "unread-end" for note in known):
+    breaks = [edge for gap in job.audio.gaps for edge in gap]
+    report = judged(report, looked, heard, calibration, whole_s, missed, breaks)
+    if report.verdict == "in-sync" and any(note.kind == "unread-end" for note in notes):
         report = replace(report, verdict="partly-judged", verdict_probability=None)
     return replace(
         report,
@@ -107,14 +108,29 @@ def judged(
     calibration: Calibration,
     duration_s: float,
     missed: Cause,
-    quiet: Sequence[Span] = (),
+    breaks: Sequence[float] = (),
 ) -> Report:
-    """The verdict on what was looked at, which has scores. `heard`: None if speech was not looked for;
-    `missed`: why the rest of the video was not looked at; `quiet`: where nobody speaks, and lips were not
-    read."""
+    """The verdict on what was looked at, which has scores. `heard`: None where nobody listened; `missed`:
+    why the rest was not looked at; `breaks`: times at which the audio is interrupted."""
+    moving = [motion.moves(looked.motion.get(s.track, ()), s.times_s) for s in looked.scores]
     known = heard or Speech(0.0, FRAME_S, np.zeros(0, np.float32))
-    found = _spoken(looked, known, calibration)
-    pooled, stride = found.pooled, looked.stride or 1
+    talking = [
+        vad.spoken(known, s.times_s, WINDOW_FRAMES * FRAME_S) & moves
+        for s, moves in zip(looked.scores, moving, strict=True)
+    ]
+    cells = speakers.cells(looked.scores, calibration)
+    weights = speakers.weigh(looked.scores, cells, talking=talking)
+    first = offset.pooled(looked.scores, weights, calibration, breaks)
+    # Once the offset of the file is known, each face is asked about that one rather than about any.
+    weights = speakers.weigh(looked.scores, cells, first, calibration, talking)
+    pooled = offset.pooled(looked.scores, weights, calibration, breaks)
+    own = [offset.constant(scores, calibration) for scores in looked.scores]
+    speaking = offset.choose_speaker(own)
+    stride = looked.stride or 1
+    counted = [i for i, weight in enumerate(weights) if weight.max() >= speakers.COUNTED]
+    contested = verdict.contested_share(
+        [looked.scores[i] for i in counted], [talking[i] for i in counted], pooled.segments
+    )
     open_stretches = support.contradictions(
         looked.scores, found.cells, found.talking, pooled, calibration, stride * FRAME_S
     )

@@ -522,3 +522,14 @@ def test_faces_that_are_off_by_less_than_a_fault_do_not_hide_a_drift():
 
 def test_faces_that_are_off_by_less_than_a_fault_are_no_drift():
     assert not shots_that_drift(0.0, 0.8).drift_ms_per_min
+
+
+def test_a_jump_that_is_not_clear_is_put_where_the_audio_is_interrupted():
+    """The second before it says little, so it may have been anywhere in there."""
+    frame = np.arange(1000)
+    scores = made(1000, np.where(frame < 500, 0.0, 5.0), height=3.0, seed=2)
+    scores.logits[475:500] = made(25, height=0, seed=8).logits
+    (jump,) = (s.start_s for s in estimate(scores, breaks=[19.2]).segments if s.start_s > 0)
+    assert jump == pytest.approx(19.2, abs=0.05)
+    (jump,) = (s.start_s for s in estimate(scores, breaks=[16.0]).segments if s.start_s > 0)
+    assert jump > 18.5  # the evidence is clear that it was not before
