@@ -38,8 +38,8 @@ EASE_AT_CUTS = 1.0
 AT_CUTS = 0.5
 """Share of the jumps that lie where a shot begins."""
 BY_SHOTS = 0.75
-"""Share of the changes near the beginning of a shot, or an interruption of the audio, that lie there: scenes
-are off more often than jumps fall into the midst of one."""
+"""Share of the changes near the beginning of a shot, or an interruption of the audio, that lie exactly there:
+an offset belongs to a whole scene more often than it jumps in the middle of one."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def best_path(
 
 def changed_at(found: Evidence, near: Ints, columns: tuple[int, int], calibration: Calibration) -> float:
     """When the offset changes from that of one column to that of the other, in seconds, by the windows
-    `near`: the median of what is likely, which is rather where a shot begins, or the audio is interrupted,
-    than anywhere else.
+    `near`: the median of its distribution, in which the beginnings of shots, and interruptions of the audio,
+    are likelier than other times.
 
     It is the audio that jumps. A window shows on which side of the jump the audio lies that fits it; for some
     that is on both sides, because it is heard twice, and for some on neither.
@@ -182,8 +182,8 @@ def best_line(blocks: Blocks, column: int) -> tuple[float, float, float, float]:
 
 
 def bias_of_slope(blocks: Blocks, floor_ms: float) -> float:
-    """Half the 95 % interval, in ms per second, of the error of a slope that comes of each shot, each
-    WANDER_S of a longer one, or each half of a single one being off by itself, by up to `floor_ms` (95 %)."""
+    """Half the 95 % interval of the error of a slope, in ms per second, if each shot, each WANDER_S of a
+    longer one, or each half of a single one has a bias of up to `floor_ms` (95 %) of its own."""
     begins = blocks.cut | _parts_begin(blocks)
     if not begins.any():
         begins[len(begins) // 2] = True

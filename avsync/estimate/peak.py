@@ -32,7 +32,8 @@ uses pieces of about this length."""
 class Evidence:
     """What the windows say. `rows` (n_windows, n_shifts): log-likelihood ratios, NaN where missing;
     `times_s` (n_windows,); `shifts` (n_shifts,); `weights` (n_windows,): 0..1; `cuts`: times at which a shot
-    begins, and `breaks`: at which the audio is interrupted, where offsets change rather than elsewhere."""
+    begins, and `breaks`: at which the audio is interrupted, where an offset is likelier to change than
+    elsewhere."""
 
     rows: Floats
     times_s: Floats

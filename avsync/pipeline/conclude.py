@@ -68,8 +68,8 @@ def conclude(
         )
     calibration = Calibration.from_dict(job.loaded.calibration)
     breaks = [edge for gap in job.audio.gaps for edge in gap]
-    report = judged(report, looked, heard, calibration, whole_s, missed, breaks)
-    if report.verdict == "in-sync" and any(note.kind == "unread-end" for note in notes):
+    report = judged(report, looked, job.heard, calibration, whole_s, missed, job.quiet, breaks)
+    if report.verdict == "in-sync" and any(note.kind == "unread-end" for note in known):
         report = replace(report, verdict="partly-judged", verdict_probability=None)
     return replace(
         report,
@@ -108,29 +108,15 @@ def judged(
     calibration: Calibration,
     duration_s: float,
     missed: Cause,
+    quiet: Sequence[Span] = (),
     breaks: Sequence[float] = (),
 ) -> Report:
-    """The verdict on what was looked at, which has scores. `heard`: None where nobody listened; `missed`:
-    why the rest was not looked at; `breaks`: times at which the audio is interrupted."""
-    moving = [motion.moves(looked.motion.get(s.track, ()), s.times_s) for s in looked.scores]
+    """The verdict on what was looked at, which has scores. `heard`: None if speech was not looked for;
+    `missed`: why the rest of the video was not looked at; `quiet`: where nobody speaks, and lips were not
+    read; `breaks`: times at which the audio is interrupted."""
     known = heard or Speech(0.0, FRAME_S, np.zeros(0, np.float32))
-    talking = [
-        vad.spoken(known, s.times_s, WINDOW_FRAMES * FRAME_S) & moves
-        for s, moves in zip(looked.scores, moving, strict=True)
-    ]
-    cells = speakers.cells(looked.scores, calibration)
-    weights = speakers.weigh(looked.scores, cells, talking=talking)
-    first = offset.pooled(looked.scores, weights, calibration, breaks)
-    # Once the offset of the file is known, each face is asked about that one rather than about any.
-    weights = speakers.weigh(looked.scores, cells, first, calibration, talking)
-    pooled = offset.pooled(looked.scores, weights, calibration, breaks)
-    own = [offset.constant(scores, calibration) for scores in looked.scores]
-    speaking = offset.choose_speaker(own)
-    stride = looked.stride or 1
-    counted = [i for i, weight in enumerate(weights) if weight.max() >= speakers.COUNTED]
-    contested = verdict.contested_share(
-        [looked.scores[i] for i in counted], [talking[i] for i in counted], pooled.segments
-    )
+    found = _spoken(looked, known, calibration, breaks)
+    pooled, stride = found.pooled, looked.stride or 1
     open_stretches = support.contradictions(
         looked.scores, found.cells, found.talking, pooled, calibration, stride * FRAME_S
     )
@@ -169,7 +155,9 @@ def judged(
     )
 
 
-def _spoken(looked: stretch.Looked, heard: Speech, calibration: Calibration) -> _Spoken:
+def _spoken(
+    looked: stretch.Looked, heard: Speech, calibration: Calibration, breaks: Sequence[float]
+) -> _Spoken:
     moving = [motion.moves(looked.motion.get(s.track, ()), s.times_s) for s in looked.scores]
     talking = [
         vad.spoken(heard, s.times_s, WINDOW_FRAMES * FRAME_S) & moves
@@ -177,10 +165,11 @@ def _spoken(looked: stretch.Looked, heard: Speech, calibration: Calibration) -> 
     ]
     cells = speakers.cells(looked.scores, calibration)
     weights = speakers.weigh(looked.scores, cells, talking=talking)
-    first = offset.pooled(looked.scores, weights, calibration)
+    first = offset.pooled(looked.scores, weights, calibration, breaks)
     # Once the offset of the file is known, each face is weighed at that one rather than at its own best.
     weights = speakers.weigh(looked.scores, cells, first, calibration, talking)
-    return _Spoken(moving, talking, cells, weights, offset.pooled(looked.scores, weights, calibration))
+    pooled = offset.pooled(looked.scores, weights, calibration, breaks)
+    return _Spoken(moving, talking, cells, weights, pooled)
 
 
 def _contested(looked: stretch.Looked, found: _Spoken) -> float:

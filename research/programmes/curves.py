@@ -5,7 +5,7 @@
 
 Composes and judges the programmes that have a local defect, and prints: found by seconds of speech; by
 evidence in nats (how much likelier, by the windows in which its faces talk, its own offset is than that of
-the rest; of a dub, how much less likely that of the rest is than a blind guess); how exactly each kind is located;
+the rest; of a dub, how much less likely that is than a blind guess); how exactly each kind is located;
 repairs of defects that were found and that were not.
 """
 
