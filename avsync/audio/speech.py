@@ -95,7 +95,7 @@ def read_at(encoded: Floats, samples: npt.NDArray[np.float64]) -> Floats:
     steps = np.clip((samples + PAD - FIRST_CENTRE) / HOP, 0, len(encoded) - 1)
     below = np.minimum(steps.astype(np.int64), len(encoded) - 2)
     part = (steps - below)[:, None].astype(np.float32)
-    return encoded[below] * (1 - part) + encoded[below + 1] * part
+    return np.asarray(encoded[below] * (1 - part) + encoded[below + 1] * part, np.float32)
 
 
 def installed_encoder() -> Path:

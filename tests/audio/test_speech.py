@@ -79,3 +79,13 @@ def test_another_encoder_than_that_of_the_training_is_refused(monkeypatch, tmp_p
     monkeypatch.setattr(speech, "PACKAGE", "ears_of_another")
     with pytest.raises(SetupError, match=f"not the encoder .* pip install moonshine-voice=={speech.RELEASE}"):
         speech.installed_encoder()
+
+
+def test_a_clip_is_heard_as_in_training(tmp_path):
+    """There it went through the encoder whole, at the level of speech."""
+    encoder = SpeechEncoder(recogniser(tmp_path / "ears.onnx"))
+    wave = 0.02 * np.random.default_rng(1).standard_normal(3 * 16000).astype(np.float32)
+    whole = encoder.encode(speech.at_speech_level(wave[None]))[0]
+    places = 320 * np.arange(150, dtype=np.float64)
+    heard = SpeechFeatures(encoder).span(Waveform(wave, 2.0), 2.0, 150)
+    np.testing.assert_allclose(heard, speech.read_at(whole, places), atol=1e-5)
