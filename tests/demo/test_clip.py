@@ -123,7 +123,7 @@ def test_the_face_detector_finds_one_face_in_every_frame() -> None:
         assert np.ravel(faces)[4] > 0.8
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_mouth_that_is_seen_opens_with_the_voice_that_is_heard(seed: int) -> None:
     fps, seconds = 50, 6.0
     frames, samples, rate = render(seed, seconds, fps, SIZE)
@@ -165,7 +165,7 @@ def test_any_frame_rate_is_kept_exactly(tmp_path: Path, fps: Fraction | int) -> 
         assert container.streams.video[0].average_rate == fps
 
 
-@pytest.mark.parametrize("offset_ms", [120.0, -200.0])
+@pytest.mark.parametrize("offset_ms", [120.0, pytest.param(-200.0, marks=pytest.mark.slow)])
 def test_a_positive_offset_makes_the_audio_early_and_leaves_the_video(
     tmp_path: Path, offset_ms: float
 ) -> None:

@@ -104,6 +104,7 @@ def test_distilling_writes_a_checkpoint_that_loads_and_says_where_it_comes_from(
     assert sum(r["kind"] == "validation" for r in records) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["recipe", "models"])
 def test_the_teacher_may_be_named_in_the_recipe_or_be_the_papers(ground, tmp_path, monkeypatch, where):
     teacher = ground / "teacher.safetensors"

@@ -326,6 +326,7 @@ def test_noise_neither_drifts_nor_has_faults(seconds):
     assert not any(s.fault for a in answers for s in a.segments)
 
 
+@pytest.mark.slow
 def test_a_constant_offset_neither_drifts_nor_has_faults():
     answers = [estimate(made(500, 1.4, height=1.5, seed=s)) for s in range(120)]
     assert not any(a.drift_ms_per_min for a in answers)

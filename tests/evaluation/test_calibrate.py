@@ -146,8 +146,8 @@ def test_the_card_gets_the_calibration(store: Store, tmp_path: Path) -> None:
     dims = replace(TINY, layers=0, contrast=8)
     path = save(tmp_path / "tiny", VocaLiST(dims).eval(), Preprocessing())
     assert len(store) == 2
-    calibrate(path, tmp_path, count=40)
-    assert load(path, "cpu").info["calibration_quality"]["cases"] == 40
+    calibrate(path, tmp_path, count=16)
+    assert load(path, "cpu").info["calibration_quality"]["cases"] == 16
 
 
 def test_a_calibration_can_be_measured_and_kept(store: Store, tmp_path: Path) -> None:

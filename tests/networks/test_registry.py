@@ -36,7 +36,9 @@ def test_what_the_card_says_makes_the_same_network(name: str, tmp_path: Path) ->
         assert torch.equal(again.state_dict()[key], value)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "perfect-match" else ()) for name in SMALL]
+)
 def test_scores_equal_the_whole_network_on_every_pair(name: str, tmp_path: Path) -> None:
     loaded = checkpoint.load(checkpoint.save(tmp_path / name, small(name), Preprocessing("bgr", 1.0)), "cpu")
     rng = np.random.default_rng(0)

@@ -406,6 +406,7 @@ def browsed(inner: str, script: str, folder: Path, width: int = 1280) -> str:
     return unescape(answer[1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_browser_scrolls_it_sideways_and_a_file_is_one_line(width: int, tmp_path: Path):
@@ -424,6 +425,7 @@ def test_no_browser_scrolls_it_sideways_and_a_file_is_one_line(width: int, tmp_p
     assert max(heights) < 50, "a line of text is 24 pixels high"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
 def test_a_phone_shows_offsets_shares_faults_and_names_of_usual_length_whole(tmp_path: Path):
     fault = replace(FAULT, offset_ms=-560.0)
@@ -438,6 +440,7 @@ def test_a_phone_shows_offsets_shares_faults_and_names_of_usual_length_whole(tmp
     assert answer == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
 def test_the_table_of_a_batch_can_be_sorted(tmp_path: Path):
     offsets = (-120.0, 7.0, None, -30.0)
