@@ -68,7 +68,7 @@ def as_toml(values: Any) -> str:
 
 
 def refused_in_a_sentence(read: Callable[[], Any]) -> None:
-    """Reads, or raises an error of avsync's whose sentence is no page."""
+    """Reads, or raises an error of avsync's whose sentence is short."""
     try:
         read()
     except AvsyncError as error:

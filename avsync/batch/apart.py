@@ -1,4 +1,4 @@
-"""One question about a file, answered in a process of its own: a hostile file may crash or stall what reads
+"""One question about a file, answered in a separate process: a hostile file may crash or stall what reads
 it."""
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def arrivals(folder: Path, *, settle_s: float = 5.0, poll_s: float = POLL_S) -> 
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file can be read, and is as long as its header says; asked in a process of its own, which a
+    """Whether a file can be read, and is as long as its header says; tested in a separate process, which a
     hostile file may crash or stall without ending the watch."""
     return apart(_is_whole, path, LOOK_S) is True
 

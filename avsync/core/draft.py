@@ -152,7 +152,7 @@ def scratch() -> Iterator[tuple[IO[bytes], Path]]:
             if path.exists():
                 yield file, path
                 return
-    # On Windows nobody else opens a file that goes when it is closed.
+    # On Windows a file that is deleted on closing cannot be opened a second time.
     with tempfile.NamedTemporaryFile(prefix="avsync-", delete=RENAMES_OPEN) as file:
         try:
             yield file, Path(file.name)

@@ -32,7 +32,7 @@ LUMA_SHARES = {
 BT601 = (0.299, 0.114)
 FULL_RANGE = 2
 SAMPLED_ROWS = 64
-"""Of so many rows one is compared first, which tells nearly all frames apart in a few microseconds."""
+"""One in this many rows is compared first, which distinguishes nearly all frames in a few microseconds."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def freeze(model: nn.Module, low: torch.dtype | None = None) -> nn.Module:
-    """Make `model` ready to be asked often and never trained, in place: eval mode, no gradients, each
+    """Prepare `model`, in place, for inference alone: eval mode, no gradients, each
     batch norm folded into the convolution before it, convolutions channels-last. Its numbers stay the same
     but for rounding. `low`: the type that autocast multiplies in, to which weights are then cast once instead
     of in every step."""

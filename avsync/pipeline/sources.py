@@ -1,4 +1,4 @@
-"""Checks of what is no media file with a name: a stream, an address of the web, a playlist, or arrays."""
+"""Checks of what is not a media file with a name: a stream, an address of the web, a playlist, or arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Speech is told from silence, noise and music, and its seconds are counted."""
+"""Speech is distinguished from silence, noise and music, and its seconds are counted."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""A question about a file is answered in a process of its own."""
+"""A question about a file is answered in a separate process."""
 
 import multiprocessing
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Long batches: flat memory and handles, kills at any moment, files that nobody meant."""
+"""Long batches: flat memory and handles, kills at any moment, files that were never meant to be videos."""
 
 import json
 import os

@@ -23,7 +23,7 @@ def watched(folder: Path) -> Iterator[list[Path]]:
 
 
 def within(coming: Iterator[list[Path]], seconds: float) -> list[Path]:
-    """What arrives in so many seconds."""
+    """What arrives within `seconds`."""
     until = time.monotonic() + seconds
     found: list[Path] = []
     while time.monotonic() < until:

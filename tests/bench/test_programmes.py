@@ -25,7 +25,7 @@ def a_clip(number: int, seconds: float = 8.0) -> Material:
     rng = np.random.default_rng(number)
     frames = np.arange(round(seconds * 25))
     said = rng.normal(size=(2 * len(frames) + 2, 16)).astype(np.float32)
-    said[1:-1:2] = said[:-2:2] + said[2::2]  # half a frame on, it sounds like both neighbours
+    said[1:-1:2] = said[:-2:2] + said[2::2]  # half a frame on, it resembles both neighbours
     said = said / np.linalg.norm(said, axis=1, keepdims=True) * 3.5
     motion = np.where(np.arange(len(frames)) < 2 * len(frames) // 3, 3.0, 0.3)
     audio_s = np.asarray(np.arange(len(said)) * 0.02, np.float64)

@@ -223,7 +223,7 @@ def test_results_that_do_not_fit_on_the_disk(tmp_path: Path, full_disk: Path):
 
 
 def test_a_repair_that_does_not_fit_on_the_disk(clip: Path, tmp_path: Path):
-    """A small file system of its own, where the system allows one; the target is all there or not at all."""
+    """A separate small file system, where the system allows one; the target is all there or not at all."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = shutil.which("mount") and os.geteuid() == 0

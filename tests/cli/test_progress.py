@@ -1,4 +1,4 @@
-"""Bars tell a person at a terminal what is being done, and nobody else."""
+"""Progress bars are shown to a person at a terminal only."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""What ran out is told, not what the file seemed to lack for it."""
+"""When memory runs out, the error says so instead of blaming the file."""
 
 import errno
 import os

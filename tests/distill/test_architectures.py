@@ -131,7 +131,7 @@ class TestMatch:
         clips, video = task._draw(0, 1)
         raw = pair_bytes(task._train, clips, video, video, "mfcc")
         own = pair_inputs(raw, features="mfcc")[1][:, 0]
-        kept = torch.from_numpy(video > 0)  # the sample before a clip's first is nobody's
+        kept = torch.from_numpy(video > 0)  # the sample before a clip's first belongs to no clip
         torch.testing.assert_close(audio[:, 15][kept], own[kept], rtol=1e-4, atol=1e-4)
 
     def test_the_same_step_is_the_same_inputs(self, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ LONG = {
 
 
 def child(ground, folder):
-    """The long run in a process of its own."""
+    """The long run in a separate process."""
     text = json.dumps([LONG, {"data": "data", "cache": "cache", "run": str(folder)}])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.Popen(

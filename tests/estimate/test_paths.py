@@ -64,7 +64,7 @@ def test_each_shot_and_each_part_of_a_long_one_may_be_off_by_itself_which_tilts_
         return 60 * bias_of_slope(shots(number), 20.0)
 
     assert tilt(1) == tilt(6)
-    # The spread of a straight line's slope through so many points with an error of 20 ms each.
+    # The spread of the slope of a line through these points with an error of 20 ms each.
     places = np.array([7.5, 22.5, 37.5, 52.5]) - 30
     assert tilt(4) == pytest.approx(60 * 20 / np.sqrt((places**2).sum()), rel=0.1)
     assert tilt(20) < tilt(4) / 2 + 1

@@ -1,4 +1,4 @@
-"""Who speaks when: every face is weighed by what it says of its own time."""
+"""Who speaks when: every face is weighed by the evidence of its own time."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Each stretch of visible speech bears out the offset of the file, contradicts it, or leaves it open."""
+"""Each stretch of visible speech supports the offset of the file, contradicts it, or leaves it open."""
 
 import numpy as np
 import pytest

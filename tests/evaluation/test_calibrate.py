@@ -69,7 +69,7 @@ def test_support_for_an_offset_lies_above_its_contradiction() -> None:
     calibration = fit(made_cases(400))
     assert calibration.support >= 1.0
     assert calibration.contradiction < 0
-    # Another's speech hardly ever bears an offset out; lips that say the speech hardly ever contradict it.
+    # Someone else's speech hardly ever supports an offset, and matching lips hardly ever contradict it.
     said, foreign = [], []
     for case in (c for c in made_cases(400, seed=1) if len(c.scores.times_s) >= 75):
         windows = np.arange(75)

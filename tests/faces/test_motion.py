@@ -1,4 +1,4 @@
-"""A mouth that moves is told apart from a still face, also where the head or the camera shakes."""
+"""A moving mouth is distinguished from a still face, even if the head or the camera shakes."""
 
 import numpy as np
 import pytest

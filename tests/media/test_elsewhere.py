@@ -1,4 +1,4 @@
-"""Media that are no file: streams and addresses become a temporary file that leaves nothing behind."""
+"""Media that are not files: streams and addresses become a temporary file that leaves nothing behind."""
 
 import io
 import threading

@@ -100,7 +100,7 @@ def test_of_several_tracks_the_one_with_speech_is_judged_and_named(
 def test_at_another_speed_the_error_shrinks_or_grows_with_it(
     plain: Path, plain_ms: float, tmp_path: Path, speed: float
 ):
-    """Every frame at its exact time: ffmpeg by itself would show those of a faster video late."""
+    """Every frame at its exact time: ffmpeg's default would show those of a faster video late."""
     frames = ("-vf", f"settb=1/90000,setpts=PTS/{speed}", "-fps_mode", "passthrough")
     ticks = ("-enc_time_base", "1/90000")
     audio = ("-af", f"atempo={speed}", "-c:a", "pcm_s16le")

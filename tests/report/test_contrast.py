@@ -1,5 +1,5 @@
-"""The colours of the page meet WCAG 2.1's contrast, in light and in dark: 4.5 for text, 3 for what a chart or
-a verdict is told by."""
+"""The colours of the page meet WCAG 2.1's contrast, in light and in dark: 4.5 for text, 3 for the parts
+of a chart or a verdict that carry meaning."""
 
 import re
 from importlib.resources import files

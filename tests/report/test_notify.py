@@ -1,4 +1,4 @@
-"""Commands and addresses that are told of a report."""
+"""Commands and addresses that are notified of a report."""
 
 import json
 import sys

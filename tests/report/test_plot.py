@@ -1,4 +1,4 @@
-"""Every report can be drawn, into a file of its own."""
+"""Every report can be drawn, into a separate file."""
 
 from dataclasses import replace
 from pathlib import Path
