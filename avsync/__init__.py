@@ -18,6 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from avsync.api import check, check_many, fix_offset
+    from avsync.core.errors import (
+        AvsyncError,
+        CannotTell,
+        Interrupted,
+        MediaError,
+        ModelError,
+        OptionError,
+        OutputError,
+        SetupError,
+        UsageError,
+    )
     from avsync.core.options import Limits
     from avsync.core.report import Report
     from avsync.core.streams import Recording
@@ -28,9 +39,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "AvsyncError",
+    "CannotTell",
+    "Interrupted",
     "Limits",
+    "MediaError",
+    "ModelError",
+    "OptionError",
+    "OutputError",
     "Recording",
     "Report",
+    "SetupError",
+    "UsageError",
     "__version__",
     "check",
     "check_many",
@@ -62,6 +82,15 @@ _HOMES = {
     "save_page": ("avsync.report.html", "save_page"),
     "Recording": ("avsync.core.streams", "Recording"),
     "Report": ("avsync.core.report", "Report"),
+    "AvsyncError": ("avsync.core.errors", "AvsyncError"),
+    "CannotTell": ("avsync.core.errors", "CannotTell"),
+    "Interrupted": ("avsync.core.errors", "Interrupted"),
+    "MediaError": ("avsync.core.errors", "MediaError"),
+    "ModelError": ("avsync.core.errors", "ModelError"),
+    "OptionError": ("avsync.core.errors", "OptionError"),
+    "OutputError": ("avsync.core.errors", "OutputError"),
+    "SetupError": ("avsync.core.errors", "SetupError"),
+    "UsageError": ("avsync.core.errors", "UsageError"),
 }
 
 

@@ -6,6 +6,8 @@ import os
 import av.error
 import pytest
 
+import avsync
+from avsync.core import errors
 from avsync.core.errors import LACKS_MEMORY, MediaError, out_of_memory, told, unexpected
 
 
@@ -38,3 +40,10 @@ def test_other_errors_say_what_they_say():
     assert told(error) == str(error)
     assert told(MediaError("out of memory.mp4 does not exist.")) == "out of memory.mp4 does not exist."
     assert not out_of_memory("Invalid data found when processing input")
+
+
+def test_every_error_is_a_name_of_the_package():
+    defined = {name for name, kind in vars(errors).items() if isinstance(kind, type)} - {"Any"}
+    assert defined == {
+        name for name in avsync.__all__ if getattr(avsync, name) is getattr(errors, name, None)
+    }
