@@ -146,6 +146,8 @@ def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[t
 
 
 def _frames(packet: Any, number: int, damage: Damage) -> list[Any]:
+    if not packet.size and packet.pts is not None:
+        return []  # The frame before stays, in Theora and others; a decoder would take it for the end.
     if packet.size:
         packet.opaque = [number]  # a new object: PyAV gives each back once
     if packet.is_corrupt:

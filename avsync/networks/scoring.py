@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +76,21 @@ def score_clips(
     except KeyboardInterrupt as stop:
         raise Interrupted(joined()) from stop
     return joined()
+
+
+@contextmanager
+def in_one_thread(scorer: Scorer) -> Iterator[None]:
+    """The block with one thread of PyTorch where that is enough: a network that embeds keeps up with the
+    search for faces, and more threads would only take the processor from the decoder."""
+    before = torch.get_num_threads()
+    if not (scorer.model.embeds and scorer.device.type == "cpu"):
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def window_starts(clip: Clip, stride: int) -> npt.NDArray[np.int64]:

@@ -151,7 +151,7 @@ def _score(
 ) -> list[Scores]:
     """Scores of the faces in the stretch, each of which is passed to `found`. Crops stream into the model
     while the next are cut; the time it waits for them counts as `faces`."""
-    from avsync.networks.scoring import score_clips
+    from avsync.networks.scoring import in_one_thread, score_clips
     from avsync.networks.syncnet import FaceEmbeddings
 
     length = span[1] - span[0]
@@ -181,7 +181,11 @@ def _score(
     waited = job.timings.get("faces", 0.0)
     started = time.perf_counter()
     try:
-        with closing(clips), closing(ahead(motion.watched(clips, looked.motion), 1)) as coming:
+        with (
+            closing(clips),
+            closing(ahead(motion.watched(clips, looked.motion), 1)) as coming,
+            in_one_thread(job.loaded),
+        ):
             return score_clips(
                 job.loaded,
                 timed_each(coming, job.timings, "faces"),
