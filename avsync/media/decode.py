@@ -90,7 +90,7 @@ def decoded(
         stream: Any = container.streams[index]
         context = stream.codec_context
         context.thread_type = "AUTO"
-        context.thread_count = min(MAX_THREADS, (os.cpu_count() or 1) + 1)
+        context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
         context.flags |= Flags.copy_opaque
         if seek_s is not None and not several:
             container.seek(int(seek_s * av.time_base))
