@@ -36,7 +36,7 @@ MEASURE_EVERY = 3 * DETECT_EVERY
 that succeeds."""
 STEADY_EVERY = 2 * FRAME_RATE
 """What these grow to, doubling, while detections confirm where the flow had put the face."""
-SURE_DETECTIONS = 2
+SURE_DETECTIONS = 3
 """A face whose last detections in agreement are fewer is detected again rather than followed."""
 LEAST_SHARE = 0.4
 """What a detection counts, beside the box carried on from those before."""
