@@ -78,12 +78,14 @@ def unjudged(
         if segment.offset_ms is not None:
             past = round(segment.end_s * FRAME_RATE) + reach - WINDOW_FRAMES
             answered[round(segment.start_s * FRAME_RATE) : past] = True
+    # Where nobody speaks lips were not read, so that nothing counts there.
+    compared |= silent
+    heard |= silent
     unlike: tuple[tuple[Mask, Cause], ...] = (
         (~looked, missed),
         (empty, "no-frames"),
         (damaged, "damaged"),
         (~seen, "no-face"),
-        (~compared & silent, "not-speaking"),
         (~compared, "seen-too-briefly"),
         (~heard, "no-audio"),
         (~counted, "not-speaking"),
