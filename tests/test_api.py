@@ -27,7 +27,7 @@ PAPERS = Dims(channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=2)
 
 @pytest.fixture(scope="module")
 def video(talk: Talk) -> Path:
-    return talk(EARLY_MS)
+    return talk(EARLY_MS, duration_s=8)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_many_files_give_a_report_each_and_tell_how_far_they_are(video: Path, tm
         )
     )
     assert {Path(report.path).name: report.verdict for report in reports} == {
-        "talk.mp4": "out-of-sync",
+        video.name: "out-of-sync",
         "broken.mp4": "error",
     }
     assert (video, "faces") in told
@@ -95,7 +95,7 @@ def test_a_folder_without_videos_is_refused_at_once(tmp_path: Path):
 def test_the_log_says_what_was_found(video: Path, caplog: pytest.LogCaptureFixture, model: Loaded):
     with caplog.at_level(logging.INFO, logger="avsync"):
         avsync.check(video, model=model)
-    assert any("talk.mp4: out-of-sync" in record.getMessage() for record in caplog.records)
+    assert any(f"{video.name}: out-of-sync" in record.getMessage() for record in caplog.records)
 
 
 # --- The stages ----------------------------------------------------------------------------

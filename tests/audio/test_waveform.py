@@ -65,7 +65,14 @@ class TestOneClockWithTheVideo:
             ("a.flv", (*H264, "-c:a", "aac")),
         ],
     )
-    @pytest.mark.parametrize(("video_late", "audio_late"), [(0.0, 0.0), (0.48, 0.0), (0.2, 0.6)])
+    @pytest.mark.parametrize(
+        ("video_late", "audio_late"),
+        [
+            (0.2, 0.6),
+            pytest.param(0.0, 0.0, marks=pytest.mark.slow),
+            pytest.param(0.48, 0.0, marks=pytest.mark.slow),
+        ],
+    )
     def test_starts_count_in_every_container(self, tmp_path, name, codec, video_late, audio_late):
         path = bar_and_click(tmp_path / name, video_delay_s=video_late, audio_delay_s=audio_late, codec=codec)
         found = probe(path)

@@ -67,6 +67,7 @@ def test_what_is_not_finite_is_refused(path: tuple[str, ...], option: Any):
     refused(path, option, "nan")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "option"), OPTIONS, ids=NAMES)
 def test_what_is_far_below_zero_is_refused(path: tuple[str, ...], option: Any):
     if option.name in ANYWHERE:

@@ -65,6 +65,7 @@ def test_the_fitted_probability_means_what_it_says_on_new_cases(fitted: Calibrat
     assert figures["long_matched_below_level"] < 0.1  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_support_for_an_offset_lies_above_its_contradiction() -> None:
     calibration = fit(made_cases(400))
     assert calibration.support >= 1.0

@@ -127,6 +127,7 @@ def test_speech_without_a_face_is_heard_but_not_judged(video: Path, tmp_path: Pa
     assert any(part.cause == "no-face" for part in found.unjudged)
 
 
+@pytest.mark.slow
 def test_speech_that_goes_on_after_the_video_counts_neither_as_heard_nor_as_judged(
     video: Path, tmp_path: Path
 ):
@@ -151,6 +152,7 @@ def test_what_could_not_be_decoded_is_noted_with_its_times(video: Path, tmp_path
     assert 0 < lost.values["start_s"] < lost.values["end_s"] < SECONDS
 
 
+@pytest.mark.slow
 def test_audio_long_after_the_video_is_not_judged(video: Path, report: Report, tmp_path: Path):
     ffmpeg("-i", video, "-c:v", "copy", "-af", "apad=whole_dur=400", tmp_path / "long.mp4")
     found = avsync.check(tmp_path / "long.mp4", stride=2)
@@ -362,6 +364,7 @@ def test_fixing_measures_with_the_options_given(video: Path, tmp_path: Path):
     assert len(before.tracks[0].offset.shifts) == 41
 
 
+@pytest.mark.slow
 def test_retiming_looks_at_all_of_a_video_unless_asked_otherwise(video: Path, tmp_path: Path):
     cases: tuple[tuple[Sample, str], ...] = (("auto", "exhaustive"), ("adaptive", "adaptive"))
     for sample, used in cases:

@@ -103,6 +103,7 @@ class TestRecordings:
         assert report.offset_ms == pytest.approx(whole.offset_ms, abs=3)
         assert report.path == "recording"
 
+    @pytest.mark.slow
     def test_integers_and_two_channels_too(self, recording: Recording, whole: avsync.Report):
         pcm = (np.clip(recording.samples, -1, 1) * 32767).astype(np.int16)
         stereo = Recording(recording.frames, recording.times_s, np.stack([pcm, pcm], 1), 16_000)
