@@ -112,10 +112,11 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
         line_blocks = block_likelihoods(straight, calibration)
         line_path, line_base, stepped_value = likeliest_path(line_blocks.values, cost, line_blocks.cut)
         sloping = _pieces(straight, line_blocks, line_path, line_base, calibration, slope, middle)
-        # Steps that are no faults are what each face is off by itself, and no other explanation.
-        sloped = max(line_value, stepped_value) if any(p.fault for p in sloping) else line_value
-        constant = max(value, level_value) if any(p.fault for p in pieces) else level_value
-        # A drift must beat a blind guess, too: of so many lines, one suits noise better than any constant.
+        # Steps that are no faults come of the bias of each face, and are no other explanation.
+        jumps = any(piece.fault for piece in (*pieces, *sloping))
+        sloped = max(line_value, stepped_value) if jumps else line_value
+        constant = max(value, level_value) if jumps else level_value
+        # A drift must beat a blind guess, too: of many lines, one fits noise better than any constant does.
         likelier = sloped - constant > cost and sloped - cost > np.log(len(blocks.values))
         clear = abs(slope) > CLEAR_DRIFT * _slope_error(error, blocks, calibration)
         if likelier and clear and main_piece(sloping).measure.probability >= MIN_PROBABILITY:

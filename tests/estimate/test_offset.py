@@ -534,3 +534,11 @@ def test_a_jump_that_is_not_clear_is_put_where_the_audio_is_interrupted():
     assert jump == pytest.approx(19.2, abs=0.05)
     (jump,) = (s.start_s for s in estimate(scores, breaks=[16.0]).segments if s.start_s > 0)
     assert jump > 18.5  # the evidence is clear that it was not before
+
+
+def test_a_face_that_differs_by_less_than_a_fault_does_not_make_a_drift_with_one():
+    """Late by 150, 200 and 155 ms: one shift is what it takes."""
+    shots = [made(280, off, seed=i, start_s=11.2 * i) for i, off in enumerate((3.75, 5.0, 3.9))]
+    answer = pooled(shots, [np.ones(280)] * 3, Calibration(floor_ms=20.0))
+    assert not answer.drift_ms_per_min
+    assert not any(s.fault for s in answer.segments)
