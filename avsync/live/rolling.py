@@ -81,9 +81,10 @@ def look(piece: Piece, loaded: Loaded, options: CheckOptions) -> Heard:
     media = probe(piece.path)
     audio = waveform.waveform(media)
     span = (piece.video_s, min(media.duration_s, piece.video_s + piece.length_s))
-    job = stretch.Job(media, audio, loaded, options, span, piece.length_s, lambda *_: None, {})
-    looked = stretch.look(job, stretch.Looked(), span)
     speech = vad.heard(list(vad.listen(audio)), audio.start_s)
+    # What is quiet here may be within reach of speech in the next piece, so all lips are read.
+    job = stretch.Job(media, audio, speech, (), loaded, options, span, piece.length_s, lambda *_: None, {})
+    looked = stretch.look(job, stretch.Looked(), span)
     by_s = piece.start_s - piece.video_s
     return Heard(
         (piece.start_s, piece.start_s + piece.length_s),
