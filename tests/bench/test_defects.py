@@ -126,7 +126,6 @@ def test_a_talking_face_gets_every_defect_and_is_checked_repaired_and_checked_ag
     done = CliRunner().invoke(app, ["bench", "defects", str(tmp_path), "--json"])
     assert done.exit_code == 0, done.output
     trials = json.loads(done.stdout)["defects"]["trials"]
-    print(json.dumps(trials, indent=1))
     assert [(t["clip"], t["defect"]) for t in trials] == [("a.mp4", kind) for kind in KINDS]
     assert trials[0]["plain"]["verdict"] == "in-sync"
     shift, *_, swap = trials
