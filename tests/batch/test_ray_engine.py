@@ -37,8 +37,9 @@ def test_two_workers_give_what_one_process_gives(
     ray: Any, talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    early = shutil.copy(talk(EARLY_MS), tmp_path / "early.mp4")
-    late = shutil.copy(talk(-200, seed=1), tmp_path / "late.mp4")
+    early, late = tmp_path / "early.mp4", tmp_path / "late.mp4"
+    shutil.copy(talk(EARLY_MS), early)
+    shutil.copy(talk(-200, seed=1), late)
     (tmp_path / "bad.mp4").write_text("no video")
     # Relative paths as a user types them: they must mean the same on the cluster.
     files = [Path(early.name), Path("bad.mp4"), Path(late.name), Path("none.mp4")]
