@@ -46,12 +46,13 @@ an offset belongs to a whole scene more often than it jumps in the middle of one
 class Blocks:
     """Log-likelihoods `values` (n_blocks, n_shifts) of blocks of windows around `times_s` (n_blocks,);
     `block` (n_windows,): the block that each window is in; `cut` (n_blocks,): whether a shot begins with
-    it."""
+    it; `seconds`: how long a block is, at most."""
 
     times_s: Floats
     values: Floats
     block: Ints
     cut: npt.NDArray[np.bool_]
+    seconds: float = BLOCK_S
 
 
 def block_likelihoods(found: Evidence, calibration: Calibration) -> Blocks:
@@ -71,7 +72,7 @@ def block_likelihoods(found: Evidence, calibration: Calibration) -> Blocks:
     np.maximum.at(trust, block, found.weights)
     times = found.times_s.min() + (used[:, 1] + 0.5) * seconds
     cut = np.concatenate([[False], np.diff(used[:, 0]) > 0])
-    return Blocks(times, curves * (observations * trust)[:, None], block, cut)
+    return Blocks(times, curves * (observations * trust)[:, None], block, cut, seconds)
 
 
 def likeliest_path(

@@ -19,6 +19,7 @@ from avsync.core.report import Offset
 from avsync.core.runs import runs
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import along, near
+from avsync.estimate.peak import PECULIAR
 from avsync.estimate.speakers import COUNTED, Cell, Floats, Mask, speaking, summed, together
 
 WINDOW_S = WINDOW_FRAMES * FRAME_S
@@ -97,6 +98,30 @@ def contradictions(
                 alone[cell.windows] = False
         answers += _asked(index, scores, talking[index], alone, answer, calibration, every_s)
     return _joined([_beside_others(each, answers) for each in answers])
+
+
+def apart(
+    tracks: Sequence[Scores],
+    talking: Sequence[Mask],
+    found: Sequence[Contradiction],
+    calibration: Calibration,
+    every_s: float,
+) -> list[Mask]:
+    """By track (n_windows,), the windows of faces that say what is heard in a stretch that surely contradicts
+    the offset of the file, but at another offset: it is not someone else's speech."""
+    masks = [np.zeros(len(scores.times_s), bool) for scores in tracks]
+    for stretch in (one for one in found if one.sure):
+        for index, (scores, talks) in enumerate(zip(tracks, talking, strict=True)):
+            inside = (scores.times_s >= stretch.start_s) & (scores.times_s < stretch.end_s)
+            asked = np.flatnonzero(inside & talks)
+            talk_s = len(asked) * every_s
+            if talk_s < FAULT_TALK_S:
+                continue
+            total = summed(scores, asked, calibration)
+            own_ms = -FRAME_MS * float(scores.shifts[int(total.argmax())])
+            if _lead(total, scores.shifts, own_ms) >= PECULIAR * np.sqrt(talk_s):
+                masks[index] |= inside
+    return masks
 
 
 def without(

@@ -26,7 +26,7 @@ from avsync.estimate.paths import (
     changed_at,
     likeliest_path,
 )
-from avsync.estimate.peak import Evidence, Measure, measure
+from avsync.estimate.peak import PECULIAR, Evidence, Measure, measure
 
 MAX_DRIFT_ERROR = 40.0
 """A drift known no better than this (95 %, ms per minute) is not reported."""
@@ -198,7 +198,8 @@ def _pieces(
             share = np.exp(total - np.logaddexp.reduce(total))[max(0, column - 1) : column + 2].sum()
             own = replace(own, probability=float(min(share, CEILING)))
             sure = own.probability >= MIN_PROBABILITY and own.observations >= MIN_SHOT_OBSERVATIONS
-        return own if sure and total[column] >= FIT and _differs(own, rest) else None
+        fits = _fits(blocks, np.unique(blocks.block[run]), column)
+        return own if sure and fits and _differs(own, rest) else None
 
     measures = [apart(column, run) for column, run in runs]
     rest = _measured(found, [run for (_, run), m in zip(runs, measures, strict=True) if not m], calibration)
@@ -218,6 +219,17 @@ def _is_shot(blocks: Blocks, run: Ints) -> bool:
     return bool((first == 0 or blocks.cut[first]) and (past == len(blocks.cut) or blocks.cut[past]))
 
 
+def _fits(blocks: Blocks, own: Ints, column: int) -> bool:
+    """Whether the lips and the speech of the blocks `own` go together at the offset of a column at all."""
+    values = blocks.values[own]
+    total = values.sum(axis=0)
+    if total[column] >= FIT:
+        return True
+    away = np.abs(np.arange(len(total)) - column) > 1
+    lead = float(total[column] - total[away].max(initial=-np.inf))
+    return lead >= PECULIAR * np.sqrt(values.any(axis=1).sum() * blocks.seconds)
+
+
 def with_own_shots(blocks: Blocks, path: Ints, base: int) -> Ints:
     """The path, but each shot that lies on one column and is clearly likelier on another goes there: two
     steps cost more than two seconds of speech can pay. A frame to or fro within a fault does not matter."""
@@ -227,7 +239,7 @@ def with_own_shots(blocks: Blocks, path: Ints, base: int) -> Ints:
         total = blocks.values[first:past].sum(axis=0)
         best, own = int(total.argmax()), int(path[first])
         apart = abs(best - own) > 1 or abs(own - base) <= 1
-        clear = total[best] - total[own] >= CLEAR_RIVAL and total[best] >= FIT
+        clear = total[best] - total[own] >= CLEAR_RIVAL and _fits(blocks, np.arange(first, past), best)
         if apart and clear and (path[first:past] == own).all():
             changed[first:past] = best
     return changed

@@ -116,10 +116,9 @@ def judged(
     read; `breaks`: times at which the audio is interrupted."""
     known = heard or Speech(0.0, FRAME_S, np.zeros(0, np.float32))
     found = _spoken(looked, known, calibration, breaks)
-    pooled, stride = found.pooled, looked.stride or 1
-    open_stretches = support.contradictions(
-        looked.scores, found.cells, found.talking, pooled, calibration, stride * FRAME_S
-    )
+    stride = looked.stride or 1
+    found, open_stretches = _supported(looked, found, calibration, breaks, stride * FRAME_S)
+    pooled = found.pooled
     supported = support.without(looked.scores, found.weights, open_stretches)
     unjudged = coverage.unjudged(
         *(looked.tracks, looked.scores, supported, pooled.segments),
@@ -170,6 +169,31 @@ def _spoken(
     weights = speakers.weigh(looked.scores, cells, first, calibration, talking)
     pooled = offset.pooled(looked.scores, weights, calibration, breaks)
     return _Spoken(moving, talking, cells, weights, pooled)
+
+
+def _supported(
+    looked: stretch.Looked,
+    found: _Spoken,
+    calibration: Calibration,
+    breaks: Sequence[float],
+    every_s: float,
+) -> tuple[_Spoken, tuple[support.Contradiction, ...]]:
+    """The same, with what is off rather than someone else's speech counted, and the stretches that do not
+    support the offset."""
+
+    def contradictions() -> tuple[support.Contradiction, ...]:
+        return support.contradictions(
+            looked.scores, found.cells, found.talking, found.pooled, calibration, every_s
+        )
+
+    against = contradictions()
+    masks = support.apart(looked.scores, found.talking, against, calibration, every_s)
+    if not any(mask.any() for mask in masks):
+        return found, against
+    weights = [np.where(mask, 1.0, weight) for mask, weight in zip(masks, found.weights, strict=True)]
+    pooled = offset.pooled(looked.scores, weights, calibration, breaks)
+    found = replace(found, weights=weights, pooled=pooled)
+    return found, contradictions()
 
 
 def _contested(looked: stretch.Looked, found: _Spoken) -> float:

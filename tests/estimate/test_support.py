@@ -8,7 +8,7 @@ from avsync.core.records import Scores
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import pooled
 from avsync.estimate.speakers import cells, weigh
-from avsync.estimate.support import FAULT_TALK_S, MIN_TALK_S, Contradiction, contradictions
+from avsync.estimate.support import FAULT_TALK_S, MIN_TALK_S, Contradiction, apart, contradictions
 
 SHARP = Calibration(temperature=0.6, mismatch_level=0.0)
 
@@ -41,6 +41,29 @@ def test_lips_that_are_badly_read_but_fit_the_offset_best_are_not_a_fault():
     badly = made(200, height=0, seed=1, start_s=20.0)
     badly.logits[:, 15] += 1.0
     assert not any(stretch.sure for stretch in found(made(500), badly))
+
+
+def test_lips_that_are_badly_read_but_fit_another_offset_best_are_off_and_not_foreign():
+    badly = made(200, height=0, seed=1, start_s=20.0)
+    badly.logits[:, 22] += 1.0
+    tracks = (made(500), badly)
+    weights = weigh(tracks, cells(tracks, SHARP))
+    assert not any(segment.fault for segment in pooled(tracks, weights, SHARP).segments)
+    masks = apart(tracks, [np.ones(500, bool), np.ones(200, bool)], found(*tracks), SHARP, 0.04)
+    assert [mask.mean() for mask in masks] == [0, 1]
+    weights = [np.where(mask, 1.0, weight) for mask, weight in zip(masks, weights, strict=True)]
+    (fault,) = (segment for segment in pooled(tracks, weights, SHARP).segments if segment.fault)
+    assert (fault.start_s, fault.end_s) == pytest.approx((20.0, 28.0), abs=0.3)
+    assert fault.offset_ms == pytest.approx(-280, abs=20)
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_speech_of_someone_else_has_no_offset_of_its_own(seed: int):
+    tracks = (made(500), made(200, height=0, seed=seed, start_s=20.0))
+    (stretch,) = found(*tracks)
+    assert stretch.sure
+    masks = apart(tracks, [np.ones(500, bool), np.ones(200, bool)], [stretch], SHARP, 0.04)
+    assert not any(mask.any() for mask in masks)
 
 
 def test_less_than_a_fault_needs_is_open_and_still_less_says_nothing():
