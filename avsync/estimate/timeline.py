@@ -16,23 +16,18 @@ import numpy as np
 from avsync.core.constants import FRAME_MS, FRAME_S, MIN_PROBABILITY, WINDOW_FRAMES
 from avsync.core.report import Segment
 from avsync.estimate.calibration import CEILING, Calibration
+from avsync.estimate.drift import drift_error, explains_better, is_clear, steady, straightened
 from avsync.estimate.paths import (
     Blocks,
     Floats,
     Ints,
     best_line,
-    bias_of_slope,
     block_likelihoods,
     changed_at,
     likeliest_path,
 )
 from avsync.estimate.peak import PECULIAR, Evidence, Measure, measure
 
-MAX_DRIFT_ERROR = 40.0
-"""A drift known no better than this (95 %, ms per minute) is not reported."""
-CLEAR_DRIFT = 1.3
-"""A drift is at least so many times half its 95 % interval: with 1.0, two of 32 programmes of a minute
-without one have one, with 1.3 none of 80 (val lists, avsync-4)."""
 STRETCH_S = 10.0
 """Evidence along the video is weighed in stretches of about this length; one with too little is a gap."""
 MAX_STRETCHES = 120
@@ -102,29 +97,30 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
     """
     middle = float(found.times_s[0] + found.times_s[-1]) / 2
     blocks = block_likelihoods(found, calibration)
-    cost = calibration.change_cost
-    path, base, value = likeliest_path(blocks.values, cost, blocks.cut)
+    path, base, value = likeliest_path(blocks.values, calibration.change_cost, blocks.cut)
     pieces = _pieces(found, blocks, path, base, calibration, 0.0, middle)
-    drift = uncertainty = None
-    slope, error, line_value, level_value = best_line(blocks, base)
+    drift = uncertainty = possible = None
+    line = best_line(blocks, base)
+    slope, error = line[0], drift_error(line[1], blocks, calibration)
     if np.isfinite(error):
         straight = straightened(found, slope, middle)
         line_blocks = block_likelihoods(straight, calibration)
-        line_path, line_base, stepped_value = likeliest_path(line_blocks.values, cost, line_blocks.cut)
+        line_path, line_base, line_value = likeliest_path(
+            line_blocks.values, calibration.change_cost, line_blocks.cut
+        )
         sloping = _pieces(straight, line_blocks, line_path, line_base, calibration, slope, middle)
         # Steps that are no faults come of the bias of each face, and are no other explanation.
         jumps = any(piece.fault for piece in (*pieces, *sloping))
-        sloped = max(line_value, stepped_value) if jumps else line_value
-        constant = max(value, level_value) if jumps else level_value
-        # A drift must beat a blind guess, too: of many lines, one fits noise better than any constant does.
-        likelier = sloped - constant > cost and sloped - cost > np.log(len(blocks.values))
-        clear = abs(slope) > CLEAR_DRIFT * _slope_error(error, blocks, calibration)
-        if likelier and clear and main_piece(sloping).measure.probability >= MIN_PROBABILITY:
+        sloped, level = (max(line[2], line_value), max(line[3], value)) if jumps else line[2:]
+        likelier = explains_better(sloped, level, calibration.change_cost, len(blocks.values))
+        sure = main_piece(sloping).measure.probability >= MIN_PROBABILITY
+        if likelier and is_clear(slope, error) and sure:
             found, blocks, pieces = straight, line_blocks, sloping
-            drift, uncertainty = 60 * slope, 60 * _slope_error(error, blocks, calibration)
-    possible = None
-    if drift is None:
-        drift, uncertainty, possible = _steady(blocks, pieces, calibration)
+            drift, uncertainty = 60 * slope, 60 * error
+    main = main_piece(pieces).measure
+    if drift is None and main.probability >= MIN_PROBABILITY:
+        own = np.concatenate([piece.windows for piece in pieces if piece.measure is main])
+        drift, uncertainty, possible = steady(blocks, own, calibration)
     starts = [float(found.times_s[piece.windows[0]]) for piece in pieces]
     ends = [*starts[1:], float(found.times_s[-1]) + WINDOW_FRAMES * FRAME_S]
     spans = zip(pieces, starts, ends, strict=True)
@@ -135,41 +131,6 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
 def main_piece(pieces: Sequence[Piece]) -> Piece:
     """What the video is measured by: of the pieces that are sure, the one with the most evidence."""
     return max(pieces, key=lambda p: (p.measure.probability >= MIN_PROBABILITY, p.measure.observations))
-
-
-def _steady(
-    blocks: Blocks, pieces: Sequence[Piece], calibration: Calibration
-) -> tuple[float | None, float | None, float | None]:
-    """(0, half the 95 % interval of the drift) where the video is known not to drift, else None; and the
-    largest drift that cannot be excluded, None where that is not known."""
-    main = main_piece(pieces).measure
-    if main.probability < MIN_PROBABILITY:
-        return None, None, None
-    own = np.unique(blocks.block[np.concatenate([p.windows for p in pieces if p.measure is main])])
-    steady = Blocks(blocks.times_s[own], blocks.values[own], blocks.block, blocks.cut[own])
-    slope, error, *_ = best_line(steady, int(steady.values.sum(axis=0).argmax()))
-    error = _slope_error(error, steady, calibration)
-    possible = 60 * (abs(slope) + error) if np.isfinite(error) else None
-    if abs(slope) <= error <= MAX_DRIFT_ERROR / 60:
-        return 0.0, 60 * error, possible
-    return None, None, possible
-
-
-def _slope_error(error: float, blocks: Blocks, calibration: Calibration) -> float:
-    """Half the 95 % interval of a slope, from that of the evidence and the bias of each shot."""
-    return float(np.hypot(error * calibration.spread, bias_of_slope(blocks, calibration.floor_ms)))
-
-
-def straightened(found: Evidence, slope: float, middle_s: float) -> Evidence:
-    """The evidence as it would be without a drift of `slope` ms a second around `middle_s`."""
-    step = float(found.shifts[1] - found.shifts[0])
-    moves = np.rint(-slope * (found.times_s - middle_s) / FRAME_MS / step).astype(np.int64)
-    columns = np.arange(found.rows.shape[1]) + moves[:, None]
-    inside = (columns >= 0) & (columns < found.rows.shape[1])
-    moved = np.take_along_axis(found.rows, columns.clip(0, found.rows.shape[1] - 1), axis=1)
-    rows = np.where(inside, moved, np.nan)
-    kept = np.isfinite(rows).any(axis=1)
-    return replace(found, rows=rows[kept], times_s=found.times_s[kept], weights=found.weights[kept])
 
 
 def _pieces(
