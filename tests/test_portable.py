@@ -10,12 +10,13 @@ import pytest
 from talk_factory import EARLY_MS, Talk
 
 WITHOUT = """
-import os, signal, sys
+import mmap, os, signal, sys
+del mmap.MADV_DONTNEED
 for module in ("fcntl", "resource"):
     sys.modules[module] = None
-for name in ("O_TMPFILE", "fchmod", "sched_getaffinity", "fork", "posix_fallocate"):
+for name in ("O_TMPFILE", "fchmod", "sched_getaffinity", "fork", "posix_fallocate", "wait4"):
     delattr(os, name)
-for name in ("pthread_sigmask", "SIGHUP", "setitimer"):
+for name in ("pthread_sigmask", "SIGHUP", "SIGALRM", "setitimer"):
     delattr(signal, name)
 
 # Windows neither renames nor replaces a file that is open.

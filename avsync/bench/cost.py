@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from avsync.core.errors import EXIT_CANNOT_TELL, EXIT_IN_SYNC, EXIT_OUT_OF_SYNC, MediaError
+from avsync.core.errors import EXIT_CANNOT_TELL, EXIT_IN_SYNC, EXIT_OUT_OF_SYNC, MediaError, SetupError
 from avsync.demo.clip import write_demo
 from avsync.media.container import source
 from avsync.media.ffmpeg import ffmpeg_path
@@ -54,7 +54,12 @@ def cost(command: list[str]) -> Cost:
 
     Raises:
         MediaError: its exit code is not that of a verdict.
+        SetupError: the system does not say what a process used, as Windows does not.
     """
+    if not hasattr(os, "wait4"):
+        raise SetupError(
+            "The processor time of a command cannot be measured on this system; use Linux or macOS."
+        )
     started = time.perf_counter()
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said)
