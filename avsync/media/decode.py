@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from array import array
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,9 +80,10 @@ def decoded(
     """(time_s, length_s, frame) of stream number `index` in order of presentation: seconds on the media's
     timeline, `length_s` 0 where it is not known, and PyAV's frame.
 
-    Decoding begins at the key frame before the container's timestamp `seek_s`, and ends with the first frame
-    at or after `until_s`. A packet that cannot be decoded is left out and noted in `damage`; a file that
-    breaks off ends there. Raises FFmpegError or OSError where the file cannot be opened.
+    An empty packet, as in Theora and AVI, shows the frame before it once more. Decoding begins at the key
+    frame before the container's timestamp `seek_s`, and ends with the first frame at or after `until_s`. A
+    packet that cannot be decoded is left out and noted in `damage`; a file that breaks off ends there. Raises
+    FFmpegError or OSError where the file cannot be opened.
     """
     several = len(media.pieces) > 1
     video = media.video if media.video and media.video.index == index else None
@@ -94,15 +96,19 @@ def decoded(
         context.flags |= Flags.copy_opaque
         if seek_s is not None and not several:
             container.seek(int(seek_s * av.time_base))
-        last_s = -math.inf
+        last_s, last = -math.inf, None
+        again: deque[tuple[float, float]] = deque()
         for number, packet in _packets(container, stream, media):
             piece = media.pieces[number] if media.pieces else Piece(0.0, 0.0, -media.origin_s)
             frames = _frames(packet, number, damage)
-            if packet.pts is not None and not piece.stray:
-                end_s = (
-                    float((packet.pts + (packet.duration or 0)) * packet.time_base) + piece.shift_s + late_s
-                )
-                damage.last_s = max(damage.last_s, end_s)
+            stamp = packet.dts if packet.pts is None else packet.pts
+            if stamp is not None and not piece.stray:
+                start_s = float(stamp * packet.time_base) + piece.shift_s + late_s
+                length_s = float((packet.duration or 0) * packet.time_base)
+                if packet.pts is not None:
+                    damage.last_s = max(damage.last_s, start_s + length_s)
+                if video and _is_empty(packet):
+                    again.append((start_s, length_s))
             for frame in frames:
                 shown = media.pieces[frame.opaque[0]] if media.pieces and frame.opaque else piece
                 stamp = frame.dts if frame.pts is None else frame.pts
@@ -110,16 +116,30 @@ def decoded(
                     continue
                 length_s = _length_s(frame)
                 time_s = last_s if stamp is None else float(stamp * frame.time_base) + shown.shift_s + late_s
+                yield from _once_more(last, again, min(time_s, until_s), damage)
                 if frame.is_corrupt:
                     damage.errors.append("corrupt frames")
                 elif math.isfinite(time_s):
                     damage.starts.append(time_s)
                     damage.ends.append(time_s + length_s)
-                last_s = time_s + length_s
+                last_s, last = time_s + length_s, frame
                 if math.isfinite(time_s):
                     yield time_s, length_s, frame
                 if time_s >= until_s:
                     return
+        yield from _once_more(last, again, until_s, damage)
+
+
+def _once_more(
+    frame: Any, again: deque[tuple[float, float]], before_s: float, damage: Damage
+) -> Iterator[tuple[float, float, Any]]:
+    """`frame` at each time, of a given length, that comes before `before_s`, in `again`."""
+    while again and again[0][0] < before_s:
+        time_s, length_s = again.popleft()
+        if frame is not None:
+            damage.starts.append(time_s)
+            damage.ends.append(time_s + length_s)
+            yield time_s, length_s, frame
 
 
 def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[tuple[int, Any]]:
@@ -145,9 +165,14 @@ def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[t
         return
 
 
+def _is_empty(packet: Any) -> bool:
+    """Whether a packet has no data, unlike the one without a timestamp that ends a stream."""
+    return not packet.size and (packet.pts is not None or packet.dts is not None)
+
+
 def _frames(packet: Any, number: int, damage: Damage) -> list[Any]:
-    if not packet.size and packet.pts is not None:
-        return []  # The frame before stays, in Theora and others; a decoder would take it for the end.
+    if _is_empty(packet):
+        return []  # A decoder would take it for the end.
     if packet.size:
         packet.opaque = [number]  # a new object: PyAV gives each back once
     if packet.is_corrupt:
