@@ -242,3 +242,11 @@ def _rises_at_edge(curve: Floats, noise: float) -> bool:
         return True
     near = y.max() - noise
     return bool((y[0] > y[1] and y[0] >= near) or (y[-1] > y[-2] and y[-1] >= near))
+
+
+def is_peculiar(total: Floats, column: int, seconds: float) -> bool:
+    """Whether an offset's column of `total` (n_shifts,), the log-likelihood ratios of `seconds` of
+    speech, stands out from all but its neighbours as hardly any does in someone else's speech: PECULIAR."""
+    away = np.abs(np.arange(len(total)) - column) > 1
+    lead = float(total[column] - total[away].max(initial=-np.inf))
+    return bool(lead >= PECULIAR * np.sqrt(seconds))

@@ -19,7 +19,7 @@ from avsync.core.report import Offset
 from avsync.core.runs import runs
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import along, near
-from avsync.estimate.peak import PECULIAR
+from avsync.estimate.peak import is_peculiar
 from avsync.estimate.speakers import COUNTED, Cell, Floats, Mask, speaking, summed, together
 
 WINDOW_S = WINDOW_FRAMES * FRAME_S
@@ -118,8 +118,7 @@ def apart(
             if talk_s < FAULT_TALK_S:
                 continue
             total = summed(scores, asked, calibration)
-            own_ms = -FRAME_MS * float(scores.shifts[int(total.argmax())])
-            if _lead(total, scores.shifts, own_ms) >= PECULIAR * np.sqrt(talk_s):
+            if is_peculiar(total, int(total.argmax()), talk_s):
                 masks[index] |= inside
     return masks
 

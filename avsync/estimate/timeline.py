@@ -26,7 +26,7 @@ from avsync.estimate.paths import (
     changed_at,
     likeliest_path,
 )
-from avsync.estimate.peak import PECULIAR, Evidence, Measure, measure
+from avsync.estimate.peak import Evidence, Measure, is_peculiar, measure
 
 STRETCH_S = 10.0
 """Evidence along the video is weighed in stretches of about this length; one with too little is a gap."""
@@ -184,11 +184,8 @@ def _fits(blocks: Blocks, own: Ints, column: int) -> bool:
     """Whether the lips and the speech of the blocks `own` go together at the offset of a column at all."""
     values = blocks.values[own]
     total = values.sum(axis=0)
-    if total[column] >= FIT:
-        return True
-    away = np.abs(np.arange(len(total)) - column) > 1
-    lead = float(total[column] - total[away].max(initial=-np.inf))
-    return lead >= PECULIAR * np.sqrt(values.any(axis=1).sum() * blocks.seconds)
+    seconds = values.any(axis=1).sum() * blocks.seconds
+    return bool(total[column] >= FIT) or is_peculiar(total, column, seconds)
 
 
 def with_own_shots(blocks: Blocks, path: Ints, base: int) -> Ints:

@@ -11,8 +11,6 @@ repairs of defects that were found and that were not.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,11 +18,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import given
 import numpy as np
 from matplotlib.figure import Figure
 
 from avsync.audio import vad
-from avsync.bench.programme_clips import collect
 from avsync.bench.programme_outcomes import LEFT_S, LOCATED_S, NEAR_S, judged, outcome
 from avsync.bench.programmes import CLEAR, TOLERANCE_MS, Defect, Programme, composed, script
 from avsync.core.constants import FRAME_S, WINDOW_FRAMES
@@ -32,7 +30,6 @@ from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import near
 from avsync.estimate.speakers import summed
 from avsync.faces import motion
-from avsync.pipeline.run import load_model
 
 LOCAL = ("scene", "scenes", "dubbed", "jump")
 SPEECH_S = (0.5, 1, 2, 3, 4, 6, 10, math.inf)
@@ -53,21 +50,12 @@ class Point:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("data", type=Path, nargs="+")
-    parser.add_argument("--known", type=Path, required=True, action="append")
-    parser.add_argument("--cache", type=Path, required=True)
+    parser = given.parser(__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=200, help="seeds; some have no local defect")
     parser.add_argument("--draw", type=Path)
-    parser.add_argument("--model", default="avsync-4")
     options = parser.parse_args()
-    loaded = load_model(options.model, "auto")
-    delays: dict[str, float] = {}
-    for file in options.known:
-        delays |= {k: v for k, v in json.loads(file.read_text()).items() if "/" in k}
-    clips = collect(options.data, delays, options.cache, loaded)
-    calibration = Calibration.from_dict(loaded.calibration)
+    clips, calibration = given.material(options)
     points: list[Point] = []
     for seed in range(options.seed, options.seed + options.count):
         written = script(clips, seed)

@@ -10,20 +10,17 @@ a minute.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
+import given
 import numpy as np
 
-from avsync.bench.programme_clips import Material, collect
+from avsync.bench.programme_clips import Material
 from avsync.bench.programme_outcomes import judged
 from avsync.bench.programmes import BASE_MS, Scene, Script, Sort, composed, make_scenes
 from avsync.core.constants import FRAME_S
 from avsync.core.report import Report
 from avsync.estimate.calibration import Calibration
-from avsync.pipeline.run import load_model
 
 TALKING: dict[Sort, float] = {"talk": 0.85, "two": 0.15}
 STUDIED = {60.0: ((0, 20, 40, 60, 90), 16), 300.0: ((0, 10, 20, 30), 6)}
@@ -34,16 +31,9 @@ FIRST_SEED = 70000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("data", type=Path, nargs="+")
-    parser.add_argument("--known", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--model", default="avsync-4")
+    parser = given.parser(__doc__)
     options = parser.parse_args()
-    loaded = load_model(options.model, "auto")
-    delays = {k: v for k, v in json.loads(options.known.read_text()).items() if "/" in k}
-    clips = collect(options.data, delays, options.cache, loaded)
-    calibration = Calibration.from_dict(loaded.calibration)
+    clips, calibration = given.material(options)
     print("seconds  drift  of  found  near  held by the interval  held by the bound  median bound")
     for seconds, (sizes, number) in STUDIED.items():
         for size in sizes:

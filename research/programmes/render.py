@@ -9,7 +9,6 @@ OUT/outcomes.jsonl; a programme that is already in it is not made again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import wave
@@ -17,10 +16,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import given
 import numpy as np
 
 from avsync import fix_offset
-from avsync.bench.programme_clips import Footage, Material, collect, load_footage
+from avsync.bench.programme_clips import Footage, Material, load_footage
 from avsync.bench.programme_outcomes import Outcome, judged, outcome
 from avsync.bench.programmes import Scene, Script, composed, script
 from avsync.core.constants import FRAME_S, SAMPLE_RATE
@@ -28,7 +28,7 @@ from avsync.core.errors import AvsyncError
 from avsync.core.options import check_options
 from avsync.estimate.calibration import Calibration
 from avsync.media.ffmpeg import ffmpeg_path
-from avsync.pipeline.run import load_model, measure
+from avsync.pipeline.run import measure
 
 LONGEST_S = 200.0
 SIZE = 640, 360
@@ -37,24 +37,17 @@ INSET = 140
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("data", type=Path, nargs="+")
-    parser.add_argument("--known", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
+    parser = given.parser(__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=5000)
     parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--longest", type=float, default=LONGEST_S, help="in seconds")
-    parser.add_argument("--model", default="avsync-4")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    loaded = load_model(options.model, "auto")
-    delays = {k: v for k, v in json.loads(options.known.read_text()).items() if "/" in k}
-    clips = collect(options.data, delays, options.cache, loaded)
+    clips, calibration = given.material(options)
     paths = {
         f"{path.parent.name}/{path.stem}": path for folder in options.data for path in folder.rglob("*.mp4")
     }
-    calibration = Calibration.from_dict(loaded.calibration)
     results = options.out / "outcomes.jsonl"
     done = (
         {json.loads(line)["seed"] for line in results.read_text().splitlines()} if results.exists() else set()

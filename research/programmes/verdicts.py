@@ -10,17 +10,16 @@ another's; "out of sync" where NOTICED_S are; "mismatch" where most is another's
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import given
 import numpy as np
 from matplotlib.figure import Figure
 
-from avsync.bench.programme_clips import Material, collect
+from avsync.bench.programme_clips import Material
 from avsync.bench.programme_outcomes import judged, limited
 from avsync.bench.programmes import (
     BASE_MS,
@@ -36,7 +35,6 @@ from avsync.core.constants import FRAME_S, MIN_JUDGED
 from avsync.core.report import Report
 from avsync.core.tolerance import excess
 from avsync.estimate.calibration import Calibration, expected_calibration_error, reliability_table
-from avsync.pipeline.run import load_model
 
 KINDS = {"offset": 0.5, "clean": 0.15, "scene": 0.22, "dubbed": 0.13}
 LENGTH_S = 4.0, 120.0
@@ -49,18 +47,11 @@ Row = tuple[float, float, bool]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("data", type=Path, nargs="+")
-    parser.add_argument("--known", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, required=True)
+    parser = given.parser(__doc__)
     parser.add_argument("--count", type=int, default=600)
     parser.add_argument("--draw", type=Path, help="write the reliability diagram here")
-    parser.add_argument("--model", default="avsync-4")
     options = parser.parse_args()
-    loaded = load_model(options.model, "auto")
-    delays = {k: v for k, v in json.loads(options.known.read_text()).items() if "/" in k}
-    clips = collect(options.data, delays, options.cache, loaded)
-    calibration = Calibration.from_dict(loaded.calibration)
+    clips, calibration = given.material(options)
     speakers = sorted({clip.speaker for clip in clips})
     halves = [[clip for clip in clips if speakers.index(clip.speaker) % 2 == half] for half in (0, 1)]
     rows: list[Row] = []

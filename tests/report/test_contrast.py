@@ -67,25 +67,19 @@ def over(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_letters_can_be_read(scheme: str):
+@pytest.mark.parametrize(
+    ("pairs", "least"), [pytest.param(TEXT, 4.5, id="letters"), pytest.param(SHAPES, 3, id="shapes")]
+)
+def test_letters_can_be_read_and_shapes_stand_out(
+    pairs: dict[str, tuple[str, ...]], least: float, scheme: str
+):
     found = colours(scheme)
     low = {
         f"{front} on {back}": round(contrast(found[front], found[back]), 2)
-        for front, backs in TEXT.items()
+        for front, backs in pairs.items()
         for back in backs
     }
-    assert min(low.values()) >= 4.5, low
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_shapes_stand_out(scheme: str):
-    found = colours(scheme)
-    low = {
-        f"{front} on {back}": round(contrast(found[front], found[back]), 2)
-        for front, backs in SHAPES.items()
-        for back in backs
-    }
-    assert min(low.values()) >= 3, low
+    assert min(low.values()) >= least, low
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
