@@ -181,19 +181,16 @@ def _supported(
     """The same, with what is off rather than someone else's speech counted, and the stretches that do not
     support the offset."""
 
-    def contradictions() -> tuple[support.Contradiction, ...]:
-        return support.contradictions(
-            looked.scores, found.cells, found.talking, found.pooled, calibration, every_s
-        )
+    def contradictions(answer: Offset) -> tuple[support.Contradiction, ...]:
+        return support.contradictions(looked.scores, found.cells, found.talking, answer, calibration, every_s)
 
-    against = contradictions()
+    against = contradictions(found.pooled)
     masks = support.apart(looked.scores, found.talking, against, calibration, every_s)
     if not any(mask.any() for mask in masks):
         return found, against
     weights = [np.where(mask, 1.0, weight) for mask, weight in zip(masks, found.weights, strict=True)]
     pooled = offset.pooled(looked.scores, weights, calibration, breaks)
-    found = replace(found, weights=weights, pooled=pooled)
-    return found, contradictions()
+    return replace(found, weights=weights, pooled=pooled), contradictions(pooled)
 
 
 def _contested(looked: stretch.Looked, found: _Spoken) -> float:
