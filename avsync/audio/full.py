@@ -9,7 +9,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from avsync.audio.waveform import GAP_S
+from avsync.audio.steady import steady
 from avsync.core.errors import MediaError
 from avsync.core.files import cannot_store
 from avsync.core.streams import AudioStream, Media
@@ -30,10 +30,10 @@ def decoded(media: Media, stream: AudioStream, file: IO[bytes]) -> Samples:
     try:
         file.seek(0)
         file.truncate()
-        for time_s, samples in _blocks(media, stream, damage):
+        begins_s = [piece.start_s for piece in media.pieces]
+        for time_s, samples in steady(_blocks(media, stream, damage), begins_s[1:]):
             place = round((time_s - stream.start_s) * stream.rate_hz)
-            if abs(place - count) <= GAP_S * stream.rate_hz:
-                place = count
+            place = count if abs(place - count) <= 1 else place
             kept = samples[max(0, count - place) :]
             place = max(place, count)
             if len(kept):
@@ -49,8 +49,8 @@ def decoded(media: Media, stream: AudioStream, file: IO[bytes]) -> Samples:
     return np.memmap(file, np.float32, "r", shape=(count, stream.channels))
 
 
-def _blocks(media: Media, stream: AudioStream, damage: Damage) -> Iterator[tuple[float, Samples]]:
-    """(time_s, samples (n, channels)) of each frame, at the stream's rate and number of channels."""
+def _blocks(media: Media, stream: AudioStream, damage: Damage) -> Iterator[tuple[float, float, Samples]]:
+    """(time_s, length_s, samples (n, channels)) of each frame, at the stream's rate and with its channels."""
     channels = layout(media, stream)
     converter, kind = None, None
     for time_s, _, frame in decode.decoded(media, stream.index, damage):
@@ -61,7 +61,8 @@ def _blocks(media: Media, stream: AudioStream, damage: Damage) -> Iterator[tuple
         frame.pts = None
         parts = [out.to_ndarray().reshape(-1, stream.channels) for out in converter.resample(frame)]
         if parts:
-            yield time_s, np.concatenate(parts).astype(np.float32, copy=False)
+            samples = np.concatenate(parts).astype(np.float32, copy=False)
+            yield time_s, len(samples) / stream.rate_hz, samples
 
 
 def layout(media: Media, stream: AudioStream) -> str:

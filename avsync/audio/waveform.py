@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import mmap
 import tempfile
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from av.audio.frame import format_dtypes
 from av.audio.plane import AudioPlane
 from av.error import FFmpegError
 
+from avsync.audio.steady import EDGE_S, steady
 from avsync.core.constants import SAMPLE_RATE
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.files import cannot_store
@@ -38,10 +38,6 @@ CANCELLED = 0.1
 """Power of the mono sum over that of the louder channel, under which the channels cancel each other."""
 CLIPPED_SHARE = 0.05
 """Share of samples near the peak that only clipping causes (speech: under 0.001)."""
-GAP_S = 0.02
-"""Timestamps that differ from the sample count by more seconds than this are a gap or an overlap."""
-EDGE_S = 1e-4
-"""Seconds by which times of one instant may differ by rounding."""
 WHOLE = (-math.inf, math.inf)
 """A span without ends."""
 SEEK_EARLY_S = 5.0
@@ -73,7 +69,7 @@ def waveform(media: Media, track: int | None = None, span: Span = WHOLE) -> Wave
     damage = Damage(media.holes)
     try:
         timed = _in_memory(media.recording, span) if media.recording else _timed(media, stream, damage, span)
-        begins_s = [piece.start_s for piece in media.pieces if not piece.stray]
+        begins_s = [piece.start_s for piece in media.pieces]
         result = _stored(_runs(timed, begins_s[1:]), span)
     except FFmpegError as error:
         damage.errors.append(error.strerror or str(error))
@@ -198,21 +194,21 @@ def _gain(name: str, side: str) -> float:
 
 
 def _runs(frames: Iterable[tuple[float, int, Samples]], begins_s: Sequence[float] = ()) -> Iterator[_Run]:
-    """The frames as runs, each to be used up before the next. A gap or an overlap of more than GAP_S in the
-    timestamps, another rate, another number of channels, or one of the times `begins_s` begins a new run."""
-    coming = iter(frames)
+    """The frames as runs, each to be used up before the next. A gap or an overlap in the timestamps, another
+    rate, another number of channels, or one of the times `begins_s` begins a new run."""
+    coming = steady(
+        ((time_s, len(samples) / rate, (rate, samples)) for time_s, rate, samples in frames), begins_s
+    )
     ahead = next(coming, None)
 
     def blocks(time_s: float, rate: int, channels: int) -> Iterator[Samples]:
         nonlocal ahead
         count, held = 0, []
-        piece = bisect_right(begins_s, time_s + EDGE_S)
         while ahead is not None:
-            begin_s, its_rate, samples = ahead
-            late_s = begin_s - time_s - count / rate
-            if its_rate != rate or samples.shape[1] != channels or abs(late_s) > GAP_S:
+            begin_s, (its_rate, samples) = ahead
+            if its_rate != rate or samples.shape[1] != channels:
                 break
-            if bisect_right(begins_s, begin_s + EDGE_S) != piece:
+            if abs(begin_s - time_s - count / rate) > EDGE_S:
                 break
             held.append(samples)
             count += len(samples)
@@ -224,7 +220,7 @@ def _runs(frames: Iterable[tuple[float, int, Samples]], begins_s: Sequence[float
             yield np.concatenate(held)
 
     while ahead is not None:
-        time_s, rate, samples = ahead
+        time_s, (rate, samples) = ahead
         yield _Run(time_s, rate, blocks(time_s, rate, samples.shape[1]))
 
 

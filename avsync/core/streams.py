@@ -82,13 +82,11 @@ class Recording:
 @dataclass(frozen=True)
 class Piece:
     """A run of timestamps without a break: [first_s, past_s) on the container's own clock. What it holds is
-    presented `shift_s` seconds later than its timestamps say, or not at all where it is `stray`: packets with
-    wild timestamps among others."""
+    presented `shift_s` seconds later than its timestamps say."""
 
     first_s: float
     past_s: float
     shift_s: float
-    stray: bool = False
 
     @property
     def start_s(self) -> float:
@@ -97,6 +95,10 @@ class Piece:
     @property
     def end_s(self) -> float:
         return self.past_s + self.shift_s
+
+    @property
+    def length_s(self) -> float:
+        return self.past_s - self.first_s
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,9 @@ class Media:
     others at 0."""
     pieces: tuple[Piece, ...] = ()
     """The runs of timestamps, in the order of the file; one unless the clock starts over or jumps."""
+    wild: frozenset[tuple[int, int]] = frozenset()
+    """Packets whose timestamps lie among others where they cannot belong, and which are not presented: number
+    of the stream, and of the packet among those of the stream that have timestamps."""
     holes: tuple[Span, ...] = ()
     """Stretches for which no stream has a packet, as where a file is corrupt."""
     header_s: float | None = None

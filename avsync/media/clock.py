@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from avsync.core.streams import Piece
 
 BACK_S = 0.5
@@ -17,6 +20,12 @@ FORWARD_S = 60.0
 """A gap of this many seconds in all streams begins a new piece."""
 FORWARD_TS_S = 10.0
 """FORWARD_S for MPEG streams, whose clock may jump."""
+LEAP_S = 1.0
+"""A timestamp that leaps ahead by this many seconds may be wrong."""
+FEW, FEW_AT_ENDS = 8, 2
+"""Packets in a row whose timestamps may be wrong rather than begin a piece of their own."""
+
+Times = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -35,13 +44,12 @@ class Stamp:
 @dataclass
 class Run:
     """Timestamps that relate to one another: those of its packets lie in [low_s, high_s], and they are
-    presented in [first_s, past_s). `stray`: it was one wild timestamp; `ends`: the latest time by stream."""
+    presented in [first_s, past_s). `ends`: the latest time by stream."""
 
     low_s: float
     high_s: float
     first_s: float
     past_s: float
-    stray: bool = False
     ends: dict[int, float] = field(default_factory=dict)
 
 
@@ -67,24 +75,14 @@ class Runs:
         now = self._now.get(stamp.stream)
         if now is not None and self._continues(now, stamp):
             return now
-        # A single wild timestamp: the stream goes on where it was.
-        if now is not None:
-            for earlier in range(now - 1, -1, -1):
-                run = self.runs[earlier]
-                if stamp.stream in run.ends and self._continues(earlier, stamp, strictly=True):
-                    self.runs[now].stray = True
-                    return earlier
         for later in range(0 if now is None else now + 1, len(self.runs)):
             if stamp.stream not in self.runs[later].ends and self._near(later, stamp):
                 return later
         self.runs.append(Run(stamp.time_s, stamp.time_s, stamp.first_s, stamp.past_s))
         return len(self.runs) - 1
 
-    def _continues(self, number: int, stamp: Stamp, *, strictly: bool = False) -> bool:
-        run = self.runs[number]
-        step = stamp.time_s - run.ends[stamp.stream]
-        if strictly:
-            return 0 < step < 1.0
+    def _continues(self, number: int, stamp: Stamp) -> bool:
+        step = stamp.time_s - self.runs[number].ends[stamp.stream]
         return step > -BACK_S and (step < self._forward_s or self._near(number, stamp))
 
     def _near(self, number: int, stamp: Stamp) -> bool:
@@ -98,11 +96,40 @@ def pieces(runs: Runs, origin_s: float) -> tuple[Piece, ...]:
     end_s = 0.0
     for run in runs.runs:
         shift_s = end_s - run.first_s if made else -origin_s
-        piece = Piece(run.first_s, run.past_s, shift_s, run.stray)
-        made.append(piece)
-        if not run.stray:
-            end_s = max(end_s, piece.end_s)
+        made.append(Piece(run.first_s, run.past_s, shift_s))
+        end_s = max(end_s, made[-1].end_s)
     return tuple(made)
+
+
+def wild(times_s: Times, forward_s: float = FORWARD_S) -> list[int]:
+    """Which of a stream's presentation times (n,), in the order of the file, are wrong: up to FEW in a row
+    that leap away from those around them, which go on as if they were not there; or, at either end of the
+    stream, up to FEW_AT_ENDS before or after a break."""
+    steps = np.diff(times_s)
+    leaps = 1 + np.flatnonzero((steps <= -BACK_S) | (steps >= LEAP_S))
+    found: list[int] = []
+    for i, leap in enumerate(leaps):
+        if found and leap <= found[-1] + 1:
+            continue
+        before_s = times_s[leap - 1]
+        for back in leaps[i + 1 :]:
+            if back > leap + FEW:
+                break
+            if -BACK_S < times_s[back] - before_s < LEAP_S:
+                found += range(leap, back)
+                break
+    return sorted({*found, *_at_ends(times_s, leaps, forward_s)})
+
+
+def _at_ends(times_s: Times, leaps: npt.NDArray[np.int64], forward_s: float) -> list[int]:
+    """Those of the first and the last that are a run of timestamps of their own."""
+    count = len(times_s)
+    breaks = [int(leap) for leap in leaps if not -BACK_S < times_s[leap] - times_s[leap - 1] < forward_s]
+    if len(breaks) != 1 or count <= 4 * FEW_AT_ENDS:
+        return []
+    if breaks[0] <= FEW_AT_ENDS:
+        return list(range(breaks[0]))
+    return list(range(breaks[0], count)) if breaks[0] >= count - FEW_AT_ENDS else []
 
 
 def forward_s(container: str) -> float:

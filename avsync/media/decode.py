@@ -85,7 +85,7 @@ def decoded(
     packet that cannot be decoded is left out and noted in `damage`; a file that breaks off ends there. Raises
     FFmpegError or OSError where the file cannot be opened.
     """
-    several = len(media.pieces) > 1
+    from_start = len(media.pieces) > 1 or bool(media.wild)
     video = media.video if media.video and media.video.index == index else None
     late_s = video.late_s if video else 0.0
     with opened(media.path, device=video.device if video else None) as container:
@@ -94,15 +94,15 @@ def decoded(
         context.thread_type = "AUTO"
         context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
         context.flags |= Flags.copy_opaque
-        if seek_s is not None and not several:
+        if seek_s is not None and not from_start:
             container.seek(int(seek_s * av.time_base))
         last_s, last = -math.inf, None
         again: deque[tuple[float, float]] = deque()
         for number, packet in _packets(container, stream, media):
-            piece = media.pieces[number] if media.pieces else Piece(0.0, 0.0, -media.origin_s)
             frames = _frames(packet, number, damage)
+            piece = _piece(media, number)
             stamp = packet.dts if packet.pts is None else packet.pts
-            if stamp is not None and not piece.stray:
+            if stamp is not None and piece is not None:
                 start_s = float(stamp * packet.time_base) + piece.shift_s + late_s
                 length_s = float((packet.duration or 0) * packet.time_base)
                 if packet.pts is not None:
@@ -110,12 +110,14 @@ def decoded(
                 if video and _is_empty(packet):
                     again.append((start_s, length_s))
             for frame in frames:
-                shown = media.pieces[frame.opaque[0]] if media.pieces and frame.opaque else piece
+                shown = _piece(media, frame.opaque[0]) if frame.opaque else piece
                 stamp = frame.dts if frame.pts is None else frame.pts
-                if shown.stray:
+                if shown is None:
                     continue
                 length_s = _length_s(frame)
                 time_s = last_s if stamp is None else float(stamp * frame.time_base) + shown.shift_s + late_s
+                if media.pieces and not -LONGEST_S < time_s - shown.start_s < shown.length_s + LONGEST_S:
+                    continue  # Where packets are decoded at plausible times, but presented at wild ones.
                 yield from _once_more(last, again, min(time_s, until_s), damage)
                 if frame.is_corrupt:
                     damage.errors.append("corrupt frames")
@@ -142,22 +144,27 @@ def _once_more(
             yield time_s, length_s, frame
 
 
-def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[tuple[int, Any]]:
-    """The packets of `stream` with the number of their piece, up to where the container can no longer be
-    read."""
-    if len(media.pieces) < 2:
-        demuxed = demux(container, stream)
-        try:
-            yield from ((0, packet) for packet in demuxed)
-        except FFmpegError:
-            return
-        return
+def _piece(media: Media, number: int | None) -> Piece | None:
+    """The piece of that number; None for packets with wild timestamps, which have none."""
+    if number is None:
+        return None
+    return media.pieces[number] if media.pieces else Piece(0.0, 0.0, -media.origin_s)
+
+
+def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[tuple[int | None, Any]]:
+    """The packets of `stream` with the number of their piece (None: their timestamps are wild), up to where
+    the container can no longer be read."""
+    streams = clock_streams(container, media) if len(media.pieces) > 1 else [stream]
     runs = Runs(forward_s(media.container))
-    number = 0
+    counts = dict.fromkeys((s.index for s in streams), 0)
+    number: int | None = 0
     try:
-        for packet in demux(container, clock_streams(container, media)):
-            if stamp := stamp_of(packet):
-                placed = runs.place(stamp)
+        for packet in demux(container, streams):
+            stamp = stamp_of(packet) if len(streams) > 1 or media.wild else None
+            if stamp is not None:
+                is_wild = (stamp.stream, counts[stamp.stream]) in media.wild
+                counts[stamp.stream] += 1
+                placed = None if is_wild else runs.place(stamp) if len(streams) > 1 else 0
                 number = placed if packet.stream is stream else number
             if packet.stream is stream:
                 yield number, packet
@@ -170,7 +177,7 @@ def _is_empty(packet: Any) -> bool:
     return not packet.size and (packet.pts is not None or packet.dts is not None)
 
 
-def _frames(packet: Any, number: int, damage: Damage) -> list[Any]:
+def _frames(packet: Any, number: int | None, damage: Damage) -> list[Any]:
     if _is_empty(packet):
         return []  # A decoder would take it for the end.
     if packet.size:

@@ -23,6 +23,7 @@ from avsync.core.errors import MediaError
 from avsync.core.prefetch import ahead
 from avsync.core.records import Frame, Gap
 from avsync.core.streams import Media, VideoStream
+from avsync.media.clock import LEAP_S
 from avsync.media.container import demux, opened
 from avsync.media.decode import Damage, decoded, undecodable
 from avsync.media.memory import frames_of
@@ -96,7 +97,8 @@ def shown(
             else decoded(media, video.index, damage, seek_s=seek_s)
         )
         coming = _progressive(coming) if video.interlaced else coming
-        for index, frame in _on_grid(coming, video, first, stop):
+        whole = without_leaps(coming, None if seek_s else video.start_s)
+        for index, frame in _on_grid(whole, video, first, stop):
             yield video.start_s + index / FRAME_RATE, frame
             if progress and (index + 1 - first) % FRAME_RATE == 0:
                 progress(min(1.0, (index + 1 - first) / max(1, total)))
@@ -129,6 +131,26 @@ def _grid_index(video: VideoStream, time_s: float | None, otherwise: Any) -> Any
         return otherwise
     # The grid's own times must map to themselves in spite of rounding.
     return max(0, math.ceil((time_s - video.start_s) * FRAME_RATE - 1e-6))
+
+
+def without_leaps(coming: Iterable[Timed], start_s: float | None) -> Iterator[Timed]:
+    """The frames without those that leap ahead of both the one before and the one after by LEAP_S or more.
+    `start_s`: when the first is expected, where that is known."""
+    before_s = start_s
+    held: Timed | None = None
+    for timed in coming:
+        time_s = timed[0]
+        if held is not None:
+            if time_s >= held[0]:
+                yield held
+            held = None
+        if before_s is not None and time_s - before_s >= LEAP_S:
+            held = timed
+        else:
+            yield timed
+        before_s = time_s
+    if held is not None:
+        yield held
 
 
 def _on_grid(

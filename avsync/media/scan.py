@@ -13,21 +13,34 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from avsync.core.records import Span
-from avsync.core.streams import Media, Piece
-from avsync.media.clock import Run, Runs, Stamp, forward_s, pieces
+from avsync.core.streams import AudioStream, Media, Piece, VideoStream
+from avsync.media.clock import Run, Runs, Stamp, Times, forward_s, pieces, wild
 from avsync.media.container import demux, opened
 from avsync.media.damage import LEAST_S
 
-Scan = tuple[Runs, dict[int, tuple[int, float]], "array[float]", int]
-"""The runs; by stream the last run it is in with the end of what it presents there; begin and end of each
-packet, one after the other; the file position at which the last packet ends (0 where not recorded)."""
 LONGEST_S = 10.0
 """Upper limit of a packet's duration, in seconds, whatever it claims."""
 UNREAD_SHARE, UNREAD_BYTES = 0.1, 100_000
 """More than this share of a file, and this many bytes, after its last packet is not an index but unread
 media."""
+DAY_S = 86_400.0
+"""A file that begins later counts from an arbitrary number."""
 WRONG_S = 0.5
 """A stated length that differs from that of the packets by more seconds than this is ignored."""
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """By stream, `begins`: when its first packet is presented, and `ends`: the last run it is in and the end
+    of what it presents there; `shown`: (n, 2) begin and end of each packet; `past_byte`: where the last one
+    ends in the file, 0 where that is not recorded; `wild` as in Media."""
+
+    runs: Runs
+    begins: dict[int, float]
+    ends: dict[int, tuple[int, float]]
+    shown: Times
+    past_byte: int
+    wild: frozenset[tuple[int, int]] = frozenset()
 
 
 def scanned(media: Media) -> Media:
@@ -35,20 +48,41 @@ def scanned(media: Media) -> Media:
 
     Raises FFmpegError or OSError when the file cannot be opened.
     """
-    runs, ends, shown, past_byte = _runs(media)
-    laid = pieces(runs, media.origin_s)
-    if not laid:
+    found = _runs(media)
+    if not found.runs.runs:
         return media
-    end_s = max(piece.end_s for piece in laid if not piece.stray)
+    media = _started(media, found)
+    laid = pieces(found.runs, media.origin_s)
+    end_s = max(piece.end_s for piece in laid)
     video = media.video
-    if video is not None and (last := ends.get(video.index)) is not None:
+    if video is not None and (last := found.ends.get(video.index)) is not None:
         length_s = last[1] + laid[last[0]].shift_s - video.start_s
         if video.duration_s is None or abs(video.duration_s - length_s) > WRONG_S:
             video = replace(video, duration_s=length_s)
     if media.duration_s <= 0 or abs(media.duration_s - end_s) > WRONG_S:
         media = replace(media, duration_s=max(0.0, end_s), header_s=media.duration_s or None)
-    holes = _holes(shown, laid) if len(laid) == 1 else ()
-    return replace(media, video=video, pieces=laid, holes=holes, unread_bytes=_unread(media, past_byte))
+    holes = _holes(found.shown, laid) if len(laid) == 1 else ()
+    unread = _unread(media, found.past_byte)
+    return replace(media, video=video, pieces=laid, wild=found.wild, holes=holes, unread_bytes=unread)
+
+
+def _started(media: Media, found: _Scan) -> Media:
+    """The media with the starts that it has without wild timestamps, and from 0 where they are those of a
+    clock rather than of the media."""
+    first_s = found.runs.runs[0].first_s
+    origin_s = media.origin_s
+    if first_s - origin_s > DAY_S or (origin_s and found.wild):
+        origin_s = first_s
+
+    def begins_s(stream: VideoStream | AudioStream) -> float:
+        starts_s = stream.start_s + media.origin_s
+        packet_s = found.begins.get(stream.index, starts_s)
+        wrong = (stream.index, 0) in found.wild or abs(starts_s - packet_s) > LONGEST_S
+        return (packet_s if wrong else starts_s) - origin_s
+
+    video = replace(media.video, start_s=begins_s(media.video)) if media.video else None
+    audio = tuple(replace(stream, start_s=begins_s(stream)) for stream in media.audio)
+    return replace(media, video=video, audio=audio, origin_s=origin_s)
 
 
 def _unread(media: Media, past_byte: int) -> int:
@@ -59,7 +93,7 @@ def _unread(media: Media, past_byte: int) -> int:
     return unread if unread > max(UNREAD_BYTES, UNREAD_SHARE * size) else 0
 
 
-def _runs(media: Media) -> Scan:
+def _runs(media: Media) -> _Scan:
     with opened(media.path) as container:
         streams = clock_streams(container, media)
         if container.format.name.startswith("mov") and (found := _indexed(streams, media)):
@@ -68,25 +102,38 @@ def _runs(media: Media) -> Scan:
         return _placed(_stamps(container, clock_streams(container, media)), media)
 
 
-def _placed(stamps: Iterator[Stamp], media: Media) -> Scan:
-    runs = Runs(forward_s(media.container))
-    ends: dict[int, tuple[int, float]] = {}
-    shown = array("d")
-    past_byte = 0
+def _placed(stamps: Iterator[Stamp], media: Media) -> _Scan:
+    streams, values, past_byte = array("i"), array("d"), 0
     for stamp in stamps:
         past_byte = max(past_byte, stamp.past_byte)
-        number = runs.place(stamp)
-        shown.extend((stamp.first_s, stamp.past_s))
-        if not runs.runs[number].stray:
-            before = ends.get(stamp.stream, (number, stamp.past_s))
-            ends[stamp.stream] = max(before, (number, stamp.past_s))
-    return runs, ends, shown, past_byte
+        streams.append(stamp.stream)
+        values.extend((stamp.time_s, stamp.first_s, stamp.past_s))
+    limit_s = forward_s(media.container)
+    rows = np.frombuffer(values).reshape(-1, 3) if values else np.zeros((0, 3))
+    of_stream = np.frombuffer(streams, np.int32) if streams else np.zeros(0, np.int32)
+    left_out, wrong = set[int](), set[tuple[int, int]]()
+    for stream in np.unique(of_stream):
+        places = np.flatnonzero(of_stream == stream)
+        numbers = wild(rows[places, 1], limit_s)
+        wrong |= {(int(stream), number) for number in numbers}
+        left_out |= {int(places[number]) for number in numbers}
+    runs = Runs(limit_s)
+    begins: dict[int, float] = {}
+    ends: dict[int, tuple[int, float]] = {}
+    for place, stream in enumerate(streams):
+        if place in left_out:
+            continue
+        time_s, first_s, past_s = values[3 * place : 3 * place + 3]
+        number = runs.place(Stamp(stream, time_s, first_s, past_s))
+        begins.setdefault(stream, first_s)
+        ends[stream] = max(ends.get(stream, (number, past_s)), (number, past_s))
+    shown = np.delete(rows[:, 1:], sorted(left_out), axis=0)
+    return _Scan(runs, begins, ends, shown, past_byte, frozenset(wrong))
 
 
-def _holes(shown: array[float], laid: tuple[Piece, ...]) -> tuple[Span, ...]:
-    """The stretches that are in no [first_s, past_s) of `shown`, where these follow one another in pairs."""
-    spans = np.frombuffer(shown).reshape(-1, 2)
-    spans = spans[np.argsort(spans[:, 0], kind="stable")] + laid[0].shift_s
+def _holes(shown: Times, laid: tuple[Piece, ...]) -> tuple[Span, ...]:
+    """The stretches that are in no [first_s, past_s) of `shown`, (n, 2)."""
+    spans = shown[np.argsort(shown[:, 0], kind="stable")] + laid[0].shift_s
     reached = np.maximum.accumulate(spans[:-1, 1])
     return tuple(
         (float(reached[i]), float(spans[i + 1, 0])) for i in np.flatnonzero(spans[1:, 0] - reached > LEAST_S)
@@ -99,7 +146,7 @@ def clock_streams(container: InputContainer, media: Media) -> list[Any]:
     return [container.streams[i] for i in (*video, *(stream.index for stream in media.audio))]
 
 
-def _indexed(streams: list[Any], media: Media) -> Scan | None:
+def _indexed(streams: list[Any], media: Media) -> _Scan | None:
     """The scan of an MP4 or MOV from its index, without reading the media; None where the index is
     incomplete, or its times are not one run."""
     size = media.path.stat().st_size
@@ -117,11 +164,10 @@ def _indexed(streams: list[Any], media: Media) -> Scan | None:
     past_s = max(float(found.past_s.max()) for found in entries.values())
     begin_s, end_s = float(first_s[0]), float(first_s[-1])
     runs.runs.append(Run(begin_s, end_s, begin_s, past_s))
+    begins = {index: float(found.first_s[0]) for index, found in entries.items()}
     ends = {index: (0, float(found.past_s.max())) for index, found in entries.items()}
-    shown = array("d")
-    for found in entries.values():
-        shown.frombytes(np.column_stack([found.first_s, found.past_s]).tobytes())
-    return runs, ends, shown, max(found.past_byte for found in entries.values())
+    shown = np.concatenate([np.column_stack([found.first_s, found.past_s]) for found in entries.values()])
+    return _Scan(runs, begins, ends, shown, max(found.past_byte for found in entries.values()))
 
 
 @dataclass(frozen=True)

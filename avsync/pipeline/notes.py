@@ -56,12 +56,10 @@ def _unread(whole: Media) -> tuple[Reason, ...]:
 
 def _jumps(whole: Media) -> tuple[Reason, ...]:
     """A note where the timestamps start over or jump, as in recordings that were joined."""
-    runs = [piece for piece in whole.pieces if not piece.stray]
-    stray = len(whole.pieces) - len(runs)
-    if len(runs) < 2 and not stray:
+    at_s = [piece.start_s for piece in whole.pieces[1:]]
+    if not at_s and not whole.wild:
         return ()
-    at_s = [piece.start_s for piece in runs[1:]]
-    return (Reason("clock-jumps", {"jumps": len(at_s), "at_s": at_s, "stray": stray}),)
+    return (Reason("clock-jumps", {"jumps": len(at_s), "at_s": at_s, "stray": len(whole.wild)}),)
 
 
 def _broken_off(
