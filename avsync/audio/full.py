@@ -68,4 +68,4 @@ def _blocks(media: Media, stream: AudioStream, damage: Damage) -> Iterator[tuple
 def layout(media: Media, stream: AudioStream) -> str:
     """FFmpeg's name of the channels of a track, such as "5.1(side)"."""
     with opened(media.path) as container:
-        return container.streams.audio[stream.track].codec_context.layout.name
+        return container.streams[stream.index].codec_context.layout.name

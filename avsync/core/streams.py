@@ -36,7 +36,7 @@ class VideoStream:
     interlaced: bool = False
     late_s: float = 0.0
     """How much later frames are presented than the demuxer says: it drops a frame that an edit list cuts in
-    two, but moves the next one into its place."""
+    two, but moves the next one into its place; and delays fragments by composition offsets below zero."""
     device: str | None = None
     """Kind of device that decodes it, as in `constants.Hwaccel`; None: the processor."""
     timecode: str | None = None

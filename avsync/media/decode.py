@@ -98,7 +98,8 @@ def decoded(
             container.seek(int(seek_s * av.time_base))
         last_s, last = -math.inf, None
         again: deque[tuple[float, float]] = deque()
-        for number, packet in _packets(container, stream, media):
+        packets = _packets(container, stream, media)
+        for number, packet in packets if video else _in_turn(packets):
             frames = _frames(packet, number, damage)
             piece = _piece(media, number)
             stamp = packet.dts if packet.pts is None else packet.pts
@@ -170,6 +171,31 @@ def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[t
                 yield number, packet
     except FFmpegError:
         return
+
+
+def _in_turn(packets: Iterator[tuple[int | None, Any]]) -> Iterator[tuple[int | None, Any]]:
+    """Packets of audio, of which none has the time of the next. ffmpeg's muxer does that to every second one
+    where each frame is a fragment; its demuxer then marks the others as packets to discard."""
+    held = None
+    for number, packet in packets:
+        coming = number, packet
+        if held is not None:
+            before = held[1]
+            if packet.is_discard and not before.is_discard and packet.dts == before.dts is not None:
+                before.pts = before.dts = before.dts - (before.duration or 0)
+                coming = number, _kept(packet)
+            yield held
+        held = coming
+    if held is not None:
+        yield held
+
+
+def _kept(packet: Any) -> Any:
+    """A packet that the demuxer marks as one to discard, without that mark."""
+    same: Any = av.Packet(bytes(packet))
+    same.pts, same.dts, same.duration = packet.pts, packet.dts, packet.duration
+    same.time_base, same.stream = packet.time_base, packet.stream
+    return same
 
 
 def _is_empty(packet: Any) -> bool:

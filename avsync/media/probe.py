@@ -24,7 +24,8 @@ from avsync.core.constants import FRAME_RATE
 from avsync.core.errors import MediaError
 from avsync.core.streams import AudioStream, Media, VideoStream
 from avsync.media.container import demux, opened
-from avsync.media.scan import scanned
+from avsync.media.fragments import demuxer_delay
+from avsync.media.scan import LONGEST_S, scanned
 
 MIN_SIDE = 16
 """Pixels; a smaller video holds no face."""
@@ -126,15 +127,22 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 
 def _describe(path: Path, container: InputContainer) -> Media:
     kind = container.format.name
-    # MPEG-TS and MPEG-PS count from an arbitrary number; players take their first moment as zero.
-    arbitrary = bool(container.format.flags & Flags.ts_discont.value)
-    origin = container.start_time / av.time_base if arbitrary and container.start_time else 0.0
     video_streams = [
         s for s in container.streams.video if s.codec_context and not s.disposition & Disposition.attached_pic
     ]
     video_streams.sort(key=lambda s: not s.disposition & Disposition.default)
-    audio_streams = [s for s in container.streams.audio if s.codec_context]
     video = video_streams[0] if video_streams else None
+    every_audio = [s for s in container.streams.audio if s.codec_context]
+    audio_streams = _of_its_program(container, every_audio, video)
+    # MPEG-TS and MPEG-PS count from an arbitrary number; players take their first moment as zero.
+    arbitrary = bool(container.format.flags & Flags.ts_discont.value)
+    origin = container.start_time / av.time_base if arbitrary and container.start_time else 0.0
+    if len(audio_streams) < len(every_audio):
+        # Each program has a clock of its own.
+        starts = [
+            s.start_time * s.time_base for s in (video, *audio_streams) if s and s.start_time is not None
+        ]
+        origin = float(min(starts, default=origin))
     first = _first_frames(path, container, video_streams[:1] + audio_streams)
     duration = container.duration
     end = ((container.start_time or 0) + duration) / av.time_base - origin if duration else 0.0
@@ -147,6 +155,17 @@ def _describe(path: Path, container: InputContainer) -> Media:
         stream_kinds=tuple(_kind(s) for s in container.streams),
         origin_s=origin,
     )
+
+
+def _of_its_program(container: InputContainer, audio_streams: list[Any], video: Any) -> list[Any]:
+    """The audio streams of the video's program; all, where the file has no programs or none of them is."""
+
+    def best(stream: Any) -> int | None:
+        found = container.streams.best("audio", related=stream)
+        return found.index if found else None
+
+    wanted = best(video) if video else None
+    return [s for s in audio_streams if wanted is None or best(s) == wanted]
 
 
 def _kind(stream: Stream) -> str:
@@ -189,9 +208,12 @@ def _duration_s(stream: Any) -> float | None:
 
 def _late_s(path: Path, index: int) -> float:
     """`VideoStream.late_s` of a stream of MP4 or MOV: by how much an edit list has the first frame
-    that is shown whole later than its demuxer."""
+    that is shown whole later than its demuxer, or composition offsets in fragments have all of them earlier."""
     with opened(path) as container:
         stream = container.streams[index]
+        delay = demuxer_delay(path, stream.id)
+        if delay and (early_s := float(delay * (stream.time_base or 0))) < LONGEST_S:
+            return -early_s
         packets = islice(demux(container, stream), PROBE_PACKETS)
         shown = next((p for p in packets if p.pts is not None and not p.is_discard), None)
     if shown is None:
