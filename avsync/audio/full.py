@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 import av
 import numpy as np
@@ -68,4 +68,5 @@ def _blocks(media: Media, stream: AudioStream, damage: Damage) -> Iterator[tuple
 def layout(media: Media, stream: AudioStream) -> str:
     """FFmpeg's name of the channels of a track, such as "5.1(side)"."""
     with opened(media.path) as container:
-        return container.streams[stream.index].codec_context.layout.name
+        found: Any = container.streams[stream.index]
+        return found.codec_context.layout.name

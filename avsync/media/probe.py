@@ -134,15 +134,8 @@ def _describe(path: Path, container: InputContainer) -> Media:
     video = video_streams[0] if video_streams else None
     every_audio = [s for s in container.streams.audio if s.codec_context]
     audio_streams = _of_its_program(container, every_audio, video)
-    # MPEG-TS and MPEG-PS count from an arbitrary number; players take their first moment as zero.
-    arbitrary = bool(container.format.flags & Flags.ts_discont.value)
-    origin = container.start_time / av.time_base if arbitrary and container.start_time else 0.0
-    if len(audio_streams) < len(every_audio):
-        # Each program has a clock of its own.
-        starts = [
-            s.start_time * s.time_base for s in (video, *audio_streams) if s and s.start_time is not None
-        ]
-        origin = float(min(starts, default=origin))
+    several = len(audio_streams) < len(every_audio)
+    origin = _origin_s(container, [video, *audio_streams] if several else None)
     first = _first_frames(path, container, video_streams[:1] + audio_streams)
     duration = container.duration
     end = ((container.start_time or 0) + duration) / av.time_base - origin if duration else 0.0
@@ -155,6 +148,15 @@ def _describe(path: Path, container: InputContainer) -> Media:
         stream_kinds=tuple(_kind(s) for s in container.streams),
         origin_s=origin,
     )
+
+
+def _origin_s(container: InputContainer, program: list[Any] | None) -> float:
+    """The container's own timestamp that counts as 0; of one `program` of several, which has a clock of its
+    own. MPEG-TS and MPEG-PS count from any number; players take their first moment as 0."""
+    if not container.format.flags & Flags.ts_discont.value:
+        return 0.0
+    starts = [float(stream.start_time * stream.time_base) for stream in program or () if stream.start_time]
+    return min(starts, default=(container.start_time or 0) / av.time_base)
 
 
 def _of_its_program(container: InputContainer, audio_streams: list[Any], video: Any) -> list[Any]:
@@ -207,8 +209,8 @@ def _duration_s(stream: Any) -> float | None:
 
 
 def _late_s(path: Path, index: int) -> float:
-    """`VideoStream.late_s` of a stream of MP4 or MOV: by how much an edit list has the first frame
-    that is shown whole later than its demuxer, or composition offsets in fragments have all of them earlier."""
+    """`VideoStream.late_s` of a stream of MP4 or MOV: by how much an edit list has the first frame that is
+    shown whole later than its demuxer, or composition offsets in fragments have all frames earlier."""
     with opened(path) as container:
         stream = container.streams[index]
         delay = demuxer_delay(path, stream.id)
