@@ -45,7 +45,7 @@ def _slip(
     coming: deque[tuple[float, float, T]],
 ) -> float:
     """The least by which the timestamps are off from this frame on, which is off by `now_s` and should end at
-    `end_s`; 0 where one within LOOK_S is right, or off the other way."""
+    `end_s`; 0 where one within LOOK_S is right, or off the other way, or none comes."""
     until_s, ahead = end_s + LOOK_S, 0
     least_s = now_s
     while end_s < until_s and (ahead < len(coming) or _pull(source, coming)):
@@ -56,7 +56,7 @@ def _slip(
         least_s = min(least_s, off_s, key=abs)
         end_s += length_s
         ahead += 1
-    return least_s
+    return least_s if ahead else 0.0
 
 
 def _pull(source: Iterator[tuple[float, float, T]], coming: deque[tuple[float, float, T]]) -> bool:

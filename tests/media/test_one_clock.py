@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_factory import MPEG2, X264, bar_and_click, bar_time, ffmpeg
+from media_factory import MPEG2, X264, bar_and_click, bar_time, click, ffmpeg
+from timestamps import in_flv, in_one_stream, in_ts
 
 from avsync.audio.waveform import waveform
 from avsync.core.streams import Media
 from avsync.media.decode import Damage, decoded
+from avsync.media.frames import frames
 from avsync.media.probe import probe
 
 CLICK_S = 1.5
@@ -76,6 +78,8 @@ def test_a_cut_inside_a_frame_keeps_the_frames_own_times(tmp_path: Path, rate: s
         pytest.param(("frag_keyframe+empty_moov+delay_moov",), id="a group of frames each"),
         pytest.param(("empty_moov+delay_moov", "-frag_duration", "300000"), id="0.3 s each"),
         pytest.param(("frag_keyframe+empty_moov",), id="no edit list"),
+        pytest.param(("frag_every_frame+delay_moov",), id="a frame each"),
+        pytest.param(("frag_keyframe+delay_moov+negative_cts_offsets",), id="offsets below zero"),
     ],
 )
 @pytest.mark.parametrize("late_s", [0.0, 0.3])
@@ -172,3 +176,129 @@ def test_an_empty_packet_shows_the_frame_before_it_once_more(tmp_path: Path) -> 
     times = [time_s for time_s, _, _ in decoded(media, media.video.index, damage)]
     assert times == pytest.approx(np.arange(100) / 25)
     assert damage.errors == []
+
+
+# --- Timestamps that are wrong --------------------------------------------------------------
+
+HOURS_S = 36_000.0
+WRONG: dict[str, dict[tuple[str, int], float]] = {
+    "video, hours ahead": {("video", 60): HOURS_S},
+    "audio, hours ahead": {("audio", 100): HOURS_S},
+    "both, hours ahead": {("video", 60): HOURS_S, ("audio", 100): HOURS_S},
+    "video, seconds ahead": {("video", 60): 3.0},
+    "audio, seconds ahead": {("audio", 100): 30.0},
+    "video, back": {("video", 60): -1.5},
+    "audio, back": {("audio", 100): -1.5},
+    "several": {("video", 40): HOURS_S, ("video", 60): 2 * HOURS_S, ("video", 90): -1.0},
+    "the second frame": {("video", 1): HOURS_S},
+    "the last frame": {("video", 99): HOURS_S},
+}
+
+
+@pytest.mark.parametrize("name", ["a.flv", "a.ts"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(moves, id=name, marks=pytest.mark.slow if " " in name else ())
+        for name, moves in WRONG.items()
+    ],
+)
+def test_wrong_timestamps_cost_their_packets_and_nothing_else(
+    tmp_path: Path, name: str, wrong: dict[tuple[str, int], float]
+) -> None:
+    codec = (*X264, "-bf", "2", "-g", "25", "-c:a", "mp2" if name.endswith("ts") else "aac")
+    path = bar_and_click(tmp_path / name, "-pes_payload_size", "0", audio_delay_s=0.2, codec=codec)
+    length_s = probe(path).duration_s
+
+    def at(kind: str, number: int, time_s: float) -> float | None:
+        move_s = wrong.get((kind, number))
+        return None if move_s is None else time_s + move_s
+
+    media = probe((in_ts if name.endswith("ts") else in_flv)(path, at))
+    assert len(media.pieces) == 1 and len(media.wild) == len(wrong)
+    assert media.duration_s == pytest.approx(length_s, abs=0.5)
+    assert lags_ms(media) == [pytest.approx(200, abs=TOLERANCE_MS)]
+    assert len(list(frames(media))) <= 26 * length_s
+
+
+def with_offset(path: Path, sample: int, seconds: float) -> Path:
+    """The same MP4 with the composition offset of one frame of its video changed, and no edit lists."""
+    top = boxes(path.read_bytes(), 0, path.stat().st_size)
+
+    def changed(name: bytes, whole: bytes) -> bytes:
+        if name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+            inside = [(kind, part) for kind, part in boxes(whole, 8, len(whole)) if kind != b"edts"]
+            return box(name, b"".join(changed(*part) for part in inside))
+        if name != b"ctts":
+            return whole
+        count = struct.unpack_from(">I", whole, 12)[0]
+        rows = [struct.unpack_from(">Ii", whole, 16 + 8 * n) for n in range(count)]
+        offsets = [offset for times, offset in rows for _ in range(times)]
+        offsets[sample] += round(seconds * VIDEO_UNITS)
+        table = b"".join(struct.pack(">Ii", 1, offset) for offset in offsets)
+        return box(name, struct.pack(">II", 0, len(offsets)) + table)
+
+    path.write_bytes(b"".join(changed(*part) for part in top))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sample", "seconds"), [(0, 108_000.0), (60, 3.0), (60, 8.0), (60, 108_000.0), (99, 8.0), (99, 108_000.0)]
+)
+def test_a_frame_that_mp4_presents_at_a_wrong_time_makes_no_hours(
+    tmp_path: Path, sample: int, seconds: float
+) -> None:
+    path = bar_and_click(tmp_path / "a.mp4", codec=B_FRAMES)
+    media = probe(with_offset(path, sample, seconds))
+    assert media.video is not None and media.video.start_s < 4
+    assert 96 <= len(list(frames(media))) <= 101 + (200 if sample == 99 else 0)
+
+
+# --- Programs -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clock_s", [0, 50, 50_000])
+@pytest.mark.parametrize("first", ["radio", "tv"])
+def test_the_audio_is_that_of_the_videos_program_and_on_its_clock(
+    tmp_path: Path, clock_s: int, first: str
+) -> None:
+    """Programs of a transport stream need not share a clock, and one may be radio."""
+    own = ("-mpegts_start_pid", "512", "-mpegts_pmt_start_pid", "4352", "-mpegts_service_id", "2")
+    late = ("-output_ts_offset", clock_s) if clock_s else ()
+    mp2 = (*X264, "-bf", "2", "-c:a", "mp2")
+    tv = bar_and_click(tmp_path / "tv.ts", *own, *late, audio_delay_s=0.2, codec=mp2)
+    radio = tmp_path / "radio.ts"
+    ffmpeg("-f", "lavfi", "-i", click(0.5), "-c:a", "mp2", radio)
+    parts = [(radio, 1, 4096), (tv, 2, 4352)]
+    media = probe(in_one_stream(parts if first == "radio" else parts[::-1], tmp_path / "both.ts"))
+    assert len(media.audio) == 1 and media.duration_s == pytest.approx(4.1, abs=0.3)
+    assert lags_ms(media) == [pytest.approx(200, abs=TOLERANCE_MS)]
+
+
+# --- Joined by ffmpeg -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.ts", "a.flv"])
+def test_parts_that_ffmpeg_joined_are_each_where_their_timestamps_say(tmp_path: Path, name: str) -> None:
+    """A part of 3.01 s ends inside a frame of its audio: the next one is a slip of some ms."""
+    suffix = Path(name).suffix
+    codec = (*X264, "-bf", "2", "-g", "25", "-c:a", "aac")
+    for number, late_s in enumerate((0.0, 0.2, 0.0)):
+        bar_and_click(tmp_path / f"{number}{suffix}", "-t", "3.01", audio_delay_s=late_s, codec=codec)
+    (tmp_path / "list.txt").write_text("".join(f"file '{n}{suffix}'\n" for n in range(3)))
+    ffmpeg("-f", "concat", "-safe", "0", "-i", tmp_path / "list.txt", "-c", "copy", tmp_path / name)
+    media = probe(tmp_path / name)
+    assert media.video is not None
+    shown = [
+        (time_s, bar_time(frame.to_ndarray(format="rgb24")))
+        for time_s, _, frame in decoded(media, media.video.index, Damage())
+    ]
+    audio = waveform(media)
+    loud = np.flatnonzero(np.abs(np.asarray(audio.samples)) > 0.2)
+    clicks_s = audio.start_s + loud[np.diff(loud, prepend=-16_000) > 8000] / 16_000
+    lags = []
+    for click_s in clicks_s:
+        time_s, bar_s = min(shown, key=lambda both: abs(both[0] - click_s))
+        lags.append(1000 * (bar_s + click_s - time_s - CLICK_S))
+    assert lags == pytest.approx([0, 200, 0], abs=2 * TOLERANCE_MS)
