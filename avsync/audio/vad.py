@@ -106,6 +106,16 @@ def spans(speech: Speech, pause_s: float = 0.5) -> list[Span]:
     return found
 
 
+def pauses(speech: Speech, least_s: float = 0.2) -> list[Span]:
+    """The stretches [start, end) without speech of `least_s` seconds or longer."""
+    silent = speech.probability < SPEECH_PROBABILITY  # not where it is unknown
+    spans = [
+        (speech.start_s + first * speech.step_s, speech.start_s + past * speech.step_s)
+        for first, past in runs(silent)
+    ]
+    return [(start, end) for start, end in spans if end - start >= least_s]
+
+
 def quiet(speech: Speech, reach_s: float) -> tuple[Span, ...]:
     """The stretches [start, end), in seconds, with no trace of speech in them nor within `reach_s` of them:
     what lips do there says nothing. None where hardly any speech is heard at all."""

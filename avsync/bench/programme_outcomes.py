@@ -12,12 +12,14 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from avsync.audio import vad
 from avsync.bench.programme_clips import Material
 from avsync.bench.programmes import TOLERANCE_MS, Defect, Kind, Programme, compose
 from avsync.core.constants import FRAME_MS, FRAME_S, MIN_JUDGED, MIN_SPEECH_S
 from avsync.core.report import Report, Verdict
 from avsync.core.tolerance import own_offset
 from avsync.estimate.calibration import Calibration
+from avsync.estimate.peak import Seams
 from avsync.estimate.repairable import repair_shift
 from avsync.pipeline import conclude
 from avsync.repair import retime
@@ -105,7 +107,8 @@ def judged(programme: Programme, calibration: Calibration) -> Report:
         f"programme {programme.seed}", "cannot-tell", duration_s=programme.duration_s, min_judged=0.0
     )
     return conclude.judged(
-        report, programme.looked, programme.speech, calibration, programme.duration_s, "stopped"
+        *(report, programme.looked, programme.speech, calibration, programme.duration_s, "stopped"),
+        seams=Seams(pauses=vad.pauses(programme.speech)),
     )
 
 

@@ -31,6 +31,8 @@ SHIFTS = np.arange(-15, 16)
 QUIET = 1.0
 """Motion below which a face counts as listening."""
 LISTENER_FRAMES = 40
+PAUSE_FRAMES = 5
+"""Shorter silences are not pauses."""
 LEAST_FRAMES = 30
 """Shorter scenes are not used."""
 LENGTH_S = (120.0, 600.0)
@@ -158,12 +160,24 @@ def script(clips: Sequence[Material], seed: int) -> Script:
 
 
 def _jump(scene: Scene, rng: np.random.Generator) -> int:
-    """The frame at which the audio jumps: at a cut or, equally often, in the middle of a scene."""
+    """The frame at which the audio jumps: at a cut or, equally often, in the midst of a scene; there as often
+    in a pause of the speech, where an editor would cut it, as anywhere."""
     if rng.random() < 0.5:
         return scene.begin
-    return scene.begin + int(
-        rng.integers(scene.frames // 4, max(scene.frames // 4 + 1, 3 * scene.frames // 4))
-    )
+    quarter = scene.frames // 4
+    inside = int(rng.integers(quarter, max(quarter + 1, 3 * quarter)))
+    within = [(first, past) for first, past in _pauses(scene) if quarter <= first and past <= 3 * quarter]
+    pauses = [(first + past) // 2 for first, past in within]
+    if pauses and rng.random() < 0.5:
+        inside = min(pauses, key=lambda pause: abs(pause - inside))
+    return scene.begin + inside
+
+
+def _pauses(scene: Scene) -> list[tuple[int, int]]:
+    """(first, past) frame of each pause of a scene's speech, counted from its begin."""
+    heard_s = scene.voice_s + np.arange(scene.frames) * FRAME_S - scene.voice.delay_ms / 1000
+    silent = np.interp(heard_s + FRAME_S / 2, scene.voice.speech_s, scene.voice.speech) < SPEECH_PROBABILITY
+    return [(first, past) for first, past in runs(silent) if past - first >= PAUSE_FRAMES]
 
 
 def make_scenes(

@@ -44,7 +44,8 @@ DIGITS = {
 """Decimals of what a stretch says in numbers."""
 SEGMENT = ("offset_ms", "uncertainty_ms", "probability", "fault", "own_offset_ms")
 TURN = ("track", "offset_ms", "probability")
-FAULT = ("offset_ms", "uncertainty_ms", "probability", "severity", "kind")
+PLACES = ("start_between_s", "end_between_s")
+FAULT = ("offset_ms", "uncertainty_ms", "probability", "severity", "kind", *PLACES)
 UNJUDGED = ("cause", "hint_ms")
 
 
@@ -242,6 +243,9 @@ def _stretch_dict(
 ) -> dict[str, Any]:
     """When a stretch is, in seconds and with a time base in frames too, and its fields of these names."""
     values = {name: getattr(stretch, name) for name in ("start_s", "end_s", *names)}
+    for name in PLACES:
+        if values.get(name):
+            values[name] = [_number(edge, 3) for edge in values[name]]
     return {n: _number(v, DIGITS[n]) if n in DIGITS else v for n, v in values.items()} | _frames(
         stretch, base
     )

@@ -59,7 +59,8 @@ class Segment:
     `offset_ms` is shared by all stretches that agree; None where there is too little evidence (a gap). A gap
     that points to an offset other than that of the rest has it in `hint_ms`; `against`: it contradicts the
     offset of the rest. `fault`: the offset differs from that of the rest. `own_offset_ms`: measured in this
-    stretch alone, None where that is too uncertain."""
+    stretch alone, None where that is too uncertain. `start_between_s`, `end_between_s`: the 95 % interval, in
+    seconds, of a jump of the offset with which it begins or ends."""
 
     start_s: float
     end_s: float
@@ -70,12 +71,15 @@ class Segment:
     hint_ms: float | None = None
     against: bool = False
     own_offset_ms: float | None = None
+    start_between_s: Span | None = None
+    end_between_s: Span | None = None
 
 
 @dataclass(frozen=True)
 class Fault:
     """A stretch [start_s, end_s) in seconds that differs from the rest of the video: by its offset (ms), or
-    because its lips do not say the speech, a mismatch, which has no offset."""
+    because its lips do not say the speech, a mismatch, which has no offset. `start_between_s` and
+    `end_between_s` are as for a segment."""
 
     start_s: float
     end_s: float
@@ -84,6 +88,8 @@ class Fault:
     probability: float
     severity: Severity
     kind: Literal["offset", "mismatch"] = "offset"
+    start_between_s: Span | None = None
+    end_between_s: Span | None = None
 
 
 @dataclass(frozen=True, eq=False)

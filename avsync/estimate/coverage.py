@@ -139,11 +139,18 @@ def judged_parts(segments: Iterable[Segment], unjudged: Sequence[Unjudged]) -> l
         for stretch in unjudged:
             if start < stretch.end_s and stretch.start_s < segment.end_s:
                 if stretch.start_s > start:
-                    parts.append(replace(segment, start_s=start, end_s=stretch.start_s))
+                    parts.append(_part(segment, start, stretch.start_s))
                 start = stretch.end_s
         if start < segment.end_s:
-            parts.append(replace(segment, start_s=start))
+            parts.append(_part(segment, start, segment.end_s))
     return parts
+
+
+def _part(segment: Segment, start_s: float, end_s: float) -> Segment:
+    """The part of a segment between two times; only what is left of its ends has their intervals."""
+    begins = segment.start_between_s if start_s == segment.start_s else None
+    ends = segment.end_between_s if end_s == segment.end_s else None
+    return replace(segment, start_s=start_s, end_s=end_s, start_between_s=begins, end_between_s=ends)
 
 
 def with_own_offsets(

@@ -16,7 +16,7 @@ from avsync.core.constants import FRAME_MS, MIN_PROBABILITY
 from avsync.core.records import Scores
 from avsync.core.report import Offset, Reason
 from avsync.estimate.calibration import Calibration
-from avsync.estimate.peak import MIN_BLOCKS, Measure, evidence, measure
+from avsync.estimate.peak import MIN_BLOCKS, Measure, Seams, evidence, measure
 from avsync.estimate.timeline import main_piece, timeline
 
 FLAT_EVIDENCE = 5.0
@@ -28,12 +28,12 @@ def estimate(
     calibration: Calibration | None = None,
     weights: npt.ArrayLike | None = None,
     cuts: npt.ArrayLike = (),
-    breaks: npt.ArrayLike = (),
+    seams: Seams = Seams(),
 ) -> Offset:
     """The offset of one track, or of several that were combined.
 
     weights: (n_windows,) trust in each window, 0..1; None: all equal. cuts: times at which shots begin;
-    breaks: at which the audio is interrupted.
+    seams: where the audio may have been cut.
     Where the offset drifts, `offset_ms` is the one in the middle of the video; where it jumps, that of the
     piece with the most evidence.
     """
@@ -41,7 +41,7 @@ def estimate(
     order = np.argsort(scores.times_s, kind="stable")
     scores = replace(scores, times_s=scores.times_s[order], logits=scores.logits[order])
     found = evidence(
-        scores, calibration, None if weights is None else np.asarray(weights)[order], cuts, breaks
+        scores, calibration, None if weights is None else np.asarray(weights)[order], cuts, seams
     )
     if not len(found.rows):
         return _nothing(scores.shifts)
@@ -132,16 +132,16 @@ def pooled(
     tracks: Sequence[Scores],
     weights: Sequence[npt.ArrayLike],
     calibration: Calibration | None = None,
-    breaks: npt.ArrayLike = (),
+    seams: Seams = Seams(),
 ) -> Offset:
     """One answer from all faces. weights: by track (n_windows,), how much each window counts; see `speakers`.
 
-    Offsets are more likely to jump where a track begins, and at `breaks`, where the audio is interrupted.
+    Offsets are more likely to jump where a track begins, and at the `seams` of the audio.
     Raises ValueError when there is no track or the shifts differ.
     """
     trust = np.concatenate([np.asarray(weight, np.float64) for weight in weights])[_time_order(tracks)]
     cuts = np.unique([float(track.times_s[0]) for track in tracks if len(track.times_s)])[1:]
-    return estimate(combine(tracks), calibration, trust, cuts, breaks)
+    return estimate(combine(tracks), calibration, trust, cuts, seams)
 
 
 def along(answer: Offset, times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.constants import FRAME_MS, FRAME_S
+from avsync.core.constants import FRAME_MS
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.peak import Evidence, averaged, block_sums
 
@@ -37,9 +37,6 @@ EASE_AT_CUTS = 1.0
 """Factor on the price of a jump where a shot begins."""
 AT_CUTS = 0.5
 """Share of the jumps that lie where a shot begins."""
-BY_SHOTS = 0.75
-"""Share of the changes near the beginning of a shot, or an interruption of the audio, that lie exactly there:
-an offset belongs to a whole scene more often than it jumps in the middle of one."""
 
 
 @dataclass(frozen=True)
@@ -118,43 +115,6 @@ def best_path(
     for b in range(len(values) - 1, 0, -1):
         path[b - 1] = came_from[b, path[b]]
     return path, float(total.max())
-
-
-def changed_at(found: Evidence, near: Ints, columns: tuple[int, int], calibration: Calibration) -> float:
-    """When the offset changes from that of one column to that of the other, in seconds, by the windows
-    `near`: the median of its distribution, in which the beginnings of shots, and interruptions of the audio,
-    are likelier than other times.
-
-    It is the audio that jumps. A window shows on which side of the jump the audio lies that fits it; for some
-    that is on both sides, because it is heard twice, and for some on neither.
-    """
-    times = found.times_s[near]
-    rows = np.nan_to_num(found.rows[near]) * found.weights[near, None]
-    before, after = (rows[:, column] for column in columns)
-    heard_before, heard_after = (times + FRAME_S * float(found.shifts[column]) for column in columns)
-    # Before the first of these windows nobody may have been seen for a while.
-    since_s = found.times_s[near[0] - 1] if near[0] else times[0]
-    begins, breaks = (
-        marked[(marked > since_s) & (marked <= times[-1])] for marked in (found.cuts, found.breaks)
-    )
-    anywhere = np.arange(times[0], times[-1] + 1.5 * FRAME_S, FRAME_S)
-    places = np.concatenate([anywhere, breaks, begins])[:, None]
-    half = FRAME_S / 2
-    first, then = heard_before < places - half, heard_after >= places - half
-    # Where a shot begins, there is other video on the other side, too.
-    cut = np.arange(len(places)) >= len(places) - len(begins)
-    first[cut] &= times < places[cut] - half
-    then[cut] &= times >= places[cut] - half
-    both = np.logaddexp(before, after) - np.log(2)
-    said = np.where(first & then, both, np.where(first, before, np.where(then, after, 0.0))).sum(axis=1)
-    observed = len(np.unique(np.floor(times / calibration.dependence_s + 1e-6)))
-    prior = np.full(len(places), np.log((1 - BY_SHOTS) / len(anywhere)))
-    prior[len(anywhere) :] = np.log(BY_SHOTS / max(len(breaks) + len(begins), 1))
-    log_share = said * observed / len(near) + prior
-    share = np.exp(log_share - log_share.max())
-    order = np.argsort(places[:, 0], kind="stable")
-    middle = np.searchsorted(np.cumsum(share[order]), share.sum() / 2)
-    return float(places[order[min(middle, len(order) - 1)], 0])
 
 
 def best_line(blocks: Blocks, column: int) -> tuple[float, float, float, float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from avsync.core.constants import FRAME_MS, MIN_PROBABILITY
-from avsync.core.records import Scores
+from avsync.core.records import Scores, Span
 from avsync.estimate.calibration import Calibration, log_ratios, probability
 
 Floats = npt.NDArray[np.float64]
@@ -36,8 +37,8 @@ have one, whatever their length (val lists, avsync-4)."""
 class Evidence:
     """What the windows say. `rows` (n_windows, n_shifts): log-likelihood ratios, NaN where missing;
     `times_s` (n_windows,); `shifts` (n_shifts,); `weights` (n_windows,): 0..1; `cuts`: times at which a shot
-    begins, and `breaks`: at which the audio is interrupted, where an offset is likelier to change than
-    elsewhere."""
+    begins, `breaks`: at which the audio is interrupted, and `pauses` (n, 2): stretches [start, end) without
+    speech, in all of which an offset is likelier to change than elsewhere."""
 
     rows: Floats
     times_s: Floats
@@ -45,6 +46,16 @@ class Evidence:
     weights: Floats
     cuts: Floats = field(default_factory=lambda: np.zeros(0))
     breaks: Floats = field(default_factory=lambda: np.zeros(0))
+    pauses: Floats = field(default_factory=lambda: np.zeros((0, 2)))
+
+
+@dataclass(frozen=True)
+class Seams:
+    """Where the audio is likelier to have been cut than elsewhere: `breaks`, the times at which it is
+    interrupted, and `pauses` [start, end) of the speech, in seconds."""
+
+    breaks: Sequence[float] = ()
+    pauses: Sequence[Span] = ()
 
 
 @dataclass(frozen=True)
@@ -68,14 +79,15 @@ def evidence(
     calibration: Calibration,
     weights: npt.ArrayLike | None = None,
     cuts: npt.ArrayLike = (),
-    breaks: npt.ArrayLike = (),
+    seams: Seams = Seams(),
 ) -> Evidence:
     """Log-likelihood ratios of `scores`, without the windows that have fewer than two candidates."""
     rows = log_ratios(scores.logits, calibration.temperature, calibration.outlier)
     w = np.ones(len(rows)) if weights is None else np.asarray(weights, np.float64)
     kept = np.isfinite(rows).any(axis=1) & (w > 0)
-    places = (np.asarray(times, np.float64) for times in (cuts, breaks))
-    return Evidence(rows[kept], scores.times_s[kept], scores.shifts, w[kept], *places)
+    begins, breaks = (np.asarray(times, np.float64) for times in (cuts, seams.breaks))
+    pauses = np.asarray(seams.pauses, np.float64).reshape(-1, 2)
+    return Evidence(rows[kept], scores.times_s[kept], scores.shifts, w[kept], begins, breaks, pauses)
 
 
 def average(scores: Scores, calibration: Calibration | None = None) -> Floats:

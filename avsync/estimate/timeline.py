@@ -14,16 +14,17 @@ from typing import NamedTuple
 import numpy as np
 
 from avsync.core.constants import FRAME_MS, FRAME_S, MIN_PROBABILITY, WINDOW_FRAMES
+from avsync.core.records import Span
 from avsync.core.report import Segment
 from avsync.estimate.calibration import CEILING, Calibration
 from avsync.estimate.drift import drift_error, explains_better, is_clear, steady, straightened
+from avsync.estimate.jumps import place
 from avsync.estimate.paths import (
     Blocks,
     Floats,
     Ints,
     best_line,
     block_likelihoods,
-    changed_at,
     likeliest_path,
 )
 from avsync.estimate.peak import Evidence, Measure, is_peculiar, measure
@@ -63,13 +64,15 @@ CONTRADICTION = 0.02
 @dataclass(frozen=True)
 class Piece:
     """Consecutive windows on one line: `windows` are their numbers, `measure.offset_ms` is the offset at
-    `middle_s`, which changes by `slope` ms per second. `fault`: it differs from the rest of the video."""
+    `middle_s`, which changes by `slope` ms per second. `fault`: it differs from the rest of the video.
+    `begins`: within which it begins, None for the first."""
 
     windows: Ints
     measure: Measure
     middle_s: float
     slope: float = 0.0
     fault: bool = False
+    begins: Span | None = None
 
     def offset_at(self, time_s: float) -> float:
         """Offset in ms at a time of the video."""
@@ -123,9 +126,15 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
         drift, uncertainty, possible = steady(blocks, own, calibration)
     starts = [float(found.times_s[piece.windows[0]]) for piece in pieces]
     ends = [*starts[1:], float(found.times_s[-1]) + WINDOW_FRAMES * FRAME_S]
-    spans = zip(pieces, starts, ends, strict=True)
-    segments = tuple(s for span in spans for s in _segments(found, blocks, *span, calibration))
-    return Timeline(pieces, segments, drift, uncertainty, possible)
+    begins = [piece.begins for piece in pieces]
+    segments: list[Segment] = []
+    spans = zip(pieces, starts, ends, begins, [*begins[1:], None], strict=True)
+    for piece, start_s, end_s, first, past in spans:
+        own = list(_segments(found, blocks, piece, start_s, end_s, calibration))
+        own[0] = replace(own[0], start_between_s=first)
+        own[-1] = replace(own[-1], end_between_s=past)
+        segments += own
+    return Timeline(pieces, tuple(segments), drift, uncertainty, possible)
 
 
 def main_piece(pieces: Sequence[Piece]) -> Piece:
@@ -146,7 +155,7 @@ def _pieces(
     rest; otherwise the rest would consist of windows chosen to agree."""
     path = with_own_shots(blocks, path, base)
     runs = _runs(found, blocks, path, calibration)
-    rest = _measured(found, [run for column, run in runs if column == base], calibration)
+    rest = _measured(found, [run.windows for run in runs if run.column == base], calibration)
 
     def apart(column: int, run: Ints) -> Measure | None:
         if column == base or rest.probability < MIN_PROBABILITY:
@@ -162,14 +171,15 @@ def _pieces(
         fits = _fits(blocks, np.unique(blocks.block[run]), column)
         return own if sure and fits and _differs(own, rest) else None
 
-    measures = [apart(column, run) for column, run in runs]
-    rest = _measured(found, [run for (_, run), m in zip(runs, measures, strict=True) if not m], calibration)
+    measures = [apart(run.column, run.windows) for run in runs]
+    others = [run.windows for run, own in zip(runs, measures, strict=True) if not own]
+    rest = _measured(found, others, calibration)
     pieces: list[Piece] = []
-    for (_, run), own in zip(runs, measures, strict=True):
+    for run, own in zip(runs, measures, strict=True):
         if own is None and pieces and pieces[-1].measure is rest:
-            pieces[-1] = replace(pieces[-1], windows=np.concatenate([pieces[-1].windows, run]))
+            pieces[-1] = replace(pieces[-1], windows=np.concatenate([pieces[-1].windows, run.windows]))
         else:
-            pieces.append(Piece(run, own or rest, middle_s, slope))
+            pieces.append(Piece(run.windows, own or rest, middle_s, slope, begins=run.begins))
     main = main_piece(pieces).measure
     return tuple(replace(p, fault=_differs(p.measure, main)) for p in pieces)
 
@@ -214,9 +224,18 @@ def _differs(apart: Measure, rest: Measure) -> bool:
     return abs(apart.offset_ms - rest.offset_ms) > min(max(unsure, MIN_APART_MS), FACE_BIAS_MS)
 
 
-def _runs(found: Evidence, blocks: Blocks, path: Ints, calibration: Calibration) -> list[tuple[int, Ints]]:
-    """(column, windows) of each step of the path, cut where the evidence turns."""
+class _Run(NamedTuple):
+    """The windows of one step of a path, on one column, and within which it begins, None for the first."""
+
+    column: int
+    windows: Ints
+    begins: Span | None
+
+
+def _runs(found: Evidence, blocks: Blocks, path: Ints, calibration: Calibration) -> list[_Run]:
+    """The steps of the path, cut where the evidence turns."""
     cuts, columns = [0], [int(path[0])]
+    begins: list[Span | None] = [None]
     steps = np.flatnonzero(np.diff(path)) + 1
     first = np.searchsorted(blocks.block, np.concatenate([[0], steps, [len(path)]]))
     for i, b in enumerate(steps, 1):
@@ -224,11 +243,12 @@ def _runs(found: Evidence, blocks: Blocks, path: Ints, calibration: Calibration)
         begin_s = found.times_s[first[i]]
         near = np.arange(first[i - 1], first[i + 1])
         near = near[np.abs(found.times_s[near] - begin_s) <= REACH_S]
-        change_s = changed_at(found, near, (columns[-2], columns[-1]), calibration)
-        place = int(near[0] + np.searchsorted(found.times_s[near], change_s - FRAME_S / 2))
-        cuts.append(max(place, cuts[-1] + 1))
-    runs = np.split(np.arange(len(found.rows)), cuts[1:])
-    return [(column, run) for column, run in zip(columns, runs, strict=True) if len(run)]
+        change = place(found, near, (columns[-2], columns[-1]), calibration)
+        cut = int(near[0] + np.searchsorted(found.times_s[near], change.at_s - FRAME_S / 2))
+        cuts.append(max(cut, cuts[-1] + 1))
+        begins.append(change.between)
+    windows = np.split(np.arange(len(found.rows)), cuts[1:])
+    return [run for run in map(_Run, columns, windows, begins) if len(run.windows)]
 
 
 def _segments(

@@ -164,7 +164,7 @@ def local_faults(
         if not s.fault:
             unbroken = False
             continue
-        start_s, offset_ms = s.start_s, s.offset_ms
+        start_s, start_between_s, offset_ms = s.start_s, s.start_between_s, s.offset_ms
         last = faults[-1] if faults and unbroken else None
         if (
             last
@@ -172,12 +172,13 @@ def local_faults(
             and abs(last.offset_ms - s.offset_ms) <= max(s.uncertainty_ms, MIN_APART_MS)
         ):
             faults.pop()
-            start_s = last.start_s
+            start_s, start_between_s = last.start_s, last.start_between_s
             # Each offset is that of its middle, so their mean by length is that of the middle of both.
             share = (s.end_s - s.start_s) / (s.end_s - start_s)
             offset_ms = share * s.offset_ms + (1 - share) * last.offset_ms
         grade = severity(offset_ms, tolerance_ms, rest_ms)
-        faults.append(Fault(start_s, s.end_s, offset_ms, s.uncertainty_ms, s.probability, grade))
+        fault = Fault(start_s, s.end_s, offset_ms, s.uncertainty_ms, s.probability, grade)
+        faults.append(replace(fault, start_between_s=start_between_s, end_between_s=s.end_between_s))
         unbroken = True
     return tuple(faults)
 

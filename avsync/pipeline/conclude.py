@@ -24,6 +24,7 @@ from avsync.core.report import (
 )
 from avsync.estimate import certainty, coverage, offset, speakers, support, verdict
 from avsync.estimate.calibration import Calibration
+from avsync.estimate.peak import Seams
 from avsync.faces import motion
 from avsync.pipeline import notes, schedule, stretch
 
@@ -68,7 +69,8 @@ def conclude(
         )
     calibration = Calibration.from_dict(job.loaded.calibration)
     breaks = [edge for gap in job.audio.gaps for edge in gap]
-    report = judged(report, looked, job.heard, calibration, whole_s, missed, job.quiet, breaks)
+    seams = Seams(breaks, vad.pauses(job.heard) if job.heard else ())
+    report = judged(report, looked, job.heard, calibration, whole_s, missed, job.quiet, seams)
     if report.verdict == "in-sync" and any(note.kind == "unread-end" for note in known):
         report = replace(report, verdict="partly-judged", verdict_probability=None)
     return replace(
@@ -109,15 +111,15 @@ def judged(
     duration_s: float,
     missed: Cause,
     quiet: Sequence[Span] = (),
-    breaks: Sequence[float] = (),
+    seams: Seams = Seams(),
 ) -> Report:
     """The verdict on what was looked at, which has scores. `heard`: None if speech was not looked for;
     `missed`: why the rest of the video was not looked at; `quiet`: where nobody speaks, and lips were not
-    read; `breaks`: times at which the audio is interrupted."""
+    read; `seams`: where the audio may have been cut."""
     known = heard or Speech(0.0, FRAME_S, np.zeros(0, np.float32))
-    found = _spoken(looked, known, calibration, breaks)
+    found = _spoken(looked, known, calibration, seams)
     stride = looked.stride or 1
-    found, open_stretches = _supported(looked, found, calibration, breaks, stride * FRAME_S)
+    found, open_stretches = _supported(looked, found, calibration, seams, stride * FRAME_S)
     pooled = found.pooled
     supported = support.without(looked.scores, found.weights, open_stretches)
     unjudged = coverage.unjudged(
@@ -154,9 +156,7 @@ def judged(
     )
 
 
-def _spoken(
-    looked: stretch.Looked, heard: Speech, calibration: Calibration, breaks: Sequence[float]
-) -> _Spoken:
+def _spoken(looked: stretch.Looked, heard: Speech, calibration: Calibration, seams: Seams) -> _Spoken:
     moving = [motion.moves(looked.motion.get(s.track, ()), s.times_s) for s in looked.scores]
     talking = [
         vad.spoken(heard, s.times_s, WINDOW_FRAMES * FRAME_S) & moves
@@ -164,10 +164,10 @@ def _spoken(
     ]
     cells = speakers.cells(looked.scores, calibration)
     weights = speakers.weigh(looked.scores, cells, talking=talking)
-    first = offset.pooled(looked.scores, weights, calibration, breaks)
+    first = offset.pooled(looked.scores, weights, calibration, seams)
     # Once the offset of the file is known, each face is weighed at that one rather than at its own best.
     weights = speakers.weigh(looked.scores, cells, first, calibration, talking)
-    pooled = offset.pooled(looked.scores, weights, calibration, breaks)
+    pooled = offset.pooled(looked.scores, weights, calibration, seams)
     return _Spoken(moving, talking, cells, weights, pooled)
 
 
@@ -175,7 +175,7 @@ def _supported(
     looked: stretch.Looked,
     found: _Spoken,
     calibration: Calibration,
-    breaks: Sequence[float],
+    seams: Seams,
     every_s: float,
 ) -> tuple[_Spoken, tuple[support.Contradiction, ...]]:
     """The same, with what is off rather than someone else's speech counted, and the stretches that do not
@@ -189,7 +189,7 @@ def _supported(
     if not any(mask.any() for mask in masks):
         return found, against
     weights = [np.where(mask, 1.0, weight) for mask, weight in zip(masks, found.weights, strict=True)]
-    pooled = offset.pooled(looked.scores, weights, calibration, breaks)
+    pooled = offset.pooled(looked.scores, weights, calibration, seams)
     return replace(found, weights=weights, pooled=pooled), contradictions(pooled)
 
 

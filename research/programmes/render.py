@@ -1,10 +1,10 @@
 """Made programmes as real files, checked and repaired for real, beside the answers to the composed ones.
 
     python research/programmes/render.py ../shared/lrs2-mini ../shared/wild --cache build/programmes \
-        --known research/labels/val-delays.json --out build/rendered --seed 5000 --count 12
+        --known research/labels/val-delays.json --out build/rendered --seeds 11004 11005 11016
 
-Only seeds whose programme lasts no longer than --longest are taken. One line of JSON a programme is added to
-OUT/outcomes.jsonl; a programme that is already in it is not made again.
+Each programme costs a few minutes of one core. Its file stays in OUT, and its outcome is a line of
+OUT/outcomes.jsonl; what is there already is not made again. Prints a table of all outcomes.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import subprocess
 import wave
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import given
 import numpy as np
@@ -30,7 +31,6 @@ from avsync.estimate.calibration import Calibration
 from avsync.media.ffmpeg import ffmpeg_path
 from avsync.pipeline.run import measure
 
-LONGEST_S = 200.0
 SIZE = 640, 360
 INSET = 140
 """Height and width of a picture in picture, in its lower right corner."""
@@ -39,9 +39,7 @@ INSET = 140
 def main() -> None:
     parser = given.parser(__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=5000)
-    parser.add_argument("--count", type=int, default=12)
-    parser.add_argument("--longest", type=float, default=LONGEST_S, help="in seconds")
+    parser.add_argument("--seeds", type=int, nargs="+", required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     clips, calibration = given.material(options)
@@ -49,36 +47,31 @@ def main() -> None:
         f"{path.parent.name}/{path.stem}": path for folder in options.data for path in folder.rglob("*.mp4")
     }
     results = options.out / "outcomes.jsonl"
-    done = (
-        {json.loads(line)["seed"] for line in results.read_text().splitlines()} if results.exists() else set()
-    )
-    seed, made = options.seed, 0
-    while made < options.count:
-        written = script(clips, seed)
-        if written.scenes[-1].end * FRAME_S <= options.longest:
-            made += 1
-            if seed not in done:
-                line = one(
-                    seed, clips, written, paths, options.cache, options.out, calibration, options.model
-                )
-                with results.open("a") as file:
-                    print(json.dumps(line), file=file)
-        seed += 1
+    known = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    for seed in options.seeds:
+        if seed in {line["seed"] for line in known}:
+            continue
+        line = one(seed, clips, paths, options.cache, options.out, calibration, options.model)
+        known.append(line)
+        with results.open("a") as file:
+            print(json.dumps(line), file=file)
+    for row in table(known):
+        print("| " + " | ".join(row) + " |")
 
 
 def one(
     seed: int,
     clips: list[Material],
-    written: Script,
     paths: Mapping[str, Path],
     cache: Path,
     out: Path,
     calibration: Calibration,
     model: str,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Render, check and repair one programme."""
-    path = out / f"{seed}.mp4"
-    render(written, paths, cache, path)
+    path, written = out / f"{seed}.mp4", script(clips, seed)
+    if not path.exists():
+        render(written, paths, cache, path)
     programme = composed(clips, written, seed)
     expected = outcome(programme, judged(programme, calibration))
     fixed = out / f"{seed}-fixed.mp4"
@@ -94,7 +87,7 @@ def one(
         report = measure(path, check_options(sample="exhaustive", model=model))
     fixed.unlink(missing_ok=True)
     assert report is not None  # noqa: S101 - it was measured
-    line: dict[str, object] = {
+    return {
         "seed": seed,
         "kind": str(written.kind),
         "insets": sum(scene.beside is not None and scene.beside[1] == 0 for scene in written.scenes),
@@ -108,8 +101,6 @@ def one(
         "offset_ms": report.offset_ms,
         "repaired": after,
     }
-    path.unlink()
-    return line
 
 
 def brief(found: Outcome) -> dict[str, object]:
@@ -122,6 +113,30 @@ def brief(found: Outcome) -> dict[str, object]:
         "repair": asdict(found.repair),
         "judged_share": found.judged_share,
     }
+
+
+def table(outcomes: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Composed beside rendered, a row for each programme, the first of which names the columns."""
+    rows = [("seed", "kind", "seconds", "insets, two faces, narrated", "composed", "rendered", "repaired")]
+    for line in outcomes:
+        company = f"{line['insets']}, {line['two']}, {line['narrated']}"
+        answers = (answer(line[name]) for name in ("composed", "rendered"))
+        repaired = line["repaired"]
+        after = repaired[0] if isinstance(repaired, list | tuple) else "-" if repaired is None else "declined"
+        rows.append((str(line["seed"]), line["kind"], f"{line['seconds']:.0f}", company, *answers, after))
+    return rows
+
+
+def answer(found: Mapping[str, Any]) -> str:
+    """A verdict, with how many of the defects that count were found, and the error of their worst end."""
+    said, (true, told) = str(found["verdict"]), found["drift"]
+    counted = [each for each in found["defects"] if each["defect"]["counts"]]
+    named = [each["told_s"] for each in counted if each["found"]]
+    if counted:
+        said += f", {len(named)} of {len(counted)} found"
+    if named:
+        said += f" within {max(named):.2f} s"
+    return said + (f", {told or 0:.0f} of {true:.0f} ms a minute" if true else "")
 
 
 def render(written: Script, paths: Mapping[str, Path], cache: Path, path: Path) -> None:

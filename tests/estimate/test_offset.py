@@ -15,9 +15,9 @@ from avsync.core.constants import MIN_PROBABILITY
 from avsync.core.records import Scores
 from avsync.core.report import Offset, Reason, Segment
 from avsync.estimate.calibration import FEATURES, Calibration
+from avsync.estimate.jumps import place
 from avsync.estimate.offset import choose_speaker, combine, estimate, pooled
-from avsync.estimate.paths import changed_at
-from avsync.estimate.peak import Evidence, average, evidence, measure, peak
+from avsync.estimate.peak import Evidence, Seams, average, evidence, measure, peak
 from avsync.estimate.speakers import cells, weigh
 from avsync.report.reasons import reason_words
 
@@ -484,8 +484,9 @@ def test_a_jump_is_placed_on_the_clock_of_the_audio():
         true = np.where(heard < at_s - 0.02, 0, -10)
         rows = np.where(shifts == true, 1.5, -0.5) + rng.normal(0, 0.7, (150, 31))
         found = Evidence(rows, times, shifts, np.ones(150))
-        placed = changed_at(found, np.arange(20, 130), (15, 5), Calibration(temperature=0.6))
-        errors.append(placed - at_s)
+        placed = place(found, np.arange(20, 130), (15, 5), Calibration(temperature=0.6))
+        errors.append(placed.at_s - at_s)
+        assert placed.between[0] <= placed.at_s <= placed.between[1]
     assert np.abs(errors).max() <= 0.13
 
 
@@ -530,9 +531,9 @@ def test_a_jump_that_is_not_clear_is_put_where_the_audio_is_interrupted():
     frame = np.arange(1000)
     scores = made(1000, np.where(frame < 500, 0.0, 5.0), height=3.0, seed=2)
     scores.logits[475:500] = made(25, height=0, seed=8).logits
-    (jump,) = (s.start_s for s in estimate(scores, breaks=[19.2]).segments if s.start_s > 0)
+    (jump,) = (s.start_s for s in estimate(scores, seams=Seams(breaks=[19.2])).segments if s.start_s > 0)
     assert jump == pytest.approx(19.2, abs=0.05)
-    (jump,) = (s.start_s for s in estimate(scores, breaks=[16.0]).segments if s.start_s > 0)
+    (jump,) = (s.start_s for s in estimate(scores, seams=Seams(breaks=[16.0])).segments if s.start_s > 0)
     assert jump > 18.5  # the evidence is clear that it was not before
 
 

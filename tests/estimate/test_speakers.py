@@ -69,7 +69,7 @@ def test_a_weak_shot_beside_a_fault_is_asked_about_its_offset_too():
     expected = judged_near(answer, parts)
     assert expected is not None
     (here,) = (pairs for cell, pairs in zip(parts, expected, strict=True) if cell.index == 2)
-    assert {round(after / FRAME_MS) for _, after in here} == {0, -6}
+    assert {round(ms / FRAME_MS) for pair in here for ms in pair} == {0, -6}
     place = [cell.index for cell in parts].index(2)
     assert speaking(parts, answer, SHARP)[place] >= COUNTED > speaking(parts)[place]
 
