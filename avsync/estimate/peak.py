@@ -258,7 +258,10 @@ def _rises_at_edge(curve: Floats, noise: float) -> bool:
 
 def is_peculiar(total: Floats, column: int, seconds: float) -> bool:
     """Whether an offset's column of `total` (n_shifts,), the log-likelihood ratios of `seconds` of
-    speech, stands out from all but its neighbours as hardly any does in someone else's speech: PECULIAR."""
+    speech, stands out from all but its neighbours as hardly any does in someone else's speech: PECULIAR. One
+    at the edge of the search never does."""
+    if column in (0, len(total) - 1):
+        return False
     away = np.abs(np.arange(len(total)) - column) > 1
     lead = float(total[column] - total[away].max(initial=-np.inf))
     return bool(lead >= PECULIAR * np.sqrt(seconds))

@@ -32,14 +32,16 @@ FAULT_TALK_S = 3.0
 FOREIGN_PER_S = -0.6
 """Where the file has no certain offset: log-likelihood ratio of the best one, for each second of speech over
 a moving mouth, at or below which the speech is someone else's."""
-BRIEF_SUPPORT = 0.0
+BRIEF_SUPPORT = -1.0
 """Log-likelihood ratio with which MIN_TALK_S of speech supports the offset; ASKED_S needs
-`calibration.support`. By chance 4 % of 1.5 s of someone else's speech reach it, and 0.6 % of 3 s; 99 % of 1.5
-s in sync do, and all of 3 s (val lists, avsync-4, with CLEAR_LEAD)."""
+`calibration.support`. So little speech shows a contradiction sooner than it shows support."""
 CLEAR_LEAD = 3.0
-"""A stretch whose likeliest offset is that of the file, by this much (natural logarithm), supports it if that
-is no less likely than a blind guess. Of less likely ones, 2 % of the stretches with someone else's speech have
-such a lead by chance, but none of those in sync."""
+"""A stretch whose likeliest offset is that of the file, by this much (natural logarithm), supports it, unless
+that is much less likely than a blind guess, LEAST_PER_S."""
+LEAST_PER_S = -0.25
+"""Log-likelihood ratio for each second of speech. Of stretches of 3 s with someone else's speech 2.1 % have a
+clear lead by chance, but only 0.5 % are above this, too; those in sync that have one all are (val lists,
+avsync-4)."""
 BADLY_READ_LEAD = 2.0
 """A track whose likeliest offset is that of the file, by this much (natural logarithm), has badly read lips
 rather than someone else's speech, of which 3 % have such a lead by chance (val lists, avsync-4)."""
@@ -225,7 +227,7 @@ def _there(
     brief = max(0.0, (ASKED_S - talk_s) / (ASKED_S - MIN_TALK_S))
     least = (1 - brief) * calibration.support + brief * BRIEF_SUPPORT
     rival = float(total.max()) - there > MAX_RIVAL
-    fits = (there >= least and not rival) or (lead >= CLEAR_LEAD and there >= 0)
+    fits = (there >= least and not rival) or (lead >= CLEAR_LEAD and there >= LEAST_PER_S * talk_s)
     return _Answer(*place, fits, there <= calibration.contradiction * talk_s, rival)
 
 

@@ -158,7 +158,8 @@ def _pieces(
     rest = _measured(found, [run.windows for run in runs if run.column == base], calibration)
 
     def apart(column: int, run: Ints) -> Measure | None:
-        if column == base or rest.probability < MIN_PROBABILITY:
+        at_edge = column in (0, blocks.values.shape[1] - 1)
+        if column == base or at_edge or rest.probability < MIN_PROBABILITY:
             return None
         own = _measured(found, [run], calibration)
         sure = own.probability >= MIN_PROBABILITY and own.observations >= MIN_FAULT_OBSERVATIONS

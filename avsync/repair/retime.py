@@ -19,6 +19,7 @@ import numpy.typing as npt
 from avsync.audio import full
 from avsync.core.errors import CannotTell
 from avsync.core.files import cannot_store
+from avsync.core.records import Span
 from avsync.core.report import Report
 from avsync.core.streams import AudioStream, Media
 from avsync.core.tolerance import within
@@ -32,8 +33,8 @@ Scratch = tuple[IO[bytes], Path]
 FADE_S = 0.01
 """Half a cross-fade: long enough to avoid a click, too short to be noticed."""
 SEEK_S = 0.25
-"""A jump is placed at the quietest moment within this distance of where it was measured: that is how
-precisely it is known."""
+"""A jump is placed at the quietest moment within this distance of where it was measured, or further where it
+is known less precisely."""
 QUIET_S = 0.03
 CONTEXT = 4096
 """Samples before a stretch that settle the resampler."""
@@ -42,13 +43,14 @@ CONTEXT = 4096
 @dataclass(frozen=True)
 class Stretch:
     """A part [start_s, end_s) of the video whose offset is `offset_ms` at `at_s` and changes by `slope` ms a
-    second. The first starts at -inf, the last ends at inf."""
+    second. The first starts at -inf, the last ends at inf. `begins`: within which it starts, in seconds."""
 
     start_s: float
     end_s: float
     at_s: float
     offset_ms: float
     slope: float = 0.0
+    begins: Span | None = None
 
     def offset_s(self, time_s: float) -> float:
         """How early the audio is at a time of the video, in seconds."""
@@ -86,7 +88,7 @@ def stretches(report: Report) -> tuple[Stretch, ...]:
     offset_ms = steady[0].offset_ms if steady else None
     line = Stretch(-math.inf, math.inf, at_s, report.offset_ms if offset_ms is None else offset_ms, slope)
     found: list[Stretch] = []
-    begun = -math.inf
+    begun, line_begins = -math.inf, None
     for fault in report.faults:
         if fault.offset_ms is None:  # no offset repairs a mismatch
             continue
@@ -96,10 +98,11 @@ def stretches(report: Report) -> tuple[Stretch, ...]:
         start = -math.inf if fault.start_s <= first_s else fault.start_s
         end = math.inf if fault.end_s >= last_s else fault.end_s
         if start > begun:
-            found.append(replace(line, start_s=begun, end_s=start))
-        found.append(Stretch(start, end, middle_s, fault.offset_ms, slope))
-        begun = end
-    return (*found, replace(line, start_s=begun)) if begun < math.inf else tuple(found)
+            found.append(replace(line, start_s=begun, end_s=start, begins=line_begins))
+        found.append(Stretch(start, end, middle_s, fault.offset_ms, slope, fault.start_between_s))
+        begun, line_begins = end, fault.end_between_s
+    last = replace(line, start_s=begun, begins=line_begins)
+    return (*found, last) if begun < math.inf else tuple(found)
 
 
 def parts(found: Sequence[Stretch], audio: Samples, rate: int, start_s: float) -> tuple[Part, ...]:
@@ -119,9 +122,8 @@ def parts(found: Sequence[Stretch], audio: Samples, rate: int, start_s: float) -
             done += _part(begin, end, place, speed, fade_in, 0)
             break
         jump_s = after.offset_s(here.end_s) - here.offset_s(here.end_s)
-        moved = _quietest(
-            audio, rate, here.end_s - here.offset_s(here.end_s) - start_s - max(0.0, jump_s) / 2
-        )
+        heard_s = here.end_s - here.offset_s(here.end_s) - start_s - max(0.0, jump_s) / 2
+        moved = _quietest(audio, rate, heard_s, _room(here.end_s, after.begins))
         edge = (here.end_s - start_s + moved) * rate
         half = abs(jump_s) * rate / 2
         if jump_s > 0:
@@ -140,11 +142,18 @@ def _part(begin: float, end: float, place: float, speed: float, fade_in: int, fa
     return [Part(first, past, place + (first - begin) * speed, speed, fade_in, fade_out)]
 
 
-def _quietest(audio: Samples, rate: int, at_s: float) -> float:
-    """Seconds, at most SEEK_S, from `at_s` to the quietest moment of the audio nearby."""
+def _room(at_s: float, between: Span | None) -> Span:
+    """How far before and after a jump that was measured at `at_s` its quiet moment is looked for, in seconds:
+    half the way to the ends of the interval that holds it, or a little if that is short."""
+    start_s, end_s = between or (at_s, at_s)
+    return max(SEEK_S, (at_s - start_s) / 2), max(SEEK_S, (end_s - at_s) / 2)
+
+
+def _quietest(audio: Samples, rate: int, at_s: float, room: Span) -> float:
+    """Seconds from `at_s` to the quietest moment of the audio nearby, at most the `room` before and after."""
     length = round(QUIET_S * rate)
-    first = max(0, round((at_s - SEEK_S) * rate))
-    near = np.asarray(audio[first : max(0, round((at_s + SEEK_S) * rate)) + length], np.float64)
+    first = max(0, round((at_s - room[0]) * rate))
+    near = np.asarray(audio[first : max(0, round((at_s + room[1]) * rate)) + length], np.float64)
     if len(near) <= length:
         return 0.0
     power = np.cumsum(np.concatenate([[0.0], (near**2).sum(axis=1)]))

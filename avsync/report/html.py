@@ -19,7 +19,7 @@ from avsync.core.timecode import frame_at, label
 from avsync.core.tolerance import defects, own_offset, within
 from avsync.report.html_charts import chart_words, coverage_bar, data_address, gauge, map_chart, offset_chart
 from avsync.report.html_table import SCRIPT, SCRIPT_HASH, batch_row
-from avsync.report.reasons import cause_words, face_words, fault_words
+from avsync.report.reasons import cause_words, face_words, fault_words, place_words
 from avsync.report.summary import limits_words, no_drift_words, notes, speech_words, summary
 from avsync.report.thumbnails import thumbnails
 from avsync.report.words import (
@@ -186,6 +186,7 @@ def _environment() -> Environment:
         "own_offset": own_offset,
         "cause": cause_words,
         "fault_words": fault_words,
+        "place_words": place_words,
     }
     return environment
 

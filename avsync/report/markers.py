@@ -23,7 +23,7 @@ from avsync.core.report import Fault, Report, Segment, Unjudged, Verdict
 from avsync.core.text import printable, spreadsheet_text
 from avsync.core.timecode import Timebase, frame_at, label
 from avsync.core.tolerance import own_offset, within
-from avsync.report.reasons import cause_words, fault_words
+from avsync.report.reasons import cause_words, fault_words, place_words
 from avsync.report.summary import summary
 from avsync.report.words import VERDICT_WORDS, offset_words, percent
 
@@ -116,7 +116,7 @@ def _shown(part: Segment) -> bool:
 
 def _of_fault(fault: Fault, base: Timebase) -> Marker:
     colour: Colour = "ORANGE" if fault.severity == "slight" else "RED"
-    note = f"{fault.severity}, {percent(fault.probability)} sure"
+    note = f"{fault.severity}, {percent(fault.probability)} sure{place_words(fault)}"
     frames = _frames(base, fault.start_s, fault.end_s)
     return Marker("fault", _named(fault), *frames, colour, fault.offset_ms, note)
 

@@ -8,6 +8,9 @@ from typing import Any
 from avsync.core.report import Cause, Fault, Reason, ReasonKind, TrackReport, Unjudged
 from avsync.report.words import clock_time, offset_words, percent
 
+PLAIN_PLACE_S = 0.5
+"""A place that is known this well is not said to be uncertain."""
+
 # --- Reasons -----------------------------------------------------------------------------
 
 
@@ -157,6 +160,18 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
 def fault_words(fault: Fault) -> str:
     """ "274 ms late", or that the lips do not say the speech."""
     return "the lips do not say the speech" if fault.kind == "mismatch" else offset_words(fault.offset_ms)
+
+
+def place_words(fault: Fault) -> str:
+    """Between which times a fault begins and ends, where that is not known within PLAIN_PLACE_S: " (begins
+    between 0:31.2 and 0:32.9)", or nothing."""
+    edges = (("begins", fault.start_between_s), ("ends", fault.end_between_s))
+    said = [
+        f"{edge} between {clock_time(between[0])} and {clock_time(between[1])}"
+        for edge, between in edges
+        if between and between[1] - between[0] >= PLAIN_PLACE_S
+    ]
+    return f" ({', '.join(said)})" if said else ""
 
 
 # --- Causes ------------------------------------------------------------------------------

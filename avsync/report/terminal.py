@@ -16,7 +16,7 @@ from avsync.core.report import Fault, Report, TrackReport, Unjudged, Verdict
 from avsync.core.text import printable
 from avsync.core.timecode import Timebase, frame_at, label
 from avsync.core.tolerance import largest_error
-from avsync.report.reasons import cause_words, fault_words, reason_words
+from avsync.report.reasons import cause_words, fault_words, place_words, reason_words
 from avsync.report.summary import limits_words, no_drift_words, notes, speech_words, summary
 from avsync.report.words import (
     VERDICT_WORDS,
@@ -188,7 +188,9 @@ def _faults(faults: Sequence[Fault], base: Timebase | None) -> Table:
     for fault in faults[:_MAX_ROWS]:
         span = span_words(fault.start_s, fault.end_s)
         frames = _frames(fault, base)
-        table.add_row(span, *frames, fault_words(fault), percent(fault.probability), fault.severity)
+        table.add_row(
+            span, *frames, fault_words(fault) + place_words(fault), percent(fault.probability), fault.severity
+        )
     if len(faults) > _MAX_ROWS:
         table.caption = f"and {len(faults) - _MAX_ROWS} more: --json lists them all"
     return table

@@ -21,9 +21,10 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def material(options: argparse.Namespace) -> tuple[list[Material], Calibration]:
-    """(the clips whose own error is known, the calibration of the model)."""
+def material(options: argparse.Namespace, jitter: float = 0.0) -> tuple[list[Material], Calibration]:
+    """(the clips whose own error is known, with face boxes off by `jitter` pixels, the calibration of the
+    model)."""
     loaded = load_model(options.model, "auto")
     delays = {name: ms for file in options.known for name, ms in read_delays(file).items() if "/" in name}
-    clips = collect(options.data, delays, options.cache, loaded)
+    clips = collect(options.data, delays, options.cache, loaded, jitter)
     return clips, Calibration.from_dict(loaded.calibration)

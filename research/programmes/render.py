@@ -117,7 +117,9 @@ def brief(found: Outcome) -> dict[str, object]:
 
 def table(outcomes: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Composed beside rendered, a row for each programme, the first of which names the columns."""
-    rows = [("seed", "kind", "seconds", "insets, two faces, narrated", "composed", "rendered", "repaired")]
+    rows: list[tuple[str, ...]] = [
+        ("seed", "kind", "seconds", "insets, two faces, narrated", "composed", "rendered", "repaired")
+    ]
     for line in outcomes:
         company = f"{line['insets']}, {line['two']}, {line['narrated']}"
         answers = (answer(line[name]) for name in ("composed", "rendered"))
