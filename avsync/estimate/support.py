@@ -37,9 +37,9 @@ BRIEF_SUPPORT = -1.0
 `calibration.support`. So little speech shows a contradiction sooner than it shows support."""
 CLEAR_LEAD = 3.0
 """A stretch whose likeliest offset is that of the file, by this much (natural logarithm) and by as much as it
-is less likely than a blind guess, supports it however badly the lips are read. Of stretches of 3 s with someone
-else's speech 0.7 % do so by chance, of 4 s 0.5 % (2.2 and 1.8 % have the lead alone), and none of those in sync
-is lost (val lists, avsync-4)."""
+is less likely than a blind guess, supports it however badly the lips are read. By chance 0.7 % of 3 s of
+other people's speech do so and 0.5 % of 4 s (2.2 and 1.8 % have the lead alone); none in sync is lost by it
+(val lists, avsync-4)."""
 BADLY_READ_LEAD = 2.0
 """A track whose likeliest offset is that of the file, by this much (natural logarithm), has badly read lips
 rather than someone else's speech, of which 3 % have such a lead by chance (val lists, avsync-4)."""
