@@ -175,14 +175,37 @@ def _pieces(
     measures = [apart(run.column, run.windows) for run in runs]
     others = [run.windows for run, own in zip(runs, measures, strict=True) if not own]
     rest = _measured(found, others, calibration)
-    pieces: list[Piece] = []
-    for run, own in zip(runs, measures, strict=True):
-        if own is None and pieces and pieces[-1].measure is rest:
-            pieces[-1] = replace(pieces[-1], windows=np.concatenate([pieces[-1].windows, run.windows]))
-        else:
-            pieces.append(Piece(run.windows, own or rest, middle_s, slope, begins=run.begins))
+    pieces = [
+        Piece(run.windows, own or rest, middle_s, slope, begins=run.begins)
+        for run, own in zip(runs, measures, strict=True)
+    ]
+    return _without_steps(_one_main(found, pieces, calibration))
+
+
+def _one_main(found: Evidence, pieces: Sequence[Piece], calibration: Calibration) -> list[Piece]:
+    """The same, told apart from what the video is measured by, which all that does not differ from it shares:
+    else the answer would depend on which of two scenes that are nearly alike happens to be the rest."""
     main = main_piece(pieces).measure
-    return tuple(replace(p, fault=_differs(p.measure, main)) for p in pieces)
+    faults = [_differs(piece.measure, main) for piece in pieces]
+    alike = [piece for piece, fault in zip(pieces, faults, strict=True) if not fault]
+    if any(piece.measure is not main for piece in alike):
+        main = _measured(found, [piece.windows for piece in alike], calibration)
+    return [
+        replace(piece, measure=piece.measure if fault else main, fault=fault)
+        for piece, fault in zip(pieces, faults, strict=True)
+    ]
+
+
+def _without_steps(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """The same, but neighbours with one measure as one."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        if joined and joined[-1].measure is piece.measure:
+            windows = np.concatenate([joined[-1].windows, piece.windows])
+            joined[-1] = replace(joined[-1], windows=windows)
+        else:
+            joined.append(piece)
+    return tuple(joined)
 
 
 def _is_shot(blocks: Blocks, run: Ints) -> bool:

@@ -543,3 +543,47 @@ def test_a_face_that_differs_by_less_than_a_fault_does_not_make_a_drift_with_one
     answer = pooled(shots, [np.ones(280)] * 3, Calibration(floor_ms=20.0))
     assert not answer.drift_ms_per_min
     assert not any(s.fault for s in answer.segments)
+
+
+def test_scenes_that_are_nearly_alike_share_one_offset_around_a_fault():
+    """Which of the three the path returns to is a tie, which noise in the scores would decide."""
+    for seed in range(8):
+        fault = made(196, 7.7, height=6.0, seed=seed + 50, silent=0.0, start_s=8.0)
+        late = made(272, -0.9, height=2.0, seed=seed + 100, start_s=16.0)
+        tracks = [made(196, height=2.0, seed=seed), fault, late]
+        answer = pooled(
+            tracks, [np.ones(len(t.times_s)) for t in tracks], Calibration(temperature=0.9, floor_ms=20.0)
+        )
+        assert [part.fault for part in answer.segments] == [False, True, False]
+        assert answer.segments[0].offset_ms == answer.segments[2].offset_ms
+
+
+def test_the_interval_of_a_jump_is_as_wide_as_what_the_windows_leave_open():
+    """The mouth is still from 10 to 12 s, in which the audio jumps: where, cannot be told."""
+    quiet = np.where((np.arange(500) < 250) | (np.arange(500) >= 300), 1.0, 0.0)[:, None]
+    jumping = made(500, np.where(np.arange(500) < 275, 0.0, 6.0), height=6.0, silent=0.0)
+    scores = replace(jumping, logits=np.where(quiet > 0, jumping.logits, 0.0).astype(np.float32))
+    (fault,) = [part for part in estimate(scores).segments if part.start_between_s]
+    assert fault.start_between_s is not None
+    first, past = fault.start_between_s
+    assert first < 10.6
+    assert past > 11.4
+    assert 9.5 < first <= fault.start_s <= past < 12.5
+    sharp = [part.start_between_s for part in estimate(jumping).segments if part.start_between_s]
+    assert [past - first < 0.8 for first, past in sharp] == [True]
+
+
+def test_a_pause_of_the_speech_is_a_likelier_place_for_a_jump_than_speech_that_tells_as_little():
+    jumping = made(500, np.where(np.arange(500) < 275, 0.0, 6.0), height=6.0, silent=0.0)
+    still = (np.arange(500) >= 240) & (np.arange(500) < 310)
+    scores = replace(jumping, logits=np.where(still[:, None], 0.0, jumping.logits).astype(np.float32))
+    for pause in ((9.8, 10.2), (11.6, 12.0)):
+        placed = estimate(scores, seams=Seams(pauses=[pause])).segments[-1].start_s
+        apart = estimate(scores).segments[-1].start_s
+        assert abs(placed - sum(pause) / 2) < abs(apart - sum(pause) / 2)
+
+
+def test_an_offset_at_the_edge_of_the_search_is_no_fault():
+    edge = made(200, 15.0, height=6.0, seed=1, silent=0.0, start_s=12.0)
+    answer = together([made(300), edge, made(300, seed=2, start_s=20.0)])
+    assert not any(part.fault for part in answer.segments)
