@@ -18,9 +18,10 @@ class Dims:
     cover 13 columns, 160 ms, before and after themselves) or "column1d" (1-D convolutions along the whole
     audio, shared by all windows, which also cover half a second before and after themselves; `audio_channels`
     are its inner width and `d_model`). The last width of each must be `d_model`. With `frame_context`
-    ("frame2d" only) the tokens of a window also see the four frames, 160 ms, before and after it. With
-    `speech` (no encoder layers) the audio embedding also stands on the features of a speech recogniser
-    (`audio.speech`), two a frame. `contrast`
+    ("frame2d" only) the tokens of a window also see the four frames, 160 ms, before and after it; with
+    `wide_context` besides ("column2d" only) twice as far, in frames and in audio. With `speech` (no encoder
+    layers) the audio embedding also stands on the features of a speech recogniser (`audio.speech`), two a
+    frame. `contrast`
     is the width of the contrastive embeddings whose similarity is added to the logit (0: none, as in the
     paper). With `layers` 0 there are no cross-modal encoders: the similarity of the embeddings is the logit,
     for the price of a dot product a pair.
@@ -35,6 +36,7 @@ class Dims:
     contrast: int = 0
     audio_front_end: Literal["window2d", "column1d", "column2d"] = "window2d"
     frame_context: bool = False
+    wide_context: bool = False
     speech: bool = False
 
     def __post_init__(self) -> None:
@@ -50,6 +52,8 @@ class Dims:
             raise ValueError(f"d_model = {self.d_model} must be even and a multiple of heads = {self.heads}")
         if self.frame_context and self.front_end != "frame2d":
             raise ValueError("frame_context needs the frame-shared front-end frame2d")
+        if self.wide_context and not (self.frame_context and self.audio_front_end == "column2d"):
+            raise ValueError("wide_context widens that of frame_context and of the audio front-end column2d")
         if not self.layers and not self.contrast:
             raise ValueError("a network without encoder layers needs contrastive embeddings (contrast > 0)")
         if self.speech and self.layers:

@@ -90,28 +90,31 @@ class WindowMixer(nn.Module):
 
 
 FRAME_DILATIONS = (1, 3)
-"""Gaps between the three taps of the blocks of `FrameContext`."""
-FRAME_CONTEXT = sum(FRAME_DILATIONS)
-"""Frames before and after a window that reach into its tokens with `FrameContext`."""
+"""Gaps, in frames, between the three taps of the blocks of a `TemporalContext` along frame tokens."""
+WIDE_FRAME_DILATIONS = (1, 3, 4)
+"""The same of a network with `wide_context`."""
+COLUMN_DILATIONS = (1, 3, 9)
+"""Gaps, in mel columns, of the `TemporalContext` along audio tokens of a network with `wide_context`."""
 SHARED_CONTEXT = 13
 """Mel columns before and after a window that reach into its tokens when the paper's 2-D convolutions run
 along the whole spectrogram: one for each convolution that is three columns wide."""
 
 
-class FrameContext(nn.Module):
-    """Residual temporal convolutions along the frame tokens of a whole clip; begins as the identity."""
+class TemporalContext(nn.Module):
+    """Residual temporal convolutions along the tokens of a whole clip; begins as the identity. The sum of
+    the `dilations` is how many tokens before and after a token reach into it."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, dilations: Sequence[int]) -> None:
         super().__init__()
-        self.reach = nn.ModuleList(nn.Conv1d(width, width, 3, padding=d, dilation=d) for d in FRAME_DILATIONS)
-        mix = [nn.Conv1d(width, width, 1) for _ in FRAME_DILATIONS]
+        self.reach = nn.ModuleList(nn.Conv1d(width, width, 3, padding=d, dilation=d) for d in dilations)
+        mix = [nn.Conv1d(width, width, 1) for _ in dilations]
         for parameter in (p for conv in mix for p in conv.parameters()):
             nn.init.zeros_(parameter)
         self.mix = nn.ModuleList(mix)
 
     def forward(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
-        """(batch, frames, d) -> the same; `present` (batch, frames) is False where a row has no frame, which
-        then counts as the end of the clip does."""
+        """(batch, n, d) -> the same; `present` (batch, n) is False where a row has no token, which then
+        counts as the end of the clip does."""
         x = tokens.transpose(1, 2)
         here = None if present is None else present[:, None].to(x.dtype)
         for reach, mix in zip(self.reach, self.mix, strict=True):

@@ -22,12 +22,14 @@ from avsync.networks.base import DENSE_SHARE, DOTS_AT_ONCE, PAIRS_AT_ONCE, Netwo
 from avsync.networks.dims import STUDENT, Dims
 from avsync.networks.frontends import (
     AUDIO_CONTEXT,
-    FRAME_CONTEXT,
+    COLUMN_DILATIONS,
+    FRAME_DILATIONS,
     SHARED_CONTEXT,
     SPEECH_PER_FRAME,
+    WIDE_FRAME_DILATIONS,
     ColumnFrontEnd,
-    FrameContext,
     SpeechTokens,
+    TemporalContext,
     WindowMixer,
     audio_front_end,
     clip3d_front_end,
@@ -104,11 +106,13 @@ class VocaLiST(Network):
         shared = dims.front_end == "frame2d"
         self.vid_prenet = (frame2d_front_end if shared else clip3d_front_end)(dims.channels)
         self.vid_mixer = WindowMixer(dims.d_model) if shared else None
-        self.vid_context = FrameContext(dims.d_model) if dims.frame_context else None
+        reach = WIDE_FRAME_DILATIONS if dims.wide_context else FRAME_DILATIONS
+        self.vid_context = TemporalContext(dims.d_model, reach) if dims.frame_context else None
         audio = dims.audio_channels or dims.channels
         self.aud_prenet = (
             ColumnFrontEnd(*audio) if dims.audio_front_end == "column1d" else audio_front_end(audio)
         )
+        self.aud_context = TemporalContext(dims.d_model, COLUMN_DILATIONS) if dims.wide_context else None
         if dims.layers:
             shape = (dims.d_model, dims.heads, dims.layers)
             self.av_transformer = CrossEncoder(*shape, name="av")
@@ -153,12 +157,15 @@ class VocaLiST(Network):
     @property
     def audio_context(self) -> int:
         contexts = {"window2d": 0, "column1d": AUDIO_CONTEXT, "column2d": SHARED_CONTEXT}
-        return contexts[self.dims.audio_front_end]
+        more = sum(COLUMN_DILATIONS) if self.aud_context is not None else 0
+        return contexts[self.dims.audio_front_end] + more
 
     @property
     def frame_context(self) -> int:
         """Frames before and after a window that reach into its visual tokens."""
-        return FRAME_CONTEXT if self.vid_context is not None else 0
+        if self.vid_context is None:
+            return 0
+        return sum(WIDE_FRAME_DILATIONS if self.dims.wide_context else FRAME_DILATIONS)
 
     @property
     def shares_frames(self) -> bool:
@@ -193,7 +200,8 @@ class VocaLiST(Network):
         of the columns within `audio_context` of either end the tokens are not those of a longer clip."""
         if isinstance(self.aud_prenet, ColumnFrontEnd):
             return self.aud_prenet(mels)
-        return self.aud_prenet(mels[:, None]).squeeze(2).transpose(1, 2)
+        tokens = self.aud_prenet(mels[:, None]).squeeze(2).transpose(1, 2)
+        return tokens if self.aud_context is None else self.aud_context(tokens)
 
     def audio_tokens(self, audio: Tensor) -> Tensor:
         """(batch, 1, 80, 16 + 2 * audio_context) -> (batch, 16, d), of the sixteen columns in the middle.
