@@ -63,8 +63,9 @@ def test_networks_of_the_comparison_score_alike_both_ways(name: str) -> None:
     [
         Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, (16, 16), contrast=8, audio_front_end="column1d"),
         Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d", frame_context=True),
+        Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d", True, True),
     ],
-    ids=["column1d", "column2d with frame context"],
+    ids=["column1d", "column2d with frame context", "wide context"],
 )
 def test_a_network_that_looks_beyond_its_window_scores_alike_both_ways(tmp_path: Path, dims: Dims) -> None:
     torch.manual_seed(0)

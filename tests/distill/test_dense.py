@@ -40,15 +40,21 @@ def store(tmp_path_factory):
     return Store(made_cache(tmp_path_factory.mktemp("cache"), {"train": [20, 33, 26]}))
 
 
-def test_training_and_scoring_see_the_same_with_context(store):
-    """Clips of different lengths side by side in a batch, against each alone as `check` scores it."""
+def in_context(*, wide: bool) -> VocaLiST:
+    """A network with context in frames and audio that matters."""
     torch.manual_seed(0)
-    model = VocaLiST(
-        Dims("frame2d", (2, 2, 4, 4, 16), 16, 2, 0, None, 8, "column2d", frame_context=True)
-    ).eval()
-    assert model.vid_context is not None
-    for parameter in model.vid_context.mix.parameters():
-        torch.nn.init.normal_(parameter)
+    shape = ("frame2d", (2, 2, 4, 4, 16), 16, 2, 0, None, 8, "column2d")
+    model = VocaLiST(Dims(*shape, frame_context=True, wide_context=wide)).eval()
+    for part in (model.vid_context, model.aud_context):
+        for parameter in part.mix.parameters() if part is not None else ():
+            torch.nn.init.normal_(parameter)
+    return model
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_training_and_scoring_see_the_same_with_context(store, wide):
+    """Clips of different lengths side by side in a batch, against each alone as `check` scores it."""
+    model = in_context(wide=wide)
     lengths = [clip.frames for clip in store.clips]
     runs = whole_runs([0, 1, 2], [0, 0, 0], lengths)
     raw = fetch_runs(Streamed(store, CPU), runs, model.audio_context)
@@ -62,11 +68,13 @@ def test_training_and_scoring_see_the_same_with_context(store):
     torch.testing.assert_close(visual, torch.cat(alone), rtol=0, atol=1e-3)
 
 
-def test_training_and_scoring_get_the_same_context_of_audio(store):
+COLUMN1D = Dims("frame2d", (2, 2, 4, 4, 16), 16, 2, 0, (16, 16), 8, "column1d")
+
+
+@pytest.mark.parametrize("model", [VocaLiST(COLUMN1D).eval(), in_context(wide=True)], ids=["1d", "wide"])
+def test_training_and_scoring_get_the_same_context_of_audio(store, model):
     """A whole clip in training, with its context, against what `check` computes of the same audio."""
     torch.manual_seed(0)
-    dims = Dims("frame2d", (2, 2, 4, 4, 16), 16, 2, 0, (16, 16), 8, "column1d")
-    model = VocaLiST(dims).eval()
     longest = int(store.windows.argmax())
     runs = whole_runs([longest], [0], [33])
     raw = fetch_runs(Streamed(store, CPU), runs, model.audio_context)

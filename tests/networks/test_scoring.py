@@ -22,12 +22,18 @@ SHAPES = {
     ),
     "column1d": Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, (16, 16), contrast=8, audio_front_end="column1d"),
     "context": Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d", frame_context=True),
+    "wide context": Dims(
+        "frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d", frame_context=True, wide_context=True
+    ),
 }
 
 
 def loaded(front_end: str, preprocessing: Preprocessing = Preprocessing()) -> Scorer:
     torch.manual_seed(3)
     model = VocaLiST(SHAPES[front_end]).eval()
+    for part in (model.vid_context, model.aud_context):  # which would begin as the identity
+        for parameter in part.mix.parameters() if part is not None else ():
+            torch.nn.init.normal_(parameter, std=0.1)
     return Scorer(model, preprocessing)
 
 
@@ -59,10 +65,11 @@ def test_scores_equal_the_whole_network_on_every_pair(front_end: str) -> None:
             assert got[t, k + 15] == pytest.approx(want.item(), abs=1e-3)
 
 
+@pytest.mark.parametrize("shape", ["context", "wide context"])
 @pytest.mark.parametrize("stride", [1, 3, 7, 20])
-def test_windows_far_apart_score_as_among_all_others(stride: int) -> None:
+def test_windows_far_apart_score_as_among_all_others(stride: int, shape: str) -> None:
     """However few windows are asked for, each has its whole context."""
-    ready, (clip, waveform) = loaded("context"), material(50)
+    ready, (clip, waveform) = loaded(shape), material(50)
     every = score_clip(ready, clip, np.arange(46), waveform, 3)
     some = score_clip(ready, clip, np.arange(0, 46, stride), waveform, 3)
     np.testing.assert_allclose(some, every[::stride], atol=1e-4)

@@ -79,40 +79,61 @@ def test_a_window_depends_on_audio_within_its_reach_only() -> None:
             assert torch.equal(model.column_tokens(other)[:, 92:108], whole) != heard
 
 
-def test_context_reaches_160_ms_beyond_a_window_in_frames_and_audio_alike() -> None:
+@pytest.mark.parametrize(("wide", "columns", "frames"), [(False, 13, 4), (True, 26, 8)])
+def test_context_reaches_160_ms_or_320_beyond_a_window_in_frames_and_audio_alike(
+    wide: bool, columns: int, frames: int
+) -> None:
     torch.manual_seed(0)
-    model = VocaLiST(
-        Dims("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d", frame_context=True)
-    ).eval()
-    assert model.vid_context is not None
-    for parameter in model.vid_context.mix.parameters():
-        torch.nn.init.normal_(parameter)
-    mels, frames = torch.rand(1, 80, 100), torch.rand(1, 40, 16)
+    shape = ("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d")
+    model = VocaLiST(Dims(*shape, frame_context=True, wide_context=wide)).eval()
+    assert (model.audio_context, model.frame_context) == (columns, frames)
+    for part in (model.vid_context, model.aud_context):
+        for parameter in part.mix.parameters() if part is not None else ():
+            torch.nn.init.normal_(parameter)
+    mels, shown = torch.rand(1, 80, 100), torch.rand(1, 40, 16)
     with torch.no_grad():
-        heard, seen = model.column_tokens(mels)[:, 40:56], model.in_context(frames)[:, 20:25]
-        for column, reached in ((26, False), (27, True), (68, True), (69, False)):
+        heard, seen = model.column_tokens(mels)[:, 40:56], model.in_context(shown)[:, 20:25]
+        for column, reached in _either_side_of(40 - columns, 55 + columns):
             other = mels.clone()
             other[:, :, column] += 1
             assert torch.equal(model.column_tokens(other)[:, 40:56], heard) != reached
-        for frame, reached in ((15, False), (16, True), (28, True), (29, False)):
-            other = frames.clone()
+        for frame, reached in _either_side_of(20 - frames, 24 + frames):
+            other = shown.clone()
             other[:, frame] += 1
             assert torch.equal(model.in_context(other)[:, 20:25], seen) != reached
 
 
-def test_a_new_network_with_context_starts_as_the_one_without() -> None:
+def _either_side_of(first: int, last: int) -> list[tuple[int, bool]]:
+    """The places at both ends of a reach that are just outside (False) and just inside (True)."""
+    return [(first - 1, False), (first, True), (last, True), (last + 1, False)]
+
+
+@pytest.mark.parametrize(("wide", "new"), [(False, {"vid_context"}), (True, {"vid_context", "aud_context"})])
+def test_a_new_network_with_context_starts_as_the_one_without(wide: bool, new: set[str]) -> None:
     """So training goes on from a checkpoint that sees single windows."""
-    shape = ("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8)
-    model, plain = (
-        VocaLiST(Dims(*shape, "column2d", frame_context=True)).eval(),
-        VocaLiST(Dims(*shape)).eval(),
-    )
+    shape = ("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d")
+    model = VocaLiST(Dims(*shape, frame_context=True, wide_context=wide)).eval()
+    plain = VocaLiST(Dims(*shape)).eval()
     missing, unexpected = model.load_state_dict(plain.state_dict(), strict=False)
     assert not unexpected
-    assert {name.split(".")[0] for name in missing} == {"vid_context"}
-    frames = torch.rand(2, 15, 48, 96)
+    assert {name.split(".")[0] for name in missing} == new
+    frames, mels = torch.rand(2, 15, 48, 96), torch.rand(2, 80, 60)
     with torch.no_grad():
         torch.testing.assert_close(model.visual_tokens(frames), plain.visual_tokens(frames))
+        torch.testing.assert_close(model.column_tokens(mels), plain.column_tokens(mels))
+
+
+def test_a_wide_context_goes_on_from_the_narrow_one() -> None:
+    shape = ("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d")
+    wide = VocaLiST(Dims(*shape, frame_context=True, wide_context=True)).eval()
+    narrow = VocaLiST(Dims(*shape, frame_context=True)).eval()
+    assert narrow.vid_context is not None
+    for parameter in narrow.vid_context.mix.parameters():
+        torch.nn.init.normal_(parameter)
+    wide.load_state_dict(narrow.state_dict(), strict=False)
+    frames = torch.rand(1, 40, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(wide.in_context(frames), narrow.in_context(frames))
 
 
 def test_nothing_is_kept_of_the_attention_unless_asked() -> None:
@@ -128,6 +149,8 @@ def test_dims_survive_yaml_and_refuse_what_cannot_be_built() -> None:
     assert Dims.from_dict(TINY.to_dict()) == TINY
     with pytest.raises(ValueError, match="d_model"):
         Dims(channels=(16, 32, 64, 128, 256))
+    with pytest.raises(ValueError, match="wide_context"):
+        Dims(wide_context=True)
     with pytest.raises(ValueError, match="heads"):
         Dims(channels=(1, 2, 3, 4, 20), d_model=20, heads=8)
     with pytest.raises(ValueError, match="column1d two"):
