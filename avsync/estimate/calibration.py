@@ -171,3 +171,14 @@ def expected_calibration_error(probabilities: npt.ArrayLike, correct: npt.ArrayL
     table = reliability_table(probabilities, correct, bins)
     total = sum(n for _, _, n in table)
     return sum(n * abs(p - y) for p, y, n in table) / total
+
+
+def calibration_error_by_chance(
+    probabilities: npt.ArrayLike, draws: int = 400, quantile: float = 0.95, seed: int = 0
+) -> float:
+    """The calibration error that so many answers stay below in 95 % of draws when their probabilities are
+    exactly right: with few answers most of an error is chance."""
+    p = np.asarray(probabilities, np.float64)
+    rng = np.random.default_rng(seed)
+    errors = [expected_calibration_error(p, rng.random(len(p)) < p) for _ in range(draws)]
+    return float(np.quantile(errors, quantile))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from avsync.estimate.calibration import (
     FEATURES,
     Calibration,
+    calibration_error_by_chance,
     expected_calibration_error,
     fit_calibration,
     fit_temperature,
@@ -99,3 +100,17 @@ def test_calibration_error_by_hand():
     assert reliability_table(p, y) == [(0.15, 0.0, 2), (0.95, 0.5, 2)]
     assert expected_calibration_error(p, y) == pytest.approx((0.15 + 0.45) / 2)
     assert expected_calibration_error([1.0], [True]) == 0
+
+
+def test_probabilities_that_are_right_seldom_err_more_than_chance_allows():
+    rng = np.random.default_rng(0)
+    p = rng.random(200)
+    allowed = calibration_error_by_chance(p)
+    errors = np.array([expected_calibration_error(p, rng.random(200) < p) for _ in range(300)])
+    assert 0.01 < np.mean(errors > allowed) < 0.1
+    assert expected_calibration_error(p, rng.random(200) < p**3) > allowed
+
+
+def test_chance_allows_less_error_to_more_answers():
+    few, many = (calibration_error_by_chance(np.full(n, 0.8)) for n in (50, 2000))
+    assert many < few / 3
