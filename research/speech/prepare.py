@@ -96,7 +96,7 @@ def prepare_validation(scorer: Scorer, encoder: SpeechEncoder, cache: Path, out:
         delay = np.array([delay_of(clip, known) or 0.0])
         runs = Runs(np.array([number]), 0 * one, length, one, one, delay, 0 * one)
         made = inputs(scorer, encoder, source, runs, np.random.default_rng(0), NONE)
-        whole = {name: made[name][0].contiguous() for name in ("frames", "columns", "speech")}
+        whole = {name: made[name][0] for name in ("frames", "columns", "speech")}
         write_whole(path, safetensors.torch.save(whole), what="the inputs of a clip")
 
 
@@ -140,7 +140,7 @@ def inputs(
         "lengths": torch.from_numpy(runs.lengths),
         "true": torch.from_numpy(runs.shift_ms * FRAME_RATE / 1000),
         "frames": torch.cat(parts).unflatten(0, images.shape[:2]).half(),
-        "columns": columns.half(),
+        "columns": columns.half().contiguous(),
         "speech": torch.from_numpy(np.stack(speech)).half(),
     }
 
