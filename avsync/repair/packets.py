@@ -7,6 +7,7 @@ import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ PCM = re.compile(r"pcm_([su](8|16|24|32|64)|f(16|24|32|64))(le|be)?|pcm_(alaw|mu
 TIME_TOLERANCE_S = 0.002
 """Matroska rounds to milliseconds, once before and once after a shift."""
 CHAPTER_TOLERANCE_S = 0.1
+DOUBLED_PACKETS = 200
+"""Packets of audio of which the first few show whether their times are doubled."""
 EMPTY_MOV_TEXT = b"\0\0"
 """The mov muxer fills the time between two subtitles with these packets."""
 OWN_TAGS = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands", "duration"})
@@ -174,6 +177,13 @@ class _Tally:
         self.starts.append(self.size)
         self.size += len(data)
 
+    def correct(self, length_s: float, dts_s: float) -> None:
+        """Before a packet that is marked to be discarded: one with its time, as `doubled` has it, precedes
+        it."""
+        if self.times and self.times[-1] == dts_s:
+            self.times[-2] -= length_s
+            self.times[-1] -= length_s
+
     def packets(self, stream: Stream) -> Packets:
         if isinstance(self.unframe, Units):
             self.digest.update(b"".join(sorted(self.unframe.sets)))
@@ -200,6 +210,10 @@ def read_packets(file: Contents, progress: Callable[[float], None] | None = None
                 if stream.codec == "mov_text" and data == EMPTY_MOV_TEXT:
                     continue
                 tally = tallies[stream.index]
+                if packet.is_discard and stream.kind == "audio":
+                    tally.correct(
+                        float((packet.duration or 0) * packet.time_base), _seconds(packet.dts, packet)
+                    )
                 times = _seconds(packet.pts, packet), _seconds(packet.dts, packet)
                 tally.add(data, *times, whole=not stream.byte_s)
                 if progress and len(tally.times) % 512 == 0 and packet.dts is not None:
@@ -209,6 +223,20 @@ def read_packets(file: Contents, progress: Callable[[float], None] | None = None
     except (FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{file.path} breaks off ({error}); copy or record it again.") from error
     return tuple(tally.packets(s) for s, tally in zip(file.streams, tallies.values(), strict=True))
+
+
+def doubled(file: Contents) -> frozenset[int]:
+    """The audio streams of which two packets in a row have the time of the second, as ffmpeg's muxer writes
+    fragments of one frame each; its demuxer marks each second one as one to discard."""
+    found, before = set[int](), dict[int, int | None]()
+    if not file.container.startswith(MOV_FAMILY):
+        return frozenset()
+    with opened(file.path) as container:
+        for packet in islice(demux(container, container.streams.audio), DOUBLED_PACKETS):
+            if packet.is_discard and packet.dts == before.get(packet.stream_index) is not None:
+                found.add(packet.stream_index)
+            before[packet.stream_index] = packet.dts
+    return frozenset(found)
 
 
 def _seconds(time: int | None, packet: Any) -> float:

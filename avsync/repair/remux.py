@@ -116,6 +116,9 @@ def plan(
     # Absolute times matter only in MPEG streams, where cue messages refer to them.
     if file.container in ("mpegts", "mpeg") and muxer not in ("mpegts", "vob", "mpeg"):
         rest_s, audio_s = rest_s - file.start_s, audio_s - file.start_s
+    late_s = media.video.late_s if media.video else 0.0
+    if late_s < 0:  # rather than move the video to before 0
+        rest_s, audio_s = rest_s - late_s, audio_s - late_s
     fine = retimed is not None or _fine(file, moved)
     second = _raw_input(retimed) if retimed else _input(file, audio_s if fine else 0)
     arguments = [
@@ -125,6 +128,8 @@ def plan(
         *_mapped(file, streams, moved, muxer, retimed),
         *(_encoded(streams, retimed, audio_s) if retimed else []),
         *([] if fine else _shift_filters(streams, moved, audio_s)),
+        *(_own_times(streams, media.video.index, late_s) if media.video and late_s else []),
+        *_counted_times(file, streams, retimed),
         *muxer_options(file, streams, muxer),
         *("-f", muxer, source(dst)),
     ]
@@ -260,6 +265,25 @@ def _attached(file: Contents, cover: Stream, number: int) -> list[str]:
         *("-attach", f"subfile,,start,{start},end,{start + len(cover_bytes)},,:{file.path.absolute()}"),
         *(word for key, value in tags.items() for word in (f"-metadata:s:{number}", f"{key}={value}")),
     ]
+
+
+def _own_times(streams: Sequence[Stream], video: int, late_s: float) -> list[str]:
+    """A bitstream filter that gives the video the times at which it is presented (`VideoStream.late_s`)."""
+    number = next(n for n, s in enumerate(streams) if s.index == video)
+    late = f"({late_s:.9f}/TB)"
+    return [f"-bsf:{number}", f"setts=pts=PTS+{late}:dts=DTS+{late}"]
+
+
+def _counted_times(file: Contents, streams: Sequence[Stream], retimed: Retimed | None) -> list[str]:
+    """Bitstream filters for audio of which every second packet has the time of the next: each begins where
+    the one before it ends."""
+    doubled = packets.doubled(file)
+    numbers = [
+        n for n, s in enumerate(streams) if s.index in doubled and not (retimed and s.index == retimed.stream)
+    ]
+    after = "if(eq(N\\,0)\\,{0}TS\\,PREV_OUT{0}TS+PREV_OUTDURATION)"
+    expression = f"setts=pts={after.format('P')}:dts={after.format('D')}"
+    return [word for n in numbers for word in (f"-bsf:{n}", expression)]
 
 
 def _shift_filters(streams: Sequence[Stream], moved: Sequence[int], shift_s: float) -> list[str]:

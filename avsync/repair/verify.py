@@ -52,7 +52,7 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
             fresh = [(replaced, packets.new_one(kept, found, "audio"))]
             kept, found = ([p for p in side if p is not fresh[0][i]] for i, side in enumerate((kept, found)))
         pairs = packets.pair(kept, found)
-        video_moved_s = _check_shift(planned, pairs)
+        video_moved_s = _check_shift(planned, pairs, _late_s(path) - _late_s(planned.src))
         packets.check_chapters(before.chapters, after.chapters, video_moved_s)
         packets.check_time_code(before, after, video_moved_s)
         _check_whole(planned, before, after, pairs)
@@ -65,16 +65,21 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
     return packets.lost_tags(before, after, [*pairs, *fresh])
 
 
-def _check_shift(planned: Plan, pairs: Sequence[tuple[Packets, Packets]]) -> float:
-    """Seconds by which the video moved. Raises DifferentError unless the audio moved against it as planned,
-    and everything else moved with it."""
+def _check_shift(planned: Plan, pairs: Sequence[tuple[Packets, Packets]], later_s: float) -> float:
+    """Seconds by which the video moved; `later_s`: by how much its `late_s` has grown. Raises DifferentError
+    unless the audio moved against it as planned, and everything else moved with it."""
     moves = {old.stream.index: packets.moved_by(old, new) for old, new in pairs if not old.stream.cover}
     moved_s = next(
         (moves[o.stream.index] for o, _ in pairs if o.stream.kind == "video" and not o.stream.cover), None
     )
     if moved_s is None:
         raise DifferentError("its video has no times")
+    # Its demuxer's times are not those at which it is presented.
+    moved_s += later_s
+    video = {o.stream.index for o, _ in pairs if o.stream.kind == "video"}
     for index, move in moves.items():
+        if index in video:
+            continue
         planned_s = planned.offset_ms / 1000 if index in planned.moved else 0.0
         if move is None and index in planned.moved:
             raise DifferentError(f"stream {index} has no times")
@@ -84,6 +89,11 @@ def _check_shift(planned: Plan, pairs: Sequence[tuple[Packets, Packets]]) -> flo
                 f"not by {1000 * planned_s:.0f} ms"
             )
     return moved_s
+
+
+def _late_s(path: Path) -> float:
+    video = probe(path).video
+    return video.late_s if video else 0.0
 
 
 def _check_retimed(planned: Plan, encoded: Packets, video_moved_s: float) -> None:

@@ -17,6 +17,7 @@ from fix_factory import names, one_sentence, run_ffmpeg, shift
 
 from avsync.audio.waveform import waveform
 from avsync.core.errors import MediaError, UsageError
+from avsync.media.decode import Damage, decoded
 from avsync.media.frames import frames
 from avsync.media.probe import probe
 from avsync.repair import packets
@@ -159,6 +160,70 @@ def test_advice_is_tried_before_it_is_given(tmp_path: Path) -> None:
         shift(src, tmp_path / "out.webm", 100.0)
     one_sentence(error)
     assert names(tmp_path) == ["in.mp4"]
+
+
+# --- Where the demuxer's times are not those of the frames ------------------------------------
+
+TEN_A_SECOND = (
+    "-vf",
+    "fps=10",
+    "-c:v",
+    "libx264",
+    "-bf",
+    "0",
+    "-g",
+    "300",
+    "-pix_fmt",
+    "yuv420p",
+    "-c:a",
+    "aac",
+)
+FRAGMENTS = "frag_keyframe+delay_moov+negative_cts_offsets"
+EDGE_MS = 1000 / 16_000
+"""Audio is read at 16,000 samples a second here."""
+
+
+def seen_and_heard_ms(path: Path) -> float:
+    """Click less flash as avsync reads them."""
+    media = probe(path)
+    assert media.video is not None
+    shown = decoded(media, media.video.index, Damage())
+    flash_s = next(time_s for time_s, _, frame in shown if frame.to_ndarray(format="gray").mean() > 100)
+    audio = waveform(media)
+    return 1000 * (audio.start_s + float(np.argmax(np.abs(audio.samples))) / 16_000 - flash_s)
+
+
+@pytest.mark.parametrize("offset_ms", [120.0, pytest.param(-87.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("codecs", "remade", "target"),
+    [
+        pytest.param((*H264, "-c:a", "aac"), ("-movflags", FRAGMENTS), "out.mkv", id="offsets below zero"),
+        pytest.param(
+            (*H264, "-c:a", "aac"), ("-movflags", FRAGMENTS), "out.mp4", marks=pytest.mark.slow, id="in mp4"
+        ),
+        pytest.param(
+            (*H264, "-c:a", "aac"), ("-movflags", "frag_every_frame+delay_moov"), "out.mp4", id="a frame each"
+        ),
+    ],
+)
+def test_fragments_are_shifted_from_where_they_are_shown(
+    tmp_path: Path, codecs: tuple[str, ...], remade: tuple[str, ...], target: str, offset_ms: float
+) -> None:
+    src, dst = tmp_path / "in.mp4", tmp_path / target
+    run_ffmpeg("-i", clap(tmp_path / "whole.mp4", *codecs), "-c", "copy", *remade, src)
+    before = seen_and_heard_ms(src)
+    assert before == pytest.approx(0, abs=READ_MS)
+    shift(src, dst, offset_ms)
+    assert seen_and_heard_ms(dst) - before == pytest.approx(offset_ms, abs=TOLERANCE_MS + EDGE_MS)
+
+
+@pytest.mark.parametrize("name", ["cut.mp4", pytest.param("cut.mov", marks=pytest.mark.slow)])
+def test_a_cut_inside_a_frame_is_shifted_by_what_was_asked_for(tmp_path: Path, name: str) -> None:
+    src, dst = tmp_path / name, tmp_path / f"out{Path(name).suffix}"
+    run_ffmpeg("-ss", "1.01", "-i", clap(tmp_path / "whole.mp4", *TEN_A_SECOND), "-c", "copy", src)
+    before = seen_and_heard_ms(src)
+    shift(src, dst, 120.0)
+    assert seen_and_heard_ms(dst) - before == pytest.approx(120, abs=TOLERANCE_MS + EDGE_MS)
 
 
 # --- Time code ---------------------------------------------------------------------------
