@@ -1,11 +1,16 @@
 """Parse, one library call, print, exit code."""
 
+import gc
 import os
 import sys
 from contextlib import suppress
 
 from avsync.cli.exit_guard import in_child
 from avsync.core.errors import EXIT_ERROR, EXIT_INTERRUPTED
+
+GARBAGE_OBJECTS = 50_000
+"""New objects after which Python looks for cycles among them: by default, every 700, it goes through all that
+PyTorch brings again and again, which took a thirtieth of a check."""
 
 
 def main() -> None:
@@ -15,6 +20,7 @@ def main() -> None:
 
 def _command() -> int:
     _share_memory()
+    gc.set_threshold(GARBAGE_OBJECTS)
     # torch's threads read this as it loads. Its steps here are short, and threads that spin between them take
     # the processor from the decoder: on a busy machine a check took three times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

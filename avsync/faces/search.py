@@ -22,6 +22,8 @@ CLOSER_ROOM = 1.8
 size of the faces that the models were trained on."""
 SMALL_FACE = 0.12
 """Share of the video's long side: where the largest face is lower, the whole frame is searched enlarged."""
+PART = 0.6
+"""Share of the long side in either part of a frame that is searched enlarged."""
 MAX_FACES = 8
 SAME_FACE = 0.4
 """Overlap (intersection over union) from which two boxes are one face."""
@@ -53,10 +55,24 @@ def _search(image: Image, detect: Detect, *, wide: bool) -> Boxes:
     if not len(found):
         found = _detect_at(image, detect, usual // 2)
     if wide and (found[:, 3] - found[:, 1] < SMALL_FACE * max(image.shape[:2])).all():
-        larger = _detect_at(image, detect, 2 * DETECT_LONG_SIDE)
+        larger = _detect_in_parts(image, detect, 2 * DETECT_LONG_SIDE)
         found = larger if len(larger) else found
     found = found[found[:, 4] >= START_SCORE]
     return found[np.argsort(found[:, 1] - found[:, 3], kind="stable")][:MAX_FACES]
+
+
+def _detect_in_parts(image: Image, detect: Detect, long_side: int) -> Boxes:
+    """`_detect_at` of both ends of the frame's long side, since a network of this size takes twice the memory
+    for the whole of it. They overlap by more than a small face."""
+    axis = int(np.argmax(image.shape[:2]))
+    length = image.shape[axis]
+    part = round(PART * length)
+    found = []
+    for first in (0, length - part):
+        boxes = _detect_at(image.take(range(first, first + part), axis), detect, round(PART * long_side))
+        boxes[:, [1 - axis, 3 - axis]] += first
+        found.append(boxes)
+    return distinct(np.concatenate(found))
 
 
 def _detect_at(image: Image, detect: Detect, long_side: int) -> Boxes:

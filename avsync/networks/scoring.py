@@ -244,9 +244,9 @@ def visual_tokens(scorer: Scorer, mouths: npt.NDArray[np.uint8], starts: npt.NDA
         used = np.unique(reach[(reach >= 0) & (reach < len(mouths))])
         fresh = _differ(mouths[used])
         once = used[fresh]
-        frames = [
+        frames = (
             to_input(mouths[once[part]], scorer.preprocessing, scorer.device) for part in _batches(len(once))
-        ]
+        )
         tokens = torch.cat(
             [model.frame_tokens(f.contiguous(memory_format=torch.channels_last)) for f in frames]
         )[torch.from_numpy(np.cumsum(fresh) - 1).to(scorer.device)]

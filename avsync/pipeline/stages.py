@@ -63,7 +63,7 @@ def mouth_crops(
     end_s: float | None = None,
 ) -> Iterator[Clip]:
     """The mouth crops of every such face as the models see them, while the video is read; a long track in
-    pieces of 254 frames that overlap by 4. Raises as `face_tracks` does, for wrong options at once."""
+    pieces of 129 frames that overlap by 4. Raises as `face_tracks` does, for wrong options at once."""
     chosen = check_options(face_detector=face_detector)
     return _crops(_video(path), chosen, (start_s, end_s), lambda *_: None)
 

@@ -41,9 +41,9 @@ MAX_EMBEDDED = 10_000
 face."""
 MAX_STRIDE = 10
 """Frames; wider steps than 0.4 s would lose evidence and miss local faults, however long the file."""
-PIECE_FRAMES = 254
+PIECE_FRAMES = 129
 """Frames of crops in a piece of one face, of which a few are in memory at once; also the step of the progress
-bar. 250 more than the overlap: a multiple of five frames, so that every piece cuts the audio alike."""
+bar. 125 more than the overlap: a multiple of five frames, so that every piece cuts the audio alike."""
 
 
 @dataclass(frozen=True)
