@@ -20,7 +20,7 @@ from av.error import FFmpegError
 from avsync.core.errors import LACKS_MEMORY, MediaError, out_of_memory
 from avsync.core.records import Gap, Span
 from avsync.core.streams import Media, Piece
-from avsync.media.clock import Runs, forward_s
+from avsync.media.clock import Runs, forward_s, seconds
 from avsync.media.container import demux, opened
 from avsync.media.damage import gaps, pauses
 from avsync.media.scan import LONGEST_S, clock_streams, stamp_of
@@ -104,8 +104,8 @@ def decoded(
             piece = _piece(media, number)
             stamp = packet.dts if packet.pts is None else packet.pts
             if stamp is not None and piece is not None:
-                start_s = float(stamp * packet.time_base) + piece.shift_s + late_s
-                length_s = float((packet.duration or 0) * packet.time_base)
+                start_s = seconds(stamp, packet.time_base) + piece.shift_s + late_s
+                length_s = seconds(packet.duration or 0, packet.time_base)
                 if packet.pts is not None:
                     damage.last_s = max(damage.last_s, start_s + length_s)
                 if video and _is_empty(packet):
@@ -116,7 +116,7 @@ def decoded(
                 if shown is None:
                     continue
                 length_s = _length_s(frame)
-                time_s = last_s if stamp is None else float(stamp * frame.time_base) + shown.shift_s + late_s
+                time_s = last_s if stamp is None else seconds(stamp, frame.time_base) + shown.shift_s + late_s
                 if media.pieces and not -LONGEST_S < time_s - shown.start_s < shown.length_s + LONGEST_S:
                     continue  # Where packets are decoded at plausible times, but presented at wild ones.
                 yield from _once_more(last, again, min(time_s, until_s), damage)
@@ -220,5 +220,5 @@ def _frames(packet: Any, number: int | None, damage: Damage) -> list[Any]:
 
 def _length_s(frame: Any) -> float:
     samples = getattr(frame, "samples", 0)
-    length_s = samples / frame.sample_rate if samples else float((frame.duration or 0) * frame.time_base)
+    length_s = samples / frame.sample_rate if samples else seconds(frame.duration or 0, frame.time_base)
     return min(LONGEST_S, length_s)

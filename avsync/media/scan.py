@@ -14,7 +14,7 @@ from av.error import FFmpegError
 
 from avsync.core.records import Span
 from avsync.core.streams import AudioStream, Media, Piece, VideoStream
-from avsync.media.clock import Run, Runs, Stamp, Times, forward_s, pieces, wild
+from avsync.media.clock import Run, Runs, Stamp, Times, forward_s, pieces, seconds, wild
 from avsync.media.container import demux, opened
 from avsync.media.damage import LEAST_S
 
@@ -208,10 +208,10 @@ def stamp_of(packet: Any) -> Stamp | None:
     if pts is None or packet.is_discard:
         return None
     unit = packet.time_base
-    first_s = float(pts * unit)
-    time_s = first_s if packet.dts is None else float(packet.dts * unit)
+    first_s = seconds(pts, unit)
+    time_s = first_s if packet.dts is None else seconds(packet.dts, unit)
     if abs(time_s - first_s) > LONGEST_S:
         time_s = first_s  # Where a demuxer made up `dts` from the packets before, it lags behind a jump.
-    length_s = min(LONGEST_S, float((packet.duration or 0) * unit))
+    length_s = min(LONGEST_S, seconds(packet.duration or 0, unit))
     past_byte = packet.pos + packet.size if packet.pos and packet.pos > 0 else 0
     return Stamp(packet.stream.index, time_s, first_s, first_s + length_s, past_byte)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from avsync.audio.steady import LOOK_S, SLIP_S, steady
-from avsync.media.clock import FEW, wild
+from avsync.media.clock import FEW, seconds, wild
 
 FRAME_S = 0.04
 
@@ -76,3 +78,14 @@ def test_timestamps_that_come_back_do_not(wrong: dict[int, float]) -> None:
 def test_a_piece_begins_at_its_own_time_at_once() -> None:
     frames = [(n * 0.021 + (0.003 if n >= 20 else 0), 0.021) for n in range(20 + round(LOOK_S / 0.021))]
     assert placed(frames, (20 * 0.021 + 0.003,)) == pytest.approx([time_s for time_s, _ in frames])
+
+
+# --- Units ----------------------------------------------------------------------------------
+
+
+@given(
+    stamp=st.integers(-(2**63), 2**63 - 1),
+    unit=st.builds(Fraction, st.integers(1, 10**6), st.integers(1, 10**9)),
+)
+def test_a_timestamp_in_seconds_is_the_nearest_number_to_it(stamp: int, unit: Fraction) -> None:
+    assert seconds(stamp, unit) == float(stamp * unit)
