@@ -38,9 +38,8 @@ Keep = Callable[[Clip, npt.NDArray[np.int64], Tensor, Tensor], None]
 """keep(clip, frames, video, audio): tokens of the windows of a clip for which there is audio."""
 
 WINDOWS_AT_ONCE = 16
-"""Windows or frames that go through a front-end together: what its layers give of these stays in a processor's
-cache, and in memory that is used again; of twice as many it is fetched from the system anew each time, a tenth
-of the work."""
+"""Windows or frames that go through a front-end together. What layers make of so few stays in memory that is
+used again; for twice as many the system gives new memory each time, which takes a tenth of the work."""
 FRAMES_PER_MEL_CYCLE = 5
 """Five frames are exactly sixteen mel columns, so windows five frames apart are cut alike."""
 
