@@ -5,8 +5,9 @@
 
 Composes and judges the programmes that have a local defect, and prints: found by seconds of speech; by
 evidence in nats (how much likelier, by the windows in which its faces talk, its own offset is than that of
-the rest; of a dub, how much less likely that is than a blind guess); how exactly each kind is located;
-repairs of defects that were found and that were not.
+the rest; of a dub, how much less likely that is than a blind guess); how exactly each kind is located, and
+whether the interval that is given for the place of a jump holds it; repairs of defects that were found and
+that were not.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from avsync.audio import vad
 from avsync.bench.programme_outcomes import LEFT_S, LOCATED_S, NEAR_S, judged, outcome
 from avsync.bench.programmes import CLEAR, TOLERANCE_MS, Defect, Programme, composed, script
 from avsync.core.constants import FRAME_S, WINDOW_FRAMES
+from avsync.core.report import Report
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import near
 from avsync.estimate.speakers import summed
@@ -39,7 +41,8 @@ NATS = (-math.inf, 0, 5, 10, 20, 40, math.inf)
 @dataclass(frozen=True)
 class Point:
     """One defect: its kind, seconds of speech, evidence, whether it was found, the error of its worse end,
-    and whether the repair left less than LEFT_S (None: nothing to repair)."""
+    whether the repair left less than LEFT_S (None: nothing to repair); of a jump, by how much its place lies
+    outside the interval that is given for it, and how wide that is, None if there is none."""
 
     kind: str
     speech_s: float
@@ -47,6 +50,8 @@ class Point:
     found: bool
     told_s: float
     repaired: bool | None
+    beyond_s: float | None
+    width_s: float | None
 
 
 def main() -> None:
@@ -69,6 +74,11 @@ def main() -> None:
             f"{kind}: {len(errors)} located within 0.1, 0.2, 0.3, 1 s: "
             + ", ".join(f"{w:.0%}" for w in within)
         )
+    told = [(p.beyond_s, p.width_s) for p in points if p.beyond_s is not None and p.width_s is not None]
+    if told:
+        held = sum(beyond <= WINDOW_FRAMES * FRAME_S / 2 for beyond, _ in told)
+        print(f"jumps within their interval, to half a window: {held} of {len(told)}", end="; ")
+        print(f"half of the intervals are shorter than {np.median([width for _, width in told]):.2f} s")
     for found in (True, False):
         tried = [p.repaired for p in points if p.found is found and p.repaired is not None]
         print(f"{'found' if found else 'not found'}: {sum(tried)} of {len(tried)} repaired")
@@ -78,7 +88,8 @@ def main() -> None:
 
 def judged_points(programme: Programme, calibration: Calibration) -> list[Point]:
     """The defects of a programme that are large enough, whatever speech there is in them."""
-    result = outcome(programme, judged(programme, calibration))
+    report = judged(programme, calibration)
+    result = outcome(programme, report)
     rest_ms = (
         float(np.median(programme.error_ms)) if programme.kind != "jump" else float(programme.error_ms[0])
     )
@@ -98,6 +109,7 @@ def judged_points(programme: Programme, calibration: Calibration) -> list[Point]
             each.found,
             each.told_s,
             repaired if each.defect.counts else None,
+            *(place(report, each.defect.start_s) if programme.kind == "jump" else (None, None)),
         )
         for each in large
     ]
@@ -116,6 +128,17 @@ def evidence(programme: Programme, defect: Defect, rest_ms: float, calibration: 
             own = 0.0 if defect.offset_ms is None else near(total, scores.shifts, defect.offset_ms)
             by_shot[track.shot] = max(by_shot[track.shot], own - near(total, scores.shifts, rest_ms))
     return float(sum(by_shot.values()))
+
+
+def place(report: Report, at_s: float) -> tuple[float | None, float | None]:
+    """By how much a jump at `at_s` lies outside the interval of the nearest place of one, and its width."""
+    told = [(f.start_s, f.start_between_s) for f in report.faults]
+    told += [(f.end_s, f.end_between_s) for f in report.faults]
+    known = [(edge_s, between) for edge_s, between in told if between]
+    if not known:
+        return None, None
+    _, (early, late) = min(known, key=lambda each: abs(each[0] - at_s))
+    return max(early - at_s, at_s - late, 0.0), late - early
 
 
 Bin = tuple[float, float, int, float]
