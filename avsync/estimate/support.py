@@ -37,9 +37,9 @@ BRIEF_SUPPORT = -1.0
 `calibration.support`. So little speech shows a contradiction sooner than it shows support."""
 CLEAR_LEAD = 3.0
 """A stretch whose likeliest offset is that of the file, by this much (natural logarithm) and by as much as it
-is less likely than a blind guess, supports it however badly the lips are read. By chance 0.7 % of 3 s of
-other people's speech do so and 0.5 % of 4 s (2.2 and 1.8 % have the lead alone); none in sync is lost by it
-(val lists, avsync-4)."""
+is less likely than a blind guess, supports it however badly the lips are read. Of other people's speech
+1.2 % of 3 s support an offset by chance, 0.4 % of 4 s and 0.2 % of 5 s; 1.2 to 2 % have the lead alone,
+however long they are (research/programmes/chance.py, val lists, avsync-4)."""
 BADLY_READ_LEAD = 2.0
 """A track whose likeliest offset is that of the file, by this much (natural logarithm), has badly read lips
 rather than someone else's speech, of which 3 % have such a lead by chance (val lists, avsync-4)."""
@@ -164,7 +164,7 @@ def _asked(
     if expected is not None and np.ptp(expected[asked]) <= FRAME_MS:
         offset_ms = float(expected[asked].mean()) + calibration.bias_ms
         # Someone else's speech fits all offsets alike; lips that fit this one best are just badly read.
-        if _lead(summed(scores, asked, calibration), scores.shifts, offset_ms) >= BADLY_READ_LEAD:
+        if lead_at(summed(scores, asked, calibration), scores.shifts, offset_ms) >= BADLY_READ_LEAD:
             answers = [replace(each, against=False) for each in answers]
     return _spread(answers)
 
@@ -192,12 +192,14 @@ def _answered(
         found = _Answer(*place, height > 0, height <= FOREIGN_PER_S * talk_s, rival=True)
     else:
         offset_ms = float(expected[part].mean()) + calibration.bias_ms
-        there, lead = (f(total, scores.shifts, offset_ms) for f in (near, _lead))
-        found = _there(place, total, there, lead, calibration)
+        fits = supports(total, scores.shifts, offset_ms, talk_s, calibration)
+        there = near(total, scores.shifts, offset_ms)
+        against = there <= calibration.contradiction * talk_s
+        found = _Answer(*place, fits, against, rival=_has_rival(total, there))
     return replace(found, fits=True) if talk_s < MIN_TALK_S else found
 
 
-def _lead(total: Floats, shifts: npt.NDArray[np.int64], offset_ms: float) -> float:
+def lead_at(total: Floats, shifts: npt.NDArray[np.int64], offset_ms: float) -> float:
     """By how much `total` (n_shifts,) is higher within a frame or so of an offset than anywhere else."""
     there = np.abs(-FRAME_MS * shifts - offset_ms) <= 1.5 * FRAME_MS
     return float(total[there].max(initial=-np.inf) - total[~there].max(initial=-np.inf))
@@ -216,17 +218,19 @@ def _parts(
     return [part for part in parts if len(part)]
 
 
-def _there(
-    place: tuple[int, float, float, float], total: Floats, there: float, lead: float, calibration: Calibration
-) -> _Answer:
-    """The answer at a `place` (index, start_s, end_s, talk_s) whose log-likelihood ratio at the offset of the
-    file is `there`, higher by `lead` than anywhere else."""
-    talk_s = place[-1]
+def supports(
+    total: Floats, shifts: npt.NDArray[np.int64], offset_ms: float, talk_s: float, calibration: Calibration
+) -> bool:
+    """Whether `total` (n_shifts,), the log-likelihood ratios of `talk_s` seconds of speech, supports an
+    offset: it is likely enough, or badly read lips have none that is as likely."""
     brief = max(0.0, (ASKED_S - talk_s) / (ASKED_S - MIN_TALK_S))
     least = (1 - brief) * calibration.support + brief * BRIEF_SUPPORT
-    rival = float(total.max()) - there > MAX_RIVAL
-    fits = (there >= least and not rival) or lead + min(there, 0.0) >= CLEAR_LEAD
-    return _Answer(*place, fits, there <= calibration.contradiction * talk_s, rival)
+    there, lead = near(total, shifts, offset_ms), lead_at(total, shifts, offset_ms)
+    return (there >= least and not _has_rival(total, there)) or lead + min(there, 0.0) >= CLEAR_LEAD
+
+
+def _has_rival(total: Floats, there: float) -> bool:
+    return float(total.max()) - there > MAX_RIVAL
 
 
 def _spread(answers: Sequence[_Answer]) -> list[_Answer]:
