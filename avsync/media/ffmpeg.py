@@ -22,22 +22,25 @@ from avsync.core.draft import FULL, Draft, unwritable
 from avsync.core.errors import AvsyncError, MediaError, SetupError
 from avsync.core.parent import die_with
 
-OLDEST = (7, 0)
-"""5.1 was measured to place Opus, and what comes from an MPEG stream, wrong by up to 21 ms in Matroska."""
-NEEDED = "prescale"
-"""The newest option that repairs use, of the bitstream filter setts."""
+OLDEST = (7, 1)
+"""5.1 was measured to place Opus, and what comes from an MPEG stream, wrong by up to 21 ms in Matroska;
+7.0.2, of imageio-ffmpeg 0.6.0, crashes when it copies MPEG-TS."""
+NEEDED, BETTER = "time_base", "prescale"
+"""Options of the bitstream filter setts: the newest that repairs need, and one that they use where it is."""
 DISK = tuple(os.strerror(number) for number in (*FULL, errno.EROFS))
 ADVICE = (
-    "install the Python package imageio-ffmpeg, or set AVSYNC_FFMPEG to an ffmpeg of version 7.0 or later"
+    "install the Python package imageio-ffmpeg, or set AVSYNC_FFMPEG to an ffmpeg of version 7.1 or later"
 )
 
 
 @dataclass(frozen=True)
 class Program:
-    """An ffmpeg that can be used; `version` as it says itself, such as "9.0.2-17-g2a571b6068"."""
+    """An ffmpeg that can be used; `version` as it says itself, such as "9.0.2-17-g2a571b6068". `prescales`:
+    its bitstream filter setts can rescale times before it changes them."""
 
     path: str
     version: str
+    prescales: bool
 
 
 class FfmpegError(MediaError):
@@ -97,7 +100,7 @@ def _checked(path: str) -> Program:
     asked = subprocess.run([path, "-hide_banner", "-h", "bsf=setts"], capture_output=True, check=False)
     if NEEDED.encode() not in asked.stdout:
         raise SetupError(f"The program {path}, ffmpeg {version}, lacks the bitstream filter setts; {ADVICE}.")
-    return Program(path, version)
+    return Program(path, version, BETTER.encode() in asked.stdout)
 
 
 # --- Running it --------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from pathlib import Path
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.streams import Media
 from avsync.media.container import demux, opened, source
-from avsync.media.ffmpeg import ffmpeg_path
+from avsync.media.ffmpeg import ffmpeg_path, program
 from avsync.repair import packets
 from avsync.repair.codecs import Encoding
 from avsync.repair.containers import MOV_MUXERS, muxer_of, muxer_options, writable
@@ -288,7 +288,13 @@ def _counted_times(file: Contents, streams: Sequence[Stream], retimed: Retimed |
 
 def _shift_filters(streams: Sequence[Stream], moved: Sequence[int], shift_s: float) -> list[str]:
     """Bitstream filters that shift in a finer time unit than the source's."""
-    ticks = round(shift_s * 90_000)
-    expression = f"setts=time_base=1/90000:prescale=1:pts=PTS+({ticks}):dts=DTS+({ticks})"
-    numbers = [n for n, s in enumerate(streams) if s.index in moved]
-    return [word for n in numbers for word in (f"-bsf:{n}", expression)]
+    ticks, arguments = round(shift_s * 90_000), []
+    prescales = program().prescales
+    for number, stream in enumerate(streams):
+        if stream.index in moved:
+            # Versions without the option take the values as those of the new unit.
+            unit = "" if prescales else f"*{90_000 * stream.tick_s:.12g}"
+            times = [f"{name.lower()}={name}{unit}+({ticks})" for name in ("PTS", "DTS")]
+            options = ["prescale=1"] if prescales else [f"duration=DURATION{unit}"]
+            arguments += [f"-bsf:{number}", ":".join(("setts=time_base=1/90000", *options, *times))]
+    return arguments

@@ -207,7 +207,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     target.write_bytes(b"old")
     broken = tmp_path / "ffmpeg"
     broken.write_text(
-        "#!/bin/sh\necho ffmpeg version 9.0 prescale\necho 'Unknown encoder libx264' >&2\nexit 1\n"
+        "#!/bin/sh\necho ffmpeg version 9.0 time_base\necho 'Unknown encoder libx264' >&2\nexit 1\n"
     )
     broken.chmod(0o755)
     monkeypatch.setenv("AVSYNC_FFMPEG", str(broken))

@@ -27,7 +27,7 @@ def fake(tmp_path: Path) -> Callable[[str], Path]:
 
     def make(says: str) -> Path:
         path = tmp_path / "ffmpeg"
-        path.write_text(f"#!/bin/sh\necho '{says}'\n[ $1 = -version ] || echo prescale\n")
+        path.write_text(f"#!/bin/sh\necho '{says}'\n[ $1 = -version ] || echo time_base\n")
         path.chmod(0o755)
         return path
 
@@ -53,7 +53,7 @@ class TestWhichOne:
             raise RuntimeError("no ffmpeg exe")
 
         monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
-        path = fake("ffmpeg version n7.0 Copyright")
+        path = fake("ffmpeg version n7.1 Copyright")
         monkeypatch.setenv("PATH", str(path.parent), prepend=os.pathsep)
         assert ffmpeg_path() == str(path)
         monkeypatch.setenv("PATH", "")
@@ -68,6 +68,7 @@ class TestWhichOne:
                 "is ffmpeg 4.4.2-0ubuntu0.22.04.1, which is too",
             ),
             ("ffmpeg version 5.1.9-0+deb12u1", "too old"),
+            ("ffmpeg version 7.0.2-static", "too old"),
             ("avconv version 12", "does not say that it is ffmpeg"),
             ("", "does not say that it is ffmpeg"),
         ],
@@ -77,7 +78,7 @@ class TestWhichOne:
         with pytest.raises(SetupError, match=complaint):
             program()
 
-    @pytest.mark.parametrize("version", ["7.0", "10.0", "N-117000-gabcdef", "2026-11-01-git-0123456789"])
+    @pytest.mark.parametrize("version", ["7.1", "10.0", "N-117000-gabcdef", "2026-11-01-git-0123456789"])
     def test_a_new_one_and_a_build_between_releases_are_taken(self, fake, monkeypatch, version: str):
         monkeypatch.setenv("AVSYNC_FFMPEG", str(fake(f"ffmpeg version {version} Copyright")))
         assert program().version == version
