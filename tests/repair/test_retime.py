@@ -242,6 +242,21 @@ def test_known_errors_are_gone(tmp_path: Path, offset_ms: Curve, report: Report)
         assert np.abs(found - tick).min() < 0.001, tick
 
 
+@pytest.mark.parametrize(("between", "room_s"), [(None, 0.25), ((8.25, 12.65), 1.2)])
+def test_where_the_place_of_a_jump_is_uncertain_the_change_comes_at_a_pause_nearby(between, room_s: float):
+    """Speech everywhere but in a pause 1 s after the place that was measured."""
+    times = np.arange(round(SECONDS * RATE)) / RATE
+    loud = np.random.default_rng(0).normal(0, 0.3, (len(times), 1)).astype(np.float32)
+    pause = (times >= 11.2) & (times < 11.4)
+    loud[pause] = 0
+    (fault,) = FALL.faults
+    report = replace(FALL, faults=(replace(fault, start_between_s=between),))
+    before, _ = retime.parts(retime.stretches(report), loud, RATE, 0.0)
+    changes_s = before.past / RATE
+    assert abs(changes_s - fault.start_s) <= room_s
+    assert (11.1 < changes_s < 11.5) == (between is not None)
+
+
 # --- Files ------------------------------------------------------------------------------------
 
 FILES = {

@@ -17,6 +17,7 @@ from avsync.core.report import Fault, Reason, Report, TrackReport, Turn, Unjudge
 from avsync.core.timecode import timebase
 from avsync.core.tolerance import defects
 from avsync.report.document import EXIT_CODES, exit_code, to_dict, to_json, to_line
+from avsync.report.reasons import place_words
 from avsync.report.summary import summary
 from avsync.report.words import certainty_words, clock_time, offset_words, percent
 
@@ -199,3 +200,11 @@ def test_exit_codes_are_those_of_the_design():
 @given(st.lists(st.sampled_from(list(EXIT_CODES)), min_size=1))
 def test_a_batch_returns_the_worst_of_its_codes(verdicts: list[Verdict]):
     assert exit_code([Report("x", verdict) for verdict in verdicts]) == max(EXIT_CODES[v] for v in verdicts)
+
+
+def test_a_fault_says_between_which_times_it_begins_only_where_that_is_not_plain():
+    fault = Fault(31.4, 40.0, -274.0, 20.0, 0.98, "severe")
+    assert place_words(fault) == ""
+    assert place_words(replace(fault, start_between_s=(31.2, 31.5), end_between_s=(40.0, 40.0))) == ""
+    unsure = replace(fault, start_between_s=(31.2, 32.9), end_between_s=(39.0, 41.5))
+    assert place_words(unsure) == " (begins between 0:31.2 and 0:32.9, ends between 0:39.0 and 0:41.5)"
