@@ -19,7 +19,7 @@ from avsync.estimate.peak import Evidence
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-AT_MARKS = 0.65
+AT_MARKS = 0.8
 """Share of the jumps near the beginning of a shot, or an interruption of the audio, that lie exactly there:
 an offset belongs to a whole scene more often than it jumps in the midst of one."""
 IN_PAUSES = 0.1
