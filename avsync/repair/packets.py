@@ -354,7 +354,7 @@ def lost_tags(before: Contents, after: Contents, pairs: Sequence[tuple[Packets, 
     lost = [
         f"the tag {key}"
         for key, value in before.tags.items()
-        if key.lower() not in OWN_TAGS and value.split(";")[0] not in kept.get(key.lower(), "")
+        if key.lower() not in {*OWN_TAGS, "timecode"} and value.split(";")[0] not in kept.get(key.lower(), "")
     ]
     for old, new in pairs:
         number = f"stream {old.stream.index}"
@@ -365,12 +365,20 @@ def lost_tags(before: Contents, after: Contents, pairs: Sequence[tuple[Packets, 
         if set(old.stream.dispositions) - set(new.stream.dispositions):
             lost.append(f"the dispositions of {number}")
     for tag, words in (("timecode", "time code"), ("reel_name", "reel name")):
-        old_values, new_values = (
-            {value for s in file.streams for key, value in s.tags.items() if key.lower() == tag}
-            for file in (before, after)
-        )
-        lost += [f"the {words} {value}" for value in sorted(old_values - new_values)]
+        kept_values = _values(after, tag)
+        lost += [f"the {words} {value}" for value in sorted(_values(before, tag) - kept_values)]
     return tuple(lost)
+
+
+def time_codes(file: Contents) -> set[str]:
+    """The time codes that a file, or a stream of it, has for its first frame."""
+    return _values(file, "timecode")
+
+
+def _values(file: Contents, tag: str) -> set[str]:
+    """The values of a tag of the file and of its streams."""
+    every = (file.tags, *(s.tags for s in file.streams))
+    return {value for tags in every for key, value in tags.items() if key.lower() == tag}
 
 
 def _stream_tags(stream: Stream) -> dict[str, str]:

@@ -110,7 +110,8 @@ def plan(
             f"{dst.suffix} cannot hold {streams_words(unwritable)} of {media.path.name} (data); "
             "use --force to write the video without."
         )
-    stays = any(s.time_code for s in file.streams) and muxer != "mov"
+    # A time code track that the muxer makes begins at 0, so the video must stay where it is.
+    stays = bool(packets.time_codes(file)) and not any(s.time_code for s in streams)
     may_be_cut = muxer in MOV_MUXERS and (stays or _is_cut(file))
     rest_s, audio_s = _shifts(file, moved, offset_ms, may_be_cut=may_be_cut)
     # Absolute times matter only in MPEG streams, where cue messages refer to them.
@@ -147,8 +148,10 @@ def plan(
 
 def _kept_streams(file: packets.Contents, muxer: str) -> tuple[list[packets.Stream], tuple[int, ...]]:
     """(streams to write, indices of data streams that the format cannot hold)."""
-    # Only QuickTime can hold a time code track unchanged; MP4's is made from a tag, at 0.
-    streams = [s for s in file.streams if not s.remade or (s.time_code and muxer == "mov")]
+    # Only QuickTime can hold a time code track unchanged; MP4's is made from a tag, at 0. Copied, drop-frame
+    # labels would count as others.
+    copied = muxer == "mov" and not any(";" in code for code in packets.time_codes(file))
+    streams = [s for s in file.streams if not s.remade or (s.time_code and copied)]
     unwritable = tuple(
         s.index for s in streams if s.kind == "data" and not s.remade and not writable(file, s, muxer)
     )

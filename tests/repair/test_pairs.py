@@ -258,3 +258,27 @@ def test_the_time_code_of_an_mp4_starts_with_its_video(tmp_path: Path, offset_ms
 def test_a_reel_name_that_cannot_be_kept_is_reported(tmp_path: Path) -> None:
     src = clap(tmp_path / "in.mov", *H264, "-c:a", "aac", *TIME_CODE)
     assert ".mkv cannot keep the reel name A001C002" in shift(src, tmp_path / "out.mkv", 120.0).sentence
+
+
+DROP = ("-r", "30000/1001", "-timecode", "01:00:00;02")
+
+
+@pytest.mark.parametrize("offset_ms", [120.0, -87.0])
+@pytest.mark.parametrize(
+    ("name", "tags", "target"),
+    [
+        pytest.param("in.mov", DROP, "out.mov", id="drop-frame"),
+        pytest.param("in.mkv", ("-metadata", "timecode=10:00:00:00"), "out.mov", id="a tag becomes a track"),
+    ],
+)
+def test_a_time_code_track_that_is_made_anew_begins_with_the_video(
+    tmp_path: Path, name: str, tags: tuple[str, ...], target: str, offset_ms: float
+) -> None:
+    """ffmpeg copies the number in such a track without its drop-frame flag, and begins new ones at 0."""
+    src, dst = clap(tmp_path / name, *H264, "-c:a", "aac", *tags), tmp_path / target
+    assert "cannot keep" not in shift(src, dst, offset_ms).sentence
+    (code,) = packets.time_codes(packets.contents(src))
+    assert packets.time_codes(packets.contents(dst)) == {code}
+    streams = packets.contents(dst).streams
+    assert streams[0].start_s == next(s for s in streams if s.time_code).start_s == 0
+    assert lag_ms(dst) - lag_ms(src) == pytest.approx(offset_ms, abs=2 * TOLERANCE_MS)
