@@ -15,7 +15,7 @@ from media_factory import ffmpeg
 from avsync.core.errors import MediaError
 from avsync.core.records import FaceTrack, Frame
 from avsync.faces import detect
-from avsync.faces.search import MATCH_LIMIT, distinct, mismatch, overlap
+from avsync.faces.search import MATCH_LIMIT, distinct, look, mismatch, overlap
 from avsync.faces.track import TRUSTED_GAP, associate, between, find_tracks, track_faces
 from avsync.media.frames import frames
 from avsync.media.images import Image, cv2, resize
@@ -298,6 +298,18 @@ def test_a_small_face_in_a_wide_shot_is_found(talker: list[Image]) -> None:
     (track,) = track_faces(wide(), detect.load("centerface"))
     assert len(track.boxes) == len(talker)
     assert centre(track, 5) == pytest.approx((525, 225), abs=8)
+
+
+@pytest.mark.parametrize("upright", [False, True])
+@pytest.mark.parametrize("place", [0.05, 0.4, 0.47, 0.55, 0.88])
+def test_small_faces_are_found_once_wherever_they_are(
+    talker: list[Image], place: float, upright: bool
+) -> None:
+    frame = np.full((640, 360, 3) if upright else (360, 640, 3), 120, np.uint8)
+    left, top = (100, round(640 * place)) if upright else (round(640 * place), 100)
+    frame[top : top + 40, left : left + 50] = resize(talker[0], 50, 40)
+    (box,) = look(frame, detect.load("centerface"), [], [], everywhere=True)
+    assert (box[:2] + box[2:4]) / 2 == pytest.approx((left + 25, top + 25), abs=8)
 
 
 def test_a_video_without_a_face_has_no_tracks(tmp_path: Path) -> None:
