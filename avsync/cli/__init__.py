@@ -24,6 +24,9 @@ def _command() -> int:
     # torch's threads read this as it loads. Its steps here are short, and threads that spin between them take
     # the processor from the decoder: on a busy machine a check took three times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # PyTorch's convolutions keep what they prepared for each shape of input, and every length of a face is
+    # another: by default 1024 of them, which grew to 90 MB over a long film.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     # NumPy's and OpenCV's read these as they load. Their work here comes in steps of a millisecond beside
     # decoding, and threads that wait for the next one spin: an eighth of the time of a check.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
