@@ -125,18 +125,20 @@ def wild(times_s: Times, forward_s: float = FORWARD_S) -> list[int]:
             if -BACK_S < times_s[back] - before_s < LEAP_S:
                 found += range(leap, back)
                 break
-    return sorted({*found, *_at_ends(times_s, leaps, forward_s)})
+    others = np.setdiff1d(np.arange(len(times_s)), found)
+    return sorted([*found, *others[_at_ends(times_s[others], forward_s)].tolist()])
 
 
-def _at_ends(times_s: Times, leaps: npt.NDArray[np.int64], forward_s: float) -> list[int]:
+def _at_ends(times_s: Times, forward_s: float) -> slice:
     """Those of the first and the last that are a run of timestamps of their own."""
     count = len(times_s)
-    breaks = [int(leap) for leap in leaps if not -BACK_S < times_s[leap] - times_s[leap - 1] < forward_s]
+    steps = np.diff(times_s)
+    breaks = 1 + np.flatnonzero((steps <= -BACK_S) | (steps >= forward_s))
     if len(breaks) != 1 or count <= 4 * FEW_AT_ENDS:
-        return []
+        return slice(0)
     if breaks[0] <= FEW_AT_ENDS:
-        return list(range(breaks[0]))
-    return list(range(breaks[0], count)) if breaks[0] >= count - FEW_AT_ENDS else []
+        return slice(breaks[0])
+    return slice(breaks[0], count) if breaks[0] >= count - FEW_AT_ENDS else slice(0)
 
 
 def forward_s(container: str) -> float:

@@ -20,7 +20,7 @@ def times(count: int = 100) -> np.ndarray:
 
 
 @given(
-    place=st.integers(0, 99),
+    place=st.integers(1, 99),
     leap_s=st.one_of(st.floats(61, 1e5), st.floats(-1e5, -1.2)),
     start_s=st.floats(0, 1e5),
 )
@@ -30,6 +30,13 @@ def test_one_timestamp_that_leaps_away_is_found_wherever_it_is(
     found = start_s + times()
     found[place] += leap_s
     assert wild(found) == [place]
+
+
+@given(leap_s=st.one_of(st.floats(61, 1e5), st.floats(-1e5, -61)), start_s=st.floats(0, 1e5))
+def test_the_first_is_wrong_if_it_is_further_away_than_a_gap_lasts(leap_s: float, start_s: float) -> None:
+    found = start_s + times()
+    found[0] += leap_s
+    assert wild(found) == [0]
 
 
 @given(place=st.integers(3, 80), few=st.integers(1, FEW), leap_s=st.sampled_from([1.5, 3.0, 8.0, -5.0]))
@@ -47,6 +54,12 @@ def test_reordered_frames_are_not_wrong() -> None:
 def test_a_gap_or_a_clock_that_goes_on_elsewhere_is_not_wrong(gap_s: float) -> None:
     found = times()
     found[50:] += gap_s
+    assert wild(found) == []
+
+
+def test_a_gap_after_the_first_frame_is_a_gap() -> None:
+    found = times()
+    found[1:] += 2.0
     assert wild(found) == []
 
 
