@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
 MAX_MOOF_BYTES = 1 << 24
 FRAGMENTS = 8
 """Fragments of which a track's offsets are looked at."""
+MAX_BOXES = 10_000
+"""Outermost boxes that are stepped over; a file made of nothing but empty ones has millions."""
 # Flags of `tfhd` and `trun`, ISO/IEC 14496-12 8.8.7 and 8.8.8: which optional fields there are.
 DATA_OFFSET, FIRST_FLAGS = 0x1, 0x4
 SAMPLE_FIELDS = (0x100, 0x200, 0x400, 0x800)
@@ -31,22 +35,29 @@ def demuxer_delay(path: Path, track: int) -> int:
 
 def _moofs(file: IO[bytes]) -> Iterator[bytes]:
     """The content of the first `moof` boxes."""
-    found, place = 0, 0
-    while found < FRAGMENTS:
+    fragments = ((start, size) for name, start, size in top_boxes(file) if name == b"moof")
+    for start, size in islice(fragments, FRAGMENTS):
+        file.seek(start)
+        yield file.read(min(size, MAX_MOOF_BYTES))
+
+
+def top_boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
+    """(name, where its content starts, bytes of it) of the outermost boxes of an MP4 or MOV, MAX_BOXES at
+    most; up to one that is none or that lasts to the end of the file."""
+    place, end = 0, file.seek(0, os.SEEK_END)
+    for _ in range(MAX_BOXES):
+        if place + 8 > end:
+            return
         file.seek(place)
         head = file.read(16)
-        if len(head) < 8:
-            return
         size, name = struct.unpack_from(">I4s", head)
         start = 8
         if size == 1 and len(head) == 16:
             size, start = struct.unpack_from(">Q", head, 8)[0], 16
         if size < start:
+            yield name, place + start, 0
             return
-        if name == b"moof":
-            found += 1
-            file.seek(place + start)
-            yield file.read(min(size - start, MAX_MOOF_BYTES))
+        yield name, place + start, size - start
         place += size
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from avsync.core.errors import UsageError
 from avsync.media.ffmpeg import FfmpegError, run_ffmpeg
+from avsync.media.fragments import top_boxes
 from avsync.repair import packets
 from avsync.repair.packets import Contents, Stream
 
@@ -121,16 +122,5 @@ def _has_blu_ray_packets(path: Path) -> bool:
 def _index_first(path: Path) -> bool:
     """Whether an MP4 or MOV has its index (moov) before its data, so that it can play while downloading."""
     with path.open("rb") as opened:
-        size_of_file = opened.seek(0, os.SEEK_END)
-        position = 0
-        while position + 8 <= size_of_file:
-            opened.seek(position)
-            head = opened.read(16)
-            size, kind = int.from_bytes(head[:4], "big"), head[4:8]
-            if kind in (b"moov", b"mdat"):
-                return kind == b"moov"
-            size = int.from_bytes(head[8:16], "big") if size == 1 else size
-            if size < 8:
-                return False
-            position += size
-    return False
+        kinds = (kind for kind, *_ in top_boxes(opened) if kind in (b"moov", b"mdat"))
+        return next(kinds, None) == b"moov"
