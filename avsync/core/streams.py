@@ -127,5 +127,10 @@ class Media:
     """The length that the header claims, where the packets contradict it."""
     recording: Recording | None = None
     """Where the media are if they are in memory; `path` is its name then."""
+    window: tuple[int, int] | None = None
+    """The bytes [first, past) of the file in which it lies; None: all."""
+    parts: tuple[Media, ...] = ()
+    """The recordings that the file consists of, on its timeline, where they are joined and their streams
+    differ. The other fields then are those of the first, or of all where they count."""
     unread_bytes: int = 0
     """Bytes behind the last packet that can be read, where they are too many for an index."""

@@ -26,15 +26,21 @@ def source(path: Path) -> str:
     return f"file:{path.absolute()}"
 
 
-def opened(path: Path, *, device: str | None = None, **options: str) -> InputContainer:
+def opened(
+    path: Path, window: tuple[int, int] | None = None, *, device: str | None = None, **options: str
+) -> InputContainer:
     """The file as a PyAV container, to be used in a `with` statement; `options` are those of its demuxer.
 
-    device: kind of device that is to decode its video; None: the processor. Raises av.error.FFmpegError or
-    OSError when it is no such file; with a device also RuntimeError, when that cannot decode it.
+    window: the bytes [first, past) that are to count as the file; None: all. device: kind of device that is
+    to decode its video; None: the processor. Raises av.error.FFmpegError or OSError when it is no such file;
+    with a device also RuntimeError, when that cannot decode it.
     """
-    guarded: dict[str, Any] = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
+    name, protocols = source(path), "file"
+    if window is not None:
+        name, protocols = f"subfile,,start,{window[0]},end,{window[1]},,:{name}", "file,subfile"
+    guarded: dict[str, Any] = {"protocol_whitelist": protocols, "format_whitelist": DEMUXERS}
     accelerated = HWAccel(device) if device else None
-    return av.open(source(path), options=guarded | options, metadata_errors="replace", hwaccel=accelerated)
+    return av.open(name, options=guarded | options, metadata_errors="replace", hwaccel=accelerated)
 
 
 def demux(container: InputContainer, *streams: Any) -> Iterator[Any]:

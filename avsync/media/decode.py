@@ -85,10 +85,32 @@ def decoded(
     packet that cannot be decoded is left out and noted in `damage`; a file that breaks off ends there. Raises
     FFmpegError or OSError where the file cannot be opened.
     """
+    if not media.parts:
+        yield from _decoded(media, index, damage, seek_s, until_s)
+        return
+    wanted_s = -math.inf if seek_s is None else seek_s - media.origin_s
+    for part in media.parts:
+        own = _same_stream(media, index, part)
+        if own is not None and part.pieces[0].start_s < until_s and part.pieces[-1].end_s > wanted_s:
+            yield from _decoded(part, own, damage, None, until_s)
+
+
+def _same_stream(media: Media, index: int, part: Media) -> int | None:
+    """The number in a part of what is the video, or the audio track of that number, in the whole."""
+    if media.video and media.video.index == index:
+        return part.video.index if part.video else None
+    track = next(stream.track for stream in media.audio if stream.index == index)
+    return next((stream.index for stream in part.audio if stream.track == track), None)
+
+
+def _decoded(
+    media: Media, index: int, damage: Damage, seek_s: float | None, until_s: float
+) -> Iterator[tuple[float, float, Any]]:
+    """`decoded` of a single recording."""
     from_start = len(media.pieces) > 1 or bool(media.wild)
     video = media.video if media.video and media.video.index == index else None
     late_s = video.late_s if video else 0.0
-    with opened(media.path, device=video.device if video else None) as container:
+    with opened(media.path, media.window, device=video.device if video else None) as container:
         stream: Any = container.streams[index]
         context = stream.codec_context
         context.thread_type = "AUTO"

@@ -9,7 +9,7 @@ import os
 import re
 from dataclasses import replace
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from av.video.frame import VideoFrame
 from avsync.core.constants import FRAME_RATE
 from avsync.core.errors import MediaError
 from avsync.core.streams import AudioStream, Media, VideoStream
+from avsync.media import joints
 from avsync.media.container import demux, opened
 from avsync.media.fragments import demuxer_delay
+from avsync.media.parts import later, together
 from avsync.media.scan import LONGEST_S, scanned
 
 MIN_SIDE = 16
@@ -50,9 +52,9 @@ def probe(path: Path | str) -> Media:
     path = Path(path)
     require_file(path)
     try:
-        with opened(path) as container:
-            media = _describe(path, container)
-        media = scanned(media)
+        media = _probed(path)
+        places = _joints(media)
+        media = _joined(media, places) if places else media
     except (FFmpegError, OSError, ValueError) as error:
         raise MediaError(_why_unreadable(path, error)) from error
     if media.video is None and not media.audio:
@@ -63,6 +65,57 @@ def probe(path: Path | str) -> Media:
             f"The video of {path} is only {size} pixels, too small to show a face; give a larger video."
         )
     return media
+
+
+def _probed(path: Path, window: tuple[int, int] | None = None) -> Media:
+    """What a file holds, or the bytes [first, past) of it. Raises FFmpegError, OSError or ValueError."""
+    with opened(path, window) as container:
+        media = _describe(path, container)
+    return scanned(replace(media, window=window))
+
+
+def _joints(media: Media) -> list[int]:
+    """The file positions at which another recording may begin, of which there is more than its packets."""
+    if media.container == "mpegts":
+        return joints.in_transport_stream(media.path)
+    if media.container == "mpeg" and len(media.pieces) > 1:
+        return joints.in_program_stream(media.path)
+    return []
+
+
+def _joined(whole: Media, places: list[int]) -> Media:
+    """The recordings that begin at the first byte and at `places`, one after the other; one that has the
+    streams of the one before goes on with it. `whole`: the file as its beginning describes it."""
+    edges = [0, *places, whole.path.stat().st_size]
+    windows: list[tuple[int, int]] = []
+    before: Any = None
+    for window in pairwise(edges):
+        streams = _main_streams(whole.path, window)
+        if windows and streams in (before, ()):
+            windows[-1] = windows[-1][0], window[1]
+        else:
+            windows.append(window)
+            before = streams
+    if len(windows) < 2:
+        return whole
+    parts: list[Media] = []
+    end_s = 0.0
+    for window in windows:
+        part = _probed(whole.path, window)
+        if part.pieces:
+            parts.append(later(part, end_s))
+            end_s = parts[-1].pieces[-1].end_s
+    return together(whole, parts)
+
+
+def _main_streams(path: Path, window: tuple[int, int]) -> tuple[Any, ...]:
+    """Number and codec of the first video and the first audio; empty where there is neither."""
+    try:
+        with opened(path, window) as container:
+            first = [s for kind in (container.streams.video, container.streams.audio) for s in kind[:1]]
+            return tuple((s.id, s.type, s.codec_context and s.codec_context.name) for s in first)
+    except FFmpegError:
+        return ()
 
 
 def without_tail(media: Media) -> Media:

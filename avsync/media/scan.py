@@ -88,17 +88,17 @@ def _started(media: Media, found: _Scan) -> Media:
 def _unread(media: Media, past_byte: int) -> int:
     """Bytes after the last packet, where there are too many for an index: in files joined byte by byte the
     container's structure covers only the first."""
-    size = media.path.stat().st_size
+    size = media.window[1] - media.window[0] if media.window else media.path.stat().st_size
     unread = size - past_byte if past_byte else 0
     return unread if unread > max(UNREAD_BYTES, UNREAD_SHARE * size) else 0
 
 
 def _runs(media: Media) -> _Scan:
-    with opened(media.path) as container:
+    with opened(media.path, media.window) as container:
         streams = clock_streams(container, media)
         if container.format.name.startswith("mov") and (found := _indexed(streams, media)):
             return found
-    with opened(media.path) as container:
+    with opened(media.path, media.window) as container:
         return _placed(_stamps(container, clock_streams(container, media)), media)
 
 

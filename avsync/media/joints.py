@@ -1,0 +1,199 @@
+"""Where a recording goes on as another one: MPEG streams joined byte by byte, whose streams differ.
+
+FFmpeg's demuxer keeps the streams it found at the beginning, so what another recording has under other
+numbers, or in another codec, would be lost. The places at which one begins are found here; each part is then
+opened by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+CHUNK_BYTES = 1 << 24
+MAX_JOINTS = 64
+"""More of them are no recordings but a stream whose tables are damaged."""
+SYNC = 0x47
+PAT, PMT = 0, 2
+"""PID of the program association table, and the number of a program map table, ISO/IEC 13818-1 2.4.4."""
+VIDEO_TYPES = frozenset((0x01, 0x02, 0x10, 0x1B, 0x24, 0x33, 0x42, 0xD1, 0xD2, 0xEA))
+AUDIO_TYPES = frozenset((0x03, 0x04, 0x0F, 0x11, *range(0x80, 0x88), 0xA1, 0xA2, 0xC1, 0xC2))
+PRIVATE, TEXT = 0x06, frozenset((0x45, 0x46, 0x56, 0x59))
+"""The type of streams that descriptors explain, and the descriptors of teletext, subtitles and the like."""
+NEAR_PACKETS = 8
+"""Packets before a changed PMT in which the PAT of the same recording may lie."""
+PACK = re.compile(b"\0\0\1\xba")
+BACK_S, FORWARD_S = 0.5, 10.0
+"""By how much the clock of a program stream (SCR) jumps where another recording begins."""
+
+Streams = tuple[tuple[int, int, bytes] | None, ...]
+"""(type, PID, descriptors) of a program's first video and first audio."""
+
+
+def in_transport_stream(path: Path) -> list[int]:
+    """The file positions at which the first video or the first audio of a program changes its PID or codec,
+    or no program stays."""
+    found, known, programs = list[int](), dict[int, Streams](), dict[int, int]()
+    pat_at = 0
+    for place, packet_bytes, pid, section in _sections(path):
+        if pid == PAT and section[:1] == b"\0":
+            announced = _programs(section)
+            if programs and announced and not announced.items() & programs.items():
+                found.append(place)
+                known.clear()
+            programs, pat_at = announced or programs, place
+        elif section[:1] == bytes([PMT]) and pid in programs.values():
+            number, streams = int.from_bytes(section[3:5], "big"), _streams(section)
+            before = known.get(number, streams)
+            if any(old is not None and old != new for old, new in zip(before, streams, strict=True)):
+                near = place - pat_at <= NEAR_PACKETS * packet_bytes
+                found.append(pat_at if near else place)
+                known.clear()
+            known[number] = streams
+    return found if len(found) <= MAX_JOINTS else []
+
+
+def in_program_stream(path: Path) -> list[int]:
+    """The file positions of packs whose clock does not go on from the one before."""
+    found, before_s = list[int](), None
+    for place, head in _packs(path):
+        now_s = _scr_s(head)
+        if before_s is not None and not -BACK_S < now_s - before_s < FORWARD_S:
+            found.append(place)
+        before_s = now_s
+    return found if len(found) <= MAX_JOINTS else []
+
+
+# --- Transport streams -------------------------------------------------------------------
+
+
+@dataclass
+class _Reader:
+    """Reads a transport stream from packet to packet; `shift`: bytes of each before its sync byte."""
+
+    file: IO[bytes]
+    size: int = 188
+    shift: int = 0
+    place: int = 0
+    pmt_pids: set[int] = field(default_factory=set)
+    last: dict[int, bytes] = field(default_factory=dict)
+
+    def synchronise(self) -> bool:
+        """Go to the next place from which packets follow one another."""
+        self.file.seek(self.place)
+        data = np.frombuffer(self.file.read(CHUNK_BYTES), np.uint8) == SYNC
+        for size, shift in ((188, 0), (192, 4), (204, 0)):
+            if len(data) <= 4 * size:
+                continue
+            both = data[: -4 * size] & data[size : -3 * size] & data[2 * size : -2 * size]
+            places = np.flatnonzero(both & data[3 * size : -size])
+            if len(places):
+                self.place += int(places[0]) - shift
+                self.size, self.shift = size, shift
+                return self.place >= 0
+        return False
+
+    def chunk(self) -> npt.NDArray[np.uint8]:
+        """The next packets, (n, size), up to the first that does not begin as one."""
+        self.file.seek(self.place)
+        data = np.frombuffer(self.file.read(CHUNK_BYTES // self.size * self.size), np.uint8)
+        rows = data[: len(data) // self.size * self.size].reshape(-1, self.size)
+        wrong = np.flatnonzero(rows[:, self.shift] != SYNC)
+        return rows[: wrong[0]] if len(wrong) else rows
+
+
+def _sections(path: Path) -> Iterator[tuple[int, int, int, bytes]]:
+    """(file position, packet size, PID, section) of each PAT, and of each PMT that differs from the one
+    before."""
+    with path.open("rb") as file:
+        reader = _Reader(file)
+        while True:
+            rows = reader.chunk()
+            if not len(rows) and (not reader.synchronise() or not len(rows := reader.chunk())):
+                return
+            heads = rows[:, reader.shift : reader.shift + 4]
+            pids = (heads[:, 1].astype(np.int32) & 0x1F) << 8 | heads[:, 2]
+            begins = heads[:, 1] & 0x40 != 0
+            for row in np.flatnonzero(begins & (pids == PAT)):
+                reader.pmt_pids.update(_programs(_section(rows[row, reader.shift :])).values())
+            wanted = np.isin(pids, [PAT, *reader.pmt_pids])
+            for row in np.flatnonzero(begins & wanted):
+                pid, section = int(pids[row]), _section(rows[row, reader.shift :])
+                if pid == PAT or section != reader.last.get(pid):
+                    reader.last[pid] = section
+                    yield reader.place + int(row) * reader.size, reader.size, pid, section
+            reader.place += len(rows) * reader.size
+
+
+def _section(packet: npt.NDArray[np.uint8]) -> bytes:
+    """The table section that begins in a packet; empty where none does."""
+    data = packet[:188].tobytes()
+    start = 5 + data[4] if data[3] & 0x20 else 4
+    if not data[3] & 0x10 or start >= len(data):
+        return b""
+    section = data[start + 1 + data[start] :]
+    return section[: 3 + _number(section, 1, 0x0FFF)]
+
+
+def _programs(section: bytes) -> dict[int, int]:
+    """The PID of its PMT by program number, of a PAT."""
+    entries = (section[at : at + 4] for at in range(8, len(section) - 7, 4))
+    found = {_number(entry, 0): _number(entry, 2, 0x1FFF) for entry in entries}
+    return {program: pid for program, pid in found.items() if program}
+
+
+def _streams(section: bytes) -> Streams:
+    """The first video and the first audio in a PMT."""
+    video, audio = None, None
+    at = 12 + _number(section, 10, 0x0FFF)
+    while at + 5 <= len(section) - 4:
+        kind, pid, length = section[at], _number(section, at + 1, 0x1FFF), _number(section, at + 3, 0x0FFF)
+        descriptors = section[at + 5 : at + 5 + length]
+        if kind in VIDEO_TYPES and video is None:
+            video = kind, pid, b""
+        tags = set(_tags(descriptors))
+        if audio is None and (kind in AUDIO_TYPES or (kind == PRIVATE and tags and not tags & TEXT)):
+            audio = kind, pid, bytes(sorted(tags)) if kind == PRIVATE else b""
+        at += 5 + length
+    return video, audio
+
+
+def _tags(descriptors: bytes) -> Iterator[int]:
+    at = 0
+    while at + 2 <= len(descriptors):
+        yield descriptors[at]
+        at += 2 + descriptors[at + 1]
+
+
+def _number(data: bytes, at: int, mask: int = 0xFFFF) -> int:
+    return int.from_bytes(data[at : at + 2], "big") & mask
+
+
+# --- Program streams ---------------------------------------------------------------------
+
+
+def _packs(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(file position, first ten bytes) of each pack."""
+    with path.open("rb") as file:
+        place, data = 0, file.read(CHUNK_BYTES)
+        while len(data) >= 10:
+            for match in PACK.finditer(data, 0, len(data) - 6):
+                yield place + match.start(), data[match.start() : match.start() + 10]
+            kept = data[-9:]
+            place += len(data) - len(kept)
+            more = file.read(CHUNK_BYTES)
+            data = kept + more if more else b""
+
+
+def _scr_s(head: bytes) -> float:
+    """The clock in a pack's header, in seconds: ISO/IEC 11172-1 2.4.3.2, 13818-1 2.5.3.3."""
+    bits = int.from_bytes(head[4:9], "big")
+    if head[4] & 0xC0 == 0x40:  # MPEG-2: marker bits after 3, 15 and 15 bits
+        return ((bits >> 35 & 7) << 30 | (bits >> 19 & 0x7FFF) << 15 | bits >> 3 & 0x7FFF) / 90_000
+    return ((bits >> 33 & 7) << 30 | (bits >> 17 & 0x7FFF) << 15 | bits >> 1 & 0x7FFF) / 90_000
