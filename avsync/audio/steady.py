@@ -10,7 +10,7 @@ from typing import TypeVar
 SLIP_S = 0.004
 """Timestamps that differ from the sample count by less are rounding: containers count milliseconds or ticks
 of 90 kHz, and encoders are a few of them off."""
-LOOK_S = 0.2
+LOOK_S = 0.5
 """Seconds for which timestamps must differ to be believed: single ones are wrong, as where fragments of one
 frame each have the time of the next."""
 EDGE_S = 1e-4

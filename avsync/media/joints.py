@@ -50,8 +50,7 @@ def in_transport_stream(path: Path) -> list[int]:
             programs, pat_at = announced or programs, place
         elif section[:1] == bytes([PMT]) and pid in programs.values():
             number, streams = int.from_bytes(section[3:5], "big"), _streams(section)
-            before = known.get(number, streams)
-            if any(old is not None and old != new for old, new in zip(before, streams, strict=True)):
+            if known.get(number, streams) != streams:
                 near = place - pat_at <= NEAR_PACKETS * packet_bytes
                 found.append(pat_at if near else place)
                 known.clear()
@@ -158,7 +157,7 @@ def _streams(section: bytes) -> Streams:
         if kind in VIDEO_TYPES and video is None:
             video = kind, pid, b""
         tags = set(_tags(descriptors))
-        if audio is None and (kind in AUDIO_TYPES or (kind == PRIVATE and tags and not tags & TEXT)):
+        if audio is None and (kind in AUDIO_TYPES or (kind == PRIVATE and not tags & TEXT)):
             audio = kind, pid, bytes(sorted(tags)) if kind == PRIVATE else b""
         at += 5 + length
     return video, audio

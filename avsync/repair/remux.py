@@ -89,9 +89,15 @@ def plan(
 
     Raises:
         UsageError: there is no such track, the offset exceeds the video, or the target cannot hold it all.
-        MediaError: the file has no video or no audio.
+        MediaError: the file has no video or no audio, or consists of recordings with different streams.
     """
     moved = _moved_tracks(media, audio_track)
+    if media.parts:
+        edges = [str(part.window[1]) for part in media.parts[:-1] if part.window]
+        raise MediaError(
+            f"{media.path} consists of {len(media.parts)} recordings with different streams, which no single "
+            f"copy can hold; cut it after byte {' and after byte '.join(edges)}, and repair each part."
+        )
     if not math.isfinite(offset_ms) or abs(offset_ms) >= 1000 * media.duration_s:
         raise UsageError(
             f"An offset of {offset_ms:g} ms exceeds the {media.duration_s:.1f} s of {media.path.name}; "

@@ -1,0 +1,132 @@
+"""Recordings joined byte by byte whose streams differ: each part is read as what it is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from media_factory import MPEG2, X264, bar_and_click, bar_time
+
+from avsync import fix_offset
+from avsync.audio.waveform import waveform
+from avsync.core.errors import MediaError
+from avsync.core.streams import Media
+from avsync.media import joints
+from avsync.media.decode import Damage, decoded
+from avsync.media.probe import probe
+
+CLICK_S = 1.5
+TOLERANCE_MS = 3.0
+H264 = (*X264, "-bf", "2", "-g", "25")
+HEVC = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none")
+OTHER_PROGRAM = ("-mpegts_start_pid", "512", "-mpegts_pmt_start_pid", "4352", "-mpegts_service_id", "2")
+
+
+def part(path: Path, late_s: float, video: tuple[str, ...], audio: str, *args: object) -> Path:
+    return bar_and_click(path, *args, audio_delay_s=late_s, codec=(*video, "-c:a", audio))
+
+
+def joined(path: Path, *parts: Path) -> Path:
+    path.write_bytes(b"".join(one.read_bytes() for one in parts))
+    return path
+
+
+def lags_ms(media: Media) -> list[float]:
+    """By how much each click sounds late against the frame that is shown with it."""
+    assert media.video is not None
+    shown = [
+        (time_s, bar_time(frame.to_ndarray(format="rgb24")))
+        for time_s, _, frame in decoded(media, media.video.index, Damage())
+    ]
+    audio = waveform(media, 0)
+    loud = np.flatnonzero(np.abs(np.asarray(audio.samples)) > 0.2)
+    clicks_s = audio.start_s + loud[np.diff(loud, prepend=-16_000) > 8000] / 16_000
+    nearest = [min(shown, key=lambda both: abs(both[0] - click_s)) for click_s in clicks_s]
+    return [
+        1000 * (bar_s + click_s - time_s - CLICK_S)
+        for click_s, (time_s, bar_s) in zip(clicks_s, nearest, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "first", "second"),
+    [
+        pytest.param(".ts", (H264, "mp2"), (H264, "aac"), id="another audio codec"),
+        pytest.param(".ts", (H264, "mp2"), (H264, "mp2", "-mpegts_start_pid", "512"), id="other PIDs"),
+        pytest.param(".ts", (H264, "mp2"), (H264, "mp2", *OTHER_PROGRAM), id="another program"),
+        pytest.param(".ts", (H264, "mp2"), ((*MPEG2, "-bf", "2"), "mp2"), id="another video codec"),
+        pytest.param(".mpg", (MPEG2, "ac3", "-f", "vob"), (MPEG2, "mp2"), id="program stream"),
+        *(
+            pytest.param(*values, id=name, marks=pytest.mark.slow)
+            for name, *values in (
+                ("AC-3", ".ts", (H264, "mp2"), (H264, "ac3")),
+                ("HEVC", ".ts", (H264, "mp2"), (HEVC, "mp2")),
+                ("blu-ray packets", ".m2ts", (H264, "ac3"), (H264, "mp2")),
+                ("the clock goes on", ".ts", (H264, "mp2"), (H264, "aac", "-output_ts_offset", "4.3")),
+            )
+        ),
+    ],
+)
+def test_each_part_is_read_with_its_own_streams(
+    tmp_path: Path, suffix: str, first: tuple, second: tuple
+) -> None:
+    a, b = part(tmp_path / f"a{suffix}", 0.2, *first), part(tmp_path / f"b{suffix}", -0.1, *second)
+    media = probe(joined(tmp_path / f"joined{suffix}", a, b, a))
+    assert lags_ms(media) == pytest.approx([200, -100, 200], abs=TOLERANCE_MS)
+    assert media.duration_s == pytest.approx(2 * probe(a).duration_s + probe(b).duration_s, abs=0.5)
+    edges = [one.window[1] for one in media.parts if one.window]
+    assert edges == pytest.approx(np.cumsum([path.stat().st_size for path in (a, b, a)]), abs=4 * 192)
+
+
+@pytest.mark.parametrize("cut", [1, 100, 188 * 3 + 50])
+def test_a_part_may_begin_anywhere_in_a_packet(tmp_path: Path, cut: int) -> None:
+    a, b = part(tmp_path / "a.ts", 0.2, H264, "mp2"), part(tmp_path / "b.ts", -0.1, H264, "aac")
+    b.write_bytes(b.read_bytes()[cut:])
+    assert lags_ms(probe(joined(tmp_path / "j.ts", a, b))) == pytest.approx([200, -100], abs=TOLERANCE_MS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rates", [("48000", "44100"), ("44100", "48000"), ("32000", "48000")])
+def test_a_part_with_another_sample_rate_keeps_its_clock(tmp_path: Path, rates: tuple[str, str]) -> None:
+    """The demuxer goes on counting the frames of AAC within a packet at the old rate."""
+    parts = [part(tmp_path / f"{rate}.ts", 0.2, H264, "aac", "-ar", rate) for rate in rates]
+    assert lags_ms(probe(joined(tmp_path / "j.ts", *parts))) == pytest.approx([200, 200], abs=TOLERANCE_MS)
+
+
+def test_recordings_with_the_same_streams_are_no_parts(tmp_path: Path) -> None:
+    a = part(tmp_path / "a.ts", 0.2, H264, "mp2")
+    assert probe(joined(tmp_path / "j.ts", a, a)).parts == ()
+    b = part(tmp_path / "b.mpg", 0.2, MPEG2, "mp2")
+    media = probe(joined(tmp_path / "j.mpg", b, b))
+    assert media.parts == () and len(media.pieces) == 2
+
+
+def test_a_repair_is_refused_with_advice_that_works(tmp_path: Path) -> None:
+    a, b = part(tmp_path / "a.ts", 0.2, H264, "mp2"), part(tmp_path / "b.ts", -0.1, H264, "aac")
+    whole = joined(tmp_path / "j.ts", a, b)
+    with pytest.raises(MediaError, match="2 recordings with different streams") as error:
+        fix_offset(whole, tmp_path / "out.ts", offset_ms=100)
+    cut = int(re.findall(r"after byte (\d+)", str(error.value))[0])
+    data = whole.read_bytes()
+    for name, piece, late_ms in (("1.ts", data[:cut], 200), ("2.ts", data[cut:], -100)):
+        (tmp_path / name).write_bytes(piece)
+        fix_offset(tmp_path / name, tmp_path / f"out-{name}", offset_ms=100)
+        assert lags_ms(probe(tmp_path / f"out-{name}")) == pytest.approx([late_ms + 100], abs=TOLERANCE_MS)
+    assert not (tmp_path / "out.ts").exists()
+
+
+PACKETS = st.lists(
+    st.tuples(st.sampled_from([b"\x47\x40\0\x10\0", b"\x47\x40\x20\x30", b"\0\0\1\xba", b""]), st.binary())
+)
+
+
+@given(PACKETS)
+def test_any_bytes_are_read_to_their_end(tmp_path_factory: pytest.TempPathFactory, packets: list) -> None:
+    path = tmp_path_factory.mktemp("bytes") / "a.ts"
+    path.write_bytes(b"".join((head + rest).ljust(188, b"\xff") for head, rest in packets))
+    assert joints.in_transport_stream(path) == sorted(joints.in_transport_stream(path))
+    assert joints.in_program_stream(path) == sorted(joints.in_program_stream(path))
