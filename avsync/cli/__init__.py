@@ -3,9 +3,9 @@
 import gc
 import os
 import sys
-from contextlib import suppress
 
 from avsync.cli.exit_guard import in_child
+from avsync.core import resident
 from avsync.core.errors import EXIT_ERROR, EXIT_INTERRUPTED
 
 GARBAGE_OBJECTS = 50_000
@@ -19,7 +19,7 @@ def main() -> None:
 
 
 def _command() -> int:
-    _share_memory()
+    resident.share_heap()
     gc.set_threshold(GARBAGE_OBJECTS)
     # torch's threads read this as it loads. Its steps here are short, and threads that spin between them take
     # the processor from the decoder: on a busy machine a check took three times as long.
@@ -40,25 +40,3 @@ def _command() -> int:
     except KeyboardInterrupt:  # while importing
         return EXIT_INTERRUPTED
     return 0
-
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-"""Numbers of glibc's malloc.h."""
-ARENAS = 1
-FRAME_BYTES = 1_000_000
-TRIMMED_BYTES = 16_000_000
-"""Free memory at the end of the heap that is kept: to give it back and fetch it anew costs a page fault for
-every 4 kB."""
-
-
-def _share_memory() -> None:
-    """Where the C library is glibc, threads share ARENAS heaps instead of having one each, whose freed memory
-    no other thread can use; and what is as large as a frame is given back when it is freed."""
-    if sys.platform == "linux":
-        import ctypes
-
-        with suppress(OSError, AttributeError):
-            libc = ctypes.CDLL("libc.so.6")
-            libc.mallopt(M_ARENA_MAX, ARENAS)
-            libc.mallopt(M_MMAP_THRESHOLD, FRAME_BYTES)
-            libc.mallopt(M_TRIM_THRESHOLD, TRIMMED_BYTES)

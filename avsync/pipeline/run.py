@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avsync.audio import vad, waveform
+from avsync.core import resident
 from avsync.core.constants import FRAME_RATE, TOLERANCES_MS
 from avsync.core.errors import Interrupted, MediaError, ModelError, UsageError
 from avsync.core.options import CheckOptions, plain
@@ -185,6 +186,7 @@ def _look(job: stretch.Job, conclude: Callable[..., Report]) -> Report:
             planned = replace(job, planned_s=looked.seconds + schedule.total(spans))
             for span in spans:
                 looked = stretch.look(planned, looked, span)
+                resident.give_back_freed()
             with timed(job.timings, "offset"):
                 report = conclude(looked)
             if schedule.certain(report):
@@ -207,7 +209,9 @@ def load_model(name: str, device: str, precision: str = "auto") -> Loaded:
     Raises ModelError."""
     from avsync.networks import checkpoint
 
-    return _fastest(checkpoint.load(name, device), precision)
+    loaded = _fastest(checkpoint.load(name, device), precision)
+    resident.give_back_code()
+    return loaded
 
 
 def _fastest(loaded: Loaded, precision: str) -> Loaded:
