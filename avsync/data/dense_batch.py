@@ -78,13 +78,17 @@ def draw_runs(
     count: int,
     length: int,
     amount: Augmentation,
+    shortest: int | None = None,
 ) -> Runs:
     """`count` runs of up to `length` frames. Clip i has `frames[i]` frames, is drawn with probability
-    `share[i]`, and is in sync once its audio is delayed by `delays[i]` ms."""
+    `share[i]`, and is in sync once its audio is delayed by `delays[i]` ms. `shortest`: the runs have any
+    number of frames from there on; None: as many as there are."""
     clips = rng.choice(len(frames), count, p=share).astype(np.int64)
     speed, tempo = speeds(rng, count, amount), tempos(rng, frames[clips], amount)
     pace = speed * tempo
     lengths = np.minimum(length, ((frames[clips] - 1) / pace).astype(np.int64) + 1)
+    if shortest is not None:
+        lengths = rng.integers(np.minimum(shortest, lengths), lengths + 1)
     start = rng.uniform(0, 1, count) * (frames[clips] - 1 - (lengths - 1) * pace)
     start = np.where(pace == 1, np.round(start), start)
     return Runs(clips, start, lengths, speed, tempo, delays[clips], shifts_ms(rng, count, amount))

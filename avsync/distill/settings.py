@@ -146,21 +146,24 @@ class Data(Part):
 class Dense(Part):
     """Dense supervision: cross-entropy over the shifts inside a clip, every window encoded once.
 
-    A clip gives up to `frames` frames. `anchors` windows of it are scored by the encoders against every
-    audio window within `radius` (0: only the embeddings learn, at a fraction of the cost);
-    `contrast` is the weight of the cosine similarity of `embedding` numbers between all windows, which
-    trains the front-ends (the network's own, where it has one). `candidates`: how many of an anchor's audio
-    windows are scored, hard ones first (0: all). `self_teaching` (0..1) is the embeddings' share in what
-    the encoders are taught, `teaching` (0..1) the teacher's share in what the embeddings are taught
-    (method kd, or a speech encoder), `hint` the weight with which the audio embeddings are drawn to
-    those of the speech encoder. The target is a bell of `sigma` frames round the true shift.
-    `wide` is the weight of a contrast in which the windows of all other clips of the batch are candidates
-    too. `frozen`: how many of the first blocks of the visual front-end keep the weights they start with, for
-    two thirds of the cost. `front_lr` is the front-ends' share of the learning rate. `min_clip_windows`:
-    shorter clips are left out.
+    A clip gives up to `frames` frames, or with `shortest` any number from there up to `frames`, so that
+    excerpts as short as a check may meet are learned too and do not begin and end with the clips. `anchors`
+    windows of it are scored by the encoders against every audio window within `radius` (0: only the
+    embeddings learn, at a fraction of the cost); `contrast` is the weight of the cosine similarity of
+    `embedding` numbers between all windows, which trains the front-ends (the network's own, where it has
+    one). `candidates`: how many of an anchor's audio windows are scored, hard ones first (0: all).
+    `self_teaching` (0..1) is the embeddings' share in what the encoders are taught, `teaching` (0..1) the
+    teacher's share in what the embeddings are taught (method kd, or a speech encoder), `hint` the weight with
+    which the audio embeddings are drawn to those of the speech encoder. The target is a bell of `sigma`
+    frames round the true shift. `wide` is the weight of a contrast in which the windows of all other clips of
+    the batch are candidates too; it teaches what similarity means by itself, which tells foreign audio.
+    `frozen`: how many of the first blocks of the visual front-end keep the weights they start with, for two
+    thirds of the cost. `front_lr` is the front-ends' share of the learning rate. `min_clip_windows`: shorter
+    clips are left out.
     """
 
     frames: Whole = Field(default=45, ge=6)
+    shortest: Whole | None = Field(default=None, ge=6)
     anchors: Whole = Field(default=2, ge=0)
     radius: Whole = Field(default=PROTOCOL_RADIUS, ge=1)
     sigma: Real = Field(default=0.6, gt=0)

@@ -197,8 +197,10 @@ class DenseTask:
 
     def _draw(self, epoch: int, step: int) -> tuple[np.random.Generator, Runs]:
         draws, rng = self.ground.draws, self.ground.draws.rng(epoch, step)
-        length, amount = self.objective.settings.frames, self.ground.augment
-        return rng, draw_runs(rng, self._frames, self._share, self._delays, draws.each, length, amount)
+        dense, amount = self.objective.settings, self.ground.augment
+        return rng, draw_runs(
+            rng, self._frames, self._share, self._delays, draws.each, dense.frames, amount, dense.shortest
+        )
 
     def load(self, epoch: int, step: int) -> DenseInputs:
         rng, runs = self._draw(epoch, step)

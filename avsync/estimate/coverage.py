@@ -168,8 +168,7 @@ def _own_offset(part: Segment, found: Evidence, calibration: Calibration) -> flo
     inside = (found.times_s >= part.start_s) & (found.times_s < part.end_s)
     if not inside.any():
         return None
-    own = Evidence(found.rows[inside], found.times_s[inside], found.shifts, found.weights[inside])
-    measured = measure(own, calibration)
+    measured = measure(found.of(inside), calibration)
     return measured.offset_ms if measured.probability >= MIN_PROBABILITY else None
 
 

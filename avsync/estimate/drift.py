@@ -62,7 +62,8 @@ def straightened(found: Evidence, slope: float, middle_s: float) -> Evidence:
     moves = np.rint(-slope * (found.times_s - middle_s) / FRAME_MS / step).astype(np.int64)
     columns = np.arange(found.rows.shape[1]) + moves[:, None]
     inside = (columns >= 0) & (columns < found.rows.shape[1])
-    moved = np.take_along_axis(found.rows, columns.clip(0, found.rows.shape[1] - 1), axis=1)
-    rows = np.where(inside, moved, np.nan)
-    kept = np.isfinite(rows).any(axis=1)
-    return replace(found, rows=rows[kept], times_s=found.times_s[kept], weights=found.weights[kept])
+    rows, logits = (
+        np.where(inside, np.take_along_axis(table, columns.clip(0, table.shape[1] - 1), axis=1), np.nan)
+        for table in (found.rows, found.logits)
+    )
+    return replace(found, rows=rows, logits=logits).of(np.isfinite(rows).any(axis=1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,18 +35,25 @@ have one, whatever their length (val lists, avsync-4)."""
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the windows say. `rows` (n_windows, n_shifts): log-likelihood ratios, NaN where missing;
-    `times_s` (n_windows,); `shifts` (n_shifts,); `weights` (n_windows,): 0..1; `cuts`: times at which a shot
-    begins, `breaks`: at which the audio is interrupted, and `pauses` (n, 2): stretches [start, end) without
-    speech, in all of which an offset is likelier to change than elsewhere."""
+    """What the windows say. `rows` (n_windows, n_shifts): log-likelihood ratios, NaN where missing; `logits`
+    (n_windows, n_shifts): what the network gave, whose level the ratios do not show; `times_s` (n_windows,);
+    `shifts` (n_shifts,); `weights` (n_windows,): 0..1; `cuts`: times at which a shot begins, `breaks`: at
+    which the audio is interrupted, and `pauses` (n, 2): stretches [start, end) without speech, in all of
+    which an offset is likelier to change than elsewhere."""
 
     rows: Floats
+    logits: npt.NDArray[np.float32]
     times_s: Floats
     shifts: npt.NDArray[np.int64]
     weights: Floats
     cuts: Floats = field(default_factory=lambda: np.zeros(0))
     breaks: Floats = field(default_factory=lambda: np.zeros(0))
     pauses: Floats = field(default_factory=lambda: np.zeros((0, 2)))
+
+    def of(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Evidence:
+        """What these windows say, by their numbers or a mask."""
+        own = {name: getattr(self, name)[chosen] for name in ("rows", "logits", "times_s", "weights")}
+        return replace(self, **own)
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,8 @@ def evidence(
     kept = np.isfinite(rows).any(axis=1) & (w > 0)
     begins, breaks = (np.asarray(times, np.float64) for times in (cuts, seams.breaks))
     pauses = np.asarray(seams.pauses, np.float64).reshape(-1, 2)
-    return Evidence(rows[kept], scores.times_s[kept], scores.shifts, w[kept], begins, breaks, pauses)
+    whole = Evidence(rows, scores.logits, scores.times_s, scores.shifts, w, begins, breaks, pauses)
+    return whole.of(kept)
 
 
 def average(scores: Scores, calibration: Calibration | None = None) -> Floats:
@@ -175,7 +183,7 @@ def measure(found: Evidence, calibration: Calibration) -> Measure:
     noise = few * float(np.sqrt(np.nanmean(spread**2)))
     observations = _independent(found, calibration.dependence_s)
     agreement = float(np.mean(errors <= FRAME_MS))
-    features, rival = _features(curve, found.shifts, counts.sum(axis=0), noise, agreement, observations)
+    features, rival = _features(found, curve, counts.sum(axis=0), noise, agreement, observations)
     sure = float(probability(features, calibration))
     near = errors[errors <= RIVAL_FRAMES * FRAME_MS]
     told = near if len(near) >= MIN_NEAR else errors
@@ -211,32 +219,31 @@ def _independent(found: Evidence, seconds: float) -> float:
 
 
 def _features(
-    curve: Floats,
-    shifts: npt.NDArray[np.int64],
-    counts: Floats,
-    noise: float,
-    agreement: float,
-    observations: float,
+    found: Evidence, curve: Floats, counts: Floats, noise: float, agreement: float, observations: float
 ) -> tuple[tuple[float, ...], float | None]:
-    """(gap, agreement, observations, total, lead) and the rival's offset in ms, None when there is no rival.
+    """(gap, agreement, observations, total, lead, level) and the rival's offset in ms, None when there is no
+    rival.
 
     gap: the peak over its best rival in units of the noise, compressed (arcsinh); agreement: log odds of a
     resampling to be within a frame of the answer; observations: log of how many windows are independent, as
     far as MANY; total, lead: how much likelier the answer is than a blind guess, by the windows that have it,
-    and than its rival: roots of the sums, in nats, over independent windows. Foreign audio can have a clear
-    best offset, but its total is near 0.
+    and than its rival: roots of the sums, in nats, over independent windows; level: the mean logit at the
+    answer. All but the level compare offsets with each other. Of foreign audio, too, one is the best, in a
+    second of speech even by far, but lips and audio seldom go together as well as those of one speaker.
     """
-    best = int(np.nanargmax(curve))
+    shifts, best = found.shifts, int(np.nanargmax(curve))
     far = np.where(np.abs(shifts - shifts[best]) > RIVAL_FRAMES, curve, np.nan)
     if not np.isfinite(far).any() or observations < MIN_BLOCKS:
-        return (0.0, -2.0, 0.0, 0.0, 0.0), None  # as unsure as noise is
+        return (0.0, -2.0, 0.0, 0.0, 0.0, 0.0), None  # as unsure as noise is
     rival = int(np.nanargmax(far))
     gap = float(np.arcsinh((curve[best] - far[rival]) / max(noise, 1e-9)))
     odds = float(np.log((agreement * RESAMPLINGS + 1) / ((1 - agreement) * RESAMPLINGS + 1)))
     covered = observations * counts[best] / counts.max()
     total = float(np.sqrt(max(curve[best] * covered, 0.0)))
     lead = float(np.sqrt(max(curve[best] - curve[rival], 0.0) * observations))
-    features = (gap, odds, float(np.log(min(observations, MANY))), total, lead)
+    there = np.isfinite(found.logits[:, best])
+    level = float(np.average(found.logits[there, best], weights=found.weights[there]))
+    features = (gap, odds, float(np.log(min(observations, MANY))), total, lead, level)
     return features, float(-FRAME_MS * shifts[rival])
 
 

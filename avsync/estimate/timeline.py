@@ -238,9 +238,7 @@ def with_own_shots(blocks: Blocks, path: Ints, base: int) -> Ints:
 
 
 def _measured(found: Evidence, runs: Sequence[Ints], calibration: Calibration) -> Measure:
-    windows = np.concatenate(runs)
-    rows, times, weights = found.rows[windows], found.times_s[windows], found.weights[windows]
-    return measure(replace(found, rows=rows, times_s=times, weights=weights), calibration)
+    return measure(found.of(np.concatenate(runs)), calibration)
 
 
 def _differs(apart: Measure, rest: Measure) -> bool:

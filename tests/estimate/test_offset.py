@@ -14,7 +14,8 @@ from scores_factory import made
 from avsync.core.constants import MIN_PROBABILITY
 from avsync.core.records import Scores
 from avsync.core.report import Offset, Reason, Segment
-from avsync.estimate.calibration import FEATURES, Calibration
+from avsync.estimate.calibration import FEATURES, Calibration, log_ratios
+from avsync.estimate.drift import straightened
 from avsync.estimate.jumps import place
 from avsync.estimate.offset import choose_speaker, combine, estimate, pooled
 from avsync.estimate.peak import Evidence, Seams, average, evidence, measure, peak
@@ -72,6 +73,33 @@ def test_relabelling_the_shifts_moves_the_answer(seed, by):
     scores = made(100, 1.3, seed=seed)
     moved = replace(scores, shifts=scores.shifts + by)
     assert only(estimate(moved)) == pytest.approx(only(estimate(scores)) - 40 * by, abs=1e-6)
+
+
+@given(seed=seeds, by=st.floats(0.5, 6))
+@settings(max_examples=15, deadline=None)
+def test_a_constant_added_to_all_windows_changes_the_probability_alone(seed, by):
+    """Lips and audio that go together better at every offset, the answer's among them, are surer to be one
+    speaker's, as far as a calibration counts that."""
+    scores = made(80, -2.4, seed=seed)
+    counting = Calibration(weights=(-2.0, 0.1, 0.1, 0.1, 0.0, 0.0, 0.2))
+    low, high = (
+        measure(evidence(replace(scores, logits=scores.logits + c), counting), counting) for c in (0, by)
+    )
+    assert high.offset_ms == pytest.approx(low.offset_ms, abs=1e-3)
+    assert high.features[-1] == pytest.approx(low.features[-1] + by, abs=1e-3)
+    assert high.probability > low.probability
+
+
+def test_without_a_drift_ratios_and_logits_stay_beside_each_other():
+    found = evidence(made(80, -2.4), Calibration())
+    straight = straightened(found, 300.0, 1.6)
+    moved = np.nanargmax(straight.rows, axis=1) != np.nanargmax(found.rows, axis=1)
+    assert moved.any()
+    ratios = log_ratios(found.logits, Calibration.temperature, Calibration.outlier)
+    np.testing.assert_array_equal(np.isfinite(straight.logits), np.isfinite(straight.rows))
+    for ratio, logit, before, level in zip(straight.rows, straight.logits, ratios, found.logits, strict=True):
+        there = np.isfinite(ratio)
+        np.testing.assert_allclose(np.interp(logit[there], np.sort(level), np.sort(before)), ratio[there])
 
 
 @given(seed=seeds)
@@ -227,7 +255,8 @@ def test_two_offsets_that_compete_are_named():
     assert answer.probability < 0.8
     doubt = " ".join(
         map(
-            reason_words, estimate(replace(a, logits=mixed), Calibration(weights=(-9, 0, 0, 0, 0, 0))).reasons
+            reason_words,
+            estimate(replace(a, logits=mixed), Calibration(weights=(-9, 0, 0, 0, 0, 0, 0))).reasons,
         )
     )
     assert "two offsets compete" in doubt
@@ -483,7 +512,7 @@ def test_a_jump_is_placed_on_the_clock_of_the_audio():
         heard = times[:, None] + shifts / 25
         true = np.where(heard < at_s - 0.02, 0, -10)
         rows = np.where(shifts == true, 1.5, -0.5) + rng.normal(0, 0.7, (150, 31))
-        found = Evidence(rows, times, shifts, np.ones(150))
+        found = Evidence(rows, rows.astype(np.float32), times, shifts, np.ones(150))
         placed = place(found, np.arange(20, 130), (15, 5), Calibration(temperature=0.6))
         errors.append(placed.at_s - at_s)
         assert placed.between[0] <= placed.at_s <= placed.between[1]
