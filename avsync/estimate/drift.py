@@ -66,4 +66,4 @@ def straightened(found: Evidence, slope: float, middle_s: float) -> Evidence:
         np.where(inside, np.take_along_axis(table, columns.clip(0, table.shape[1] - 1), axis=1), np.nan)
         for table in (found.rows, found.logits)
     )
-    return replace(found, rows=rows, logits=logits).of(np.isfinite(rows).any(axis=1))
+    return replace(found, rows=rows, logits=logits).of(np.flatnonzero(np.isfinite(rows).any(axis=1)))
