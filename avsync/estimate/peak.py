@@ -193,7 +193,7 @@ def measure(found: Evidence, calibration: Calibration) -> Measure:
         uncertainty_ms=float(
             np.hypot(calibration.spread * few * np.quantile(told, 0.95), calibration.floor_ms)
         ),
-        probability=min(sure, MIN_PROBABILITY / 2) if at_edge else sure,
+        probability=min(sure, MIN_PROBABILITY / 2) if at_edge or rival is None else sure,
         evidence=_height(curve) / max(noise, 1e-9) if len(sums) >= MIN_BLOCKS else 0.0,
         at_edge=at_edge,
         curve=curve,
@@ -232,17 +232,17 @@ def _features(
     second of speech even by far, but lips and audio seldom go together as well as those of one speaker.
     """
     shifts, best = found.shifts, int(np.nanargmax(curve))
+    there = np.isfinite(found.logits[:, best])
+    level = float(np.average(found.logits[there, best], weights=found.weights[there]))
     far = np.where(np.abs(shifts - shifts[best]) > RIVAL_FRAMES, curve, np.nan)
     if not np.isfinite(far).any() or observations < MIN_BLOCKS:
-        return (0.0, -2.0, 0.0, 0.0, 0.0, 0.0), None  # as unsure as noise is
+        return (0.0, -2.0, 0.0, 0.0, 0.0, level), None  # as unsure as noise is
     rival = int(np.nanargmax(far))
     gap = float(np.arcsinh((curve[best] - far[rival]) / max(noise, 1e-9)))
     odds = float(np.log((agreement * RESAMPLINGS + 1) / ((1 - agreement) * RESAMPLINGS + 1)))
     covered = observations * counts[best] / counts.max()
     total = float(np.sqrt(max(curve[best] * covered, 0.0)))
     lead = float(np.sqrt(max(curve[best] - curve[rival], 0.0) * observations))
-    there = np.isfinite(found.logits[:, best])
-    level = float(np.average(found.logits[there, best], weights=found.weights[there]))
     features = (gap, odds, float(np.log(min(observations, MANY))), total, lead, level)
     return features, float(-FRAME_MS * shifts[rival])
 
