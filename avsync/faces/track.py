@@ -178,6 +178,8 @@ class Trail:
     """Frame number and view of the last detection; the boxes since then were carried on from it."""
     every: int = MEASURE_EVERY
     """Frames from that to the next detection."""
+    last: tuple[Image, Boxes] | None = None
+    """The latest box, and the image that it is of."""
 
     def measured(self, image: Image, now: int) -> None:
         """Notes that the last box is a detection, in `image` of frame `now`. Detections err by a few
@@ -185,7 +187,7 @@ class Trail:
         they differ much."""
         found = self.boxes[-1]
         recent = self.latest is not None and now - self.latest[0] <= self.every + TRUSTED_GAP
-        before = self._carried(image, found) if recent else None
+        before = self._carried(image, found, steps=True) if recent else None
         apart = np.inf if before is None else float(mismatch(before[None, :4], found[None, :4])[0, 0])
         steady = apart < CONFIRMED and self.detections >= SURE_DETECTIONS
         self.every = min(2 * self.every, STEADY_EVERY) if steady else MEASURE_EVERY
@@ -196,16 +198,27 @@ class Trail:
         else:
             self.detections = 1
         self.latest = now, flow.view(image, self.boxes[-1])
+        self.last = image, self.boxes[-1]
 
     def carried(self, image: Image, now: int) -> Boxes | None:
         """The box in the image of frame `now`, carried on from a recent detection by optical flow; None where
         the face must be detected."""
         if self.latest is None or self.detections < SURE_DETECTIONS or now - self.latest[0] >= self.every:
             return None
-        return self._carried(image, self.expect(now))
+        box = self._carried(image, self.expect(now), steps=False)
+        if box is not None:
+            self.last = image, box
+        return box
 
-    def _carried(self, image: Image, place: Boxes) -> Boxes | None:
-        return flow.moved(self.latest[1], image, place) if self.latest else None
+    def _carried(self, image: Image, place: Boxes, *, steps: bool) -> Boxes | None:
+        """The box carried on from the last detection, or, of a face that has turned since then, with `steps`
+        from the latest box."""
+        if self.latest is None or self.last is None:
+            return None
+        box = flow.moved(self.latest[1], image, place)
+        if box is None and steps:
+            return flow.moved(flow.view(*self.last), image, place)
+        return box
 
     def lost(self, now: int) -> bool:
         """Whether the face was last seen so long before frame `now` that the frames since do not count."""
