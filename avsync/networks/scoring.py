@@ -31,6 +31,7 @@ from avsync.core.constants import (
 from avsync.core.errors import Interrupted
 from avsync.core.records import Clip, Scores, Waveform
 from avsync.networks.base import AudioInput, Preprocessing, Scorer
+from avsync.networks.columns import FRAMES_PER_MEL_CYCLE, MEAN_FRAME, Columns, first_columns, number
 from avsync.networks.frontends import SPEECH_CONTEXT, SPEECH_PER_FRAME
 
 Progress = Callable[[str, float, float | None], None]
@@ -40,8 +41,6 @@ Keep = Callable[[Clip, npt.NDArray[np.int64], Tensor, Tensor], None]
 WINDOWS_AT_ONCE = 16
 """Windows or frames that go through a front-end together. What layers make of so few stays in memory that is
 used again; for twice as many the system gives new memory each time, which takes a tenth of the work."""
-FRAMES_PER_MEL_CYCLE = 5
-"""Five frames are exactly sixteen mel columns, so windows five frames apart are cut alike."""
 
 
 def score_clips(
@@ -61,6 +60,7 @@ def score_clips(
     raises Interrupted with those of the clips that were scored."""
     rows: dict[int, list[tuple[npt.NDArray, npt.NDArray]]] = {}
     shifts = np.arange(-max_shift, max_shift + 1)
+    columns = Columns(scorer, waveform)
 
     def joined() -> list[Scores]:
         return [_join(track, shifts, parts) for track, parts in sorted(rows.items())]
@@ -70,7 +70,7 @@ def score_clips(
             starts = window_starts(clip, stride)
             if not len(starts):
                 continue
-            logits = score_clip(scorer, clip, starts, waveform, max_shift, keep)
+            logits = score_clip(scorer, clip, starts, waveform, max_shift, keep, columns)
             rows.setdefault(clip.track, []).append((clip.start_s + starts * FRAME_S, logits))
             if progress:
                 progress("scores", clip.start_s + len(clip.mouths) * FRAME_S, None)
@@ -96,7 +96,7 @@ def in_one_thread(scorer: Scorer) -> Iterator[None]:
 
 def window_starts(clip: Clip, stride: int) -> npt.NDArray[np.int64]:
     """First frames of the windows of a clip that lie on the stride's grid."""
-    first = -round(clip.start_s * FRAME_RATE) % stride
+    first = (MEAN_FRAME - number(clip)) % stride
     return np.arange(first, len(clip.mouths) - WINDOW_FRAMES + 1, stride)
 
 
@@ -115,9 +115,10 @@ def score_clip(
     waveform: Waveform,
     max_shift: int,
     keep: Keep | None = None,
+    columns: Columns | None = None,
 ) -> npt.NDArray[np.float32]:
     """Logits (len(starts), 2 * max_shift + 1) of one clip, NaN where there is no audio for a pair. `keep` is
-    given the tokens that they are made of."""
+    given the tokens that they are made of; `columns` are shared by the clips of a file."""
     exists = audio_exists(clip, waveform, max_shift)
     wanted = starts[:, None] + np.arange(2 * max_shift + 1)[None]
     needed = np.unique(wanted[exists[wanted]])
@@ -125,15 +126,15 @@ def score_clip(
     if not len(needed):
         return logits
     visual = visual_tokens(scorer, clip.mouths, starts)
-    audio = clip_audio_tokens(scorer, clip, waveform, max_shift, needed)
+    audio = clip_audio_tokens(scorer, clip, waveform, max_shift, needed, columns)
     if keep is not None:
         heard = np.isin(starts + max_shift, needed)
         own = np.searchsorted(needed, starts[heard] + max_shift)
         keep(clip, starts[heard], visual[torch.from_numpy(heard)], audio[torch.from_numpy(own)])
-    rows, columns = np.nonzero(exists[wanted])
-    position = np.searchsorted(needed, wanted[rows, columns])
+    rows, shifts = np.nonzero(exists[wanted])
+    position = np.searchsorted(needed, wanted[rows, shifts])
     pairs = (torch.from_numpy(index).to(scorer.device) for index in (rows, position))
-    logits[rows, columns] = scorer.model.score_pairs(visual, audio, *pairs).float().cpu().numpy()
+    logits[rows, shifts] = scorer.model.score_pairs(visual, audio, *pairs).float().cpu().numpy()
     return logits
 
 
@@ -156,16 +157,19 @@ def audio_starts(clip: Clip, max_shift: int) -> npt.NDArray[np.int64]:
 
 
 def clip_audio_tokens(
-    scorer: Scorer, clip: Clip, waveform: Waveform, max_shift: int, needed: npt.NDArray[np.int64]
+    scorer: Scorer,
+    clip: Clip,
+    waveform: Waveform,
+    max_shift: int,
+    needed: npt.NDArray[np.int64],
+    columns: Columns | None = None,
 ) -> Tensor:
     """Audio tokens of the windows `needed` (n,), numbers into `audio_starts`: columns that windows share
-    are encoded once where the network allows it."""
+    are encoded once where the network allows it, those of several clips where all are given `columns`."""
     model = scorer.model
     if model.audio_context:
-        mel, first = _mel_of_frames(clip, waveform, audio_starts(clip, max_shift), model.audio_context)
-        tokens = model.column_tokens(torch.from_numpy(mel)[None].to(scorer.device))[0]
-        columns = first[needed][:, None] + model.audio_context + np.arange(WINDOW_MELS)
-        heard = tokens[torch.from_numpy(columns).to(scorer.device)]
+        columns = columns or Columns(scorer, waveform)
+        heard = columns.windows(clip, audio_starts(clip, max_shift)[needed])
         if not model.hears_speech:
             return heard
         return torch.cat([heard, _speech_tokens(scorer, clip, waveform, max_shift, needed)], 1)
@@ -204,9 +208,10 @@ def _mel_of_frames(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Mel (80, columns) round the consecutive `frames` (n,), and the columns (n,) of it at which their
     windows, `context` columns early, begin."""
-    lead = -(int(frames[0]) // FRAMES_PER_MEL_CYCLE) * FRAMES_PER_MEL_CYCLE
-    columns = (frames + lead) * MEL_RATE // FRAME_RATE
-    start_s = clip.start_s - lead * FRAME_S - context / MEL_RATE
+    numbers = number(clip) + frames
+    cycle = int(numbers[0]) // FRAMES_PER_MEL_CYCLE * FRAMES_PER_MEL_CYCLE
+    columns = first_columns(numbers - cycle)
+    start_s = clip.start_s + (cycle - number(clip)) * FRAME_S - context / MEL_RATE
     return mel_span(waveform, start_s, int(columns[-1]) + WINDOW_MELS + 2 * context), columns
 
 
@@ -233,7 +238,15 @@ def to_input(mouths: npt.NDArray[np.uint8], preprocessing: Preprocessing, device
 
 
 def _batches(n: int) -> Iterator[slice]:
-    return (slice(i, i + WINDOWS_AT_ONCE) for i in range(0, n, WINDOWS_AT_ONCE))
+    """Slices of WINDOWS_AT_ONCE, then of halves of that: PyTorch prepares its convolutions anew, and keeps
+    what it prepared, for each size of a batch, of which there are five instead of sixteen."""
+    first, size = 0, WINDOWS_AT_ONCE
+    while first < n:
+        if first + size <= n:
+            yield slice(first, first + size)
+            first += size
+        else:
+            size //= 2
 
 
 def visual_tokens(scorer: Scorer, mouths: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> Tensor:
