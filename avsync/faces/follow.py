@@ -14,7 +14,7 @@ import numpy as np
 
 from avsync.core.constants import DETECT_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT, CropKind
 from avsync.core.records import Clip, FaceTrack, Gap, Span
-from avsync.core.resident import give_back_freed
+from avsync.core.resident import give_back
 from avsync.core.streams import Media
 from avsync.core.timing import Timings, timed_calls, timed_each
 from avsync.faces import detect as detectors
@@ -33,7 +33,7 @@ Cut = Callable[[Planes, Boxes], Image]
 T = TypeVar("T")
 
 CLIPS_BETWEEN = 8
-"""Clips after which freed memory is given back: by then some 10 MB lie between what is in use."""
+"""Clips after which memory that is not in use is given back: by then it may be some 10 MB."""
 STAYS = 2e-4
 """Of the frame's sides: a box that moves less, a quarter of a pixel of 720p, is where it was."""
 
@@ -78,7 +78,7 @@ def face_clips(
     with closing(pieces):
         for number, clip in enumerate(pieces):
             if number % CLIPS_BETWEEN == 0:
-                give_back_freed()
+                give_back()
             yield clip
 
 
