@@ -237,7 +237,7 @@ def to_input(mouths: npt.NDArray[np.uint8], preprocessing: Preprocessing, device
     return pixels * preprocessing.scale
 
 
-def _batches(n: int) -> Iterator[slice]:
+def batches(n: int) -> Iterator[slice]:
     """Slices of WINDOWS_AT_ONCE, then of halves of that: PyTorch prepares its convolutions anew, and keeps
     what it prepared, for each size of a batch, of which there are five instead of sixteen."""
     first, size = 0, WINDOWS_AT_ONCE
@@ -259,7 +259,7 @@ def visual_tokens(scorer: Scorer, mouths: npt.NDArray[np.uint8], starts: npt.NDA
         fresh = _differ(mouths[used])
         once = used[fresh]
         frames = (
-            to_input(mouths[once[part]], scorer.preprocessing, scorer.device) for part in _batches(len(once))
+            to_input(mouths[once[part]], scorer.preprocessing, scorer.device) for part in batches(len(once))
         )
         tokens = torch.cat(
             [model.frame_tokens(f.contiguous(memory_format=torch.channels_last)) for f in frames]
@@ -270,7 +270,7 @@ def visual_tokens(scorer: Scorer, mouths: npt.NDArray[np.uint8], starts: npt.NDA
         row = model.in_context(whole[None])[0]
         return model.mix_window(row[torch.from_numpy(of_window).to(scorer.device)])
     parts = []
-    for part in _batches(len(starts)):
+    for part in batches(len(starts)):
         window = mouths[of_window[part]]
         pixels = to_input(window.reshape(-1, *window.shape[2:]), scorer.preprocessing, scorer.device)
         parts.append(model.visual_tokens(pixels.unflatten(0, (-1, WINDOW_FRAMES)).flatten(1, 2)))
@@ -286,7 +286,7 @@ def _differ(mouths: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 def audio_tokens(scorer: Scorer, audio: npt.NDArray[np.float32]) -> Tensor:
     """Audio tokens (n, 16, d) of mel windows (n, 80, 16), or what another network makes of its audio."""
     parts = [
-        torch.from_numpy(np.ascontiguousarray(audio[part])).to(scorer.device) for part in _batches(len(audio))
+        torch.from_numpy(np.ascontiguousarray(audio[part])).to(scorer.device) for part in batches(len(audio))
     ]
     return torch.cat([scorer.model.audio_tokens(part[:, None]) for part in parts])
 

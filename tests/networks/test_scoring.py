@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from avsync.audio.mel import log_mel
 from avsync.core.records import Clip, Waveform
 from avsync.networks.base import Preprocessing, Scorer
+from avsync.networks.columns import BLOCKS_KEPT, Columns
 from avsync.networks.dims import Dims
-from avsync.networks.scoring import score_clip, score_clips, window_starts
+from avsync.networks.scoring import WINDOWS_AT_ONCE, batches, score_clip, score_clips, window_starts
 from avsync.networks.vocalist import VocaLiST
 
 SHAPES = {
@@ -102,6 +105,35 @@ def test_a_start_time_between_frames_is_not_rounded() -> None:
     np.testing.assert_allclose(
         score_clip(ready, moved_clip, np.arange(5, 20), moved_wave, 4), here, atol=1e-3
     )
+
+
+def test_faces_seen_at_once_share_what_is_made_of_their_audio() -> None:
+    """Whatever frame each of them begins at."""
+    ready, (clip, waveform) = loaded("wide context"), material(200)
+    columns = Columns(ready, waveform)
+    first, second = Clip(0, 0.0, clip.mouths[:60]), Clip(1, 7 / 25, clip.mouths[7:90])
+    alone = score_clip(ready, second, np.arange(10, 70), waveform, 3)
+    score_clip(ready, first, np.arange(10, 50), waveform, 3, columns=columns)
+    made = dict(columns.blocks)
+    np.testing.assert_array_equal(
+        score_clip(ready, second, np.arange(10, 70), waveform, 3, columns=columns), alone
+    )
+    assert made and columns.blocks == made
+
+
+def test_of_a_long_track_only_the_last_of_its_audio_is_kept() -> None:
+    ready, (clip, waveform) = loaded("context"), material(10, 60.0)
+    columns = Columns(ready, waveform)
+    for second in range(55):
+        columns.windows(Clip(0, float(second), clip.mouths), np.arange(25))
+    assert len(columns.blocks) == BLOCKS_KEPT
+
+
+@given(n=st.integers(0, 200))
+def test_batches_hold_everything_once_in_few_sizes(n: int) -> None:
+    parts = list(batches(n))
+    assert [i for part in parts for i in range(n)[part]] == list(range(n))
+    assert {part.stop - part.start for part in parts} <= {1, 2, 4, 8, WINDOWS_AT_ONCE}
 
 
 def test_clips_shorter_than_a_window_give_no_scores() -> None:
