@@ -1,8 +1,8 @@
-"""Where a recording goes on as another one: MPEG streams joined byte by byte, whose streams differ.
+"""Where a file goes on as another recording, joined byte by byte.
 
-FFmpeg's demuxer keeps the streams it found at the beginning, so what another recording has under other
-numbers, or in another codec, would be lost. The places at which one begins are found here; each part is then
-opened by itself.
+FFmpeg's demuxers keep the streams that they found at the beginning, so what another recording has under other
+numbers, or in another codec, would be lost; some end where the first one does. The places at which one begins
+are found here; each part is then opened by itself.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from avsync.media.fragments import top_boxes
+
 CHUNK_BYTES = 1 << 24
 MAX_JOINTS = 64
 """More of them are no recordings but a stream whose tables are damaged."""
@@ -28,6 +30,17 @@ PRIVATE, TEXT = 0x06, frozenset((0x45, 0x46, 0x56, 0x59))
 """The type of streams that descriptors explain, and the descriptors of teletext, subtitles and the like."""
 NEAR_PACKETS = 8
 """Packets before a changed PMT in which the PAT of the same recording may lie."""
+HEADERS = {
+    "matroska,webm": re.compile(b"\x1a\x45\xdf\xa3"),
+    "flv": re.compile(rb"FLV\x01[\x01\x04\x05]\0\0\0\x09"),
+    "avi": re.compile(b"RIFF....AVI LIST", re.DOTALL),
+    "asf": re.compile(re.escape(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"))),
+    "ogg": re.compile(rb"OggS\0\x02"),
+    "nut": re.compile(b"nut/multimedia container\0"),
+}
+"""How files of a format begin, by FFmpeg's name."""
+HEADER_BYTES = 4096
+"""Headers nearer than this to the one before belong to the same recording; Ogg has one for each stream."""
 PACK = re.compile(b"\0\0\1\xba")
 BACK_S, FORWARD_S = 0.5, 10.0
 """By how much the clock of a program stream (SCR) jumps where another recording begins."""
@@ -61,11 +74,28 @@ def in_transport_stream(path: Path) -> list[int]:
 def in_program_stream(path: Path) -> list[int]:
     """The file positions of packs whose clock does not go on from the one before."""
     found, before_s = list[int](), None
-    for place, head in _packs(path):
+    for place, head in _matches(path, PACK, 10):
         now_s = _scr_s(head)
         if before_s is not None and not -BACK_S < now_s - before_s < FORWARD_S:
             found.append(place)
         before_s = now_s
+    return found if len(found) <= MAX_JOINTS else []
+
+
+def at_headers(path: Path, container: str) -> list[int]:
+    """The file positions at which another file of this format may begin."""
+    found, before = list[int](), 0
+    if container.startswith("mov"):
+        with path.open("rb") as file:
+            boxes = [(name, start) for name, start, _ in top_boxes(file)]
+        names = [name for name, _ in boxes]
+        # Fragments may have a header each, and then go on.
+        begins = [] if b"moof" in names else [start - 8 for name, start in boxes[1:] if name == b"ftyp"]
+        return begins if len(begins) <= MAX_JOINTS else []
+    for place, _ in _matches(path, HEADERS[container], 16) if container in HEADERS else ():
+        if place - before > HEADER_BYTES:
+            found.append(place)
+        before = place
     return found if len(found) <= MAX_JOINTS else []
 
 
@@ -177,22 +207,23 @@ def _number(data: bytes, at: int, mask: int = 0xFFFF) -> int:
 # --- Program streams ---------------------------------------------------------------------
 
 
-def _packs(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(file position, first ten bytes) of each pack."""
-    with path.open("rb") as file:
-        place, data = 0, file.read(CHUNK_BYTES)
-        while len(data) >= 10:
-            for match in PACK.finditer(data, 0, len(data) - 6):
-                yield place + match.start(), data[match.start() : match.start() + 10]
-            kept = data[-9:]
-            place += len(data) - len(kept)
-            more = file.read(CHUNK_BYTES)
-            data = kept + more if more else b""
-
-
 def _scr_s(head: bytes) -> float:
     """The clock in a pack's header, in seconds: ISO/IEC 11172-1 2.4.3.2, 13818-1 2.5.3.3."""
     bits = int.from_bytes(head[4:9], "big")
     if head[4] & 0xC0 == 0x40:  # MPEG-2: marker bits after 3, 15 and 15 bits
         return ((bits >> 35 & 7) << 30 | (bits >> 19 & 0x7FFF) << 15 | bits >> 3 & 0x7FFF) / 90_000
     return ((bits >> 33 & 7) << 30 | (bits >> 17 & 0x7FFF) << 15 | bits >> 1 & 0x7FFF) / 90_000
+
+
+def _matches(path: Path, header: re.Pattern[bytes], length: int) -> Iterator[tuple[int, bytes]]:
+    """(file position, `length` bytes) of each place at which a header is found."""
+    with path.open("rb") as file:
+        place, data = 0, file.read(CHUNK_BYTES)
+        while len(data) >= length:
+            for match in header.finditer(data):
+                if match.start() + length <= len(data):
+                    yield place + match.start(), data[match.start() : match.start() + length]
+            kept = data[1 - length :]
+            place += len(data) - len(kept)
+            more = file.read(CHUNK_BYTES)
+            data = kept + more if more else b""

@@ -9,7 +9,7 @@ import os
 import re
 from dataclasses import replace
 from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ from avsync.core.errors import MediaError
 from avsync.core.streams import AudioStream, Media, VideoStream
 from avsync.media import joints
 from avsync.media.container import demux, opened
-from avsync.media.fragments import demuxer_delay
+from avsync.media.edits import late_s
 from avsync.media.parts import later, together
-from avsync.media.scan import LONGEST_S, scanned
+from avsync.media.scan import scanned
 
 MIN_SIDE = 16
 """Pixels; a smaller video holds no face."""
@@ -39,6 +39,8 @@ TAIL_S = 60.0
 """Seconds of audio after the last frame up to which they are treated as part of the video."""
 STILLS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0")
 """How still images begin."""
+GO_ON = ("mpegts", "mpeg", "matroska,webm")
+"""Containers whose demuxers go on into another recording with the same streams."""
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"CompositionPlaylist", b"v=0", b"<asx", b"RTSPtext")
 """What is near the beginning of files that name other files: HLS, concat, DASH, IMF, SDP, ASX, RTSP."""
 
@@ -70,8 +72,8 @@ def probe(path: Path | str) -> Media:
 def _probed(path: Path, window: tuple[int, int] | None = None) -> Media:
     """What a file holds, or the bytes [first, past) of it. Raises FFmpegError, OSError or ValueError."""
     with opened(path, window) as container:
-        media = _describe(path, container)
-    return scanned(replace(media, window=window))
+        media = _describe(path, container, window)
+    return scanned(media)
 
 
 def _joints(media: Media) -> list[int]:
@@ -80,7 +82,7 @@ def _joints(media: Media) -> list[int]:
         return joints.in_transport_stream(media.path)
     if media.container == "mpeg" and len(media.pieces) > 1:
         return joints.in_program_stream(media.path)
-    return []
+    return joints.at_headers(media.path, media.container)
 
 
 def _joined(whole: Media, places: list[int]) -> Media:
@@ -91,7 +93,8 @@ def _joined(whole: Media, places: list[int]) -> Media:
     before: Any = None
     for window in pairwise(edges):
         streams = _main_streams(whole.path, window)
-        if windows and streams in (before, ()):
+        same = streams == before and whole.container in GO_ON
+        if windows and (same or not streams):
             windows[-1] = windows[-1][0], window[1]
         else:
             windows.append(window)
@@ -178,7 +181,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     return f"{path} is not a video or audio file; check that it is the right file."
 
 
-def _describe(path: Path, container: InputContainer) -> Media:
+def _describe(path: Path, container: InputContainer, window: tuple[int, int] | None) -> Media:
     kind = container.format.name
     video_streams = [
         s for s in container.streams.video if s.codec_context and not s.disposition & Disposition.attached_pic
@@ -196,10 +199,13 @@ def _describe(path: Path, container: InputContainer) -> Media:
         path=path,
         container=kind,
         duration_s=max(0.0, end),
-        video=_video_stream(path, kind, video, first, origin, _timecode(container, video)) if video else None,
+        video=_video_stream(path, window, kind, video, first, origin, _timecode(container, video))
+        if video
+        else None,
         audio=tuple(_audio_stream(s, track, first, origin) for track, s in enumerate(audio_streams)),
         stream_kinds=tuple(_kind(s) for s in container.streams),
         origin_s=origin,
+        window=window,
     )
 
 
@@ -261,28 +267,6 @@ def _duration_s(stream: Any) -> float | None:
     return float(stream.duration * stream.time_base) if stream.duration else None
 
 
-def _late_s(path: Path, index: int) -> float:
-    """`VideoStream.late_s` of a stream of MP4 or MOV: by how much an edit list has the first frame that is
-    shown whole later than its demuxer, or composition offsets in fragments have all frames earlier."""
-    with opened(path) as container:
-        stream = container.streams[index]
-        delay = demuxer_delay(path, stream.id)
-        if delay and (early_s := float(delay * (stream.time_base or 0))) < LONGEST_S:
-            return -early_s
-        packets = islice(demux(container, stream), PROBE_PACKETS)
-        shown = next((p for p in packets if p.pts is not None and not p.is_discard), None)
-    if shown is None:
-        return 0.0
-    with opened(path, advanced_editlist="0") as container:
-        packets = islice(demux(container, container.streams[index]), PROBE_PACKETS)
-        same = next((p for p in packets if p.pos == shown.pos and p.pts is not None), None)
-    if same is None or same.pts is None or shown.pts is None:
-        return 0.0
-    late_s = float((same.pts - shown.pts) * shown.time_base)
-    # More than a frame is a list of several edits, which this does not understand.
-    return late_s if 0 < late_s <= float((shown.duration or 0) * shown.time_base) else 0.0
-
-
 def _timecode(container: InputContainer, video: Any) -> str | None:
     """The time code that a file stores for its first frame: with its video, its container, or a track of
     its own."""
@@ -294,7 +278,13 @@ def _timecode(container: InputContainer, video: Any) -> str | None:
 
 
 def _video_stream(
-    path: Path, container_name: str, stream: Any, first: dict[int, Any], origin: float, timecode: str | None
+    path: Path,
+    window: tuple[int, int] | None,
+    container_name: str,
+    stream: Any,
+    first: dict[int, Any],
+    origin: float,
+    timecode: str | None,
 ) -> VideoStream:
     frame: VideoFrame | None = first.get(stream.index)
     rotation = frame.rotation if frame else 0
@@ -307,18 +297,18 @@ def _video_stream(
     if abs(rotation) % 180 == 90:
         width, height = height, width
     fps = stream.average_rate
-    late_s = _late_s(path, stream.index) if "mov" in container_name else 0.0
+    late = late_s(path, window, stream.index) if "mov" in container_name else 0.0
     return VideoStream(
         index=stream.index,
         codec=stream.codec_context.name,
         width=width,
         height=height,
-        fps=fps if fps and fps <= MAX_FPS else _measured_fps(path, stream.index),
-        start_s=_start_s(stream, first, origin) + late_s,
+        fps=fps if fps and fps <= MAX_FPS else _measured_fps(path, window, stream.index),
+        start_s=_start_s(stream, first, origin) + late,
         duration_s=_duration_s(stream),
         rotation_deg=rotation,
         interlaced=bool(frame and frame.interlaced_frame),
-        late_s=late_s,
+        late_s=late,
         timecode=timecode,
     )
 
@@ -338,9 +328,9 @@ def _audio_stream(stream: Any, track: int, first: dict[int, Any], origin: float)
     )
 
 
-def _measured_fps(path: Path, index: int) -> Fraction:
+def _measured_fps(path: Path, window: tuple[int, int] | None, index: int) -> Fraction:
     """Average rate over the first 250 frames, for files that do not state it; 25 where it is not known."""
-    with opened(path) as container:
+    with opened(path, window) as container:
         stream = container.streams[index]
         times = [
             p.pts for _, p in zip(range(250), demux(container, stream), strict=False) if p.pts is not None

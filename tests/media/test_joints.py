@@ -97,6 +97,35 @@ def test_a_part_with_another_sample_rate_keeps_its_clock(tmp_path: Path, rates: 
     assert lags_ms(probe(joined(tmp_path / "j.ts", *parts))) == pytest.approx([200, 200], abs=TOLERANCE_MS)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "video", "first", "second"),
+    [
+        pytest.param(".mkv", H264, "aac", "libmp3lame", id="Matroska"),
+        pytest.param(".mp4", H264, "aac", "aac", id="MP4"),
+        pytest.param(".flv", H264, "aac", "libmp3lame", id="FLV"),
+        pytest.param(".ogv", ("-c:v", "libtheora", "-q:v", "7"), "libvorbis", "libopus", id="Ogg"),
+        *(
+            pytest.param(*values, id=name, marks=pytest.mark.slow)
+            for name, *values in (
+                ("WebM", ".webm", ("-c:v", "libvpx", "-deadline", "realtime"), "libopus", "libvorbis"),
+                ("MOV", ".mov", H264, "pcm_s16le", "aac"),
+                ("NUT", ".nut", H264, "aac", "mp2"),
+                ("ASF", ".wmv", ("-c:v", "wmv2"), "wmav2", "wmav2"),
+            )
+        ),
+    ],
+)
+def test_other_formats_go_on_after_their_end(
+    tmp_path: Path, suffix: str, video: tuple[str, ...], first: str, second: str
+) -> None:
+    a = part(tmp_path / f"a{suffix}", 0.2, video, first, "-ar", "48000" if suffix != ".flv" else "44100")
+    b = part(tmp_path / f"b{suffix}", -0.1, video, second, "-ar", "48000" if suffix != ".flv" else "44100")
+    media = probe(joined(tmp_path / f"j{suffix}", a, b))
+    assert lags_ms(media) == pytest.approx([*lags_ms(probe(a)), *lags_ms(probe(b))], abs=TOLERANCE_MS)
+    assert lags_ms(media) == pytest.approx([200, -100], abs=2 * TOLERANCE_MS)
+    assert media.unread_bytes == 0
+
+
 def test_recordings_with_the_same_streams_are_no_parts(tmp_path: Path) -> None:
     a = part(tmp_path / "a.ts", 0.2, H264, "mp2")
     assert probe(joined(tmp_path / "j.ts", a, a)).parts == ()
