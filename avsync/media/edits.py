@@ -33,3 +33,10 @@ def late_s(path: Path, window: tuple[int, int] | None, index: int) -> float:
     by_s = float((same.pts - shown.pts) * shown.time_base)
     # More than a frame is a list of several edits, which this does not understand.
     return by_s if 0 < by_s <= float((shown.duration or 0) * shown.time_base) else 0.0
+
+
+def hidden_s(path: Path, window: tuple[int, int] | None, index: int) -> float:
+    """Seconds of a stream's first packet that an edit list hides, as of a time code track that is cut."""
+    with opened(path, window, advanced_editlist="0") as container:
+        packets = islice(demux(container, container.streams[index]), 1)
+        return max(0.0, *(-float(p.pts * p.time_base) for p in packets if p.pts is not None), 0.0)

@@ -5,7 +5,6 @@ Every time is in seconds of presentation time as a player shows it (see `Media.o
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import replace
 from fractions import Fraction
@@ -23,9 +22,10 @@ from av.video.frame import VideoFrame
 from avsync.core.constants import FRAME_RATE
 from avsync.core.errors import MediaError
 from avsync.core.streams import AudioStream, Media, VideoStream
+from avsync.core.timecode import WRITTEN, label, timebase
 from avsync.media import joints
 from avsync.media.container import demux, opened
-from avsync.media.edits import late_s
+from avsync.media.edits import hidden_s, late_s
 from avsync.media.parts import later, together
 from avsync.media.scan import scanned
 
@@ -133,11 +133,6 @@ def without_tail(media: Media) -> Media:
 def require_file(path: Path) -> None:
     """Raises MediaError unless there is a file with something in it at `path`."""
     try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        shown = os.fsencode(path).decode(errors="replace")
-        raise MediaError(f"The name {shown} is not valid text on this system; rename it.") from error
-    try:
         elsewhere = re.fullmatch(r"-|\w{2,}:/.*", str(path)) and not path.exists()
         if elsewhere or path == Path("/dev/stdin"):
             raise MediaError(f"{path} is not a file; avsync reads only files, so save it as one first.")
@@ -199,7 +194,9 @@ def _describe(path: Path, container: InputContainer, window: tuple[int, int] | N
         path=path,
         container=kind,
         duration_s=max(0.0, end),
-        video=_video_stream(path, window, kind, video, first, origin, _timecode(container, video))
+        video=_video_stream(
+            path, window, kind, video, first, origin, _timecode(path, window, container, video)
+        )
         if video
         else None,
         audio=tuple(_audio_stream(s, track, first, origin) for track, s in enumerate(audio_streams)),
@@ -267,14 +264,18 @@ def _duration_s(stream: Any) -> float | None:
     return float(stream.duration * stream.time_base) if stream.duration else None
 
 
-def _timecode(container: InputContainer, video: Any) -> str | None:
-    """The time code that a file stores for its first frame: with its video, its container, or a track of
-    its own."""
-    for tags in (video.metadata, container.metadata, *(stream.metadata for stream in container.streams)):
-        for name, value in tags.items():
-            if name.lower() == "timecode":
-                return value
-    return None
+def _timecode(
+    path: Path, window: tuple[int, int] | None, container: InputContainer, video: Any
+) -> str | None:
+    """The time code of the first frame that is shown, as a file stores it: with its video, its container, or
+    a track of its own, which may be cut together with the video."""
+    every = (video.metadata, container.metadata, *(stream.metadata for stream in container.streams))
+    code = next((tags[key] for tags in every for key in tags if key.lower() == "timecode"), None)
+    track = next((s.index for s in container.streams if s.type == "data" and "timecode" in s.metadata), None)
+    if code is None or track is None or not WRITTEN.fullmatch(code):
+        return code
+    base = timebase(video.average_rate or Fraction(FRAME_RATE), start=code)
+    return label(base, round(hidden_s(path, window, track) * base.rate))
 
 
 def _video_stream(

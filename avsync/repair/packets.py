@@ -25,14 +25,10 @@ MOV_FAMILY = "mov,mp4"
 PCM = re.compile(r"pcm_([su](8|16|24|32|64)|f(16|24|32|64))(le|be)?|pcm_(alaw|mulaw)")
 TIME_TOLERANCE_S = 0.002
 """Matroska rounds to milliseconds, once before and once after a shift."""
-CHAPTER_TOLERANCE_S = 0.1
 DOUBLED_PACKETS = 200
 """Packets of audio of which the first few show whether their times are doubled."""
 EMPTY_MOV_TEXT = b"\0\0"
 """The mov muxer fills the time between two subtitles with these packets."""
-OWN_TAGS = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands", "duration"})
-"""Tags that every muxer writes anew."""
-STREAM_TAGS = ("language", "title", "filename", "mimetype")
 
 
 class DifferentError(Exception):
@@ -316,72 +312,3 @@ def _times_at(packets: Packets, column: int, starts: npt.NDArray[np.int64]) -> n
         return np.empty(0)
     holders = np.searchsorted(packets.starts, starts, "right") - 1
     return packets.times_s[holders, column] + (starts - packets.starts[holders]) * packets.stream.byte_s
-
-
-def check_time_code(before: Contents, after: Contents, video_moved_s: float) -> None:
-    """A time code track must stay with the video, if both files have one.
-
-    Raises:
-        DifferentError: it stayed behind.
-    """
-    old, new = ([s.start_s for s in file.streams if s.time_code] for file in (before, after))
-    if len(old) == len(new):
-        for a, b in zip(old, new, strict=True):
-            if a is not None and b is not None and abs(b - a - video_moved_s) > TIME_TOLERANCE_S:
-                raise DifferentError("its time code moved away from its video")
-
-
-def check_chapters(before: Sequence[Chapter], after: Sequence[Chapter], video_moved_s: float) -> None:
-    """Chapters must stay with the video.
-
-    Raises:
-        DifferentError: one is missing, renamed, or moved away.
-    """
-    if [c.title for c in before] != [c.title for c in after]:
-        raise DifferentError(
-            f"its chapters are not kept ({len(after)} of {len(before)} with the same titles)"
-        )
-    # QuickTime chapters leave no gaps, so the first one begins at 0 even if the video starts later.
-    for old, new in list(zip(before, after, strict=True))[1:]:
-        if abs(new.start_s - old.start_s - video_moved_s) > CHAPTER_TOLERANCE_S:
-            raise DifferentError(f"chapter {old.title!r} moved away from its video")
-
-
-def lost_tags(before: Contents, after: Contents, pairs: Sequence[tuple[Packets, Packets]]) -> tuple[str, ...]:
-    """What the target has lost: the file's tags, and the languages, titles and dispositions of its
-    streams."""
-    kept = {key.lower(): value for key, value in after.tags.items()}
-    lost = [
-        f"the tag {key}"
-        for key, value in before.tags.items()
-        if key.lower() not in {*OWN_TAGS, "timecode"} and value.split(";")[0] not in kept.get(key.lower(), "")
-    ]
-    for old, new in pairs:
-        number = f"stream {old.stream.index}"
-        new_tags = _stream_tags(new.stream)
-        lost += [
-            f"the {key} of {number}" for key, v in _stream_tags(old.stream).items() if new_tags.get(key) != v
-        ]
-        if set(old.stream.dispositions) - set(new.stream.dispositions):
-            lost.append(f"the dispositions of {number}")
-    for tag, words in (("timecode", "time code"), ("reel_name", "reel name")):
-        kept_values = _values(after, tag)
-        lost += [f"the {words} {value}" for value in sorted(_values(before, tag) - kept_values)]
-    return tuple(lost)
-
-
-def time_codes(file: Contents) -> set[str]:
-    """The time codes that a file, or a stream of it, has for its first frame."""
-    return _values(file, "timecode")
-
-
-def _values(file: Contents, tag: str) -> set[str]:
-    """The values of a tag of the file and of its streams."""
-    every = (file.tags, *(s.tags for s in file.streams))
-    return {value for tags in every for key, value in tags.items() if key.lower() == tag}
-
-
-def _stream_tags(stream: Stream) -> dict[str, str]:
-    """The tags worth keeping. What was written to MP4 as a title is read back as a name."""
-    tags = {("title" if key.lower() == "name" else key.lower()): value for key, value in stream.tags.items()}
-    return {key: value for key, value in tags.items() if key in STREAM_TAGS and value != "und"}

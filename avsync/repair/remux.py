@@ -16,8 +16,9 @@ from pathlib import Path
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.streams import Media
 from avsync.media.container import demux, opened, source
+from avsync.media.edits import hidden_s
 from avsync.media.ffmpeg import ffmpeg_path, program
-from avsync.repair import packets
+from avsync.repair import labels, packets
 from avsync.repair.codecs import Encoding
 from avsync.repair.containers import MOV_MUXERS, muxer_of, muxer_options, writable
 from avsync.repair.packets import Contents, Stream
@@ -117,7 +118,7 @@ def plan(
             "use --force to write the video without."
         )
     # A time code track that the muxer makes begins at 0, so the video must stay where it is.
-    stays = bool(packets.time_codes(file)) and not any(s.time_code for s in streams)
+    stays = bool(labels.time_codes(file)) and not any(s.time_code for s in streams)
     may_be_cut = muxer in MOV_MUXERS and (stays or _is_cut(file))
     rest_s, audio_s = _shifts(file, moved, offset_ms, may_be_cut=may_be_cut)
     # Absolute times matter only in MPEG streams, where cue messages refer to them.
@@ -137,6 +138,7 @@ def plan(
         *([] if fine else _shift_filters(streams, moved, audio_s)),
         *(_own_times(streams, media.video.index, late_s) if media.video and late_s else []),
         *_counted_times(file, streams, retimed),
+        *_new_time_code(media, file, streams, muxer),
         *muxer_options(file, streams, muxer),
         *("-f", muxer, source(dst)),
     ]
@@ -155,8 +157,9 @@ def plan(
 def _kept_streams(file: packets.Contents, muxer: str) -> tuple[list[packets.Stream], tuple[int, ...]]:
     """(streams to write, indices of data streams that the format cannot hold)."""
     # Only QuickTime can hold a time code track unchanged; MP4's is made from a tag, at 0. Copied, drop-frame
-    # labels would count as others.
-    copied = muxer == "mov" and not any(";" in code for code in packets.time_codes(file))
+    # labels would count as others, and a track that is cut would begin with what was cut off.
+    drop_frame = any(";" in code for code in labels.time_codes(file))
+    copied = muxer == "mov" and not drop_frame and not hidden_codes(file)
     streams = [s for s in file.streams if not s.remade or (s.time_code and copied)]
     unwritable = tuple(
         s.index for s in streams if s.kind == "data" and not s.remade and not writable(file, s, muxer)
@@ -203,6 +206,24 @@ def _is_cut(file: Contents) -> bool:
     with opened(file.path) as container:
         video_streams = [s for s in container.streams.video if not file.streams[s.index].cover]
         return any(p.is_discard for _, p in zip(range(8), demux(container, video_streams), strict=False))
+
+
+def _new_time_code(media: Media, file: Contents, streams: Sequence[Stream], muxer: str) -> list[str]:
+    """What a time code track that the muxer makes is to say; it takes that from the tags of the video."""
+    if not labels.time_codes(file) or any(s.time_code for s in streams):
+        return []
+    number = next(n for n, s in enumerate(streams) if s.kind == "video" and not s.cover)
+    reels = labels.reel_names(file) if muxer == "mov" else set()
+    tags = [f"reel_name={reels.pop()}"] if len(reels) == 1 else []
+    if hidden_codes(file) and media.video and media.video.timecode:
+        tags.append(f"timecode={media.video.timecode}")
+    return [word for tag in tags for word in (f"-metadata:s:{number}", tag)]
+
+
+def hidden_codes(file: Contents) -> set[str]:
+    """The time codes of tracks whose beginning an edit list hides: the first frame shown has a later one."""
+    tracks = [s for s in file.streams if s.time_code]
+    return {s.tags["timecode"] for s in tracks if hidden_s(file.path, None, s.index)}
 
 
 def _fine(file: Contents, moved: Sequence[int]) -> bool:

@@ -10,9 +10,9 @@ import numpy as np
 
 from avsync.core.errors import MediaError
 from avsync.media.probe import probe
-from avsync.repair import packets
+from avsync.repair import labels, packets
 from avsync.repair.packets import Contents, DifferentError, Packets
-from avsync.repair.remux import Plan
+from avsync.repair.remux import Plan, hidden_codes
 
 Progress = Callable[[str, float, float | None], None]
 """progress(stage, done, total)."""
@@ -40,9 +40,15 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
         UnfitTargetError: it is not a true copy; the sentence says where.
         MediaError: it cannot be read to its end.
     """
-    after = packets.contents(path)
+    try:
+        after, late_s = packets.contents(path), _late_s(path)
+    except MediaError as error:
+        raise _unfit(planned) from error
     old = packets.read_packets(before, lambda done_s: show(progress, before, done_s, 0.5, 0.25))
-    new = packets.read_packets(after, lambda done_s: show(progress, after, done_s, 0.75, 0.25))
+    try:
+        new = packets.read_packets(after, lambda done_s: show(progress, after, done_s, 0.75, 0.25))
+    except MediaError as error:
+        raise _unfit(planned) from error
     try:
         kept = [p for p in old if not p.stream.remade and p.stream.index not in planned.left_out]
         found = [p for p in new if not p.stream.remade]
@@ -52,9 +58,9 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
             fresh = [(replaced, packets.new_one(kept, found, "audio"))]
             kept, found = ([p for p in side if p is not fresh[0][i]] for i, side in enumerate((kept, found)))
         pairs = packets.pair(kept, found)
-        video_moved_s = _check_shift(planned, pairs, _late_s(path) - _late_s(planned.src))
-        packets.check_chapters(before.chapters, after.chapters, video_moved_s)
-        packets.check_time_code(before, after, video_moved_s)
+        video_moved_s = _check_shift(planned, pairs, late_s - _late_s(planned.src))
+        labels.check_chapters(before.chapters, after.chapters, video_moved_s)
+        labels.check_time_code(before, after, video_moved_s)
         _check_whole(planned, before, after, pairs)
         for _, encoded in fresh:
             _check_retimed(planned, encoded, video_moved_s)
@@ -62,7 +68,11 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
         raise UnfitTargetError(
             f"The copy of {planned.src.name} failed its check and is not kept, because {error}"
         ) from error
-    return packets.lost_tags(before, after, [*pairs, *fresh])
+    return labels.lost_tags(before, after, [*pairs, *fresh], hidden_codes(before))
+
+
+def _unfit(planned: Plan) -> UnfitTargetError:
+    return UnfitTargetError(f"{planned.dst.suffix} does not hold the streams of {planned.src.name}")
 
 
 def _check_shift(planned: Plan, pairs: Sequence[tuple[Packets, Packets]], later_s: float) -> float:

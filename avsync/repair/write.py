@@ -19,12 +19,6 @@ from avsync.repair.packets import Contents
 from avsync.repair.remux import Plan
 from avsync.repair.verify import Progress, UnfitTargetError, show, verify
 
-HEADER_COMPLAINTS = (
-    "not currently supported in container",
-    "Could not write header",
-    "incorrect codec parameters",
-)
-
 
 @dataclass(frozen=True)
 class Copy:
@@ -88,7 +82,8 @@ def _run(planned: Plan, before: Contents, made: Draft, progress: Progress | None
             ["-y", *planned.arguments[:-1], source(made.path)], f"copy {planned.src}", made, on_time=on_time
         )
     except FfmpegError as error:
-        if any(words in line for line in error.lines for words in HEADER_COMPLAINTS):
+        # Muxers and their bitstream filters complain of streams in words of their own.
+        if error.lines:
             first = error.lines[0].split(". ")[0]
             raise UnfitTargetError(
                 f"{planned.dst.suffix} cannot hold the streams of {planned.src.name} ({first})"

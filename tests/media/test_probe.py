@@ -185,9 +185,7 @@ class TestBadInput:
     @pytest.mark.skipif(sys.platform != "linux", reason="other systems store names as text")
     def test_a_name_that_is_not_valid_text(self, tmp_path):
         path = bar_clip(tmp_path / "a.mp4", seconds=0.4).rename(tmp_path / "\udcff.mp4")
-        with pytest.raises(MediaError, match="rename it") as caught:
-            probe(path)
-        assert str(caught.value).encode(), "it can be printed"
+        assert probe(path).video is not None
 
     def refused(self, path: Path, said: str) -> None:
         with pytest.raises(MediaError, match=said) as caught:

@@ -12,15 +12,16 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clap_factory import H264, PAIRS, clap, lag_ms
+from clap_factory import H264, MPEG4, PAIRS, clap, lag_ms
 from fix_factory import names, one_sentence, run_ffmpeg, shift
 
 from avsync.audio.waveform import waveform
 from avsync.core.errors import MediaError, UsageError
+from avsync.core.timecode import timebase, timecode_at
 from avsync.media.decode import Damage, decoded
 from avsync.media.frames import frames
 from avsync.media.probe import probe
-from avsync.repair import packets
+from avsync.repair import labels, packets
 
 TOLERANCE_MS = 0.5
 READ_MS = 3.0
@@ -277,8 +278,92 @@ def test_a_time_code_track_that_is_made_anew_begins_with_the_video(
     """ffmpeg copies the number in such a track without its drop-frame flag, and begins new ones at 0."""
     src, dst = clap(tmp_path / name, *H264, "-c:a", "aac", *tags), tmp_path / target
     assert "cannot keep" not in shift(src, dst, offset_ms).sentence
-    (code,) = packets.time_codes(packets.contents(src))
-    assert packets.time_codes(packets.contents(dst)) == {code}
+    (code,) = labels.time_codes(packets.contents(src))
+    assert labels.time_codes(packets.contents(dst)) == {code}
     streams = packets.contents(dst).streams
     assert streams[0].start_s == next(s for s in streams if s.time_code).start_s == 0
     assert lag_ms(dst) - lag_ms(src) == pytest.approx(offset_ms, abs=2 * TOLERANCE_MS)
+
+
+@pytest.mark.parametrize("offset_ms", [120.0, -87.0])
+@pytest.mark.parametrize("target", ["out.mov", "out.mp4"])
+def test_a_time_code_track_that_is_cut_with_the_video_goes_on_from_there(
+    tmp_path: Path, target: str, offset_ms: float
+) -> None:
+    """Its edit list hides a second of it, which a copy would show again."""
+    src, dst = tmp_path / "in.mov", tmp_path / target
+    whole = clap(tmp_path / "whole.mov", *H264, "-c:a", "aac", *TIME_CODE)
+    run_ffmpeg("-ss", "1", "-i", whole, "-map", "0", "-c", "copy", src)
+    found = probe(src).video
+    assert found is not None and found.timecode == "01:02:04:04"
+    sentence = shift(src, dst, offset_ms).sentence
+    assert "time code" not in sentence and ("reel name" in sentence) == (target == "out.mp4")
+    again = probe(dst).video
+    assert again is not None and again.timecode == "01:02:04:04"
+    assert labels.reel_names(packets.contents(dst)) == ({"A001C002"} if target == "out.mov" else set())
+    assert lag_ms(dst) - lag_ms(src) == pytest.approx(offset_ms, abs=TOLERANCE_MS)
+
+
+@pytest.mark.parametrize(("target", "kept"), [("out.mov", 2), ("out.mp4", 1)])
+def test_two_time_code_tracks_are_kept_or_the_second_is_called_lost(
+    tmp_path: Path, target: str, kept: int
+) -> None:
+    first = clap(tmp_path / "1.mov", *H264, "-c:a", "aac", *TIME_CODE)
+    second = clap(tmp_path / "2.mov", *H264, "-c:a", "aac", "-timecode", "10:00:00:00")
+    src, dst = tmp_path / "in.mov", tmp_path / target
+    run_ffmpeg("-i", first, "-i", second, "-map", "0", "-map", "1:d", "-c", "copy", src)
+    sentence = shift(src, dst, -87.0).sentence
+    assert len(labels.time_codes(packets.contents(dst))) == kept
+    assert ("cannot keep the time code 10:00:00:00" in sentence) == (kept == 1)
+
+
+def test_drop_frame_keeps_its_reel_and_rolls_over_at_midnight(tmp_path: Path) -> None:
+    code = ("-r", "30000/1001", "-timecode", "23:59:58;00", "-metadata:s:v", "reel_name=A001C002")
+    src, dst = clap(tmp_path / "in.mov", *H264, "-c:a", "aac", *code), tmp_path / "out.mov"
+    assert "cannot keep" not in shift(src, dst, -87.0).sentence
+    contents = packets.contents(dst)
+    assert labels.time_codes(contents) == {"23:59:58;00"} and labels.reel_names(contents) == {"A001C002"}
+    video = probe(dst).video
+    assert video is not None
+    base = timebase(video.fps, video.start_s, video.timecode)
+    assert timecode_at(base, video.start_s + 2.002) == "00:00:00;00"
+
+
+def test_mxf_keeps_its_time_code_in_mov_and_loses_nothing(tmp_path: Path) -> None:
+    src = clap(tmp_path / "in.mxf", "-c:v", "mpeg2video", "-c:a", "pcm_s16le", "-timecode", "10:00:00:00")
+    assert "cannot keep" not in shift(src, tmp_path / "out.mov", 120.0).sentence
+    assert labels.time_codes(packets.contents(tmp_path / "out.mov")) == {"10:00:00:00"}
+
+
+# --- Refusals -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "codecs", "target", "advised"),
+    [
+        pytest.param(
+            "in.avi", ("-r", "15", *MPEG4, "-bf", "2", "-c:a", "aac"), "out.ts", ".mkv", id="a filter"
+        ),
+        pytest.param(
+            "in.nut", (*MPEG4, "-c:a", "libmp3lame", "-ar", "8000"), "out.ts", ".nut", id="no decoder"
+        ),
+        pytest.param(
+            "in.dv",
+            ("-s", "720x576", "-pix_fmt", "yuv420p", "-c:v", "dvvideo", "-c:a", "pcm_s16le", "-ac", "2"),
+            "out.dv",
+            ".mkv",
+            id="its own format",
+        ),
+    ],
+)
+def test_every_refusal_leads_to_a_repair(
+    tmp_path: Path, name: str, codecs: tuple[str, ...], target: str, advised: str
+) -> None:
+    src = clap(tmp_path / name, *codecs)
+    with pytest.raises(MediaError, match=rf"choose a target that ends in \{advised}\.$") as error:
+        shift(src, tmp_path / target, 100.0)
+    one_sentence(error)
+    assert "/proc" not in str(error.value)
+    dst = tmp_path / f"advised{advised}"
+    shift(src, dst, 100.0)
+    assert lag_ms(dst) - lag_ms(src) == pytest.approx(100.0, abs=TOLERANCE_MS)
