@@ -78,7 +78,8 @@ def unjudged(
         if segment.offset_ms is not None:
             past = round(segment.end_s * FRAME_RATE) + reach - WINDOW_FRAMES
             answered[round(segment.start_s * FRAME_RATE) : past] = True
-    # Where nobody speaks lips were not read, so that nothing counts there.
+    # Where nobody speaks faces were not looked for, nor lips read, so that nothing counts there.
+    seen |= silent
     compared |= silent
     heard |= silent
     unlike: tuple[tuple[Mask, Cause], ...] = (

@@ -59,9 +59,9 @@ def face_clips(
     Faces are numbered from `first_number` in order of appearance. `found` is called at the end of each track,
     and for unfinished ones when the generator is closed early. Stretches where a face is not seen are left
     out, as are those shorter than one model window. A longer one comes in pieces of at most `piece_frames`
-    that overlap by 4 frames. In the stretches `quiet`, in order of time, faces are followed, but nothing is
-    cut. `progress` and `on_gap` are as for `media.frames`. The seconds that "decoding",
-    "detection" and "crops" take are added to `timings`.
+    that overlap by 4 frames. In the stretches `quiet`, in order of time, known faces are followed as long as
+    optical flow can, but nobody is looked for and nothing is cut. `progress` and `on_gap` are as for
+    `media.frames`. The seconds that "decoding", "detection" and "crops" take are added to `timings`.
 
     Raises:
         MediaError: the video cannot be decoded.

@@ -45,7 +45,8 @@ SAME_PLACE = 0.2
 CONFIRMED = 0.1
 """`mismatch` of the two up to which the face may be followed for longer: detections scatter that much."""
 IDLE_EVERY = 2 * DETECT_EVERY
-"""Frames from one look to the next while no face is known, and where nobody speaks."""
+"""Frames from one look to the next while no face is known, and from one step of optical flow to the next
+where nobody speaks."""
 SEARCH_EVERY = FRAME_RATE
 """Frames between searches of the whole frame while known faces are being followed."""
 
@@ -117,7 +118,8 @@ def followed(
 
     `image_of` makes the small copy that faces are looked for in, only of the frames where that is done; of
     frames that look the same it may be the same array, in which they are not looked for again. Where a frame
-    is `idle` they are looked for less often.
+    is `idle` nobody is looked for, and those who are known are followed by optical flow as long as that
+    succeeds.
     """
     trails: list[Trail] = []
     shot, begin, searched = -1, 0, 0
@@ -125,13 +127,19 @@ def followed(
     for now, (frame, first, last) in enumerate(shots(coming, structure_of)):
         if first:
             shot, begin, searched = shot + 1, now, now - 2 * SEARCH_EVERY
-        rarely = idle(frame)
-        every = IDLE_EVERY if rarely or not trails else DETECT_EVERY
+        only_followed = idle(frame)
+        every = IDLE_EVERY if only_followed or not trails else DETECT_EVERY
         if (now - begin) % every and not last:
             yield frame, trails, []
             continue
+        if only_followed:
+            for trail in trails:
+                trail.follow(image_of(frame), now)
+            trails, closed = _still_open(trails, now, last=last)
+            yield frame, trails, closed
+            continue
         image = image_of(frame)
-        due = now - searched >= (2 * SEARCH_EVERY if rarely else SEARCH_EVERY)
+        due = now - searched >= SEARCH_EVERY
         if image is latest.image and (latest.everywhere or not due):
             trails = _extend(trails, latest.found, now, Trail(frame.time_s, shot, image.shape[:2]))
         else:
@@ -144,10 +152,15 @@ def followed(
             for trail in trails:
                 if trail.keys[-1] == now and trail not in carried:
                     trail.measured(image, now)
-        gone = [t for t in trails if now - t.keys[-1] >= MAX_GAP or (t.lost(now) and not t.lasts)]
-        closed = trails if last else gone
-        trails = [t for t in trails if t not in closed]
+        trails, closed = _still_open(trails, now, last=last)
         yield frame, trails, closed
+
+
+def _still_open(trails: list[Trail], now: int, *, last: bool) -> tuple[list[Trail], list[Trail]]:
+    """The trails that go on after frame `now` and those that end, as all do with the last of a shot."""
+    ends = [last or now - t.keys[-1] >= MAX_GAP or (t.lost(now) and not t.lasts) for t in trails]
+    pairs = list(zip(trails, ends, strict=True))
+    return [t for t, end in pairs if not end], [t for t, end in pairs if end]
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +222,18 @@ class Trail:
         if box is not None:
             self.last = image, box
         return box
+
+    def follow(self, image: Image, now: int) -> None:
+        """Adds the box in the image of frame `now` where optical flow can tell it, for however long the face
+        was not detected."""
+        if self.last is not None and self.last[0] is image:
+            box = self.last[1]
+        else:
+            box = self._carried(image, self.expect(now), steps=True)
+        if box is not None:
+            self.keys.append(now)
+            self.boxes.append(box)
+            self.last = image, box
 
     def _carried(self, image: Image, place: Boxes, *, steps: bool) -> Boxes | None:
         """The box carried on from the last detection, or, of a face that has turned since then, with `steps`

@@ -16,6 +16,7 @@ from media_factory import BAR_S, bar_clip
 
 from avsync.core.records import Clip, FaceTrack
 from avsync.faces.follow import CUTS, clips, face_clips
+from avsync.faces.shots import LOOK_AHEAD
 from avsync.faces.track import find_tracks
 from avsync.media.frames import frames, shown
 from avsync.media.planes import Planes, planes
@@ -78,14 +79,55 @@ def test_where_the_face_is_hidden_for_long_nothing_is_cut() -> None:
     assert cut_numbers >= {*range(35), *range(65, 100)}
 
 
-def test_where_nobody_speaks_a_face_is_followed_but_not_cut() -> None:
+def patterned(number: int) -> Planes:
+    """A frame with a square that optical flow can follow, a pixel further to the right every five frames."""
+    frame = square(number, True)
+    pattern = np.random.default_rng(0).integers(-60, 60, (15, 15)).repeat(4, 0).repeat(4, 1)
+    y = np.full_like(frame.y, HIDDEN)
+    left = 40 + number // 5
+    y[30:90, left : left + 60] = 160 + pattern
+    return replace(frame, y=y)
+
+
+def test_where_nobody_speaks_a_face_is_followed_but_not_looked_for() -> None:
+    """From frame 40 to 89."""
     tracks: list[FaceTrack] = []
     quiet = [(3.0 + 40 / 25, 3.0 + 90 / 25)]
-    coming = (square(i, True) for i in range(130))
-    made = list(clips(coming, bright, lambda track, _: tracks.append(track), 0, 500, 0.0, MOUTH, quiet))
-    assert [(numbers(clip)[0], numbers(clip)[-1]) for clip in made] == [(0, 39), (90, 129)]
+    read, detected = 0, []
+
+    def coming() -> Iterator[Planes]:
+        nonlocal read
+        for read in range(130):
+            yield patterned(read)
+
+    def detect(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        detected.append(read)
+        return bright(image)
+
+    made = list(clips(coming(), detect, lambda track, _: tracks.append(track), 0, 500, 0.0, MOUTH, quiet))
+    assert [(round(25 * (clip.start_s - 3.0)), len(clip.mouths)) for clip in made] == [(0, 40), (90, 40)]
     (track,) = tracks
     assert (len(track.boxes), track.seen.all()) == (130, True)
+    assert track.boxes[100, 0] * 160 == pytest.approx(60, abs=1.5)
+    ahead = LOOK_AHEAD + 1  # frames are read before they are looked at
+    assert not set(detected) & set(range(40 + ahead, 90 + ahead))
+
+
+def test_who_is_first_seen_while_nobody_speaks_is_found_when_someone_does() -> None:
+    looks: list[int] = []
+
+    def detect(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        looks.append(1)
+        return bright(image)
+
+    tracks: list[FaceTrack] = []
+    quiet = [(3.0, 3.0 + 80 / 25)]
+    frames_of_it = (square(i, i >= 20) for i in range(130))
+    for _ in clips(frames_of_it, detect, lambda track, _: tracks.append(track), 0, 500, 0.0, MOUTH, quiet):
+        pass
+    (track,) = tracks
+    assert track.start_s == pytest.approx(3.0 + 80 / 25, abs=0.4)
+    assert len(looks) <= 30
 
 
 def test_a_frame_that_stays_is_looked_at_and_cut_once() -> None:
