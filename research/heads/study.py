@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "speech"))
+from contrast import RADIUS, contrast
 from prepare import CONTEXT, EDGE, LENGTH
 from train import read
 
@@ -37,7 +38,7 @@ from avsync.networks import checkpoint
 from avsync.networks.frontends import SPEECH_PER_FRAME
 from avsync.networks.registry import build_network
 
-RADIUS, SIGMA, EMA, WARMUP = 15, 0.6, 0.98, 0.1
+EMA, WARMUP = 0.98, 0.1
 FRONT_ENDS = ("vid_prenet", "aud_prenet")
 LIKE_BY_EAR = 0.85
 """Windows of other places count as the same phonemes by the cosine of their centred speech features."""
@@ -135,7 +136,7 @@ def train(network: Any, table: dict[str, Tensor], variant: Variant) -> None:
         for group in optimizer.param_groups:
             group["lr"] = variant.rate * rise * (0.5 + 0.5 * math.cos(math.pi * step / steps))
         chosen = order[step * variant.batch : (step + 1) * variant.batch]
-        loss = contrast(network, {name: values[chosen] for name, values in table.items()}, variant)
+        loss = loss_of(network, {name: values[chosen] for name, values in table.items()}, variant)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(learning, 2.0)
@@ -165,35 +166,15 @@ def embeddings(
     return seen.unflatten(0, (-1, windows)), heard.unflatten(0, (-1, windows))
 
 
-def contrast(network: Any, batch: dict[str, Tensor], variant: Variant) -> Tensor:
-    """The losses of `distill.dense`: every window against the shifts of its own run, in both directions, and
-    with a small weight against all windows of the batch."""
+def loss_of(network: Any, batch: dict[str, Tensor], variant: Variant) -> Tensor:
+    """`contrast` of a batch of prepared inputs."""
     windows = LENGTH - WINDOW_FRAMES + 1
     lengths = batch["lengths"][:, None]
     here = torch.arange(windows) < lengths - WINDOW_FRAMES + 1
     with torch.autocast("cpu", torch.bfloat16):
         seen, heard = embeddings(network, batch, torch.arange(LENGTH) < lengths, windows)
-    seen, heard = seen.float(), heard.float()
-    shift = torch.arange(windows)[None] - torch.arange(windows)[:, None]
-    near = here[:, :, None] & here[:, None] & (shift.abs() <= RADIUS)
-    bell = torch.exp(-((shift - batch["true"].float()[:, None, None]) ** 2) / (2 * SIGMA**2)) * near
-    similar, everywhere = seen @ heard.transpose(1, 2), seen[here] @ heard[here].T
-    if variant.hard:
-        everywhere = everywhere + variant.hard * alike(batch["speech"], here)
-    place = torch.full(here.shape, -1)
-    place[here] = torch.arange(int(here.sum()))
-    loss = torch.zeros(())
-    for scores, target, mask, wide in (
-        (similar, bell, near, everywhere),
-        (similar.transpose(1, 2), bell.transpose(1, 2), near.transpose(1, 2), everywhere.T),
-    ):
-        target = target / target.sum(2, keepdim=True).clamp_min(1e-9)  # noqa: PLW2901
-        logs = scores.masked_fill(~mask, -1e4).log_softmax(2).masked_fill(~mask, 0)
-        own = place[:, None].expand(-1, windows, -1)[here]
-        among_all = wide.log_softmax(1).gather(1, own.clamp_min(0)) * (own >= 0)
-        loss = loss - (target * logs).sum(2)[here].mean() / 2
-        loss = loss - variant.wide * (target[here] * among_all).sum(1).mean() / 2
-    return loss
+    favoured = variant.hard * alike(batch["speech"], here) if variant.hard else None
+    return contrast(seen.float(), heard.float(), here, batch["true"], variant.wide, favoured)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
+from contrast import contrast
 from prepare import CONTEXT, EDGE, LENGTH
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,7 +31,7 @@ from avsync.networks.frontends import SPEECH_PER_FRAME
 from avsync.networks.registry import build_network
 from avsync.networks.vocalist import SPEECH_WINDOW
 
-BATCH, WARMUP, EMA, WIDE, SIGMA, RADIUS = 32, 20, 0.98, 0.15, 0.6, 15
+BATCH, WARMUP, EMA, WIDE = 32, 20, 0.98, 0.15
 NEW_RATE, OLD_RATE, DROPOUT = 1e-3, 3e-4, 0.4
 WINDOWS = LENGTH - WINDOW_FRAMES + 1
 
@@ -103,7 +104,7 @@ def train(network: Any, table: dict[str, Tensor], steps: int) -> None:
             rise = min(1, (step + 1) / WARMUP)
             group["lr"] = group["top"] * rise * (0.5 + 0.5 * math.cos(math.pi * step / steps))
         batch = {name: values[order[step * BATCH : (step + 1) * BATCH]] for name, values in table.items()}
-        loss = contrast(network, batch)
+        loss = loss_of(network, batch)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([*new, *old], 2.0)
@@ -150,32 +151,13 @@ def heard(network: Any, columns: Tensor, speech: Tensor) -> Tensor:
     return head.scaled(F.normalize(both, dim=-1)).unflatten(0, columns.shape[:2])
 
 
-def contrast(network: Any, batch: dict[str, Tensor]) -> Tensor:
-    """The losses of `distill.dense`: every window against the shifts of its own run, in both directions, and
-    with a small weight against all windows of the batch."""
+def loss_of(network: Any, batch: dict[str, Tensor]) -> Tensor:
+    """`contrast` of a batch of prepared inputs."""
     lengths = batch["lengths"][:, None]
-    windows = torch.arange(WINDOWS) < lengths - WINDOW_FRAMES + 1
+    here = torch.arange(WINDOWS) < lengths - WINDOW_FRAMES + 1
     with torch.autocast("cpu", torch.bfloat16):
-        seen, sounds = embeddings(network, batch, torch.arange(LENGTH) < lengths)
-    seen, sounds = seen.float(), sounds.float()
-    shift = torch.arange(WINDOWS)[None] - torch.arange(WINDOWS)[:, None]
-    here = windows[:, :, None] & windows[:, None] & (shift.abs() <= RADIUS)
-    bell = torch.exp(-((shift - batch["true"].float()[:, None, None]) ** 2) / (2 * SIGMA**2)) * here
-    similar, wide = seen @ sounds.transpose(1, 2), seen[windows] @ sounds[windows].T
-    place = torch.full(windows.shape, -1)
-    place[windows] = torch.arange(int(windows.sum()))
-    loss = torch.zeros(())
-    for table, target, mask, everywhere in (
-        (similar, bell, here, wide),
-        (similar.transpose(1, 2), bell.transpose(1, 2), here.transpose(1, 2), wide.T),
-    ):
-        target = target / target.sum(2, keepdim=True).clamp_min(1e-9)  # noqa: PLW2901
-        logs = table.masked_fill(~mask, -1e4).log_softmax(2).masked_fill(~mask, 0)
-        own = place[:, None].expand(-1, WINDOWS, -1)[windows]
-        among_all = everywhere.log_softmax(1).gather(1, own.clamp_min(0)) * (own >= 0)
-        loss = loss - (target * logs).sum(2)[windows].mean() / 2
-        loss = loss - WIDE * (target[windows] * among_all).sum(1).mean() / 2
-    return loss
+        seen, audio = embeddings(network, batch, torch.arange(LENGTH) < lengths)
+    return contrast(seen.float(), audio.float(), here, batch["true"], WIDE)
 
 
 if __name__ == "__main__":
