@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FEATURES = ("gap", "agreement", "observations", "total", "lead", "level")
+FEATURES = ("gap", "agreement", "observations", "total", "lead", "level", "overall")
 """What the probability is computed from; `peak._features` says what each is."""
 FEWEST_FEATURES = 3
 """Cards written before the other features existed have this many weights; the rest are 0."""
@@ -38,7 +38,7 @@ class Calibration:
     """Factor from the resampled 95 % interval to one that holds on real clips."""
     floor_ms: float = 10.0
     """Half width of the 95 % interval with unlimited evidence."""
-    weights: tuple[float, ...] = (-3.0, 0.35, 0.95, 0.5, 0.0, 0.0, 0.0)
+    weights: tuple[float, ...] = (-3.0, 0.35, 0.95, 0.5, 0.0, 0.0, 0.0, 0.0)
     """Logistic model of the probability: the intercept, then one weight for each of FEATURES. By default it
     rests on what does not depend on the network."""
     change_cost: float = 6.0

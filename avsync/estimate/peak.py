@@ -221,30 +221,38 @@ def _independent(found: Evidence, seconds: float) -> float:
 def _features(
     found: Evidence, curve: Floats, counts: Floats, noise: float, agreement: float, observations: float
 ) -> tuple[tuple[float, ...], float | None]:
-    """(gap, agreement, observations, total, lead, level) and the rival's offset in ms, None when there is no
-    rival.
+    """(gap, agreement, observations, total, lead, level, overall) and the rival's offset in ms, None when
+    there is no rival.
 
     gap: the peak over its best rival in units of the noise, compressed (arcsinh); agreement: log odds of a
     resampling to be within a frame of the answer; observations: log of how many windows are independent, as
     far as MANY; total, lead: how much likelier the answer is than a blind guess, by the windows that have it,
     and than its rival: roots of the sums, in nats, over independent windows; level: the mean logit at the
-    answer. All but the level compare offsets with each other. Of foreign audio, too, one is the best, in a
-    second of speech even by far, but lips and audio seldom go together as well as those of one speaker.
+    answer; overall: the mean over windows of the log of the mean of e^logit over all offsets. The others
+    compare offsets with each other. Of foreign audio, too, one is the best, in a second of speech even by
+    far, but lips and audio seldom go together as well as those of one speaker.
     """
     shifts, best = found.shifts, int(np.nanargmax(curve))
     there = np.isfinite(found.logits[:, best])
     level = float(np.average(found.logits[there, best], weights=found.weights[there]))
+    overall = float(np.average(_log_means(found.logits), weights=found.weights))
     far = np.where(np.abs(shifts - shifts[best]) > RIVAL_FRAMES, curve, np.nan)
     if not np.isfinite(far).any() or observations < MIN_BLOCKS:
-        return (0.0, -2.0, 0.0, 0.0, 0.0, level), None  # as unsure as noise is
+        return (0.0, -2.0, 0.0, 0.0, 0.0, level, overall), None  # as unsure as noise is
     rival = int(np.nanargmax(far))
     gap = float(np.arcsinh((curve[best] - far[rival]) / max(noise, 1e-9)))
     odds = float(np.log((agreement * RESAMPLINGS + 1) / ((1 - agreement) * RESAMPLINGS + 1)))
     covered = observations * counts[best] / counts.max()
     total = float(np.sqrt(max(curve[best] * covered, 0.0)))
     lead = float(np.sqrt(max(curve[best] - curve[rival], 0.0) * observations))
-    features = (gap, odds, float(np.log(min(observations, MANY))), total, lead, level)
+    features = (gap, odds, float(np.log(min(observations, MANY))), total, lead, level, overall)
     return features, float(-FRAME_MS * shifts[rival])
+
+
+def _log_means(logits: npt.NDArray[np.float32]) -> Floats:
+    """Of each row (n, n_shifts) -> (n,): the log of the mean of e^logit over the offsets that exist."""
+    top = np.nanmax(logits, axis=1, keepdims=True)
+    return np.asarray(top[:, 0] + np.log(np.nanmean(np.exp(logits - top), axis=1)), np.float64)
 
 
 def _height(curve: Floats) -> float:

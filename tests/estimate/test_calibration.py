@@ -19,14 +19,14 @@ from avsync.estimate.calibration import (
 
 
 def test_survives_a_round_trip_through_plain_numbers():
-    c = Calibration(temperature=2.5, weights=(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0), mismatch_level=0.2)
+    c = Calibration(temperature=2.5, weights=(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0), mismatch_level=0.2)
     assert Calibration.from_dict(c.to_dict()) == c
     assert Calibration.from_dict({"bias_ms": 4}) == Calibration(bias_ms=4)
 
 
 def test_a_card_from_before_a_feature_was_added_gives_it_no_weight():
     old = Calibration.from_dict({"weights": [-3.0, 1.5, 0.7, 0.2]})
-    assert old.weights == (-3.0, 1.5, 0.7, 0.2, 0.0, 0.0, 0.0)
+    assert old.weights == (-3.0, 1.5, 0.7, 0.2, 0.0, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_refuses_entries_it_does_not_know(bad):
 
 def test_the_fit_recovers_the_weights_that_made_the_answers():
     rng = np.random.default_rng(0)
-    made = Calibration(weights=(-1.0, 1.5, 0.0, -0.8, 0.6, 0.3, -0.4))
+    made = Calibration(weights=(-1.0, 1.5, 0.0, -0.8, 0.6, 0.3, -0.4, 0.2))
     x = rng.normal(size=(20_000, len(FEATURES)))
     correct = rng.random(len(x)) < probability(x, made)
     fitted = fit_calibration(x, correct)

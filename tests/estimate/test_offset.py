@@ -81,12 +81,13 @@ def test_a_constant_added_to_all_windows_changes_the_probability_alone(seed, by)
     """Lips and audio that go together better at every offset, the answer's among them, are surer to be one
     speaker's, as far as a calibration counts that."""
     scores = made(80, -2.4, seed=seed)
-    counting = Calibration(weights=(-2.0, 0.1, 0.1, 0.1, 0.0, 0.0, 0.2))
+    counting = Calibration(weights=(-2.0, 0.1, 0.1, 0.1, 0.0, 0.0, 0.2, 0.1))
     low, high = (
         measure(evidence(replace(scores, logits=scores.logits + c), counting), counting) for c in (0, by)
     )
     assert high.offset_ms == pytest.approx(low.offset_ms, abs=1e-3)
-    assert high.features[-1] == pytest.approx(low.features[-1] + by, abs=1e-3)
+    for each in (FEATURES.index("level"), FEATURES.index("overall")):
+        assert high.features[each] == pytest.approx(low.features[each] + by, abs=1e-3)
     assert high.probability > low.probability
 
 
@@ -256,7 +257,7 @@ def test_two_offsets_that_compete_are_named():
     doubt = " ".join(
         map(
             reason_words,
-            estimate(replace(a, logits=mixed), Calibration(weights=(-9, 0, 0, 0, 0, 0, 0))).reasons,
+            estimate(replace(a, logits=mixed), Calibration(weights=(-9, 0, 0, 0, 0, 0, 0, 0))).reasons,
         )
     )
     assert "two offsets compete" in doubt
