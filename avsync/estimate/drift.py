@@ -16,10 +16,14 @@ from avsync.estimate.peak import Evidence
 
 MAX_DRIFT_ERROR = 40.0
 """A drift known no better than this (95 %, ms per minute) is not reported."""
-CLEAR_DRIFT = 1.6
-"""A drift is at least so many times half its 95 % interval. Of 88 clips of 6 s and more and 120 programmes of
-a minute made of them, without a drift, three have one with 1.0 and none with 1.6; of 60 such programmes with
-one of 60 ms a minute 53 still have it, of 90 ms all (val lists, avsync-4)."""
+CLEAR_DRIFT = 1.4
+"""A drift is at least so many times half its 95 % interval. Of 180 programmes of a minute without a drift
+(val clips; avsync-4, its weights before, and avsync-3) one has a drift that is clearer than this; of 120 with
+one of 60 ms a minute, 106 have it (research/programmes/drifts.py)."""
+CLEAR_IN_ONE_SHOT = 1.6
+"""The same with fewer than SEVERAL_SHOTS, where one face that turns has a slope of its own: of 26 clips of
+10 s and more one is as clear as 1.5 with avsync-4, none with the others."""
+SEVERAL_SHOTS = 4
 
 
 def drift_error(error: float, blocks: Blocks, calibration: Calibration) -> float:
@@ -28,9 +32,10 @@ def drift_error(error: float, blocks: Blocks, calibration: Calibration) -> float
     return float(np.hypot(error * calibration.spread, bias_of_slope(blocks, calibration.floor_ms)))
 
 
-def is_clear(slope: float, error: float) -> bool:
-    """Whether a slope stands clear of half its 95 % interval, `error`; both in ms per second."""
-    return abs(slope) > CLEAR_DRIFT * error
+def is_clear(slope: float, error: float, shots: int) -> bool:
+    """Whether a slope stands clear of half its 95 % interval, `error`; both in ms per second. `shots`: by how
+    many it is known."""
+    return abs(slope) > (CLEAR_DRIFT if shots >= SEVERAL_SHOTS else CLEAR_IN_ONE_SHOT) * error
 
 
 def explains_better(sloped: float, level: float, cost: float, n_blocks: int) -> bool:

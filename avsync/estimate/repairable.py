@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from avsync.core.report import Report, Segment
 from avsync.core.tolerance import defects
 
+LEAST_ROOM = 0.25
+"""A shift keeps every stretch inside the tolerance by this share of half the 95 % interval of its offset, so
+that it is likelier within than not."""
+
 
 @dataclass(frozen=True)
 class Left:
@@ -54,10 +58,11 @@ def single_shift(
     spans = [(s, *_ends(s, drift_ms_per_min)) for s in segments if s.offset_ms is not None]
     lowest = max((high - early for _, _, high in spans), default=wanted_ms)
     highest = min((low + late for _, low, _ in spans), default=wanted_ms)
-    if lowest > highest:
-        return None
     # Offsets are known only so well: keep that far inside the tolerance, as far as there is room.
-    margin = min(max((s.uncertainty_ms or 0.0 for s, _, _ in spans), default=0.0), (highest - lowest) / 2)
+    unsure, room = max((s.uncertainty_ms or 0.0 for s, _, _ in spans), default=0.0), (highest - lowest) / 2
+    if room < LEAST_ROOM * unsure:
+        return None
+    margin = min(unsure, room)
     shift = min(max(wanted_ms, lowest + margin), highest - margin)
     left = (Left(s.start_s, s.end_s, max(low - shift, high - shift, key=abs)) for s, low, high in spans)
     return Shift(shift, tuple(left))

@@ -32,8 +32,6 @@ MIN_TURN_S = 0.3
 """Shorter speech that no visible face says is not worth a turn."""
 COUNTED = 0.5
 """A window with a lower weight was not judged."""
-SURE_EVIDENCE = 4.0
-"""Log odds from which on a track as a whole is sure of its offset."""
 JUMP_REACH_S = 2.0
 """A jump was first found no further off than this."""
 FILE_SHARE = 0.9
@@ -101,13 +99,11 @@ def speaking(
     """Probability, (n_cells,), that the face of each cell is the one that speaks there. Where a track is
     sure as a whole, a cell need not be sure of the offset once more; nor where it has that of the file,
     `answer`. talking: by track (n_windows,), where the mouth moves while speech is heard."""
-    heights = np.array([cell.total.max() - np.log(len(cell.total)) for cell in found])
+    heights = np.zeros(len(found))
     for index in {cell.index for cell in found}:
         own = [i for i, cell in enumerate(found) if cell.index == index]
-        whole = np.sum([found[i].total for i in own], axis=0)
-        best = int(whole.argmax())
-        if whole[best] - np.log(len(whole)) >= SURE_EVIDENCE:
-            heights[own] = np.maximum(heights[own], [found[i].total[best] for i in own])
+        totals = np.array([found[i].total for i in own])
+        heights[own] = np.logaddexp.reduce(totals + _by_the_rest(totals), axis=1)
     if answer is not None and (expected := judged_near(answer, found)) is not None:
         bias_ms = (calibration or Calibration()).bias_ms
         there = [
@@ -120,6 +116,14 @@ def speaking(
         heights = heights + TALKS * np.array([talking[c.index][c.windows].mean() > 0.5 for c in found])
     odds = np.exp(np.minimum(heights, 30.0))
     return np.asarray(odds / (odds + 1.0 + together(found) @ odds), np.float64)
+
+
+def _by_the_rest(totals: Floats) -> Floats:
+    """Log of the probability of each offset, (n_cells, n_shifts), for each cell of a track: most likely that
+    of its other cells, else any."""
+    rest = totals.sum(axis=0) - totals
+    theirs = np.log(FILE_SHARE) + rest - np.logaddexp.reduce(rest, axis=1, keepdims=True)
+    return np.logaddexp(theirs, np.log((1 - FILE_SHARE) / totals.shape[1]))
 
 
 def judged_near(answer: Offset, found: Sequence[Cell]) -> list[list[tuple[float, float]]] | None:
@@ -137,10 +141,18 @@ def judged_near(answer: Offset, found: Sequence[Cell]) -> list[list[tuple[float,
         for b, m, a in zip(before.tolist(), middle.tolist(), after.tolist(), strict=True)
     ]
     judged = [(s.start_s, s.end_s, s.offset_ms) for s in answer.segments if s.offset_ms is not None]
-    for own, m, at_s in zip(pairs if steady else [], middle, (starts + ends) / 2, strict=False):
-        before_it = [offset_ms for start_s, _, offset_ms in judged if start_s <= at_s][-1:]
-        after_it = [offset_ms for _, end_s, offset_ms in judged if end_s >= at_s][:1]
-        own += [(ms, ms) for ms in {*before_it, *after_it} if abs(ms - m) > FRAME_MS]
+    at_s = (starts + ends) / 2
+    inside = np.array([[start_s <= at < end_s for start_s, end_s, _ in judged] for at in at_s])
+    elsewhere = ~((starts[:, None] < ends) & (starts < ends[:, None]))
+    witnessed = elsewhere.astype(int) @ inside > 0
+    for i, own in enumerate(pairs if steady else []):
+        # An offset that nothing but this moment speaks for is no offset of the file.
+        known = [span for span, others in zip(judged, witnessed[i], strict=True) if others] or judged
+        if inside[i].any() and not (inside[i] & witnessed[i]).any() and known is not judged:
+            own.clear()
+        before_it = [offset_ms for start_s, _, offset_ms in known if start_s <= at_s[i]][-1:]
+        after_it = [offset_ms for _, end_s, offset_ms in known if end_s >= at_s[i]][:1]
+        own += [(ms, ms) for ms in {*before_it, *after_it} if not own or abs(ms - middle[i]) > FRAME_MS]
     return pairs
 
 

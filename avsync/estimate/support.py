@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from avsync.core.constants import FRAME_MS, FRAME_S, WINDOW_FRAMES
 from avsync.core.records import Scores, Span
-from avsync.core.report import Offset
+from avsync.core.report import Offset, Segment
 from avsync.core.runs import runs
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import along, near
@@ -29,6 +29,8 @@ MIN_TALK_S = 1.5
 """Less speech over a moving mouth does not show whose it is."""
 FAULT_TALK_S = 3.0
 """Lips that contradict the offset for this long or longer are a fault; for less, a doubt."""
+DOUBT_TALK_S = 2.0
+"""Less speech that points elsewhere is not judged, but no reason to doubt the rest (docs/programmes.md)."""
 FOREIGN_PER_S = -0.6
 """Where the file has no certain offset: log-likelihood ratio of the best one, for each second of speech over
 a moving mouth, at or below which the speech is someone else's."""
@@ -50,13 +52,15 @@ logarithm): 0.5 % of stretches of 3 s in sync exceed it, and nine in ten of thos
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Speech in [start_s, end_s) that the lips seen there do not say at the offset of the file; `sure`: long
-    and clear enough for a fault. `talk_s`: seconds of speech over a moving mouth in it."""
+    """Speech in [start_s, end_s) that does not support the offset of the file. `against`: the lips seen there
+    contradict it, or another offset is clearly likelier; else they say too little. `sure`: they contradict it
+    long and clearly enough for a fault. `talk_s`: seconds of speech over a moving mouth in it."""
 
     start_s: float
     end_s: float
     talk_s: float
     sure: bool
+    against: bool
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,25 @@ def apart(
             if is_peculiar(total, int(total.argmax()), talk_s):
                 masks[index] |= inside
     return masks
+
+
+def without_brief_hints(
+    tracks: Sequence[Scores], talking: Sequence[Mask], answer: Offset, every_s: float
+) -> Offset:
+    """`answer` without the hints at other offsets of stretches with less than DOUBT_TALK_S of speech."""
+
+    def talk_s(part: Segment) -> float:
+        inside = (
+            talks & (scores.times_s >= part.start_s) & (scores.times_s < part.end_s)
+            for scores, talks in zip(tracks, talking, strict=True)
+        )
+        return every_s * max((int(mask.sum()) for mask in inside), default=0)
+
+    segments = (
+        replace(part, hint_ms=None) if part.hint_ms is not None and talk_s(part) < DOUBT_TALK_S else part
+        for part in answer.segments
+    )
+    return replace(answer, segments=tuple(segments))
 
 
 def without(
@@ -272,13 +295,20 @@ def _joined(answers: Sequence[_Answer]) -> tuple[Contradiction, ...]:
         last = joined[-1] if joined else None
         if each.fits:
             continue
-        if last is None or each.start_s > last.end_s + FRAME_S or last.against != each.against:
+        if last is None or each.start_s > last.end_s + FRAME_S or _kind(last) != _kind(each):
             joined.append(each)
             continue
         beside = each.start_s < last.end_s - 1
         talk_s = max(last.talk_s, each.talk_s) if beside else last.talk_s + each.talk_s
         joined[-1] = replace(last, end_s=max(last.end_s, each.end_s), talk_s=talk_s)
     return tuple(
-        Contradiction(one.start_s, one.end_s, one.talk_s, one.against and one.talk_s >= FAULT_TALK_S)
+        Contradiction(
+            *(one.start_s, one.end_s, one.talk_s, one.against and one.talk_s >= FAULT_TALK_S),
+            one.against or one.rival,
+        )
         for one in joined
     )
+
+
+def _kind(answer: _Answer) -> tuple[bool, bool]:
+    return answer.against, answer.rival and not answer.against

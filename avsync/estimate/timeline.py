@@ -27,7 +27,7 @@ from avsync.estimate.paths import (
     block_likelihoods,
     likeliest_path,
 )
-from avsync.estimate.peak import Evidence, Measure, is_peculiar, measure
+from avsync.estimate.peak import Evidence, Measure, is_peculiar, least_fit, measure
 
 STRETCH_S = 10.0
 """Evidence along the video is weighed in stretches of about this length; one with too little is a gap."""
@@ -41,9 +41,6 @@ STRETCH_CERTAINTY = 0.5
 UNFIT = -2.0
 """Sum of log-likelihood ratios at or below which a stretch has no offset of its own. The best offset of
 noise comes to about -3 in three seconds and to -10 in ten; that of speech to 0 and more."""
-FIT = 3.5
-"""The same for a fault with an offset of its own: of three seconds of speech 98 % have more at their offset,
-of another's speech at any offset 2 % (val lists, avsync-4)."""
 MIN_FAULT_OBSERVATIONS = 7
 MIN_SHOT_OBSERVATIONS = 4
 """The same where the offset of the rest is clearly unlikely."""
@@ -117,7 +114,7 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
         sloped, level = (max(line[2], line_value), max(line[3], value)) if jumps else line[2:]
         likelier = explains_better(sloped, level, calibration.change_cost, len(blocks.values))
         sure = main_piece(sloping).measure.probability >= MIN_PROBABILITY
-        if likelier and is_clear(slope, error) and sure:
+        if likelier and is_clear(slope, error, 1 + int(blocks.cut.sum())) and sure:
             found, blocks, pieces = straight, line_blocks, sloping
             drift, uncertainty = 60 * slope, 60 * error
     main = main_piece(pieces).measure
@@ -219,7 +216,7 @@ def _fits(blocks: Blocks, own: Ints, column: int) -> bool:
     values = blocks.values[own]
     total = values.sum(axis=0)
     seconds = values.any(axis=1).sum() * blocks.seconds
-    return bool(total[column] >= FIT) or is_peculiar(total, column, seconds)
+    return bool(total[column] >= least_fit(seconds)) or is_peculiar(total, column, seconds)
 
 
 def with_own_shots(blocks: Blocks, path: Ints, base: int) -> Ints:

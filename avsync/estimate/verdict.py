@@ -16,7 +16,7 @@ from avsync.core.constants import MAX_DRIFT_MS_PER_MIN, MIN_JUDGED, MIN_PROBABIL
 from avsync.core.records import Scores, Span
 from avsync.core.report import Fault, Offset, Reason, ReasonKind, Segment, Severity, Verdict
 from avsync.core.tolerance import exceeds, excess
-from avsync.estimate.support import Contradiction
+from avsync.estimate.support import DOUBT_TALK_S, Contradiction
 from avsync.estimate.timeline import MIN_APART_MS
 
 MISMATCH_SPEECH_S = 10.0
@@ -96,7 +96,8 @@ def judge(
     contradicted = bool(doubts)
     if not contradicted:
         doubts = [*_hints(offset.segments, tolerance_ms, out=out)]
-        doubts += [_at("against", stretch) for stretch in foreign if not stretch.sure]
+        doubtful = (one for one in foreign if one.against and not one.sure and one.talk_s >= DOUBT_TALK_S)
+        doubts += [_at("against", stretch) for stretch in doubtful]
     if foreign_s > talk_s / 2:
         return Judgement("mismatch", (Reason("mismatch"), *reasons, *doubts), faults, contested=contradicted)
     if out or others:

@@ -128,7 +128,7 @@ def judged(
     )
     seen_s, judged_s = coverage.talked(known, looked.scores, found.moving, unjudged, duration_s, stride)
     answer = verdict.judge(
-        pooled,
+        support.without_brief_hints(looked.scores, found.talking, pooled, stride * FRAME_S),
         report.tolerance_ms,
         report.max_drift_ms_per_min,
         foreign=open_stretches,

@@ -1,11 +1,12 @@
-"""How often does speech support the offset of a file by chance? By seconds of speech: the faces of clips with
+"""What does speech say about the offset of a file by chance? By seconds of speech: the faces of clips with
 their own speech, and with that of eight other speakers.
 
     python research/programmes/chance.py ../shared/lrs2-mini ../shared/wild --cache build/programmes \
         --known research/labels/val-delays.json
 
-Prints, for each length, the share of stretches that support the offset, and of those whose likeliest offset
-is that one by CLEAR_LEAD.
+Prints, for each length, the share of stretches that support the offset; that contradict it; that do neither;
+and whose likeliest offset is another one by CLEAR_RIVAL, and of these those that fit there, so that a shot
+would be moved there.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from avsync.bench.programme_clips import Material
 from avsync.bench.programmes import SHIFTS
 from avsync.core.constants import FRAME_S, WINDOW_FRAMES
 from avsync.core.records import Scores, Speech
-from avsync.estimate import support
+from avsync.estimate import offset, peak, support, timeline
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.speakers import summed
 from avsync.faces import motion
 
 SECONDS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0)
 OTHERS = 8
+Flags = tuple[bool, bool, bool, bool, bool]
 LEAST_SHARE = 0.8
 """Another's speech has to last for this share of the face."""
 
@@ -36,7 +38,7 @@ def main() -> None:
     options = given.parser(__doc__).parse_args()
     clips, calibration = given.material(options)
     rng = np.random.default_rng(1)
-    told: dict[tuple[float, bool], list[tuple[bool, bool]]] = defaultdict(list)
+    told: dict[tuple[float, bool], list[Flags]] = defaultdict(list)
     for face in clips:
         others = [
             voice
@@ -48,20 +50,16 @@ def main() -> None:
         for voice in [face, *(others[i] for i in picked)]:
             for seconds, answer in answers(face, voice, calibration):
                 told[seconds, voice is face].append(answer)
-    print("seconds  in sync: of  supported  lead alone  foreign: of  supported  lead alone")
+    print("seconds    whose     of  supports  contradicts  neither  elsewhere  would be moved")
     for seconds in SECONDS:
-        cells = [f"{seconds:7g}"]
         for own in (True, False):
-            found = np.array(told[seconds, own]).reshape(-1, 2)
-            cells += [f"{len(found):6d}", *(f"{share:.1%}" for share in found.mean(axis=0))]
-        print("  ".join(cells), flush=True)
+            found = np.array(told[seconds, own]).reshape(-1, 5)
+            shares = "  ".join(f"{share:9.1%}" for share in found.mean(axis=0))
+            print(f"{seconds:7g}  {'own' if own else 'foreign':>7}  {len(found):5d}  {shares}", flush=True)
 
 
-def answers(
-    face: Material, voice: Material, calibration: Calibration
-) -> Iterator[tuple[float, tuple[bool, bool]]]:
-    """For each stretch of a length of SECONDS: that length, and whether it supports an offset of 0 and has a
-    clear lead there."""
+def answers(face: Material, voice: Material, calibration: Calibration) -> Iterator[tuple[float, Flags]]:
+    """For each stretch of a length of SECONDS: that length, and what it says about an offset of 0."""
     scores, speech = scored(face, voice)
     moving = motion.moves([(face.motion_s - face.frames[0] * FRAME_S, face.motion)], scores.times_s)
     talking = np.flatnonzero(moving & vad.spoken(speech, scores.times_s, WINDOW_FRAMES * FRAME_S))
@@ -70,8 +68,12 @@ def answers(
         for first in range(0, len(talking) - length + 1, length):
             total = summed(scores, talking[first : first + length], calibration)
             fits = support.supports(total, SHIFTS, calibration.bias_ms, seconds, calibration)
-            lead = support.lead_at(total, SHIFTS, calibration.bias_ms)
-            yield seconds, (fits, lead >= support.CLEAR_LEAD)
+            there = offset.near(total, SHIFTS, calibration.bias_ms)
+            against = not fits and there <= calibration.contradiction * seconds
+            inner = total[1:-1]
+            elsewhere = -support.lead_at(total, SHIFTS, calibration.bias_ms) >= timeline.CLEAR_RIVAL
+            moved = elsewhere and bool(inner.max() >= peak.least_fit(seconds))
+            yield seconds, (fits, against, not fits and not against, elsewhere, moved)
 
 
 def scored(face: Material, voice: Material) -> tuple[Scores, Speech]:

@@ -530,7 +530,7 @@ def test_after_a_while_without_a_face_the_offset_changes_where_one_is_seen_again
 
 def test_a_short_shot_beside_one_that_is_slightly_off_keeps_its_own_offset():
     """One step of the path would be in between for both."""
-    tracks = [made(60, 0.9, seed=1), made(190, 2.2, seed=2, start_s=2.4), made(1000, seed=3, start_s=10.0)]
+    tracks = [made(60, 0.3, seed=1), made(190, 2.2, seed=2, start_s=2.4), made(1000, seed=3, start_s=10.0)]
     answer = together(tracks)
     fault = next(s for s in answer.segments if s.fault)
     assert (fault.start_s, fault.end_s) == pytest.approx((2.4, 10.0), abs=0.3)

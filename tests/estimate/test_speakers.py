@@ -85,6 +85,31 @@ def test_a_mouth_that_moves_while_speech_is_heard_rather_speaks():
     assert still == pytest.approx(speaking(parts))
 
 
+def test_a_listener_at_an_offset_of_its_own_does_not_make_that_the_offset_of_its_moment():
+    """The one who speaks has that of the file, less clearly."""
+    speaker, listener = made(45, height=5.0, seed=4, start_s=20.0), made(45, height=0, seed=3, start_s=20.0)
+    listener.logits[:, 22] += 2.2
+    tracks = [made(500), speaker, listener, made(500, seed=2, start_s=22.0)]
+    talking = [np.ones(len(track.times_s), bool) for track in tracks]
+    parts = cells(tracks, SHARP)
+    place = {cell.index: i for i, cell in enumerate(parts)}
+    first = speaking(parts, talking=talking)
+    assert first[place[2]] > COUNTED > first[place[1]]
+    answer = pooled(tracks, weigh(tracks, parts, talking=talking), SHARP)
+    shares = speaking(parts, answer, SHARP, talking)
+    assert shares[place[1]] > COUNTED > shares[place[2]]
+    weights = weigh(tracks, parts, answer, SHARP, talking)
+    assert not any(segment.fault for segment in pooled(tracks, weights, SHARP).segments)
+
+
+def test_a_track_of_one_moment_is_not_surer_for_being_a_track():
+    short, long = made(60, height=1.2, seed=3), made(300, height=1.2, seed=3, start_s=20.0)
+    parts = cells([short, long], SHARP)
+    shares = speaking(parts)
+    alone = shares[[cell.index for cell in parts].index(0)]
+    assert alone < np.mean([share for cell, share in zip(parts, shares, strict=True) if cell.index == 1])
+
+
 # --- Turns ------------------------------------------------------------------------------------
 
 

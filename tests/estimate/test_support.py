@@ -44,14 +44,16 @@ def test_lips_that_are_badly_read_but_fit_the_offset_best_are_not_a_fault():
 
 
 def test_lips_that_are_badly_read_but_fit_another_offset_best_are_off_and_not_foreign():
-    badly = made(200, height=0, seed=1, start_s=20.0)
+    clear, badly = made(500), made(200, height=0, seed=1, start_s=20.0)
     badly.logits[:, 22] += 1.0
-    tracks = (made(500), badly)
-    weights = weigh(tracks, cells(tracks, SHARP))
-    assert not any(segment.fault for segment in pooled(tracks, weights, SHARP).segments)
-    masks = apart(tracks, [np.ones(500, bool), np.ones(200, bool)], found(*tracks), SHARP, 0.04)
+    tracks, talking = (clear, badly), [np.ones(500, bool), np.ones(200, bool)]
+    parts = cells(tracks, SHARP)
+    alone = pooled([clear], weigh([clear], cells([clear], SHARP)), SHARP)
+    against = contradictions(tracks, parts, talking, alone, SHARP, 0.04)
+    masks = apart(tracks, talking, against, SHARP, 0.04)
     assert [mask.mean() for mask in masks] == [0, 1]
-    weights = [np.where(mask, 1.0, weight) for mask, weight in zip(masks, weights, strict=True)]
+    weights = [np.where(mask, 1.0, 0.05) for mask in masks]
+    weights[0][:] = 1.0
     (fault,) = (segment for segment in pooled(tracks, weights, SHARP).segments if segment.fault)
     assert (fault.start_s, fault.end_s) == pytest.approx((20.0, 28.0), abs=0.3)
     assert fault.offset_ms == pytest.approx(-280, abs=20)

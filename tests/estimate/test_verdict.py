@@ -13,7 +13,7 @@ from avsync.core.records import Scores
 from avsync.core.report import Fault, Offset, Reason, Report, Segment
 from avsync.core.tolerance import excess
 from avsync.estimate.offset import estimate
-from avsync.estimate.support import Contradiction
+from avsync.estimate.support import DOUBT_TALK_S, Contradiction
 from avsync.estimate.verdict import contested_share, judge, severity
 from avsync.report.document import to_json
 from avsync.report.reasons import reason_words
@@ -67,7 +67,9 @@ def test_no_window_cannot_tell():
     nothing = Offset(
         None, None, 0.0, 0.0, False, np.arange(3), np.zeros(3, np.float32), reasons=said("no face")
     )
-    assert judge(nothing, EBU) == judge(nothing, EBU, foreign=(Contradiction(0, 20, 20.0, sure=True),))
+    assert judge(nothing, EBU) == judge(
+        nothing, EBU, foreign=(Contradiction(0, 20, 20.0, sure=True, against=True),)
+    )
     assert judge(nothing, EBU).verdict == "cannot-tell"
 
 
@@ -79,7 +81,9 @@ def everywhere(scores: Scores, flag=True):
 
 
 def test_a_dubbed_scene_is_a_fault_of_its_own():
-    judged = judge(answer(0), EBU, foreign=(Contradiction(10, 18, 6.0, sure=True),), talk_s=40.0)
+    judged = judge(
+        answer(0), EBU, foreign=(Contradiction(10, 18, 6.0, sure=True, against=True),), talk_s=40.0
+    )
     assert judged.verdict == "out-of-sync"
     (fault,) = judged.faults
     assert (fault.kind, fault.start_s, fault.end_s, fault.offset_ms) == ("mismatch", 10, 18, None)
@@ -88,13 +92,13 @@ def test_a_dubbed_scene_is_a_fault_of_its_own():
 
 
 def test_a_video_most_of_which_is_dubbed_does_not_match():
-    foreign = (Contradiction(10, 40, 25.0, sure=True),)
+    foreign = (Contradiction(10, 40, 25.0, sure=True, against=True),)
     assert judge(answer(0), EBU, foreign=foreign, talk_s=30.0).verdict == "mismatch"
 
 
 def test_what_has_another_offset_is_not_a_mismatch():
     parts = [part(0, 10, 0), part(10, 15, 200, fault=True), part(15, 60, 0)]
-    foreign = [Contradiction(8.0, 15.4, 6.0, sure=True)]
+    foreign = [Contradiction(8.0, 15.4, 6.0, sure=True, against=True)]
     faults = judge(answer(0, segments=parts), EBU, foreign=foreign, talk_s=50.0).faults
     assert [(f.kind, f.start_s, f.end_s) for f in faults] == [("mismatch", 8, 10), ("offset", 10, 15)]
 
@@ -102,19 +106,33 @@ def test_what_has_another_offset_is_not_a_mismatch():
 def test_where_nothing_is_sure_ten_seconds_of_foreign_speech_are_a_mismatch():
     unsure = answer(0, probability=0.2)
     assert (
-        judge(unsure, EBU, foreign=(Contradiction(0, 14, 12.0, sure=True),), talk_s=12.0).verdict
+        judge(
+            unsure, EBU, foreign=(Contradiction(0, 14, 12.0, sure=True, against=True),), talk_s=12.0
+        ).verdict
         == "mismatch"
     )
     assert (
-        judge(unsure, EBU, foreign=(Contradiction(0, 8, 6.0, sure=True),), talk_s=6.0).verdict
+        judge(unsure, EBU, foreign=(Contradiction(0, 8, 6.0, sure=True, against=True),), talk_s=6.0).verdict
         == "cannot-tell"
     )
 
 
 def test_a_short_scene_that_fits_nowhere_is_not_called_in_sync():
-    judged = judge(answer(0), EBU, foreign=(Contradiction(10, 14, 3.0, sure=False),), talk_s=40.0)
+    judged = judge(
+        answer(0), EBU, foreign=(Contradiction(10, 14, 2.5, sure=False, against=True),), talk_s=40.0
+    )
     assert (judged.verdict, judged.faults) == ("partly-judged", ())
     assert judged.reasons == (Reason("against", {"start_s": 10, "end_s": 14}),)
+
+
+@pytest.mark.parametrize(("talk_s", "against"), [(DOUBT_TALK_S - 0.1, True), (8.0, False)])
+def test_what_says_little_is_left_to_the_share_that_must_be_judged(talk_s: float, against: bool):
+    """Speech that supports the offset too weakly, or points elsewhere for a moment."""
+    open_stretch = Contradiction(10, 20, talk_s, sure=False, against=against)
+    judged = judge(answer(0), EBU, foreign=(open_stretch,), talk_s=40.0, judged_share=0.8)
+    assert judged.verdict == "in-sync"
+    judged = judge(answer(0), EBU, foreign=(open_stretch,), talk_s=40.0, judged_share=0.3)
+    assert judged.verdict == "partly-judged"
 
 
 # --- Drift ------------------------------------------------------------------------------------
@@ -230,7 +248,7 @@ def test_a_fault_long_enough_counts(min_fault_s: float, verdict: str, grade: str
 
 def test_a_fault_shorter_than_those_that_count_is_only_listed():
     segments = [part(0, 20, 0), part(20, 24, 200, fault=True), part(24, 40, 0)]
-    dubbed = Contradiction(28.0, 31.0, 3.0, sure=True)
+    dubbed = Contradiction(28.0, 31.0, 3.0, sure=True, against=True)
     judged = judge(answer(0, segments=segments), EBU, foreign=[dubbed], talk_s=40.0, min_fault_s=4.1)
     assert judged.verdict == "in-sync"
     assert [fault.severity for fault in judged.faults] == ["slight", "slight"]
