@@ -98,5 +98,13 @@ def shown(address: str) -> str:
 def _broken(name: str, error: Exception) -> AvsyncError:
     if isinstance(error, OSError) and error.errno in FULL:
         return cannot_store(name, error)
-    why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    why = (_reason(error) or type(error).__name__).splitlines()[0][:200]
     return MediaError(f"{name} cannot be read ({why}); try again, or save it as a file first.")
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, or the one that it passes on; urllib3's have a sentence and then themselves."""
+    first = error.args[0] if error.args else None
+    if isinstance(first, Exception):
+        return _reason(first)
+    return str(first if isinstance(first, str) and len(error.args) > 1 else error).strip()
