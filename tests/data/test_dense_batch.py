@@ -92,6 +92,19 @@ def test_runs_are_drawn_inside_their_clips_at_any_speed():
     assert (runs.start[usual] % 1 == 0).all()
 
 
+def test_runs_may_have_any_length_from_the_shortest_on_anywhere_in_their_clips():
+    frames, share = np.array([12, 30, 90]), np.array([0.2, 0.4, 0.4])
+    rng = np.random.default_rng(0)
+    runs = draw_runs(rng, frames, share, np.zeros(3), 900, 45, NONE, shortest=20)
+    assert (runs.lengths[runs.clips == 0] == 12).all(), "a clip that is shorter is used whole"
+    assert set(runs.lengths[runs.clips == 1]) == set(range(20, 31))
+    assert set(runs.lengths[runs.clips == 2]) == set(range(20, 46))
+    cut = runs.clips == 1
+    begins, rest = runs.start[cut], 30 - runs.start[cut] - runs.lengths[cut]
+    assert begins.min() == rest.min() == 0
+    assert begins.max() == rest.max() == 10
+
+
 def test_tempo_is_drawn_evenly_up_and_down_and_leaves_something_of_a_clip():
     frames, share = np.array([10, 16, 60]), np.array([0.3, 0.3, 0.4])
     rng = np.random.default_rng(0)
