@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from av.codec.hwaccel import hwdevices_available
+from command import run
 from media_factory import bar_clip
 
 import avsync
@@ -36,6 +37,17 @@ def test_auto_takes_a_device_only_where_it_decodes(tmp_path: Path):
     assert chosen.video.device in (None, *hwdevices_available())
     assert replace(chosen.video, device=None) == media.video
     assert [f.time_s for f in frames(chosen)] == [f.time_s for f in frames(media)]
+
+
+@pytest.mark.parametrize(("kind", "device"), [("cuda", "/dev/nvidiactl"), ("qsv", "/dev/dri")])
+def test_a_machine_without_the_device_says_so_and_goes_on(early: Path, kind: str, device: str):
+    """Kinds that this FFmpeg was built for."""
+    if kind not in hwdevices_available() or Path(device).exists():
+        pytest.skip(f"only for an FFmpeg with {kind} on a machine without {device}")
+    plain, asked = run("check", early, "--stride", 5), run("check", early, "--stride", 5, "--hwaccel", kind)
+    assert asked.exit_code == plain.exit_code
+    note = f"  note: the processor decoded the video, since {kind} cannot"
+    assert [line for line in asked.stdout.splitlines() if line not in plain.stdout.splitlines()] == [note]
 
 
 def test_the_report_says_that_the_processor_decoded(early: Path):
