@@ -3,7 +3,7 @@ programmes called in sync, for speech that does not support the offset of the fi
 whether it points elsewhere.
 
     python research/programmes/trade.py ../shared/lrs2-mini ../shared/wild --cache build/programmes \
-        --known research/labels/val-delays.json --seed 21000 --count 150 --draw docs/verdict-trade.png
+        --known research/labels/val-delays.json --seed 22000 --count 300 --draw docs/verdict-trade.png
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import given
+from matplotlib.figure import Figure
 
 from avsync.bench.programme_outcomes import judged
 from avsync.bench.programmes import compose
@@ -22,7 +23,7 @@ from avsync.core.constants import MIN_JUDGED
 from avsync.estimate import verdict
 from avsync.estimate.support import DOUBT_TALK_S, Contradiction
 
-LENGTHS_S = (0.0, 1.5, 1.8, 2.0, 2.2, 2.5, 3.0, 4.0, 6.0)
+LENGTHS_S = (0.0, 1.5, 1.8, 1.9, 2.0, 2.2, 2.5, 3.0, 4.0, 6.0)
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,8 @@ def ruled(each: Contradiction, length_s: float, pointing: bool) -> Contradiction
 
 def drawn(curves: dict[str, list[tuple[float, float]]], path: Path) -> None:
     """The rates by length as a drawing."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 3.2))
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.subplots()
     for told, rows in curves.items():
         (line,) = axes.plot(LENGTHS_S, [100 * clean for _, clean in rows], label=f"clean in sync, {told}")
         axes.plot(
@@ -104,7 +101,6 @@ def drawn(curves: dict[str, list[tuple[float, float]]], path: Path) -> None:
         )
     axes.set(xlabel="seconds of speech that does not support the offset", ylabel="%")
     axes.legend(fontsize=7)
-    figure.tight_layout()
     figure.savefig(path, dpi=110)
 
 
