@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,7 +61,9 @@ def single_shift(
     highest = min((low + late for _, low, _ in spans), default=wanted_ms)
     # Offsets are known only so well: keep that far inside the tolerance, as far as there is room.
     unsure, room = max((s.uncertainty_ms or 0.0 for s, _, _ in spans), default=0.0), (highest - lowest) / 2
-    if room < LEAST_ROOM * unsure:
+    # A single offset has all the room that there is, however narrow the tolerance.
+    least = min(LEAST_ROOM * unsure, (early + late) / 2)
+    if room < 0 or room < least and not math.isclose(room, least):
         return None
     margin = min(unsure, room)
     shift = min(max(wanted_ms, lowest + margin), highest - margin)

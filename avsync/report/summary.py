@@ -69,7 +69,7 @@ def _summary(report: Report) -> tuple[str, set[str]]:
     if several or found != {"offset"}:
         detail = reasons or "parts of it are out of tolerance"
         return f"audio is {offset_words(report.offset_ms)} on the whole, but {detail}", kinds
-    return repair_words(report.offset_ms), set()
+    return _repair_words(report.offset_ms), set()
 
 
 def _in_sync(offset_ms: float) -> str:
@@ -85,11 +85,12 @@ def _faults(report: Report) -> str:
     return "; ".join([*said, *more])
 
 
-def repair_words(offset_ms: float) -> str:
+def _repair_words(offset_ms: float) -> str:
     """What is wrong and what fixes it."""
-    size = round(abs(offset_ms))
-    verb = "delaying" if offset_ms > 0 else "advancing"
-    return f"audio is {offset_words(offset_ms)}; {verb} it by {size} ms fixes it"
+    size = abs(offset_ms)
+    known = f"{size:.0f} ms" if size >= 0.5 else f"{size:.2g} ms"
+    side, verb = ("early", "delaying") if offset_ms > 0 else ("late", "advancing")
+    return f"audio is {known} {side}; {verb} it by {known} fixes it"
 
 
 def limits_words(report: Report) -> str:

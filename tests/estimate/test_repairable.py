@@ -39,6 +39,13 @@ def test_a_shift_that_is_as_likely_to_leave_a_stretch_outside_is_none():
     assert single_shift(parts(0, 99), EBU, 0.0) is None
 
 
+@given(st.floats(-500, 500), st.floats(0.01, 5), st.floats(0.01, 5))
+def test_one_offset_is_moved_however_narrow_the_tolerance(offset_ms: float, early: float, late: float):
+    found = single_shift(parts(offset_ms), (early, late), offset_ms)
+    assert found is not None
+    assert within(found.left[0].offset_ms, (early, late))
+
+
 def test_where_no_shift_suits_all_there_is_none():
     assert single_shift(parts(0, 250), EBU, 0.0) is None
     assert single_shift(parts(0.0), EBU, 0.0, drift_ms_per_min=900.0) is None
