@@ -63,7 +63,7 @@ def single_shift(
     unsure, room = max((s.uncertainty_ms or 0.0 for s, _, _ in spans), default=0.0), (highest - lowest) / 2
     # A single offset has all the room that there is, however narrow the tolerance.
     least = min(LEAST_ROOM * unsure, (early + late) / 2)
-    if room < 0 or room < least and not math.isclose(room, least):
+    if room < 0 or (room < least and not math.isclose(room, least)):
         return None
     margin = min(unsure, room)
     shift = min(max(wanted_ms, lowest + margin), highest - margin)
