@@ -39,8 +39,9 @@ TAIL_S = 60.0
 """Seconds of audio after the last frame up to which they are treated as part of the video."""
 STILLS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0")
 """How still images begin."""
-GO_ON = ("mpegts", "mpeg", "matroska,webm")
-"""Containers whose demuxers go on into another recording with the same streams."""
+GO_ON = ("mpegts", "mpeg")
+"""Containers that go on into another recording with the same streams; others begin anew, with headers, hidden
+samples and a clock of their own."""
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"CompositionPlaylist", b"v=0", b"<asx", b"RTSPtext")
 """What is near the beginning of files that name other files: HLS, concat, DASH, IMF, SDP, ASX, RTSP."""
 

@@ -90,14 +90,14 @@ def plan(
 
     Raises:
         UsageError: there is no such track, the offset exceeds the video, or the target cannot hold it all.
-        MediaError: the file has no video or no audio, or consists of recordings with different streams.
+        MediaError: the file has no video or no audio, or consists of recordings that were joined.
     """
     moved = _moved_tracks(media, audio_track)
     if media.parts:
         edges = [str(part.window[1]) for part in media.parts[:-1] if part.window]
         raise MediaError(
-            f"{media.path} consists of {len(media.parts)} recordings with different streams, which no single "
-            f"copy can hold; cut it after byte {' and after byte '.join(edges)}, and repair each part."
+            f"{media.path} consists of {len(media.parts)} recordings joined into one, which no single copy "
+            f"can hold; cut it after byte {' and after byte '.join(edges)}, and repair each part."
         )
     if not math.isfinite(offset_ms) or abs(offset_ms) >= 1000 * media.duration_s:
         raise UsageError(

@@ -227,6 +227,12 @@ def advice(report: Report) -> tuple[str, str]:
             "This does not mean that the video is in sync.",
             "",
         )
+    if report.contested or defects(report) == ("mismatch",):
+        return (
+            "No repair is proposed: a shift of the audio does not mend speech that the lips do not say. "
+            "Look at the stretches named below, and check whether they are dubbed.",
+            "",
+        )
     target = Path(report.path).with_stem(f"{Path(report.path).stem}-fixed")
     names = " ".join(shlex.quote(printable(str(path))) for path in (report.path, target))
     if report.offset_ms is None or report.drift_ms_per_min or defects(report) != ("offset",):

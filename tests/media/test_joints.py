@@ -134,18 +134,22 @@ def test_recordings_with_the_same_streams_are_no_parts(tmp_path: Path) -> None:
     assert media.parts == () and len(media.pieces) == 2
 
 
-def test_a_repair_is_refused_with_advice_that_works(tmp_path: Path) -> None:
-    a, b = part(tmp_path / "a.ts", 0.2, H264, "mp2"), part(tmp_path / "b.ts", -0.1, H264, "aac")
-    whole = joined(tmp_path / "j.ts", a, b)
-    with pytest.raises(MediaError, match="2 recordings with different streams") as error:
-        fix_offset(whole, tmp_path / "out.ts", offset_ms=100)
+@pytest.mark.parametrize(("suffix", "first", "second"), [(".ts", "mp2", "aac"), (".mkv", "aac", "aac")])
+def test_a_repair_is_refused_with_advice_that_works(
+    tmp_path: Path, suffix: str, first: str, second: str
+) -> None:
+    a, b = part(tmp_path / f"a{suffix}", 0.2, H264, first), part(tmp_path / f"b{suffix}", -0.1, H264, second)
+    whole = joined(tmp_path / f"j{suffix}", a, b)
+    assert lags_ms(probe(whole)) == pytest.approx([*lags_ms(probe(a)), *lags_ms(probe(b))], abs=TOLERANCE_MS)
+    with pytest.raises(MediaError, match="2 recordings joined into one") as error:
+        fix_offset(whole, tmp_path / f"out{suffix}", offset_ms=100)
     cut = int(re.findall(r"after byte (\d+)", str(error.value))[0])
     data = whole.read_bytes()
-    for name, piece, late_ms in (("1.ts", data[:cut], 200), ("2.ts", data[cut:], -100)):
+    for name, piece, late_ms in ((f"1{suffix}", data[:cut], 200), (f"2{suffix}", data[cut:], -100)):
         (tmp_path / name).write_bytes(piece)
         fix_offset(tmp_path / name, tmp_path / f"out-{name}", offset_ms=100)
         assert lags_ms(probe(tmp_path / f"out-{name}")) == pytest.approx([late_ms + 100], abs=TOLERANCE_MS)
-    assert not (tmp_path / "out.ts").exists()
+    assert not (tmp_path / f"out{suffix}").exists()
 
 
 PACKETS = st.lists(

@@ -28,6 +28,9 @@ PORTRAIT = b"\xff\xd8\xff a face"
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
+DUBBED = Fault(20, 40, None, None, 0.95, "severe", "mismatch")
+
+
 def an_offset(offset_ms: float = -120.0, evidence: float = 9.0) -> Offset:
     return Offset(offset_ms, 9.0, 0.93, evidence, False, SHIFTS, np.zeros(31, np.float32))
 
@@ -110,6 +113,7 @@ def test_it_says_how_far_off_and_what_to_do():
             replace(LATE, verdict="cannot-tell", reasons=said("why")),
             "does not mean that the video is",
         ),
+        (replace(LATE, offset_ms=3.0, faults=(DUBBED,)), "check whether they are dubbed"),
     ],
 )
 def test_no_command_is_offered_that_would_not_mend_it(report: Report, words: str):
