@@ -172,13 +172,26 @@ def test_recordings_joined_byte_by_byte_are_both_judged_and_the_jump_is_noted(pl
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "flv"])
-def test_a_part_that_the_container_hides_is_not_passed_over(plain: Path, tmp_path: Path, suffix: str):
-    """Joined byte by byte, where the structure of the first part ends the reading: never "in sync"."""
+def test_a_recording_behind_the_first_is_judged_too(plain: Path, tmp_path: Path, suffix: str):
+    """Joined byte by byte, where the structure of the first part ends its reading."""
     part = tmp_path / f"part.{suffix}"
     ffmpeg("-i", plain, *X264, *TOGETHER, part)
     joined = tmp_path / f"joined.{suffix}"
     joined.write_bytes(2 * part.read_bytes())
-    assert "unread-end" not in {reason.kind for reason in avsync.check(part).reasons}
+    alone, report = avsync.check(part), avsync.check(joined)
+    assert report.duration_s == pytest.approx(2 * (alone.duration_s or 0), abs=0.2)
+    assert report.speech_judged_s == pytest.approx(2 * (alone.speech_judged_s or 0), abs=1)
+    assert "unread-end" not in {reason.kind for reason in report.reasons}
+
+
+def test_a_part_that_the_container_hides_is_not_passed_over(plain: Path, tmp_path: Path):
+    """Behind an MP4 lies a recording in another container: never "in sync"."""
+    parts = tmp_path / "part.mp4", tmp_path / "part.mkv"
+    for part in parts:
+        ffmpeg("-i", plain, *X264, *TOGETHER, part)
+    joined = tmp_path / "joined.mp4"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert "unread-end" not in {reason.kind for reason in avsync.check(parts[0]).reasons}
     report = avsync.check(joined)
     assert report.verdict != "in-sync"
     assert "unread-end" in {reason.kind for reason in report.reasons}
