@@ -130,7 +130,7 @@ class Media:
     window: tuple[int, int] | None = None
     """The bytes [first, past) of the file in which it lies; None: all."""
     parts: tuple[Media, ...] = ()
-    """The recordings that the file consists of, on its timeline, where they are joined and their streams
-    differ. The other fields then are those of the first, or of all where they count."""
+    """The recordings that the file consists of, on its timeline, where they are joined and each has to be
+    opened by itself. The other fields then are those of the first, or of all where they count."""
     unread_bytes: int = 0
     """Bytes behind the last packet that can be read, where they are too many for an index."""

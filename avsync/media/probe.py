@@ -87,8 +87,8 @@ def _joints(media: Media) -> list[int]:
 
 
 def _joined(whole: Media, places: list[int]) -> Media:
-    """The recordings that begin at the first byte and at `places`, one after the other; one that has the
-    streams of the one before goes on with it. `whole`: the file as its beginning describes it."""
+    """The recordings that begin at the first byte and at `places`, one after the other; in GO_ON, one that
+    has the streams of the one before goes on with it. `whole`: the file as its beginning describes it."""
     edges = [0, *places, whole.path.stat().st_size]
     windows: list[tuple[int, int]] = []
     before: Any = None

@@ -1,4 +1,4 @@
-"""Recordings joined byte by byte whose streams differ: each part is read as what it is."""
+"""Recordings joined byte by byte: each part is read as what it is."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_other_formats_go_on_after_their_end(
     assert media.unread_bytes == 0
 
 
-def test_recordings_with_the_same_streams_are_no_parts(tmp_path: Path) -> None:
+def test_mpeg_streams_that_go_on_alike_are_no_parts(tmp_path: Path) -> None:
     a = part(tmp_path / "a.ts", 0.2, H264, "mp2")
     assert probe(joined(tmp_path / "j.ts", a, a)).parts == ()
     b = part(tmp_path / "b.mpg", 0.2, MPEG2, "mp2")
