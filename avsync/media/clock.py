@@ -7,8 +7,10 @@ within a piece only, so both share one shift, and the pieces follow one another 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +26,19 @@ FORWARD_TS_S = 10.0
 LEAP_S = 1.0
 """A timestamp that leaps ahead by this many seconds may be wrong."""
 FEW, FEW_AT_ENDS = 8, 2
-"""Packets in a row whose timestamps may be wrong rather than begin a piece of their own."""
+"""Packets in a row whose timestamps may be wrong, whatever else there is, rather than begin a piece."""
+FILLED_S = 0.1
+"""Seconds by which a stream may go on earlier or later than after packets that last as long as they claim to.
+The audio of a transport stream has one timestamp for many packets, which are wrong together."""
+ENDS_S = 2.0
+"""The longest end of a stream, in seconds, that may be wrong as a whole."""
+USUAL, MUCH = 90, 5.0
+"""Percentile of the steps between the packets of a stream, forward or back, that is usual; reordered frames
+make steps up to MUCH longer."""
 
 Times = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+Numbers = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -108,37 +120,85 @@ def pieces(runs: Runs, origin_s: float) -> tuple[Piece, ...]:
     return tuple(made)
 
 
-def wild(times_s: Times, forward_s: float = FORWARD_S) -> list[int]:
-    """Which of a stream's presentation times (n,), in the order of the file, are wrong: up to FEW in a row
-    that leap away from those around them, which go on as if they were not there; or, at either end of the
-    stream, up to FEW_AT_ENDS before or after a break."""
-    steps = np.diff(times_s)
-    leaps = 1 + np.flatnonzero((steps <= -BACK_S) | (steps >= LEAP_S))
+def wild(times_s: Times, streams: Numbers, forward_s: float = FORWARD_S) -> list[int]:
+    """Which packets have wrong presentation times, of those at `times_s` (n,) in `streams` (n,), in the order
+    of the file. They are those that leap away from where their stream goes on as if
+
+    - they were not there, if they are FEW, or
+    - they had lasted just as long as they claim to, if no other stream leaps along;
+
+    or, at either end of a stream, those before or after a break, if they are FEW_AT_ENDS, or last no longer
+    than ENDS_S and no other stream leaps along.
+    """
     found: list[int] = []
-    for i, leap in enumerate(leaps):
-        if found and leap <= found[-1] + 1:
-            continue
-        before_s = times_s[leap - 1]
-        for back in leaps[i + 1 :]:
-            if back > leap + FEW:
-                break
-            if -BACK_S < times_s[back] - before_s < LEAP_S:
-                found += range(leap, back)
-                break
-    others = np.setdiff1d(np.arange(len(times_s)), found)
-    return sorted([*found, *others[_at_ends(times_s[others], forward_s)].tolist()])
+    for stream in np.unique(streams):
+        places = np.flatnonzero(streams == stream)
+        others = np.flatnonzero(streams != stream)
+
+        def alone(wrong: slice, right_s: float, places: Places = places, others: Places = others) -> bool:
+            first, past = np.searchsorted(others, places[wrong][[0, -1]])
+            beside_s = times_s[others[first:past]]
+            middle_s = np.median(times_s[places[wrong]])
+            along = np.abs(beside_s - middle_s) < np.abs(beside_s - right_s)
+            return 2 * int(along.sum()) <= len(along)
+
+        away = _away(times_s[places], alone)
+        found += places[away].tolist()
+        others_of_it = np.setdiff1d(np.arange(len(places)), away)
+        ends = _at_ends(times_s[places[others_of_it]], others_of_it, forward_s, alone)
+        found += places[ends].tolist()
+    return sorted(found)
 
 
-def _at_ends(times_s: Times, forward_s: float) -> slice:
-    """Those of the first and the last that are a run of timestamps of their own."""
+def _away(times_s: Times, alone: Callable[[slice, float], bool]) -> list[int]:
+    """Those of a stream that leap away and come back."""
+    steps = np.diff(times_s)
+    if not len(steps):
+        return []
+    # Frames that are stored in another order than shown go back and forth at low frame rates.
+    usual_s = MUCH * float(np.percentile(np.abs(steps), USUAL))
+    back_s, leap_s = max(BACK_S, usual_s), max(LEAP_S, usual_s)
+    step_s = float(np.median(np.abs(steps)))
+    leaps = 1 + np.flatnonzero((steps <= -back_s) | (steps >= leap_s))
+    edges = [*leaps.tolist(), len(times_s)]
+    lengths_s = [float(np.ptp(times_s[a:b])) + step_s for a, b in pairwise(edges)]
+    found: list[int] = []
+    number = 0
+    while number < len(leaps):
+        first = edges[number]
+        before_s = float(times_s[first - 1])
+        for back in range(number + 1, min(len(leaps), number + 1 + FEW)):
+            past, wrong = edges[back], slice(first, edges[back])
+            gap_s = float(times_s[past]) - before_s
+            filled_s = step_s + sum(lengths_s[number:back])
+            few = past - first <= FEW and -back_s < gap_s < leap_s
+            fills = abs(gap_s - filled_s) < max(FILLED_S, usual_s) and 2 * (past - first) < len(times_s)
+            if few or (fills and alone(wrong, before_s)):
+                found += range(first, past)
+                number = back
+                break
+        number += 1
+    return found
+
+
+def _at_ends(
+    times_s: Times, numbers: Places, forward_s: float, alone: Callable[[slice, float], bool]
+) -> Places:
+    """Which of a stream's packets `numbers` (n,), at `times_s` (n,), are the first or the last and a run of
+    timestamps of their own."""
     count = len(times_s)
     steps = np.diff(times_s)
     breaks = 1 + np.flatnonzero((steps <= -BACK_S) | (steps >= forward_s))
+    nothing = numbers[:0]
     if len(breaks) != 1 or count <= 4 * FEW_AT_ENDS:
-        return slice(0)
-    if breaks[0] <= FEW_AT_ENDS:
-        return slice(breaks[0])
-    return slice(breaks[0], count) if breaks[0] >= count - FEW_AT_ENDS else slice(0)
+        return nothing
+    edge = int(breaks[0])
+    is_head = 2 * edge < count
+    ends, right_s = (slice(edge), times_s[edge]) if is_head else (slice(edge, count), times_s[edge - 1])
+    end = numbers[ends]
+    few = len(end) <= FEW_AT_ENDS
+    short = np.ptp(times_s[ends]) <= ENDS_S and 4 * len(end) < count
+    return end if few or (short and alone(slice(end[0], end[-1] + 1), float(right_s))) else nothing
 
 
 def forward_s(container: str) -> float:

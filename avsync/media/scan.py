@@ -111,17 +111,15 @@ def _placed(stamps: Iterator[Stamp], media: Media) -> _Scan:
     limit_s = forward_s(media.container)
     rows = np.frombuffer(values).reshape(-1, 3) if values else np.zeros((0, 3))
     of_stream = np.frombuffer(streams, np.int32) if streams else np.zeros(0, np.int32)
-    left_out, wrong = set[int](), set[tuple[int, int]]()
-    for stream in np.unique(of_stream):
-        places = np.flatnonzero(of_stream == stream)
-        numbers = wild(rows[places, 1], limit_s)
-        wrong |= {(int(stream), number) for number in numbers}
-        left_out |= {int(places[number]) for number in numbers}
+    left_out = set(wild(rows[:, 1], of_stream, limit_s))
+    counts, wrong = dict[int, int](), set[tuple[int, int]]()
     runs = Runs(limit_s)
     begins: dict[int, float] = {}
     ends: dict[int, tuple[int, float]] = {}
     for place, stream in enumerate(streams):
+        counts[stream] = counts.get(stream, -1) + 1
         if place in left_out:
+            wrong.add((stream, counts[stream]))
             continue
         time_s, first_s, past_s = values[3 * place : 3 * place + 3]
         number = runs.place(Stamp(stream, time_s, first_s, past_s))

@@ -10,13 +10,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avsync.audio.steady import LOOK_S, SLIP_S, steady
-from avsync.media.clock import FEW, seconds, wild
+from avsync.media import clock
+from avsync.media.clock import FEW, seconds
 
 FRAME_S = 0.04
 
 
 def times(count: int = 100) -> np.ndarray:
     return np.arange(count) * FRAME_S
+
+
+def wild(times_s: np.ndarray) -> list[int]:
+    """Of a single stream."""
+    return clock.wild(times_s, np.zeros(len(times_s), int))
+
+
+AUDIO_S = 0.021
+
+
+def interleaved(*moves: tuple[int, slice, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Times and streams of 100 frames of video (0) and as much audio (1) in the order of a file, and which of
+    them were moved: by `moves` (stream, which of its packets, seconds)."""
+    numbers = np.concatenate([np.arange(100), np.arange(190)])
+    streams = np.repeat([0, 1], [100, 190])
+    right = numbers * np.where(streams == 0, FRAME_S, AUDIO_S)
+    order = np.argsort(right, kind="stable")
+    found, streams = right[order], streams[order]
+    moved = np.zeros(len(found), bool)
+    for stream, which, by_s in moves:
+        places = np.flatnonzero(streams == stream)[which]
+        found[places] += by_s
+        moved[places] = True
+    return found, streams, np.flatnonzero(moved)
 
 
 @given(
@@ -46,8 +71,62 @@ def test_so_are_a_few_in_a_row_by_any_number_of_seconds(place: int, few: int, le
     assert wild(found) == list(range(place, place + few))
 
 
-def test_reordered_frames_are_not_wrong() -> None:
-    assert wild(times().reshape(-1, 4)[:, [3, 1, 0, 2]].ravel()) == []
+LEAPS_S = st.one_of(st.floats(1.2, 1e5), st.floats(-1e5, -1.2))
+
+
+@given(
+    stream=st.integers(0, 1),
+    first=st.integers(1, 30),
+    count=st.integers(1, 30),
+    leap_s=LEAPS_S,
+    other_s=LEAPS_S,
+)
+def test_any_number_that_leap_alone_are_wrong_if_the_others_go_on_where_they_end(
+    stream: int, first: int, count: int, leap_s: float, other_s: float
+) -> None:
+    """As all frames of audio in a packet (PES) of a transport stream, or in several of them."""
+    one = (stream, slice(first, first + count), leap_s)
+    elsewhere = (1 - stream, slice(70, 90) if stream else slice(130, 170), other_s)
+    for moves in ([one], [one, elsewhere]):
+        found, streams, moved = interleaved(*moves)
+        assert clock.wild(found, streams) == moved.tolist()
+
+
+@given(first=st.integers(20, 40), leap_s=LEAPS_S)
+def test_what_all_streams_do_together_is_a_piece(first: int, leap_s: float) -> None:
+    found, streams, _ = interleaved()
+    moved = (found >= first * FRAME_S) & (found < (first + 25) * FRAME_S)
+    found[moved] += leap_s
+    assert clock.wild(found, streams) == []
+
+
+@pytest.mark.parametrize("which", [slice(0, 15), slice(175, 190)])
+def test_the_first_and_the_last_packet_of_a_stream_may_be_wrong_as_others(which: slice) -> None:
+    found, streams, moved = interleaved((1, which, 36_000.0))
+    assert clock.wild(found, streams) == moved.tolist()
+
+
+def test_many_that_leap_away_in_a_single_stream_are_a_piece() -> None:
+    """Without another stream nothing tells which of them are right."""
+    found = times()
+    found[20:70] += 36_000
+    assert wild(found) == []
+
+
+@given(rate=st.floats(2.0, 60.0), depth=st.integers(1, 4), leap_s=st.floats(100, 1e5))
+def test_reordered_frames_are_not_wrong(rate: float, depth: int, leap_s: float) -> None:
+    """Pyramids of B-frames of any depth and rate."""
+
+    def within(a: int, b: int) -> list[int]:
+        middle = (a + b) // 2
+        return [] if b - a < 2 else [middle, *within(a, middle), *within(middle, b)]
+
+    group = 2**depth
+    order = [0, *(n for a in range(0, 160, group) for n in (a + group, *within(a, a + group)))]
+    found = np.array(order) / rate
+    assert wild(found) == []
+    found[80] += leap_s
+    assert wild(found) == [80]
 
 
 @pytest.mark.parametrize("gap_s", [3.0, 36_000.0, -2.0])

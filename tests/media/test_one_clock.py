@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from media_factory import MPEG2, X264, bar_and_click, bar_time, click, ffmpeg
-from timestamps import in_flv, in_one_stream, in_ts
+from timestamps import in_flv, in_one_stream, in_ts, pes_of
 
 from avsync.audio.waveform import waveform
 from avsync.core.streams import Media
@@ -219,6 +219,27 @@ def test_wrong_timestamps_cost_their_packets_and_nothing_else(
     assert media.duration_s == pytest.approx(length_s, abs=0.5)
     assert lags_ms(media) == [pytest.approx(200, abs=TOLERANCE_MS)]
     assert len(list(frames(media))) <= 26 * length_s
+
+
+@pytest.mark.parametrize(
+    ("number", "move_s"),
+    [(n, HOURS_S) for n in (0, 1, 3, -1)] + [(n, move_s) for n in (0, 1, 3) for move_s in (3.0, -3.0)],
+)
+def test_a_timestamp_of_many_frames_of_audio_costs_these_and_nothing_else(
+    tmp_path: Path, number: int, move_s: float
+) -> None:
+    """A packet (PES) of a transport stream holds half a second of audio or more, with a single timestamp."""
+    codec = (*X264, "-bf", "2", "-g", "25", "-c:a", "aac", "-b:a", "32k")
+    path = bar_and_click(tmp_path / "a.ts", audio_delay_s=0.2, click_s=2.9, codec=codec)
+    packets = sum(1 for _ in pes_of(path, 257))
+
+    def at(kind: str, which: int, time_s: float) -> float | None:
+        return time_s + move_s if (kind, which) == ("audio", number % packets) else None
+
+    media = probe(in_ts(path, at))
+    assert len(media.pieces) == 1 and 0 < len(media.wild) < 60
+    assert media.duration_s == pytest.approx(4.2, abs=0.7)
+    assert lags_ms(media) == [pytest.approx(200 + 1400, abs=TOLERANCE_MS)]
 
 
 def with_offset(path: Path, sample: int, seconds: float) -> Path:
