@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from avsync.core.constants import FRAME_S
 from avsync.media.images import Image, resize
 
 Structure = npt.NDArray[np.float32]
@@ -21,6 +22,7 @@ CUT_FLOOR = 0.1
 CUT_RATIO = 3.5
 """By how much of the motion around it a change must exceed that. Cuts in real footage measured 0.15 to
 1.1 with motion up to 0.05; a head that turns in a close-up 0.15 to 0.3 with motion from 0.03 to 0.07."""
+EPSILON_S = 1e-4
 NOISE_POWER = 16.0
 """Squared brightness (0..255) per value below which an image counts as flat."""
 
@@ -81,12 +83,21 @@ def is_cut(before: Sequence[Structure], after: Sequence[Structure], steps: Seque
 
 
 def _beginnings(video: Iterable[F], structure_of: Callable[[F], Structure]) -> Iterator[tuple[F, bool]]:
-    """Each frame with whether a shot begins there, LOOK_AHEAD frames late."""
+    """Each frame with whether a shot begins there, LOOK_AHEAD frames late. One always does where the grid of
+    frames begins anew."""
     held: deque[tuple[F, Structure]] = deque()
     past: deque[Structure] = deque(maxlen=LOOK_AHEAD)
     steps: deque[float] = deque(maxlen=2 * LOOK_AHEAD)
     latest: Structure | None = None
+    before_s = None
     for frame in video:
+        if before_s is not None and abs(frame.time_s - before_s - FRAME_S) > EPSILON_S:
+            while held:
+                yield _judged(held, past, steps)
+            past.clear()
+            steps.clear()
+            latest = None
+        before_s = frame.time_s
         now = structure_of(frame)
         if latest is not None:
             steps.append(change(latest, now))

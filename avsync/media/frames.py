@@ -6,8 +6,10 @@ Every time is in seconds of presentation time as a player shows it (see `Media.o
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from itertools import chain
 from typing import Any, cast
 
 import av
@@ -18,7 +20,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from avsync.core.constants import DECODE_LONG_SIDE, FRAME_RATE
+from avsync.core.constants import DECODE_LONG_SIDE, FRAME_RATE, FRAME_S
 from avsync.core.errors import MediaError
 from avsync.core.prefetch import ahead
 from avsync.core.records import Frame, Gap
@@ -26,6 +28,7 @@ from avsync.core.streams import Media, VideoStream
 from avsync.media.clock import LEAP_S
 from avsync.media.container import demux, opened
 from avsync.media.decode import Damage, decoded, undecodable
+from avsync.media.grid import EPSILON_S, grid
 from avsync.media.memory import frames_of
 from avsync.media.scan import LONGEST_S
 
@@ -35,7 +38,6 @@ EARLY_S = 0.1
 """A frame is shown at most this many seconds before its time: after a pause the old one stays."""
 TIE_S = 0.0001
 """Seconds by which frame boundaries alternate; see `_begin_s`."""
-EPSILON_S = 1e-6
 
 Timed = tuple[float, float, Any]
 """(time_s, length_s, frame)."""
@@ -75,36 +77,39 @@ def shown(
 ) -> Iterator[tuple[float, VideoFrame]]:
     """(time_s, PyAV frame) at 25 a second, as stored but deinterlaced; a frame may come several times.
 
-    Frame i of the video is shown at video.start_s + i / 25 and is the stored frame nearest in time, so that
-    no frame rate looks late. Only frames in [start_s, end_s) are given. `progress` gets the share done, 0..1,
-    and `on_gap` in the end each stretch without new frames, in which the one before it stays. The file is
-    closed when the generator is. A file that breaks off yields what there is.
+    Frame i is shown at video.start_s + i / 25, or so after the latest of the video's anchors, and is the
+    stored frame nearest in time, so that no frame rate looks late. Only frames in [start_s, end_s) are given.
+    `progress` gets the share done, 0..1, and `on_gap` in the end each stretch without new frames, in which
+    the one before it stays. The file is closed when the generator is. A file that breaks off yields what
+    there is.
 
     Raises:
         MediaError: there is no video, or none of it can be decoded.
     """
     video = _video(media)
-    first = _grid_index(video, start_s, 0)
-    stop = _grid_index(video, end_s, None)
-    total = (stop or math.ceil((media.duration_s - video.start_s) * FRAME_RATE)) - first
-    seek_s = _seek_point(media, video, video.start_s + first / FRAME_RATE)
+    times = grid((video.start_s, *video.anchors_s), start_s, end_s)
+    first_s = next(times, None)
+    if first_s is None:
+        return
+    until_s = media.duration_s if end_s is None else end_s
+    seek_s = _seek_point(media, video, first_s)
     damage = Damage(media.holes)
-    index = first
     try:
         coming: Iterator[Timed] = (
-            frames_of(media.recording, video.start_s + first / FRAME_RATE, damage)
+            frames_of(media.recording, first_s, damage)
             if media.recording
             else decoded(media, video.index, damage, seek_s=seek_s)
         )
         coming = _progressive(coming) if video.interlaced else coming
         whole = without_leaps(coming, None if seek_s else video.start_s)
-        for index, frame in _on_grid(whole, video, first, stop):
-            yield video.start_s + index / FRAME_RATE, frame
-            if progress and (index + 1 - first) % FRAME_RATE == 0:
-                progress(min(1.0, (index + 1 - first) / max(1, total)))
+        on_grid = _on_grid(whole, video, chain([first_s], times))
+        for number, (time_s, frame) in enumerate(on_grid, 1):
+            yield time_s, frame
+            if progress and number % FRAME_RATE == 0:
+                progress(min(1.0, (time_s - first_s) / max(FRAME_S, until_s - first_s)))
     except FFmpegError as error:
         damage.errors.append(error.strerror or str(error))
-    if not damage.starts and first == 0 and stop != 0:
+    if not damage.starts and first_s == video.start_s:
         raise undecodable(f"The video of {media.path}", damage, "no frame was found in it")
     if on_gap:
         for gap in damage.gaps(start_s, end_s):
@@ -123,14 +128,6 @@ def frame_size(video: VideoStream, long_side: int) -> tuple[int, int]:
     """Width and height of the decoded frames: even, at most `long_side` pixels, never larger than stored."""
     scale = min(1.0, long_side / max(video.width, video.height))
     return max(2, int(video.width * scale) // 2 * 2), max(2, int(video.height * scale) // 2 * 2)
-
-
-def _grid_index(video: VideoStream, time_s: float | None, otherwise: Any) -> Any:
-    """Number of the first frame of the grid that is shown at or after `time_s`."""
-    if time_s is None:
-        return otherwise
-    # The grid's own times must map to themselves in spite of rounding.
-    return max(0, math.ceil((time_s - video.start_s) * FRAME_RATE - 1e-6))
 
 
 def without_leaps(coming: Iterable[Timed], start_s: float | None) -> Iterator[Timed]:
@@ -154,46 +151,45 @@ def without_leaps(coming: Iterable[Timed], start_s: float | None) -> Iterator[Ti
 
 
 def _on_grid(
-    coming: Iterable[Timed], video: VideoStream, first: int, stop: int | None
-) -> Iterator[tuple[int, Any]]:
-    """The frame nearest in time for each number of the grid from `first` to before `stop`, until the frames
-    end."""
-    index = first
+    coming: Iterable[Timed], video: VideoStream, grid_s: Iterator[float]
+) -> Iterator[tuple[float, Any]]:
+    """The frame nearest in time for each time of the grid, until either end."""
+    time_s = next(grid_s, math.inf)
     held: Any = None
     before_s, begin_s = None, 0.0
     length_s = 0.0
-    for time_s, length_s, frame in coming:  # noqa: B007 - the last one is used below
-        since_s = time_s - video.start_s
-        if before_s is not None and since_s <= before_s:
+    for frame_s, length_s, frame in coming:  # noqa: B007 - the last one is used below
+        if before_s is not None and frame_s <= before_s:
             continue
-        begin_s = _begin_s(since_s, before_s, video)
-        if held is None:
-            index = max(index, math.ceil((begin_s - EPSILON_S) * FRAME_RATE))
-        while index / FRAME_RATE < begin_s - EPSILON_S:
-            if index == stop:
-                return
-            yield index, held
-            index += 1
-        held, before_s = frame, since_s
+        begin_s = _begin_s(frame_s, before_s, video) - EPSILON_S
+        while time_s < begin_s:
+            if held is not None:
+                yield time_s, held
+            time_s = next(grid_s, math.inf)
+        if time_s == math.inf:
+            return
+        held, before_s = frame, frame_s
     end_s = begin_s + max(length_s, min(LONGEST_S, float(1 / video.fps)))
-    while held is not None and index / FRAME_RATE < end_s - EPSILON_S and index != stop:
-        yield index, held
-        index += 1
+    while held is not None and time_s < end_s:
+        yield time_s, held
+        time_s = next(grid_s, math.inf)
 
 
-def _begin_s(since_s: float, before_s: float | None, video: VideoStream) -> float:
-    """When the frame at `since_s` becomes the nearest one, both in seconds from the video's start.
+def _begin_s(frame_s: float, before_s: float | None, video: VideoStream) -> float:
+    """When the frame at `frame_s` becomes the nearest one.
 
     A frame that is held until the next is half a frame old on average, so a clip of 10 frames a second would
     look late by tens of ms. So a frame begins halfway to the one before it, but after a long pause at most
-    EARLY_S early. Where the grid meets that boundary, as at 12.5 frames a second, TIE_S lets the two sides
-    win alternately.
+    EARLY_S early, and never before its own grid does. Where the grid meets that boundary, as at 12.5 frames a
+    second, TIE_S lets the two sides win alternately.
     """
     if before_s is None:
-        return since_s
-    frame_s = float(1 / video.fps)
-    turn = TIE_S * (1 - 2 * (round(since_s / frame_s) % 2))
-    return since_s - min((since_s - before_s) / 2, max(EARLY_S, frame_s / 2)) - turn
+        return frame_s
+    length_s = float(1 / video.fps)
+    turn = TIE_S * (1 - 2 * (round((frame_s - video.start_s) / length_s) % 2))
+    begin_s = frame_s - min((frame_s - before_s) / 2, max(EARLY_S, length_s / 2)) - turn
+    number = bisect_right(video.anchors_s, frame_s + EPSILON_S)
+    return max(begin_s, video.anchors_s[number - 1]) if number else begin_s
 
 
 def _progressive(coming: Iterable[Timed]) -> Iterator[Timed]:

@@ -17,6 +17,7 @@ from avsync.core.streams import AudioStream, Media, Piece, VideoStream
 from avsync.media.clock import Run, Runs, Stamp, Times, forward_s, pieces, seconds, wild
 from avsync.media.container import demux, opened
 from avsync.media.damage import LEAST_S
+from avsync.media.grid import anchors
 
 LONGEST_S = 10.0
 """Upper limit of a packet's duration, in seconds, whatever it claims."""
@@ -32,13 +33,15 @@ WRONG_S = 0.5
 @dataclass(frozen=True)
 class _Scan:
     """By stream, `begins`: when its first packet is presented, and `ends`: the last run it is in and the end
-    of what it presents there; `shown`: (n, 2) begin and end of each packet; `past_byte`: where the last one
-    ends in the file, 0 where that is not recorded; `wild` as in Media."""
+    of what it presents there; `shown`: (n, 2) begin and end of each packet; `frames`: (n, 2) the run and the
+    begin of each packet of video; `past_byte`: where the last one ends in the file, 0 where that is not
+    recorded; `wild` as in Media."""
 
     runs: Runs
     begins: dict[int, float]
     ends: dict[int, tuple[int, float]]
     shown: Times
+    frames: Times
     past_byte: int
     wild: frozenset[tuple[int, int]] = frozenset()
 
@@ -59,11 +62,22 @@ def scanned(media: Media) -> Media:
         length_s = last[1] + laid[last[0]].shift_s - video.start_s
         if video.duration_s is None or abs(video.duration_s - length_s) > WRONG_S:
             video = replace(video, duration_s=length_s)
+        video = replace(video, anchors_s=_anchors(video, found.frames, laid))
     if media.duration_s <= 0 or abs(media.duration_s - end_s) > WRONG_S:
         media = replace(media, duration_s=max(0.0, end_s), header_s=media.duration_s or None)
     holes = _holes(found.shown, laid) if len(laid) == 1 else ()
     unread = _unread(media, found.past_byte)
     return replace(media, video=video, pieces=laid, wild=found.wild, holes=holes, unread_bytes=unread)
+
+
+def _anchors(video: VideoStream, frames: Times, laid: tuple[Piece, ...]) -> tuple[float, ...]:
+    """`VideoStream.anchors_s`: each piece begins with one, but that in which the video does."""
+    found: list[float] = []
+    for number in np.unique(frames[:, 0]).astype(int):
+        times_s = np.sort(frames[frames[:, 0] == number, 1]) + laid[number].shift_s
+        found += anchors(times_s, video.fps)
+    # What an index says of the first frame, and what is presented, may be some frames apart.
+    return tuple(at_s + video.start_s - found[0] if len(laid) == 1 else at_s for at_s in found[1:])
 
 
 def _started(media: Media, found: _Scan) -> Media:
@@ -116,6 +130,8 @@ def _placed(stamps: Iterator[Stamp], media: Media) -> _Scan:
     runs = Runs(limit_s)
     begins: dict[int, float] = {}
     ends: dict[int, tuple[int, float]] = {}
+    video = media.video.index if media.video else -1
+    frames = array("d")
     for place, stream in enumerate(streams):
         counts[stream] = counts.get(stream, -1) + 1
         if place in left_out:
@@ -123,10 +139,12 @@ def _placed(stamps: Iterator[Stamp], media: Media) -> _Scan:
             continue
         time_s, first_s, past_s = values[3 * place : 3 * place + 3]
         number = runs.place(Stamp(stream, time_s, first_s, past_s))
+        if stream == video:
+            frames.extend((number, first_s))
         begins.setdefault(stream, first_s)
         ends[stream] = max(ends.get(stream, (number, past_s)), (number, past_s))
     shown = np.delete(rows[:, 1:], sorted(left_out), axis=0)
-    return _Scan(runs, begins, ends, shown, past_byte, frozenset(wrong))
+    return _Scan(runs, begins, ends, shown, np.array(frames).reshape(-1, 2), past_byte, frozenset(wrong))
 
 
 def _holes(shown: Times, laid: tuple[Piece, ...]) -> tuple[Span, ...]:
@@ -165,7 +183,11 @@ def _indexed(streams: list[Any], media: Media) -> _Scan | None:
     begins = {index: float(found.first_s[0]) for index, found in entries.items()}
     ends = {index: (0, float(found.past_s.max())) for index, found in entries.items()}
     shown = np.concatenate([np.column_stack([found.first_s, found.past_s]) for found in entries.values()])
-    return _Scan(runs, begins, ends, shown, max(found.past_byte for found in entries.values()))
+    video = entries.get(media.video.index) if media.video else None
+    shown_s = video.first_s if video else np.zeros(0)
+    frames = np.column_stack([np.zeros(len(shown_s)), shown_s])
+    past_byte = max(found.past_byte for found in entries.values())
+    return _Scan(runs, begins, ends, shown, frames, past_byte)
 
 
 @dataclass(frozen=True)
