@@ -36,7 +36,7 @@ class Augmentation:
     Fields that end in _p are the share of clips affected; the others are standard deviations or, for gain,
     shift, speed and tempo, limits. All zero: no augmentation. `speed` (limit of its logarithm) changes the
     pitch too; `tempo` (greatest factor) preserves it, as players do. Both change video and audio together, up
-    or down, uniformly in the logarithm.
+    or down, uniformly in the logarithm. `beyond_p` is the share of the ends of runs (`beyond.py`).
     """
 
     flip_p: float = 0.5
@@ -61,6 +61,7 @@ class Augmentation:
     speed: float = 0.12
     tempo_p: float = 0.0
     tempo: float = 2.0
+    beyond_p: float = 0.0
     shift_ms: float = 20.0
     gain_db: tuple[float, float] = (-12.0, 6.0)
     reverb_p: float = 0.3
@@ -215,8 +216,18 @@ def augment_waves(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> 
     return x.clamp(-1, 1)
 
 
-def _loudness(x: Tensor) -> Tensor:
+def loudness(x: Tensor) -> Tensor:
+    """Root mean square (..., 1) of waves (..., samples)."""
     return x.square().mean(-1, keepdim=True).sqrt()
+
+
+def coloured_noise(
+    size: tuple[int, int], slope: np.ndarray, rng: np.random.Generator, device: torch.device
+) -> Tensor:
+    """Noise (clips, samples) whose amplitude falls with frequency ** `slope` (clips,)."""
+    white = torch.fft.rfft(_noise_like(size, rng, device))
+    pitch = torch.arange(size[1] // 2 + 1, device=device) + 1.0
+    return torch.fft.irfft(white / pitch ** _tensor(slope, white.real, 2), size[1])
 
 
 def _reverb(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
@@ -243,18 +254,15 @@ def _noise(x: Tensor, rng: np.random.Generator, amount: Augmentation) -> Tensor:
     kind = rng.integers(4, size=len(hit))
     slope = np.where(kind == 1, rng.uniform(0.3, 1.2, len(hit)), 0.0)
     level = 10 ** (-rng.uniform(np.where(kind == 0, 5, 0), 25) / 20)
-    pitch = torch.arange(n // 2 + 1, device=x.device) + 1.0
-    noise = torch.fft.irfft(
-        torch.fft.rfft(_noise_like((len(hit), n), rng, x.device)) / pitch ** _tensor(slope, x, 2), n
-    )
+    noise = coloured_noise((len(hit), n), slope, rng, x.device)
     voices = x[(hit + 1) % len(x)]
     noise = torch.where(_tensor(kind == 2, x, 2) > 0, voices, noise)
     if (kind == 3).any():
         tunes = np.stack([_music(rng, n) for _ in range(int((kind == 3).sum()))])
         noise[torch.from_numpy(kind == 3)] = torch.from_numpy(tunes).to(x.device)
-    noise = noise / (_loudness(noise) + 1e-9)
+    noise = noise / (loudness(noise) + 1e-9)
     x = x.clone()
-    x[hit] = x[hit] + noise * (_loudness(x[hit]) + 1e-5) * _tensor(level, x, 2)
+    x[hit] = x[hit] + noise * (loudness(x[hit]) + 1e-5) * _tensor(level, x, 2)
     return x
 
 

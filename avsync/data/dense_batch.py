@@ -24,7 +24,8 @@ from avsync.data.augment import (
     speeds,
     tempos,
 )
-from avsync.data.loading import Bytes, Reader, columns_samples, cut, first_column, log_mels
+from avsync.data.beyond import Spans, replace_beyond
+from avsync.data.loading import HALF_FFT, Bytes, Reader, columns_samples, cut, first_column, log_mels
 from avsync.data.shards import SAMPLES_PER_FRAME
 
 IntArray = npt.NDArray[np.int64]
@@ -32,11 +33,13 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Runs:
-    """Runs of frames, one per clip: `clips` (n,), first frame `start` (n,), frames `lengths` (n,) as played,
-    `speed` (n,) that changes the pitch, `tempo` (n,) that preserves it, and the ms by which each one's audio
-    is delayed: first `delay_ms` to bring the clip into sync, then a deliberate `shift_ms`, as played."""
+    """Runs of frames, one per clip: `clips` (n,), each of which has `clip_frames` (n,) with audio, first
+    frame `start` (n,), frames `lengths` (n,) as played, `speed` (n,) that changes the pitch, `tempo` (n,)
+    that preserves it, and the ms by which each one's audio is delayed: first `delay_ms` to bring the clip
+    into sync, then a deliberate `shift_ms`, as played."""
 
     clips: IntArray
+    clip_frames: IntArray
     start: npt.NDArray[np.float64]
     lengths: IntArray
     speed: npt.NDArray[np.float64]
@@ -48,6 +51,11 @@ class Runs:
     def pace(self) -> npt.NDArray[np.float64]:
         """Frames of the clip per frame as played (n,)."""
         return self.speed * self.tempo
+
+    @property
+    def late(self) -> npt.NDArray[np.float64]:
+        """Frames of the clip by which its audio is delayed (n,)."""
+        return (self.delay_ms + self.shift_ms * self.pace) / FRAME_MS
 
     def columns(self, context: int) -> int:
         """Mel columns, as played, of the longest run's windows with `context` before and after them."""
@@ -91,7 +99,9 @@ def draw_runs(
         lengths = rng.integers(np.minimum(shortest, lengths), lengths + 1)
     start = rng.uniform(0, 1, count) * (frames[clips] - 1 - (lengths - 1) * pace)
     start = np.where(pace == 1, np.round(start), start)
-    return Runs(clips, start, lengths, speed, tempo, delays[clips], shifts_ms(rng, count, amount))
+    return Runs(
+        clips, frames[clips], start, lengths, speed, tempo, delays[clips], shifts_ms(rng, count, amount)
+    )
 
 
 def fetch_runs(source: Reader, runs: Runs, context: int = 0) -> Bytes:
@@ -102,8 +112,7 @@ def fetch_runs(source: Reader, runs: Runs, context: int = 0) -> Bytes:
     most = math.ceil((runs.columns(context) - 1) * runs.tempo.max()) + 1
     before = context * HOP_SAMPLES * runs.tempo[:, None]
     relative = (columns_samples(np.array([0]), most) - before) * runs.speed[:, None]
-    late = (runs.delay_ms + runs.shift_ms * runs.pace) / FRAME_MS
-    exact = (runs.start - late)[:, None] * SAMPLES_PER_FRAME + relative
+    exact = (runs.start - runs.late)[:, None] * SAMPLES_PER_FRAME + relative
     exact = np.where(runs.speed[:, None] == 1, np.round(exact), exact)
     below = np.floor(exact).astype(np.int64)
     raw = source.fetch(runs.clips, frames.astype(np.int64), np.concatenate([below, below + 1], 1))
@@ -126,11 +135,23 @@ def audio_batch(
     raw: Bytes, runs: Runs, rng: np.random.Generator, amount: Augmentation, context: int = 0
 ) -> DenseBatch:
     """Bytes, fetched with `context` -> a batch of mels without video."""
-    waves = raw.waves if amount == NONE else augment_waves(raw.waves, rng, amount)
+    waves = raw.waves
+    if amount != NONE:
+        around = replace_beyond(waves, audio_spans(runs, context), rng, amount)
+        waves = augment_waves(around, rng, amount)
     mels = log_mels(waves) if amount == NONE else augment_mels(log_mels(waves), rng, amount)
     windows = runs.lengths - WINDOW_FRAMES + 1
     mels = at_tempo(mels, runs.tempo, runs.columns(context))
     return DenseBatch(torch.empty(0), mels, windows, np.zeros(len(windows)), context)
+
+
+def audio_spans(runs: Runs, context: int = 0) -> Spans:
+    """Where the audio of the runs, and of their clips, begins and ends in the waves of `fetch_runs`."""
+    first = HALF_FFT + context * HOP_SAMPLES * runs.tempo
+    clip_first = first - (runs.start - runs.late) * SAMPLES_PER_FRAME / runs.speed
+    clip_stop = clip_first + runs.clip_frames * SAMPLES_PER_FRAME / runs.speed
+    stop = first + runs.lengths * SAMPLES_PER_FRAME * runs.tempo
+    return Spans(np.stack([clip_first, clip_stop], 1), np.stack([first, stop], 1))
 
 
 def at_tempo(mels: Tensor, tempo: npt.NDArray[np.float64], columns: int) -> Tensor:

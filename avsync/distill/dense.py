@@ -315,7 +315,7 @@ def similarities(
         one = np.zeros(1)
         frames = np.array([windows + WINDOW_FRAMES - 1], np.int64)
         delay_ms = np.array([delay_of(store.clips[number], delays) or 0.0])
-        runs = Runs(np.array([number]), one, frames, one + 1, one + 1, delay_ms, one)
+        runs = Runs(np.array([number]), frames, one, frames, one + 1, one + 1, delay_ms, one)
         context = objective.student.audio_context
         batch = dense_inputs(fetch_runs(source, runs, context), runs, np.random.default_rng(0), NONE, context)
         seen, heard = objective.embeddings(*window_tokens(objective.student, batch, objective.preprocessing))

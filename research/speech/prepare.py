@@ -94,7 +94,7 @@ def prepare_validation(scorer: Scorer, encoder: SpeechEncoder, cache: Path, out:
             continue
         length = np.array([windows + WINDOW_FRAMES - 1])
         delay = np.array([delay_of(clip, known) or 0.0])
-        runs = Runs(np.array([number]), 0 * one, length, one, one, delay, 0 * one)
+        runs = Runs(np.array([number]), length, 0 * one, length, one, one, delay, 0 * one)
         made = inputs(scorer, encoder, source, runs, np.random.default_rng(0), NONE)
         whole = {name: made[name][0] for name in ("frames", "columns", "speech")}
         write_whole(path, safetensors.torch.save(whole), what="the inputs of a clip")

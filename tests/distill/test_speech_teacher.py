@@ -26,7 +26,7 @@ def test_features_are_those_of_the_windows_place(tmp_path):
     in the earlier features of those that follow."""
     encoder = SpeechEncoder(recogniser(tmp_path / "ears.onnx"))
     assert speech_teacher.features(encoder) == 18
-    runs = Runs(*(np.array([v]) for v in (0, 0.0, 30, 1.0, 1.0, 0.0, 0.0)))
+    runs = Runs(*(np.array([v]) for v in (0, 30, 0.0, 30, 1.0, 1.0, 0.0, 0.0)))
     store = Store(made_cache(tmp_path / "cache", {"train": [30]}))
     for context in (0, 40):
         raw = fetch_runs(Streamed(store, torch.device("cpu")), runs, context)
