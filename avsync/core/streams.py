@@ -90,6 +90,8 @@ class Piece:
     first_s: float
     past_s: float
     shift_s: float
+    first_byte: int = 0
+    """File position at which its packets begin; 0 where its container does not record it."""
 
     @property
     def start_s(self) -> float:

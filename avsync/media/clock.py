@@ -50,19 +50,22 @@ class Stamp:
     time_s: float
     first_s: float
     past_s: float
+    first_byte: int = 0
     past_byte: int = 0
-    """File position at which the packet ends; 0 where its container does not record it."""
+    """File positions at which the packet begins and ends; 0 where its container does not record them."""
 
 
 @dataclass
 class Run:
     """Timestamps that relate to one another: those of its packets lie in [low_s, high_s], and they are
-    presented in [first_s, past_s). `ends`: the latest time by stream."""
+    presented in [first_s, past_s). `first_byte`: where the first of them in the file begins; `ends`: the
+    latest time by stream."""
 
     low_s: float
     high_s: float
     first_s: float
     past_s: float
+    first_byte: int = 0
     ends: dict[int, float] = field(default_factory=dict)
 
 
@@ -81,6 +84,7 @@ class Runs:
         self._now[stamp.stream] = number
         run.ends[stamp.stream] = max(run.ends.get(stamp.stream, -1e300), stamp.time_s)
         run.low_s, run.high_s = min(run.low_s, stamp.time_s), max(run.high_s, stamp.time_s)
+        run.first_byte = min(run.first_byte or stamp.first_byte, stamp.first_byte or run.first_byte)
         run.first_s, run.past_s = min(run.first_s, stamp.first_s), max(run.past_s, stamp.past_s)
         return number
 
@@ -91,7 +95,7 @@ class Runs:
         for later in range(0 if now is None else now + 1, len(self.runs)):
             if stamp.stream not in self.runs[later].ends and self._near(later, stamp):
                 return later
-        self.runs.append(Run(stamp.time_s, stamp.time_s, stamp.first_s, stamp.past_s))
+        self.runs.append(Run(stamp.time_s, stamp.time_s, stamp.first_s, stamp.past_s, stamp.first_byte))
         return len(self.runs) - 1
 
     def _continues(self, number: int, stamp: Stamp) -> bool:
@@ -115,7 +119,7 @@ def pieces(runs: Runs, origin_s: float) -> tuple[Piece, ...]:
     end_s = 0.0
     for run in runs.runs:
         shift_s = end_s - run.first_s if made else -origin_s
-        made.append(Piece(run.first_s, run.past_s, shift_s))
+        made.append(Piece(run.first_s, run.past_s, shift_s, run.first_byte))
         end_s = max(end_s, made[-1].end_s)
     return tuple(made)
 

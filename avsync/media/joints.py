@@ -8,20 +8,19 @@ are found here; each part is then opened by itself.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
+from avsync.core.streams import Media
 from avsync.media.fragments import top_boxes
+from avsync.media.transport import CHUNK_BYTES, Reader
 
-CHUNK_BYTES = 1 << 24
 MAX_JOINTS = 64
 """More of them are no recordings but a stream whose tables are damaged."""
-SYNC = 0x47
 PAT, PMT = 0, 2
 """PID of the program association table, and the number of a program map table, ISO/IEC 13818-1 2.4.4."""
 VIDEO_TYPES = frozenset((0x01, 0x02, 0x10, 0x1B, 0x24, 0x33, 0x42, 0xD1, 0xD2, 0xEA))
@@ -82,6 +81,25 @@ def in_program_stream(path: Path) -> list[int]:
     return found if len(found) <= MAX_JOINTS else []
 
 
+def between_pieces(media: Media) -> list[int]:
+    """The file positions at which an MPEG stream can be cut between its pieces: before the tables, or the
+    pack, with which the next one begins."""
+    begins = [piece.first_byte for piece in media.pieces[1:]]
+    if media.container == "mpegts":
+        tables = [
+            (place, packet_bytes) for place, packet_bytes, pid, _ in _sections(media.path) if pid == PAT
+        ]
+    else:
+        tables = [(place, 0) for place, _ in _matches(media.path, PACK, 10)]
+    found = []
+    for begin in begins:
+        number = bisect_right(tables, (begin, 1 << 16)) - 1
+        place, packet_bytes = tables[number] if number >= 0 else (begin, 0)
+        near = packet_bytes == 0 or begin - place <= NEAR_PACKETS * packet_bytes
+        found.append(place if near else begin)
+    return found
+
+
 def at_headers(path: Path, container: str) -> list[int]:
     """The file positions at which another file of this format may begin."""
     found, before = list[int](), 0
@@ -102,62 +120,20 @@ def at_headers(path: Path, container: str) -> list[int]:
 # --- Transport streams -------------------------------------------------------------------
 
 
-@dataclass
-class _Reader:
-    """Reads a transport stream from packet to packet; `shift`: bytes of each before its sync byte."""
-
-    file: IO[bytes]
-    size: int = 188
-    shift: int = 0
-    place: int = 0
-    pmt_pids: set[int] = field(default_factory=set)
-    last: dict[int, bytes] = field(default_factory=dict)
-
-    def synchronise(self) -> bool:
-        """Go to the next place from which packets follow one another."""
-        self.file.seek(self.place)
-        data = np.frombuffer(self.file.read(CHUNK_BYTES), np.uint8) == SYNC
-        for size, shift in ((188, 0), (192, 4), (204, 0)):
-            if len(data) <= 4 * size:
-                continue
-            both = data[: -4 * size] & data[size : -3 * size] & data[2 * size : -2 * size]
-            places = np.flatnonzero(both & data[3 * size : -size])
-            if len(places):
-                self.place += int(places[0]) - shift
-                self.size, self.shift = size, shift
-                return self.place >= 0
-        return False
-
-    def chunk(self) -> npt.NDArray[np.uint8]:
-        """The next packets, (n, size), up to the first that does not begin as one."""
-        self.file.seek(self.place)
-        data = np.frombuffer(self.file.read(CHUNK_BYTES // self.size * self.size), np.uint8)
-        rows = data[: len(data) // self.size * self.size].reshape(-1, self.size)
-        wrong = np.flatnonzero(rows[:, self.shift] != SYNC)
-        return rows[: wrong[0]] if len(wrong) else rows
-
-
 def _sections(path: Path) -> Iterator[tuple[int, int, int, bytes]]:
     """(file position, packet size, PID, section) of each PAT, and of each PMT that differs from the one
     before."""
     with path.open("rb") as file:
-        reader = _Reader(file)
-        while True:
-            rows = reader.chunk()
-            if not len(rows) and (not reader.synchronise() or not len(rows := reader.chunk())):
-                return
-            heads = rows[:, reader.shift : reader.shift + 4]
-            pids = (heads[:, 1].astype(np.int32) & 0x1F) << 8 | heads[:, 2]
-            begins = heads[:, 1] & 0x40 != 0
-            for row in np.flatnonzero(begins & (pids == PAT)):
-                reader.pmt_pids.update(_programs(_section(rows[row, reader.shift :])).values())
-            wanted = np.isin(pids, [PAT, *reader.pmt_pids])
-            for row in np.flatnonzero(begins & wanted):
-                pid, section = int(pids[row]), _section(rows[row, reader.shift :])
-                if pid == PAT or section != reader.last.get(pid):
-                    reader.last[pid] = section
-                    yield reader.place + int(row) * reader.size, reader.size, pid, section
-            reader.place += len(rows) * reader.size
+        pmt_pids, last = set[int](), dict[int, bytes]()
+        for packets in Reader(file).chunks():
+            first, pids = packets.begins, packets.pids
+            for row in np.flatnonzero(first & (pids == PAT)):
+                pmt_pids.update(_programs(_section(packets.data[row])).values())
+            for row in np.flatnonzero(first & np.isin(pids, [PAT, *pmt_pids])):
+                pid, section = int(pids[row]), _section(packets.data[row])
+                if pid == PAT or section != last.get(pid):
+                    last[pid] = section
+                    yield packets.place + int(row) * packets.size, packets.size, pid, section
 
 
 def _section(packet: npt.NDArray[np.uint8]) -> bytes:

@@ -117,9 +117,10 @@ def _runs(media: Media) -> _Scan:
 
 
 def _placed(stamps: Iterator[Stamp], media: Media) -> _Scan:
-    streams, values, past_byte = array("i"), array("d"), 0
+    streams, values, begins_at, past_byte = array("i"), array("d"), array("q"), 0
     for stamp in stamps:
         past_byte = max(past_byte, stamp.past_byte)
+        begins_at.append(stamp.first_byte)
         streams.append(stamp.stream)
         values.extend((stamp.time_s, stamp.first_s, stamp.past_s))
     limit_s = forward_s(media.container)
@@ -138,7 +139,7 @@ def _placed(stamps: Iterator[Stamp], media: Media) -> _Scan:
             wrong.add((stream, counts[stream]))
             continue
         time_s, first_s, past_s = values[3 * place : 3 * place + 3]
-        number = runs.place(Stamp(stream, time_s, first_s, past_s))
+        number = runs.place(Stamp(stream, time_s, first_s, past_s, begins_at[place]))
         if stream == video:
             frames.extend((number, first_s))
         begins.setdefault(stream, first_s)
@@ -233,5 +234,6 @@ def stamp_of(packet: Any) -> Stamp | None:
     if abs(time_s - first_s) > LONGEST_S:
         time_s = first_s  # Where a demuxer made up `dts` from the packets before, it lags behind a jump.
     length_s = min(LONGEST_S, seconds(packet.duration or 0, unit))
-    past_byte = packet.pos + packet.size if packet.pos and packet.pos > 0 else 0
-    return Stamp(packet.stream.index, time_s, first_s, first_s + length_s, past_byte)
+    first_byte = packet.pos if packet.pos and packet.pos > 0 else 0
+    past_byte = first_byte + packet.size if first_byte else 0
+    return Stamp(packet.stream.index, time_s, first_s, first_s + length_s, first_byte, past_byte)

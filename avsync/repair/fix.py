@@ -46,7 +46,8 @@ class FixResult:
     """What `fix_offset` did.
 
     The reports are None if nothing was measured. `offset_ms` is the error that was (or would be) removed; if
-    there was nothing to do it is 0 and `command` is empty. `settings` names the method and the ffmpeg used.
+    there was nothing to do it is 0 and `command` is empty. `in_place`: only the times in the packets' headers
+    change, without ffmpeg. `settings` names the method and the ffmpeg used.
     """
 
     report_before: Report | None
@@ -55,6 +56,7 @@ class FixResult:
     command: str
     written: bool
     sentence: str
+    in_place: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -107,7 +109,6 @@ def fix_offset(
         offset_ms = _measured(before, src, force=force, single_shift=options.method == "copy")
     if offset_ms is None or (offset_ms == 0 and not force and options.method == "copy"):
         return FixResult(before, None, 0.0, "", False, repaired.nothing_to_do(src, before))
-    settings = {"method": options.method, "ffmpeg": program().version, "ffmpeg_program": program().path}
     rounds = _Rounds(before, measure, progress, force)
     try:
         if before is not None and options.method == "retime":
@@ -119,7 +120,11 @@ def fix_offset(
         fitting = _fitting_suffix(lambda target: make_plan(offset_ms, target), src, dst)
         advice = f"choose a target that ends in {fitting}" if fitting else NO_FITTING_TARGET
         raise MediaError(f"{error.why}; {advice}.") from error
-    return replace(done, settings=settings)
+    return replace(done, settings={"method": options.method, **({} if done.in_place else _program_used())})
+
+
+def _program_used() -> dict[str, Any]:
+    return {"ffmpeg": program().version, "ffmpeg_program": program().path}
 
 
 def _fitting_suffix(make_plan: Callable[[Path], Plan], src: Path, dst: Path) -> str | None:
@@ -180,7 +185,8 @@ def _shift(
 ) -> FixResult:
     """Shift the audio and copy everything."""
     planned = make_plan(offset_ms)
-    result = FixResult(rounds.before, None, offset_ms, command(planned, rounds.replace), False, "")
+    shell = command(planned, rounds.replace)
+    result = FixResult(rounds.before, None, offset_ms, shell, False, "", in_place=bool(planned.shifts))
     if dry_run:
         return replace(result, sentence=repaired.would_shift(planned.dst, _deed(planned)))
     planned, after, lost = rounds.made(lambda rest_ms: make_plan(offset_ms + rest_ms))

@@ -69,7 +69,8 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a container declares; `duration_s` is None if it does not."""
+    """What a container declares, or one in the bytes `window` of a file; `duration_s` is None if it does
+    not."""
 
     path: Path
     container: str
@@ -78,6 +79,7 @@ class Contents:
     tags: Mapping[str, str]
     chapters: tuple[Chapter, ...]
     streams: tuple[Stream, ...]
+    window: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,11 @@ class Packets:
 # --- Reading -----------------------------------------------------------------------------
 
 
-def contents(path: Path) -> Contents:
-    """What the container declares. Raises MediaError if it cannot be opened."""
+def contents(path: Path, window: tuple[int, int] | None = None) -> Contents:
+    """What the container declares, or one in the bytes [first, past). Raises MediaError if it cannot be
+    opened."""
     try:
-        with opened(path) as container:
+        with opened(path, window) as container:
             return Contents(
                 path=path,
                 container=container.format.name,
@@ -114,6 +117,7 @@ def contents(path: Path) -> Contents:
                     for c in container.chapters()
                 ),
                 streams=tuple(_stream(s) for s in container.streams),
+                window=window,
             )
     except (FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{path} cannot be read ({error}); check that it is a whole video file.") from error
@@ -192,7 +196,7 @@ def read_packets(file: Contents, progress: Callable[[float], None] | None = None
     """Read every packet without decoding; `progress` gets seconds of the file. Raises MediaError."""
     tallies = {s.index: _Tally() for s in file.streams}
     try:
-        with opened(file.path) as container:
+        with opened(file.path, file.window) as container:
             for stream in (*container.streams.video, *container.streams.audio):
                 if context := stream.codec_context:  # None where nothing here decodes the codec
                     codec = file.streams[stream.index].codec

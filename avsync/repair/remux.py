@@ -15,13 +15,15 @@ from pathlib import Path
 
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.streams import Media
+from avsync.media import joints
 from avsync.media.container import demux, opened, source
 from avsync.media.edits import hidden_s
 from avsync.media.ffmpeg import ffmpeg_path, program
-from avsync.repair import labels, packets
+from avsync.repair import labels, packets, stamps
 from avsync.repair.codecs import Encoding
 from avsync.repair.containers import MOV_MUXERS, muxer_of, muxer_options, writable
 from avsync.repair.packets import Contents, Stream
+from avsync.repair.stamps import Shift
 from avsync.report.repaired import streams_words
 
 NO_START_TIMES = {"avi": "AVI", "mxf": "MXF", "mxf_opatom": "MXF"}
@@ -52,7 +54,7 @@ class Retimed:
 class Plan:
     """How to write `dst`: ffmpeg's arguments (without the program and the overwrite flag), the numbers of the
     streams that are `moved` and `left_out`, the audio track to move (None: all), and the track to
-    re-encode."""
+    re-encode; or how to shift the times in an MPEG stream, which takes no ffmpeg."""
 
     src: Path
     dst: Path
@@ -62,10 +64,16 @@ class Plan:
     left_out: tuple[int, ...]
     audio_track: int | None
     retimed: Retimed | None = None
+    shifts: tuple[Shift, ...] = ()
 
 
 def command(plan: Plan, overwrite: bool = False) -> str:
-    """The ffmpeg command of a plan, quoted for a POSIX shell."""
+    """The command of a plan, quoted for a POSIX shell: ffmpeg's, or avsync's where only that can do it."""
+    if plan.shifts:
+        track = [] if plan.audio_track is None else ["--audio-track", str(plan.audio_track)]
+        force = ["--force"] if overwrite else []
+        by = ["--offset-ms", f"{plan.offset_ms:g}"]
+        return shlex.join(["avsync", "fix-offset", str(plan.src), str(plan.dst), *by, *track, *force])
     quiet = ("-hide_banner", "-nostdin", "-loglevel", "error")
     return shlex.join([ffmpeg_path(), "-y" if overwrite else "-n", *quiet, *plan.arguments])
 
@@ -93,12 +101,6 @@ def plan(
         MediaError: the file has no video or no audio, or consists of recordings that were joined.
     """
     moved = _moved_tracks(media, audio_track)
-    if media.parts:
-        edges = [str(part.window[1]) for part in media.parts[:-1] if part.window]
-        raise MediaError(
-            f"{media.path} consists of {len(media.parts)} recordings joined into one, which no single copy "
-            f"can hold; cut it after byte {' and after byte '.join(edges)}, and repair each part."
-        )
     if not math.isfinite(offset_ms) or abs(offset_ms) >= 1000 * media.duration_s:
         raise UsageError(
             f"An offset of {offset_ms:g} ms exceeds the {media.duration_s:.1f} s of {media.path.name}; "
@@ -106,6 +108,10 @@ def plan(
         )
     file = packets.contents(media.path)
     muxer = muxer_of(file, dst)
+    if stamps.needed(media) and muxer in stamps.MUXERS.get(file.container, ()) and retimed is None:
+        shifts = stamps.shifts(media, audio_track, offset_ms / 1000)
+        return Plan(media.path, dst, offset_ms, (), moved, (), audio_track, shifts=shifts)
+    _require_one_clock(media, retimed)
     if muxer in NO_START_TIMES:
         raise UsageError(
             f"{NO_START_TIMES[muxer]} has no start times that players respect, so {dst.name} would not "
@@ -151,6 +157,21 @@ def plan(
         left_out=unwritable,
         audio_track=audio_track,
         retimed=retimed,
+    )
+
+
+def _require_one_clock(media: Media, retimed: Retimed | None) -> None:
+    """Raises MediaError where a file consists of recordings that were joined, which each have a clock."""
+    in_mpeg = media.container in stamps.MUXERS
+    if not media.parts and (not in_mpeg or len(media.pieces) < 2):
+        return
+    edges = [one.window[1] for one in media.parts[:-1] if one.window] or joints.between_pieces(media)
+    places = " and after byte ".join(map(str, edges))
+    count = len(media.parts) or len(media.pieces)
+    shift = f", or choose a target that ends in {media.path.suffix}" if in_mpeg and retimed is None else ""
+    raise MediaError(
+        f"{media.path} consists of {count} recordings joined into one, whose clocks ffmpeg cannot copy; "
+        f"cut it after byte {places} and repair each part{shift}."
     )
 
 

@@ -40,6 +40,9 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
         UnfitTargetError: it is not a true copy; the sentence says where.
         MediaError: it cannot be read to its end.
     """
+    if planned.shifts:
+        _check_shifted(planned, path, progress)
+        return ()
     try:
         after, late_s = packets.contents(path), _late_s(path)
     except MediaError as error:
@@ -65,10 +68,30 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
         for _, encoded in fresh:
             _check_retimed(planned, encoded, video_moved_s)
     except DifferentError as error:
-        raise UnfitTargetError(
-            f"The copy of {planned.src.name} failed its check and is not kept, because {error}"
-        ) from error
+        raise _not_kept(planned, error) from error
     return labels.lost_tags(before, after, [*pairs, *fresh], hidden_codes(before))
+
+
+def _check_shifted(planned: Plan, path: Path, progress: Progress | None) -> None:
+    """Raises UnfitTargetError unless each part of an MPEG stream has its packets, shifted as planned."""
+    for number, shift in enumerate(planned.shifts, 1):
+        window = shift.first, shift.past
+        try:
+            old, new = (packets.read_packets(packets.contents(file, window)) for file in (planned.src, path))
+            for before, after in packets.pair(old, new):
+                move = packets.moved_by(before, after)
+                if move is not None and abs(move - shift.by(before.stream.number)) > packets.TIME_TOLERANCE_S:
+                    raise DifferentError(f"stream {before.stream.index} moved by {1000 * move:.0f} ms")
+        except DifferentError as error:
+            raise _not_kept(planned, error) from error
+        if progress:
+            progress(STAGE, 0.5 + 0.5 * number / len(planned.shifts), 1.0)
+
+
+def _not_kept(planned: Plan, error: DifferentError) -> UnfitTargetError:
+    return UnfitTargetError(
+        f"The copy of {planned.src.name} failed its check and is not kept, because {error}"
+    )
 
 
 def _unfit(planned: Plan) -> UnfitTargetError:

@@ -17,6 +17,7 @@ from avsync.media.probe import state
 from avsync.repair import packets
 from avsync.repair.packets import Contents
 from avsync.repair.remux import Plan
+from avsync.repair.stamps import write_shifted
 from avsync.repair.verify import Progress, UnfitTargetError, show, verify
 
 
@@ -72,7 +73,11 @@ def written(planned: Plan, progress: Progress | None = None) -> Iterator[Copy]:
 
 
 def _run(planned: Plan, before: Contents, made: Draft, progress: Progress | None) -> None:
-    """Run ffmpeg into the draft, the first half of the work."""
+    """Fill the draft, by ffmpeg or without it: the first half of the work."""
+
+    if planned.shifts:
+        write_shifted(planned.src, before.container, planned.shifts, made)
+        return
 
     def on_time(time_s: float) -> None:
         show(progress, before, time_s - before.start_s, 0.0, 0.5)

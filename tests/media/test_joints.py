@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from media_factory import MPEG2, X264, bar_and_click, bar_time
+from timestamps import in_ts
 
 from avsync import fix_offset
 from avsync.audio.waveform import waveform
@@ -35,14 +36,14 @@ def joined(path: Path, *parts: Path) -> Path:
     return path
 
 
-def lags_ms(media: Media) -> list[float]:
+def lags_ms(media: Media, track: int = 0) -> list[float]:
     """By how much each click sounds late against the frame that is shown with it."""
     assert media.video is not None
     shown = [
         (time_s, bar_time(frame.to_ndarray(format="rgb24")))
         for time_s, _, frame in decoded(media, media.video.index, Damage())
     ]
-    audio = waveform(media, 0)
+    audio = waveform(media, track)
     loud = np.flatnonzero(np.abs(np.asarray(audio.samples)) > 0.2)
     clicks_s = audio.start_s + loud[np.diff(loud, prepend=-16_000) > 8000] / 16_000
     nearest = [min(shown, key=lambda both: abs(both[0] - click_s)) for click_s in clicks_s]
@@ -134,22 +135,87 @@ def test_mpeg_streams_that_go_on_alike_are_no_parts(tmp_path: Path) -> None:
     assert media.parts == () and len(media.pieces) == 2
 
 
-@pytest.mark.parametrize(("suffix", "first", "second"), [(".ts", "mp2", "aac"), (".mkv", "aac", "aac")])
-def test_a_repair_is_refused_with_advice_that_works(
-    tmp_path: Path, suffix: str, first: str, second: str
+@pytest.mark.parametrize(
+    ("suffix", "first", "second"),
+    [
+        pytest.param(".ts", (H264, "mp2"), (H264, "mp2"), id="the same streams"),
+        pytest.param(".ts", (H264, "mp2"), (H264, "aac", *OTHER_PROGRAM), id="another program"),
+        pytest.param(".m2ts", (H264, "ac3"), (H264, "ac3"), id="blu-ray packets"),
+        pytest.param(".mpg", (MPEG2, "mp2"), (MPEG2, "mp2"), id="program stream"),
+        pytest.param(".mpg", (MPEG2, "ac3", "-f", "vob"), (MPEG2, "mp2"), id="private stream, and audio"),
+        pytest.param(".mpg", (MPEG2, "mp2", "-f", "mpeg"), (MPEG2, "mp2", "-f", "mpeg"), id="MPEG-1"),
+        pytest.param(".ts", (H264, "mp2", "-muxdelay", "0", "-muxpreload", "0"), (H264, "mp2"), id="from 0"),
+    ],
+)
+@pytest.mark.parametrize("offset_ms", [100, -87])
+def test_a_joined_mpeg_stream_is_repaired_as_a_whole(
+    tmp_path: Path, suffix: str, first: tuple, second: tuple, offset_ms: int
 ) -> None:
-    a, b = part(tmp_path / f"a{suffix}", 0.2, H264, first), part(tmp_path / f"b{suffix}", -0.1, H264, second)
+    """Only the times in the headers of its packets change: a few bytes each."""
+    a, b = part(tmp_path / f"a{suffix}", 0.2, *first), part(tmp_path / f"b{suffix}", -0.1, *second)
+    whole, out = joined(tmp_path / f"j{suffix}", a, b, a), tmp_path / f"out{suffix}"
+    result = fix_offset(whole, out, offset_ms=offset_ms)
+    before, after = probe(whole), probe(out)
+    wanted = [late_ms + offset_ms for late_ms in lags_ms(before)]
+    assert lags_ms(after) == pytest.approx(wanted, abs=TOLERANCE_MS)
+    assert lags_ms(before) == pytest.approx([200, -100, 200], abs=TOLERANCE_MS)
+    assert out.stat().st_size == whole.stat().st_size and "ffmpeg" not in result.settings
+    changed = np.frombuffer(whole.read_bytes(), np.uint8) != np.frombuffer(out.read_bytes(), np.uint8)
+    assert 0 < changed.sum() < 0.01 * len(changed)
+
+
+def test_wrong_timestamps_in_a_transport_stream_do_not_prevent_its_repair(tmp_path: Path) -> None:
+    path = part(tmp_path / "a.ts", 0.2, H264, "aac", "-b:a", "32k")
+    in_ts(
+        path, lambda kind, n, time_s: time_s + 36_000 if (kind, n) in (("audio", 1), ("video", 9)) else None
+    )
+    media = probe(path)
+    assert media.wild and len(media.pieces) == 1
+    fix_offset(path, tmp_path / "out.ts", offset_ms=100)
+    assert lags_ms(probe(tmp_path / "out.ts")) == pytest.approx([300], abs=TOLERANCE_MS)
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mpg"])
+def test_a_single_track_of_a_joined_stream_is_moved(tmp_path: Path, suffix: str) -> None:
+    codec = (H264 if suffix == ".ts" else MPEG2, "mp2")
+    maps = ("-map", "0:v", "-map", "1:a", "-map", "1:a")
+    a = part(tmp_path / f"a{suffix}", 0.2, *codec, *maps)
+    whole = joined(tmp_path / f"j{suffix}", a, a)
+    fix_offset(whole, tmp_path / f"out{suffix}", offset_ms=100, audio_track=1)
+    media = probe(tmp_path / f"out{suffix}")
+    assert lags_ms(media, 0) == pytest.approx([200, 200], abs=TOLERANCE_MS)
+    assert lags_ms(media, 1) == pytest.approx([300, 300], abs=TOLERANCE_MS)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "first", "second", "target"),
+    [
+        (".ts", "mp2", "aac", ".mkv"),
+        (".ts", "mp2", "mp2", ".mkv"),
+        (".mpg", "mp2", "mp2", ".mkv"),
+        (".mkv", "aac", "aac", ".mkv"),
+    ],
+)
+def test_a_repair_is_refused_with_advice_that_works(
+    tmp_path: Path, suffix: str, first: str, second: str, target: str
+) -> None:
+    video = MPEG2 if suffix == ".mpg" else H264
+    a, b = (
+        part(tmp_path / f"a{suffix}", 0.2, video, first),
+        part(tmp_path / f"b{suffix}", -0.1, video, second),
+    )
     whole = joined(tmp_path / f"j{suffix}", a, b)
     assert lags_ms(probe(whole)) == pytest.approx([*lags_ms(probe(a)), *lags_ms(probe(b))], abs=TOLERANCE_MS)
     with pytest.raises(MediaError, match="2 recordings joined into one") as error:
-        fix_offset(whole, tmp_path / f"out{suffix}", offset_ms=100)
+        fix_offset(whole, tmp_path / f"out{target}", offset_ms=100)
+    assert ("a target that ends in" in str(error.value)) == (suffix != ".mkv")
     cut = int(re.findall(r"after byte (\d+)", str(error.value))[0])
     data = whole.read_bytes()
     for name, piece, late_ms in ((f"1{suffix}", data[:cut], 200), (f"2{suffix}", data[cut:], -100)):
         (tmp_path / name).write_bytes(piece)
         fix_offset(tmp_path / name, tmp_path / f"out-{name}", offset_ms=100)
         assert lags_ms(probe(tmp_path / f"out-{name}")) == pytest.approx([late_ms + 100], abs=TOLERANCE_MS)
-    assert not (tmp_path / f"out{suffix}").exists()
+    assert not (tmp_path / f"out{target}").exists()
 
 
 PACKETS = st.lists(

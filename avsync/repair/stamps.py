@@ -1,0 +1,101 @@
+"""Shift the audio of an MPEG stream by changing the times in the headers of its packets, and nothing else.
+
+Recordings that were joined into one stream, and streams with wrong timestamps, have a clock that no muxer
+takes over. Where they keep their format, they need none.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from avsync.core.draft import Draft, unwritable
+from avsync.core.errors import MediaError
+from avsync.core.streams import Media
+from avsync.media.container import opened
+from avsync.media.pes import FIELD_BYTES, TICKS_PER_S, ticks, time_fields, with_ticks
+
+MUXERS = {"mpegts": ("mpegts",), "mpeg": ("vob", "mpeg")}
+"""FFmpeg's muxers of these containers, by its demuxers."""
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How to shift the bytes [first, past) of a file: streams with the numbers `moved` by `by_s` seconds, all
+    others by `rest_s`."""
+
+    first: int
+    past: int
+    moved: frozenset[int]
+    by_s: float
+    rest_s: float
+
+    def by(self, number: int) -> float:
+        """Seconds by which the stream of that number is shifted."""
+        return self.by_s if number in self.moved else self.rest_s
+
+
+def needed(media: Media) -> bool:
+    """Whether a file has a clock that no muxer takes over."""
+    return bool(media.parts or len(media.pieces) > 1 or media.wild)
+
+
+def shifts(media: Media, audio_track: int | None, by_s: float) -> tuple[Shift, ...]:
+    """How to delay the audio of a file, or one track of it, by `by_s` seconds: the same in each part. Where
+    audio would begin before the clock does, everything else is delayed instead of advancing it."""
+    parts = media.parts or (media,)
+    low_s = min((piece.first_s for part in parts for piece in part.pieces), default=0.0)
+    rest_s = 0.0 if low_s + by_s >= 0 else -by_s
+    starts = [part.window[0] if part.window else 0 for part in parts]
+    edges = [0, *starts[1:], media.path.stat().st_size]
+    return tuple(
+        Shift(first, past, _numbers(part, audio_track), by_s + rest_s, rest_s)
+        for part, (first, past) in zip(parts, pairwise(edges), strict=True)
+    )
+
+
+def _numbers(part: Media, audio_track: int | None) -> frozenset[int]:
+    """FFmpeg's numbers of a part's audio streams, or of the track of that number."""
+    wanted = [stream.index for stream in part.audio if audio_track in (None, stream.track)]
+    with opened(part.path, part.window) as container:
+        return frozenset(container.streams[index].id for index in wanted)
+
+
+def write_shifted(src: Path, container: str, how: Sequence[Shift], made: Draft) -> None:
+    """Write `src` into a draft with its packets shifted.
+
+    Raises:
+        OutputError: the draft cannot be written.
+        MediaError: the source cannot be read.
+    """
+    try:
+        source = src.open("rb")
+    except OSError as error:
+        raise MediaError(f"{src} cannot be read ({error}); check its permissions.") from error
+    try:
+        with source, os.fdopen(os.dup(made.handle), "r+b") as copy:
+            shutil.copyfileobj(source, copy, BLOCK_BYTES)
+            for place, by_s in _moves(src, container, how):
+                source.seek(place)
+                field = source.read(FIELD_BYTES)
+                copy.seek(place)
+                copy.write(with_ticks(field, ticks(field) + round(by_s * TICKS_PER_S)))
+    except OSError as error:
+        raise unwritable(made.target, error) from error
+
+
+def _moves(src: Path, container: str, how: Sequence[Shift]) -> Iterator[tuple[int, float]]:
+    """(file position, seconds) of each time that changes."""
+    left = deque(how)
+    for number, fields in time_fields(src, container):
+        for place in fields:
+            while left[0].past <= place and len(left) > 1:
+                left.popleft()
+            if by_s := left[0].by(number):
+                yield place, by_s
