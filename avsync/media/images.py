@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from avsync.core.errors import SetupError
 
-__all__ = ["Image", "cv2", "encoded", "explain", "resize", "shrunk"]
+__all__ = ["Image", "cv2", "encoded", "explain", "resize", "thumbnail"]
 
 Image = npt.NDArray[np.uint8]
 """An image: RGB, (height, width, 3)."""
@@ -43,14 +43,22 @@ def resize(image: Image, width: int, height: int) -> Image:
     return cast(Image, cv2.resize(image, (width, height), interpolation=way))
 
 
-def shrunk(image: Image, width: int, height: int) -> Image:
-    """`resize` to a far smaller size in a fifth of the time: of many rows that would be averaged some are
-    left out, and what is still six times as large or more is halved first."""
-    every = max(1, image.shape[0] // (8 * height))
-    image = image[every // 2 :: every]
-    while image.shape[1] >= 6 * width and image.shape[0] >= 6 * height:
-        even = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
-        image = resize(even, even.shape[1] // 2, even.shape[0] // 2)
+ROWS_AVERAGED = 4
+"""Rows of an image that are averaged in each row of a thumbnail."""
+MARGIN = 0.05
+"""Share of an image's width that a thumbnail may leave out."""
+
+
+def thumbnail(image: Image, width: int, height: int) -> Image:
+    """`resize` of an image, or of one plane of it, to a far smaller size in a fifth of the time: of many rows
+    only some are averaged, and columns beyond a multiple of `width` are left out where they are few, since
+    averages of whole pixels are the fast ones."""
+    rows, columns = image.shape[:2]
+    spare, wanted = columns % width, ROWS_AVERAGED * height
+    if spare <= MARGIN * columns:
+        image = image[:, spare // 2 : spare // 2 + columns - spare]
+    if rows > wanted:
+        image = image.take((np.arange(wanted) * rows + rows // 2) // wanted, axis=0)
     return resize(image, width, height)
 
 

@@ -15,7 +15,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from avsync.core.constants import DECODE_LONG_SIDE
 from avsync.core.streams import VideoStream
 from avsync.media.frames import frame_size
-from avsync.media.images import Image, cv2, resize, shrunk
+from avsync.media.images import Image, cv2, resize, thumbnail
 
 Plane = npt.NDArray[np.uint8]
 
@@ -57,7 +57,7 @@ class Planes:
 
     def thumbnail(self, width: int, height: int) -> Image:
         """A very small copy: RGB (height, width, 3)."""
-        return self.rgb(*(shrunk(plane, width, height) for plane in (self.y, self.u, self.v)))
+        return self.rgb(*(thumbnail(plane, width, height) for plane in (self.y, self.u, self.v)))
 
     def small(self, long_side: int) -> Image:
         """RGB (h, w, 3) with at most `long_side` pixels, for a face detector: the colours are about right."""
