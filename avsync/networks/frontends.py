@@ -25,7 +25,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv_block(x)
-        return F.relu(y + x if self.residual else y)
+        return F.relu(y + x if self.residual else y, inplace=True)
 
 
 def _block3d(
