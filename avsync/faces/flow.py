@@ -126,9 +126,9 @@ def _carried(before: View, after: View, points: Points, there: Points) -> Box | 
     return box
 
 
-def _median(values: Points) -> Points:
+def _median(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The median along the first axis, of a few values in a quarter of NumPy's time; NaN of none."""
     if not len(values):
-        return np.full(values.shape[1:], np.nan, np.float32)
+        return np.full(values.shape[1:], np.nan)
     ordered = np.sort(values, axis=0)
     return (ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2

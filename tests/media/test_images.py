@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from avsync.media.images import cv2, explain, resize
+from avsync.media.images import cv2, explain, resize, thumbnail
 
 
 def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -54,3 +56,19 @@ def test_resize_averages_when_it_shrinks_and_leaves_the_same_size_alone() -> Non
     assert resize(stripes, 8, 8) is stripes
     assert resize(stripes, 20, 12).shape == (12, 20, 3)
     assert cv2.__version__
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_a_thumbnail_looks_like_the_image(width, height, seed):
+    """Smooth ones, of any size: nothing is moved by more than a twentieth of the width."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (3, 4), dtype=np.uint8)
+    image = resize(coarse, max(width, 4), max(height, 3))
+    found = thumbnail(image, 32, 24)
+    assert found.shape == (24, 32)
+    assert np.abs(found.astype(int) - resize(image, 32, 24)).mean() < 12
+
+
+def test_a_thumbnail_of_whole_cells_is_an_average_of_rows_from_top_to_bottom():
+    rows = np.repeat(np.arange(240, dtype=np.uint8), 640).reshape(240, 640)
+    assert np.abs(thumbnail(rows, 32, 24)[:, 0] - (np.arange(24) * 10 + 4.5)).max() <= 1
