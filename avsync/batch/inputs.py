@@ -31,7 +31,7 @@ def listed(path: Path) -> list[Path]:
     """
     try:
         # File names are bytes; those that are not valid text must survive unchanged.
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
         raise MediaError(f"The list {path} cannot be read: {error.strerror}.") from error
     entries = _column(path, text) if path.suffix.lower() == ".csv" else text.split("\n")

@@ -19,6 +19,8 @@ from avsync.core.streams import Media
 from avsync.media.fragments import top_boxes
 from avsync.media.transport import CHUNK_BYTES, Reader
 
+MPEG = ("mpegts", "mpeg")
+"""FFmpeg's names of formats that go on into another recording without headers."""
 MAX_JOINTS = 64
 """More of them are no recordings but a stream whose tables are damaged."""
 PAT, PMT = 0, 2
@@ -81,23 +83,26 @@ def in_program_stream(path: Path) -> list[int]:
     return found if len(found) <= MAX_JOINTS else []
 
 
-def between_pieces(media: Media) -> list[int]:
-    """The file positions at which an MPEG stream can be cut between its pieces: before the tables, or the
-    pack, with which the next one begins."""
-    begins = [piece.first_byte for piece in media.pieces[1:]]
-    if media.container == "mpegts":
-        tables = [
-            (place, packet_bytes) for place, packet_bytes, pid, _ in _sections(media.path) if pid == PAT
-        ]
+def cuts(media: Media) -> list[int]:
+    """The file positions at which a file can be cut into the recordings that it was joined from, and each be
+    opened by itself; none where it is a single one."""
+    if media.parts:
+        return [part.window[1] for part in media.parts[:-1] if part.window]
+    if media.container not in MPEG or len(media.pieces) < 2:
+        return []
+    if media.container == "mpeg":
+        begins = [(place, 1 << 63) for place, _ in _matches(media.path, PACK, 10)]
     else:
-        tables = [(place, 0) for place, _ in _matches(media.path, PACK, 10)]
-    found = []
-    for begin in begins:
-        number = bisect_right(tables, (begin, 1 << 16)) - 1
-        place, packet_bytes = tables[number] if number >= 0 else (begin, 0)
-        near = packet_bytes == 0 or begin - place <= NEAR_PACKETS * packet_bytes
-        found.append(place if near else begin)
-    return found
+        tables = (found[:3] for found in _sections(media.path))
+        begins = [(place, NEAR_PACKETS * size) for place, size, pid in tables if pid == PAT]
+    return [_begin_before(piece.first_byte, begins) for piece in media.pieces[1:]]
+
+
+def _begin_before(place: int, begins: list[tuple[int, int]]) -> int:
+    """The latest of the places `begins`, which each are near for so many bytes, before that of a packet; that
+    of the packet where none is near."""
+    number = bisect_right(begins, place, key=lambda begin: begin[0]) - 1
+    return begins[number][0] if number >= 0 and place - begins[number][0] <= begins[number][1] else place
 
 
 def at_headers(path: Path, container: str) -> list[int]:

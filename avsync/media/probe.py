@@ -39,9 +39,6 @@ TAIL_S = 60.0
 """Seconds of audio after the last frame up to which they are treated as part of the video."""
 STILLS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0")
 """How still images begin."""
-GO_ON = ("mpegts", "mpeg")
-"""Containers that go on into another recording with the same streams; others begin anew, with headers, hidden
-samples and a clock of their own."""
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"CompositionPlaylist", b"v=0", b"<asx", b"RTSPtext")
 """What is near the beginning of files that name other files: HLS, concat, DASH, IMF, SDP, ASX, RTSP."""
 
@@ -87,14 +84,15 @@ def _joints(media: Media) -> list[int]:
 
 
 def _joined(whole: Media, places: list[int]) -> Media:
-    """The recordings that begin at the first byte and at `places`, one after the other; in GO_ON, one that
-    has the streams of the one before goes on with it. `whole`: the file as its beginning describes it."""
+    """The recordings that begin at the first byte and at `places`, one after the other. `whole`: the file as
+    its beginning describes it. An MPEG stream goes on into a recording with the same streams; those of other
+    formats have headers, hidden samples and a clock of their own."""
     edges = [0, *places, whole.path.stat().st_size]
     windows: list[tuple[int, int]] = []
     before: Any = None
     for window in pairwise(edges):
         streams = _main_streams(whole.path, window)
-        same = streams == before and whole.container in GO_ON
+        same = streams == before and whole.container in joints.MPEG
         if windows and (same or not streams):
             windows[-1] = windows[-1][0], window[1]
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from avsync.audio import waveform
 from avsync.core.constants import SAMPLE_RATE
@@ -10,6 +11,7 @@ from avsync.core.options import CheckOptions
 from avsync.core.records import Span, Waveform
 from avsync.core.report import Reason, ReasonKind
 from avsync.core.streams import Media
+from avsync.media import joints
 from avsync.pipeline import schedule
 
 BROKEN_OFF_S = 1.0
@@ -55,11 +57,15 @@ def _unread(whole: Media) -> tuple[Reason, ...]:
 
 
 def _jumps(whole: Media) -> tuple[Reason, ...]:
-    """A note where the timestamps start over or jump, as in recordings that were joined."""
+    """A note where the timestamps start over or jump, as in recordings that were joined: and at which bytes
+    the file is to be cut for repairs of its parts, of which a single shift is possible `in_place` in MPEG."""
     at_s = [piece.start_s for piece in whole.pieces[1:]]
     if not at_s and not whole.wild:
         return ()
-    return (Reason("clock-jumps", {"jumps": len(at_s), "at_s": at_s, "stray": len(whole.wild)}),)
+    values: dict[str, Any] = {"jumps": len(at_s), "at_s": at_s, "stray": len(whole.wild)}
+    if edges := joints.cuts(whole):
+        values |= {"cut_at_bytes": edges, "in_place": whole.container in joints.MPEG}
+    return (Reason("clock-jumps", values),)
 
 
 def _broken_off(

@@ -28,7 +28,7 @@ from avsync.media.probe import probe
 from avsync.repair import packets, retime
 from avsync.repair.codecs import encoding
 from avsync.repair.containers import MUXERS, muxer_of
-from avsync.repair.remux import Plan, command, plan
+from avsync.repair.remux import Plan, command, plan, require_one_clock
 from avsync.repair.verify import Progress, UnfitTargetError
 from avsync.repair.write import written
 from avsync.report import repaired
@@ -98,6 +98,8 @@ def fix_offset(
         raise UsageError("--offset-ms asks for a single shift, which --method copy does; omit one of them.")
     media = probe(src)
     check_target(src, dst, force=force)
+    if options.method == "retime":
+        require_one_clock(media, shifted=False)
 
     def make_plan(offset_ms: float, target: Path = dst) -> Plan:
         return plan(media, offset_ms, target, options.check.audio_track, leave_out=force)

@@ -24,7 +24,7 @@ from avsync.repair.codecs import Encoding
 from avsync.repair.containers import MOV_MUXERS, muxer_of, muxer_options, writable
 from avsync.repair.packets import Contents, Stream
 from avsync.repair.stamps import Shift
-from avsync.report.repaired import streams_words
+from avsync.report.repaired import bytes_words, streams_words
 
 NO_START_TIMES = {"avi": "AVI", "mxf": "MXF", "mxf_opatom": "MXF"}
 """Containers, by muxer, whose tracks all start together."""
@@ -73,7 +73,8 @@ def command(plan: Plan, overwrite: bool = False) -> str:
         track = [] if plan.audio_track is None else ["--audio-track", str(plan.audio_track)]
         force = ["--force"] if overwrite else []
         by = ["--offset-ms", f"{plan.offset_ms:g}"]
-        return shlex.join(["avsync", "fix-offset", str(plan.src), str(plan.dst), *by, *track, *force])
+        files = (str(path.absolute()) for path in (plan.src, plan.dst))
+        return shlex.join(["avsync", "fix-offset", *files, *by, *track, *force])
     quiet = ("-hide_banner", "-nostdin", "-loglevel", "error")
     return shlex.join([ffmpeg_path(), "-y" if overwrite else "-n", *quiet, *plan.arguments])
 
@@ -111,7 +112,7 @@ def plan(
     if stamps.needed(media) and muxer in stamps.MUXERS.get(file.container, ()) and retimed is None:
         shifts = stamps.shifts(media, audio_track, offset_ms / 1000)
         return Plan(media.path, dst, offset_ms, (), moved, (), audio_track, shifts=shifts)
-    _require_one_clock(media, retimed)
+    require_one_clock(media, shifted=retimed is None)
     if muxer in NO_START_TIMES:
         raise UsageError(
             f"{NO_START_TIMES[muxer]} has no start times that players respect, so {dst.name} would not "
@@ -128,7 +129,7 @@ def plan(
     may_be_cut = muxer in MOV_MUXERS and (stays or _is_cut(file))
     rest_s, audio_s = _shifts(file, moved, offset_ms, may_be_cut=may_be_cut)
     # Absolute times matter only in MPEG streams, where cue messages refer to them.
-    if file.container in ("mpegts", "mpeg") and muxer not in ("mpegts", "vob", "mpeg"):
+    if file.container in joints.MPEG and muxer not in ("mpegts", "vob", "mpeg"):
         rest_s, audio_s = rest_s - file.start_s, audio_s - file.start_s
     late_s = media.video.late_s if media.video else 0.0
     if late_s < 0:  # rather than move the video to before 0
@@ -160,18 +161,20 @@ def plan(
     )
 
 
-def _require_one_clock(media: Media, retimed: Retimed | None) -> None:
-    """Raises MediaError where a file consists of recordings that were joined, which each have a clock."""
-    in_mpeg = media.container in stamps.MUXERS
-    if not media.parts and (not in_mpeg or len(media.pieces) < 2):
+def require_one_clock(media: Media, *, shifted: bool) -> None:
+    """Raises MediaError where a file consists of recordings that were joined, which each have a clock.
+    `shifted`: it is for a single shift, which another target may allow."""
+    edges = joints.cuts(media)
+    if not edges:
         return
-    edges = [one.window[1] for one in media.parts[:-1] if one.window] or joints.between_pieces(media)
-    places = " and after byte ".join(map(str, edges))
-    count = len(media.parts) or len(media.pieces)
-    shift = f", or choose a target that ends in {media.path.suffix}" if in_mpeg and retimed is None else ""
+    same = (
+        f", or choose a target that ends in {media.path.suffix}"
+        if shifted and media.container in joints.MPEG
+        else ""
+    )
     raise MediaError(
-        f"{media.path} consists of {count} recordings joined into one, whose clocks ffmpeg cannot copy; "
-        f"cut it after byte {places} and repair each part{shift}."
+        f"{media.path} consists of {len(edges) + 1} recordings joined into one, whose clocks ffmpeg cannot "
+        f"copy; cut it after {bytes_words(edges)} and repair each part{same}."
     )
 
 

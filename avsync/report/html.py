@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,12 +13,13 @@ from avsync import __version__
 from avsync.core.constants import FRAME_MS
 from avsync.core.files import Kind, protect, write_whole
 from avsync.core.report import Fault, Report, Segment, TrackReport, Unjudged, Verdict
-from avsync.core.text import printable
+from avsync.core.text import printable, shell_word
 from avsync.core.timecode import frame_at, label
 from avsync.core.tolerance import defects, own_offset, within
 from avsync.report.html_charts import chart_words, coverage_bar, data_address, gauge, map_chart, offset_chart
 from avsync.report.html_table import SCRIPT, SCRIPT_HASH, batch_row
 from avsync.report.reasons import cause_words, face_words, fault_words, place_words
+from avsync.report.repaired import bytes_words
 from avsync.report.summary import limits_words, no_drift_words, notes, speech_words, summary
 from avsync.report.thumbnails import thumbnails
 from avsync.report.words import (
@@ -233,15 +233,28 @@ def advice(report: Report) -> tuple[str, str]:
             "Look at the stretches named below, and check whether they are dubbed.",
             "",
         )
+    single = report.offset_ms is not None and not report.drift_ms_per_min and defects(report) == ("offset",)
+    joined = next((r.values for r in report.reasons if r.values.get("cut_at_bytes")), None)
+    if joined and not (single and joined["in_place"]):
+        return (
+            "The file consists of recordings that were joined: cut it after "
+            f"{bytes_words(joined['cut_at_bytes'])}, then check and repair each part.",
+            "",
+        )
     target = Path(report.path).with_stem(f"{Path(report.path).stem}-fixed")
-    names = " ".join(shlex.quote(printable(str(path))) for path in (report.path, target))
-    if report.offset_ms is None or report.drift_ms_per_min or defects(report) != ("offset",):
+    names = " ".join(_argument(str(path)) for path in (report.path, target))
+    if not single:
         return (
             "No single shift fixes this: see below where, and by how much, the audio is off. "
             "This command re-times the audio, and encodes that track again:",
             f"avsync fix-offset {names} --method retime",
         )
     return "This command moves the audio, without encoding anything again:", f"avsync fix-offset {names}"
+
+
+def _argument(path: str) -> str:
+    """A file name as an argument of a command; none that begins like an option."""
+    return shell_word(f"./{path}" if path.startswith("-") else path)
 
 
 def measured(report: Report) -> str:

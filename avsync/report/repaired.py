@@ -9,6 +9,8 @@ from avsync.core.report import Report
 from avsync.report.summary import summary
 from avsync.report.words import offset_words, span_words
 
+MAX_PLACES = 8
+"""Places in a file that a sentence names."""
 VERBS = {"delay": "delayed", "advance": "advanced"}
 
 
@@ -24,6 +26,14 @@ def shift_words(offset_ms: float, audio_track: int | None, left_out: Sequence[in
 def streams_words(indexes: Sequence[int]) -> str:
     """Streams by their numbers: "streams 2, 3"."""
     return f"stream{'s' if len(indexes) > 1 else ''} {', '.join(map(str, indexes))}"
+
+
+def bytes_words(places: Sequence[int]) -> str:
+    """Places in a file: "byte 1024 and byte 4096"."""
+    words = [f"byte {place}" for place in places[:MAX_PLACES]]
+    more = [f"{len(places) - MAX_PLACES} more places"] if len(places) > MAX_PLACES else []
+    *first, last = [*words, *more]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def retime_words(report: Report) -> str:

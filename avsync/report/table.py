@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import string
 from collections.abc import Sequence
 
 from avsync.core.files import Kind
 from avsync.core.report import Report
-from avsync.core.text import printable, spreadsheet_text
+from avsync.core.text import spreadsheet_text
 from avsync.report.html_table import judged_share, worst_fault
 from avsync.report.summary import summary
 from avsync.report.words import clock_time
@@ -22,12 +23,13 @@ TABLE = Kind("table", lambda head: head.lstrip(b"\xef\xbb\xbf").startswith(",".j
 
 def to_csv(reports: Sequence[Report]) -> bytes:
     """UTF-8 with the mark by which spreadsheets know it. What is not known is an empty cell. `avsync check`
-    reads the table, whole or with rows taken out, as a list of videos."""
+    reads the table, whole or with rows taken out, as a list of videos, so paths are exact: those that are no
+    text have their own bytes."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\r\n")
     rows.writerow(COLUMNS)
     rows.writerows(_row(report) for report in reports)
-    return text.getvalue().encode("utf-8-sig")
+    return text.getvalue().encode("utf-8-sig", "surrogateescape")
 
 
 def _row(report: Report) -> tuple[object, ...]:
@@ -49,9 +51,8 @@ def _row(report: Report) -> tuple[object, ...]:
 
 
 def _path(path: str) -> str:
-    """A path that still leads to the file, but is no formula."""
-    shown = printable(path)
-    return f"./{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
+    """A path that still leads to the file, but is no formula, and no comment in a list."""
+    return f"./{path}" if path.startswith(("=", "+", "-", "@", "#", *string.whitespace)) else path
 
 
 def _rounded(value: float | None, digits: int) -> float | str:

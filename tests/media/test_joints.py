@@ -229,3 +229,10 @@ def test_any_bytes_are_read_to_their_end(tmp_path_factory: pytest.TempPathFactor
     path.write_bytes(b"".join((head + rest).ljust(188, b"\xff") for head, rest in packets))
     assert joints.in_transport_stream(path) == sorted(joints.in_transport_stream(path))
     assert joints.in_program_stream(path) == sorted(joints.in_program_stream(path))
+
+
+def test_joined_recordings_are_not_retimed(tmp_path: Path) -> None:
+    a = part(tmp_path / "a.ts", 0.2, H264, "mp2")
+    whole = joined(tmp_path / "j.ts", a, a)
+    with pytest.raises(MediaError, match=r"cut it after byte \d+ and repair each part\."):
+        fix_offset(whole, tmp_path / "out.ts", method="retime")

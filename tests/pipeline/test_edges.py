@@ -168,7 +168,10 @@ def test_recordings_joined_byte_by_byte_are_both_judged_and_the_jump_is_noted(pl
     assert once_s is not None and report.duration_s == pytest.approx(2 * once_s, abs=0.1)
     assert report.offset_ms == pytest.approx(OFFSET_MS, abs=FRAME_MS)
     (note,) = [reason for reason in report.reasons if reason.kind == "clock-jumps"]
-    assert note.values == {"jumps": 1, "at_s": [pytest.approx(once_s, abs=0.1)], "stray": 0}
+    assert note.values == {
+        **{"jumps": 1, "at_s": [pytest.approx(once_s, abs=0.1)], "stray": 0},
+        **{"cut_at_bytes": [pytest.approx(part.stat().st_size, abs=188)], "in_place": True},
+    }
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "flv"])

@@ -11,7 +11,7 @@ from avsync.pipeline.notes import _broken_off, _jumps
 
 
 def media(*pieces: Piece, seconds: float = 10.0, header_s: float | None = None) -> Media:
-    return Media(Path("x.ts"), "mpegts", seconds, None, (), (), pieces=pieces, header_s=header_s)
+    return Media(Path("x.mkv"), "matroska,webm", seconds, None, (), (), pieces=pieces, header_s=header_s)
 
 
 def test_joined_recordings_are_named_with_the_place_of_each_seam():

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -19,9 +20,19 @@ from report_factory import said
 
 import avsync
 from avsync.core.errors import UsageError
-from avsync.core.report import Fault, Offset, Report, ScoreMap, Segment, TrackReport, Unjudged, Verdict
+from avsync.core.report import (
+    Fault,
+    Offset,
+    Reason,
+    Report,
+    ScoreMap,
+    Segment,
+    TrackReport,
+    Unjudged,
+    Verdict,
+)
 from avsync.core.timecode import timebase
-from avsync.report.html import MAX_FACES, MAX_SECTIONS, keeper, render, save_page
+from avsync.report.html import MAX_FACES, MAX_SECTIONS, advice, keeper, render, save_page
 
 SHIFTS = np.arange(-15, 16)
 PORTRAIT = b"\xff\xd8\xff a face"
@@ -102,6 +113,32 @@ def test_it_says_how_far_off_and_what_to_do():
     assert "Audio is 120 ms late; advancing it by 120 ms fixes it." in said
     assert "avsync fix-offset '/films/late one.mp4' '/films/late one-fixed.mp4'" in said
     assert "audio 120 ms late ± 9 ms; likely, 93 %, that this is right within 40 ms" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("-rf.mp4", "./-rf.mp4 ./-rf-fixed.mp4"),
+        ("a'b.mp4", """'a'"'"'b.mp4' 'a'"'"'b-fixed.mp4'"""),
+        ("a\x1b[31m'\n\\.mp4", r"$'a\x1b[31m\'\x0a\\.mp4' $'a\x1b[31m\'\x0a\\-fixed.mp4'"),
+        ("ü\u200b.mp4", r"$'ü\xe2\x80\x8b.mp4' $'ü\xe2\x80\x8b-fixed.mp4'"),
+        ("\udce9.mp4", r"$'\xe9.mp4' $'\xe9-fixed.mp4'"),
+    ],
+)
+def test_its_command_can_be_pasted_whatever_the_file_is_called(name: str, words: str):
+    _, command = advice(replace(LATE, path=name))
+    assert command == f"avsync fix-offset {words}"
+    printed = subprocess.run(["bash", "-c", f"printf '%s\\0' {words}"], capture_output=True, check=True)
+    given = [os.fsdecode(word).removeprefix("./") for word in printed.stdout.split(b"\0")[:2]]
+    assert given == [name, name.replace(".mp4", "-fixed.mp4")]
+
+
+@pytest.mark.parametrize(("in_place", "faults"), [(False, ()), (True, (DUBBED,)), (True, ())])
+def test_joined_recordings_are_cut_where_fix_offset_does_not_repair_them(in_place: bool, faults: tuple):
+    values = {"jumps": 1, "at_s": [4.0], "stray": 0, "cut_at_bytes": [1024], "in_place": in_place}
+    words, command = advice(replace(LATE, faults=faults, reasons=(Reason("clock-jumps", values),)))
+    assert bool(command) == (in_place and not faults)
+    assert command or "cut it after byte 1024" in words
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,18 @@ def test_what_is_not_known_is_an_empty_cell():
     assert [name for name in COLUMNS if row[name]] == ["path", "verdict", "faults", "summary"]
 
 
+@pytest.mark.parametrize(
+    "name", ["a\nb.mp4", "a\r\nb.mp4", "a\x1b[31m.mp4", "a\tb,c.mp4", '"', "\udce9.mp4", "#1.mp4"]
+)
+def test_the_table_has_the_exact_name_of_each_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"")
+    Path("all.csv").write_bytes(to_csv([a_report(path=name)]))
+    assert find_media([Path("all.csv")]) == [Path(name)]
+
+
 @pytest.mark.parametrize("name", ["=cmd().mp4", "+1.mp4", "-rf.mp4", "@x.mp4"])
 def test_no_file_name_is_a_formula_and_the_table_is_still_a_list_of_videos(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
