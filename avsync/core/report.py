@@ -58,9 +58,10 @@ class Segment:
     """Offset of one stretch: [start_s, end_s) in seconds, ms, probability 0..1.
     `offset_ms` is shared by all stretches that agree; None where there is too little evidence (a gap). A gap
     that points to an offset other than that of the rest has it in `hint_ms`; `against`: it contradicts the
-    offset of the rest. `fault`: the offset differs from that of the rest. `own_offset_ms`: measured in this
-    stretch alone, None where that is too uncertain. `start_between_s`, `end_between_s`: the 95 % interval, in
-    seconds, of a jump of the offset with which it begins or ends."""
+    offset of the rest. `fault`: the offset differs from that of the rest, or that of a gap is likelier to be
+    that of such a stretch beside it. `own_offset_ms`: measured in this stretch alone, None
+    where that is too uncertain. `start_between_s`, `end_between_s`: the 95 % interval, in seconds, of a jump
+    of the offset with which it begins or ends."""
 
     start_s: float
     end_s: float

@@ -19,7 +19,7 @@ from avsync.core.constants import (
     WINDOW_FRAMES,
 )
 from avsync.core.records import FaceTrack, Gap, Scores, Span, Speech
-from avsync.core.report import Cause, Offset, ScoreMap, Segment, Unjudged
+from avsync.core.report import Cause, Fault, Offset, ScoreMap, Segment, Unjudged
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import combine
 from avsync.estimate.peak import Evidence, block_sums, evidence, measure
@@ -128,6 +128,23 @@ def _runs(values: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
         else:
             runs.append((first, past, value))
     return runs
+
+
+def without_mismatches(found: Sequence[Unjudged], faults: Sequence[Fault]) -> tuple[Unjudged, ...]:
+    """What was not judged, without what the lips of a mismatch do not say, which was."""
+    kept = list(found)
+    for fault in (fault for fault in faults if fault.kind == "mismatch"):
+        kept = [
+            replace(part, start_s=start_s, end_s=end_s)
+            for part in kept
+            for start_s, end_s in (
+                [(part.start_s, min(part.end_s, fault.start_s)), (max(part.start_s, fault.end_s), part.end_s)]
+                if part.cause in ("not-speaking", "too-little-evidence")
+                else [(part.start_s, part.end_s)]
+            )
+            if end_s - start_s >= WINDOW_FRAMES * FRAME_S
+        ]
+    return tuple(kept)
 
 
 def judged_parts(segments: Iterable[Segment], unjudged: Sequence[Unjudged]) -> list[Segment]:

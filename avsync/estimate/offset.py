@@ -17,7 +17,8 @@ from avsync.core.records import Scores
 from avsync.core.report import Offset, Reason
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.peak import MIN_BLOCKS, Measure, Seams, evidence, measure
-from avsync.estimate.timeline import main_piece, timeline
+from avsync.estimate.pieces import main_piece
+from avsync.estimate.timeline import timeline
 
 FLAT_EVIDENCE = 5.0
 """Noise alone reaches about this height over the rest, in units of itself."""

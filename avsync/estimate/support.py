@@ -44,8 +44,10 @@ is less likely than a blind guess, supports it however badly the lips are read. 
 1.2 % of 3 s support an offset by chance, 0.4 % of 4 s and 0.2 % of 5 s; 1.2 to 2 % have the lead alone,
 however long they are (research/programmes/chance.py, val lists, avsync-4)."""
 BADLY_READ_LEAD = 2.0
-"""A track whose likeliest offset is that of the file, by this much (natural logarithm), has badly read lips
-rather than someone else's speech, of which 3 % have such a lead by chance (val lists, avsync-4)."""
+"""A track whose likeliest offset is that of the file, by this much (natural logarithm) in ASKED_S of speech
+or less, and by more with the root of its length, has badly read lips rather than someone else's speech. Of
+that 4 % of 3 s have such a lead by chance, 2 % of 10 s and 0.6 % of 15 s; of speech in sync, 98 % of 3 s and
+all of 6 s, also with avsync-3 (val lists)."""
 MAX_RIVAL = 6.0
 """A stretch that supports the file's offset may have another that is likelier by this much (natural
 logarithm): 0.5 % of stretches of 3 s in sync exceed it, and nine in ten of those off by 80 ms."""
@@ -188,7 +190,8 @@ def _asked(
     if expected is not None and np.ptp(expected[asked]) <= FRAME_MS:
         offset_ms = float(expected[asked].mean()) + calibration.bias_ms
         # Someone else's speech fits all offsets alike; lips that fit this one best are just badly read.
-        if lead_at(summed(scores, asked, calibration), scores.shifts, offset_ms) >= BADLY_READ_LEAD:
+        least = BADLY_READ_LEAD * np.sqrt(max(len(asked) * every_s / ASKED_S, 1.0))
+        if lead_at(summed(scores, asked, calibration), scores.shifts, offset_ms) >= least:
             answers = [replace(each, against=False) for each in answers]
     return _spread(answers)
 

@@ -16,8 +16,8 @@ from avsync.core.constants import MAX_DRIFT_MS_PER_MIN, MIN_JUDGED, MIN_PROBABIL
 from avsync.core.records import Scores, Span
 from avsync.core.report import Fault, Offset, Reason, ReasonKind, Segment, Severity, Verdict
 from avsync.core.tolerance import exceeds, excess
+from avsync.estimate.pieces import MIN_APART_MS
 from avsync.estimate.support import DOUBT_TALK_S, Contradiction
-from avsync.estimate.timeline import MIN_APART_MS
 
 MISMATCH_SPEECH_S = 10.0
 """Seconds of foreign speech over moving mouths before a video that fits nowhere is called a mismatch."""
@@ -65,19 +65,20 @@ def judge(
     """
     if offset.offset_ms is None or offset.uncertainty_ms is None:
         return Judgement("cannot-tell", offset.reasons)
-    apart = [(s.start_s, s.end_s) for s in offset.segments if s.fault and s.offset_ms is not None]
+    sure = [(f.start_s, f.end_s) for f in foreign if f.sure]
+    measured = local_faults(offset.segments, tolerance_ms, offset.offset_ms, sure)
+    apart = [(fault.start_s, fault.end_s) for fault in measured]
     others = tuple(
         Fault(start_s, end_s, None, None, FOREIGN_PROBABILITY, "severe", "mismatch")
-        for f in foreign
-        if f.sure
-        for start_s, end_s in _outside((f.start_s, f.end_s), apart)
+        for span in sure
+        for start_s, end_s in _outside(span, apart)
     )
     foreign_s = sum(f.talk_s for f in foreign if f.sure)
     if offset.probability < min_probability:
         if foreign_s >= MISMATCH_SPEECH_S:
             return Judgement("mismatch", (Reason("mismatch"),), others)
         return Judgement("cannot-tell", offset.reasons or (Reason("thin-evidence"),))
-    faults = _in_order([*local_faults(offset.segments, tolerance_ms, offset.offset_ms), *others])
+    faults = _in_order([*measured, *others])
     brief = [fault for fault in faults if fault.end_s - fault.start_s < min_fault_s]
     faults = tuple(replace(fault, severity="slight") if fault in brief else fault for fault in faults)
     drifts = exceeds(offset.drift_ms_per_min, max_drift_ms_per_min)
@@ -153,15 +154,30 @@ def _hints(segments: Sequence[Segment], tolerance_ms: tuple[float, float], *, ou
 
 
 def local_faults(
-    segments: Sequence[Segment], tolerance_ms: tuple[float, float], rest_ms: float
+    segments: Sequence[Segment],
+    tolerance_ms: tuple[float, float],
+    rest_ms: float,
+    foreign: Sequence[Span] = (),
 ) -> tuple[Fault, ...]:
     """The stretches that differ from the rest, whose offset is `rest_ms`; those with the same offset and
-    nothing else between them that was judged are one."""
+    nothing else between them that was judged are one. A fault takes in what says too little beside it, but
+    says so rather than the rest, and is not `foreign`, someone else's speech."""
     faults: list[Fault] = []
     unbroken = False
+    before: Segment | None = None
     for s in segments:
         if s.offset_ms is None or s.uncertainty_ms is None:
+            begins = s.start_between_s is not None
+            if not s.fault or any(first < s.end_s and s.start_s < past for first, past in foreign):
+                before = None
+            elif faults and faults[-1].end_s == s.start_s and not begins:
+                faults[-1] = replace(faults[-1], end_s=s.end_s, end_between_s=s.end_between_s)
+            elif before is None or begins or before.end_s != s.start_s:
+                before = s
+            else:
+                before = replace(before, end_s=s.end_s)
             continue
+        lead, before = before, None
         if not s.fault:
             unbroken = False
             continue
@@ -177,6 +193,8 @@ def local_faults(
             # Each offset is that of its middle, so their mean by length is that of the middle of both.
             share = (s.end_s - s.start_s) / (s.end_s - start_s)
             offset_ms = share * s.offset_ms + (1 - share) * last.offset_ms
+        elif lead and lead.end_s == s.start_s and s.start_between_s is None:
+            start_s, start_between_s = lead.start_s, lead.start_between_s
         grade = severity(offset_ms, tolerance_ms, rest_ms)
         fault = Fault(start_s, s.end_s, offset_ms, s.uncertainty_ms, s.probability, grade)
         faults.append(replace(fault, start_between_s=start_between_s, end_between_s=s.end_between_s))

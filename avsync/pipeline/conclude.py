@@ -139,6 +139,8 @@ def judged(
         min_fault_s=report.min_fault_s,
     )
     parts = coverage.judged_parts(pooled.segments, unjudged)
+    unjudged = coverage.without_mismatches(unjudged, answer.faults)
+    seen_s, judged_s = coverage.talked(known, looked.scores, found.moving, unjudged, duration_s, stride)
     return replace(
         _with_offset(report, answer, pooled),
         reasons=(*_no_speech(answer.verdict, heard), *answer.reasons),

@@ -22,7 +22,7 @@ from avsync.bench.programme_clips import Material
 from avsync.bench.programmes import SHIFTS
 from avsync.core.constants import FRAME_S, WINDOW_FRAMES
 from avsync.core.records import Scores, Speech
-from avsync.estimate import offset, peak, support, timeline
+from avsync.estimate import offset, peak, pieces, support
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.speakers import summed
 from avsync.faces import motion
@@ -71,7 +71,7 @@ def answers(face: Material, voice: Material, calibration: Calibration) -> Iterat
             there = offset.near(total, SHIFTS, calibration.bias_ms)
             against = not fits and there <= calibration.contradiction * seconds
             inner = total[1:-1]
-            elsewhere = -support.lead_at(total, SHIFTS, calibration.bias_ms) >= timeline.CLEAR_RIVAL
+            elsewhere = -support.lead_at(total, SHIFTS, calibration.bias_ms) >= pieces.CLEAR_RIVAL
             moved = elsewhere and bool(inner.max() >= peak.least_fit(seconds))
             yield seconds, (fits, against, not fits and not against, elsewhere, moved)
 
