@@ -17,7 +17,7 @@ from avsync.bench.programme_clips import Material
 from avsync.bench.programmes import TOLERANCE_MS, Defect, Kind, Programme, compose
 from avsync.core.constants import FRAME_MS, FRAME_S, MIN_JUDGED, MIN_SPEECH_S
 from avsync.core.report import Report, Verdict
-from avsync.core.tolerance import own_offset
+from avsync.core.tolerance import own_offset, unmendable
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.peak import Seams
 from avsync.estimate.repairable import repair_shift
@@ -208,7 +208,7 @@ def _repair(programme: Programme, report: Report) -> Repair:
     shift = repair_shift(report)
     if shift is not None:
         return Repair(before_s, _out_s(programme, programme.error_ms - shift.offset_ms), True)
-    if report.verdict != "out-of-sync" or report.contested or report.offset_ms is None:
+    if report.verdict != "out-of-sync" or unmendable(report) or report.offset_ms is None:
         return Repair(before_s, None)
     times = np.arange(len(programme.error_ms)) * FRAME_S
     removed = np.zeros(len(times))

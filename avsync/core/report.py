@@ -29,7 +29,7 @@ ReasonKind = Literal[
     "no-face", "no-face-with-audio", "no-face-judged", "too-brief", "flat", "rival", "at-edge",
     "thin-evidence", "mismatch", "silent", "no-speech", "partly-judged",
     # What differs along the video, and what is close to a limit
-    "fault", "mismatch-fault", "hint", "against", "drift", "drift-near-limit", "near-limit",
+    "fault", "mismatch-fault", "hint", "against", "drift", "drift-near-limit", "near-limit", "narrow-limits",
     # What was looked at, and what is wrong with the file
     "stopped", "stopped-at-once", "sampled", "other-audio-track", "audio-breaks-off", "breaks-off",
     "clock-jumps", "unread-end", "no-video-at-end", "no-hardware-decoding",
@@ -133,9 +133,9 @@ class FaceDistance:
 
 @dataclass(frozen=True)
 class TrackReport:
-    """One face track in the report: where it was, and its offset. `speaking` marks the track that the
-    verdict comes from. `weight` is how much its windows counted, 0..1; where it did not count, `cause` says
-    why. `portrait` is its face as a JPEG image of 96x96 pixels, or None."""
+    """One face track in the report: where it was, and its offset. `speaking` marks the faces that speak;
+    `turns` of the report has when. `weight` is how much its windows counted, 0..1; where it did not count,
+    `cause` says why. `portrait` is its face as a JPEG image of 96x96 pixels, or None."""
 
     track: int
     start_s: float

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from avsync.core.report import Report, Segment
+
+Unmendable = Literal["contested", "mismatch"]
 
 
 def excess(offset_ms: float | None, tolerance_ms: tuple[float, float]) -> float:
@@ -42,6 +46,16 @@ def defects(report: Report) -> tuple[str, ...]:
         "mismatch": any(fault.severity != "slight" for fault in report.faults if fault.kind == "mismatch"),
     }
     return tuple(name for name, there in found.items() if there)
+
+
+def unmendable(report: Report) -> Unmendable | None:
+    """Why moving the audio does not mend a file that is out of sync: a good part of it is "contested", or all
+    that is out of tolerance is a "mismatch"; None where it may."""
+    if report.verdict != "out-of-sync":
+        return None
+    if report.contested:
+        return "contested"
+    return "mismatch" if defects(report) == ("mismatch",) else None
 
 
 def largest_error(report: Report) -> float:

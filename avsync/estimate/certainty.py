@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
-from avsync.core.report import Fault, Offset, Verdict
+from avsync.core.report import Fault, Offset, Reason, Verdict
 from avsync.core.tolerance import exceeds, within
 from avsync.estimate.calibration import CEILING
-from avsync.estimate.verdict import FOREIGN_PROBABILITY
+from avsync.estimate.verdict import FOREIGN_PROBABILITY, Judgement
 
 INTERVAL_SIGMAS = 1.96
 """Standard deviations in half a 95 % interval."""
+LEAST_IN_SYNC = 0.5
+"""Probability below which "in sync" is not told."""
 LEAST_MS = 1.0
 """No interval is taken for narrower."""
 
@@ -52,6 +55,20 @@ def verdict_probability(
         steady = _share_between(-limit, limit, drift, offset.drift_uncertainty_ms_per_min)
         outside.append(offset.probability * (1 - steady))
     return min(CEILING, max(outside + foreign))
+
+
+def settled(answer: Judgement, offset: Offset, tolerance_ms: tuple[float, float]) -> Judgement:
+    """The same, but where "in sync" is likelier wrong than right, limits being narrower than the offset is
+    known, it is left open."""
+    if answer.verdict != "in-sync" or offset.uncertainty_ms is None:
+        return answer
+    sure = verdict_probability("in-sync", offset, answer.faults, tolerance_ms, math.inf)
+    if sure is None or sure >= LEAST_IN_SYNC:
+        return answer
+    early, late = tolerance_ms
+    limits = {"uncertainty_ms": offset.uncertainty_ms, "early_ms": early, "late_ms": late}
+    others = tuple(reason for reason in answer.reasons if reason.kind != "near-limit")
+    return replace(answer, verdict="cannot-tell", reasons=(Reason("narrow-limits", limits), *others))
 
 
 def _share_between(low: float, high: float, middle: float, interval: float | None) -> float:

@@ -8,6 +8,7 @@ cell. Pure numpy.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ turns."""
 MIN_WEIGHT = 0.05
 MIN_TURN_S = 0.3
 """Shorter speech that no visible face says is not worth a turn."""
+MIN_HEARD_S = 1.0
+"""A face with less speech in all is not said to speak: a laugh, or the edge of somebody else's turn."""
 COUNTED = 0.5
 """A window with a lower weight was not judged."""
 JUMP_REACH_S = 2.0
@@ -226,6 +229,15 @@ def turns(
             left = _without(left, cell)
         said += [Turn(start, end, None, None, 0.0) for start, end in left if end - start >= MIN_TURN_S]
     return _merged(sorted(said, key=lambda turn: turn.start_s))
+
+
+def heard(said: Sequence[Turn]) -> frozenset[int]:
+    """The numbers of the tracks that speak for at least MIN_HEARD_S in all."""
+    lengths: defaultdict[int, float] = defaultdict(float)
+    for turn in said:
+        if turn.track is not None:
+            lengths[turn.track] += turn.end_s - turn.start_s
+    return frozenset(track for track, seconds in lengths.items() if seconds >= MIN_HEARD_S)
 
 
 def _common(spans: Sequence[Span], cell: Cell) -> list[Span]:

@@ -236,14 +236,25 @@ def _drift(offset: Offset, limit: float) -> list[Reason]:
     drift, unsure = offset.drift_ms_per_min, offset.drift_uncertainty_ms_per_min
     if not drift:
         return []
-    known = [s.offset_ms for s in offset.segments if s.offset_ms is not None and not s.fault]
-    ends = {"from_ms": known[0], "to_ms": known[-1]} if known else {}
-    values = {"drift_ms_per_min": drift, "limit_ms_per_min": limit, **ends}
+    values = {"drift_ms_per_min": drift, "limit_ms_per_min": limit, **_line_ends(offset.segments, drift)}
     reasons = [Reason("drift", values)]
     if unsure and abs(abs(drift) - limit) < unsure:
         near = {"limit_ms_per_min": limit, "uncertainty_ms_per_min": unsure}
         reasons.append(Reason("drift-near-limit", near))
     return reasons
+
+
+def _line_ends(segments: Sequence[Segment], drift: float) -> dict[str, float]:
+    """When the first stretch that is on the line of a drift begins, and the last ends, and the offset on that
+    line there."""
+    known = [(s.start_s, s.end_s, s.offset_ms) for s in segments if s.offset_ms is not None and not s.fault]
+    if not known:
+        return {}
+    # The offset of a stretch is that of its middle, on one line for all of them.
+    (start_s, first_past_s, offset_ms), end_s = known[0], known[-1][1]
+    from_ms = offset_ms - drift / 60 * (first_past_s - start_s) / 2
+    to_ms = from_ms + drift / 60 * (end_s - start_s)
+    return {"from_s": start_s, "from_ms": from_ms, "to_s": end_s, "to_ms": to_ms}
 
 
 def _close_calls(offset_ms: float, uncertainty_ms: float, tolerance_ms: tuple[float, float]) -> list[Reason]:

@@ -138,17 +138,17 @@ def judged(
         min_judged=report.min_judged,
         min_fault_s=report.min_fault_s,
     )
+    answer = certainty.settled(answer, pooled, report.tolerance_ms)
     parts = coverage.judged_parts(pooled.segments, unjudged)
     unjudged = coverage.without_mismatches(unjudged, answer.faults)
     seen_s, judged_s = coverage.talked(known, looked.scores, found.moving, unjudged, duration_s, stride)
+    turns = speakers.turns(looked.scores, found.cells, vad.spans(known), pooled, calibration, found.talking)
     return replace(
         _with_offset(report, answer, pooled),
         reasons=(*_no_speech(answer.verdict, heard), *answer.reasons),
-        tracks=_track_reports(looked, found, parts, calibration),
+        tracks=_track_reports(looked, found, parts, speakers.heard(turns), calibration),
         segments=coverage.with_own_offsets(parts, looked.scores, found.weights, calibration),
-        turns=speakers.turns(
-            looked.scores, found.cells, vad.spans(known), pooled, calibration, found.talking
-        ),
+        turns=turns,
         judged_s=duration_s - sum(stretch.end_s - stretch.start_s for stretch in unjudged),
         speech_s=vad.seconds(heard) if heard else None,
         speech_seen_s=seen_s if heard else None,
@@ -225,19 +225,29 @@ def _with_offset(report: Report, answer: verdict.Judgement, found: Offset) -> Re
 
 
 def _track_reports(
-    looked: stretch.Looked, found: _Spoken, parts: Sequence[Segment], calibration: Calibration
+    looked: stretch.Looked,
+    found: _Spoken,
+    parts: Sequence[Segment],
+    heard: frozenset[int],
+    calibration: Calibration,
 ) -> tuple[TrackReport, ...]:
-    """A report on each face, scored or not, by the judged `parts` of the file."""
+    """A report on each face, scored or not, by the judged `parts` of the file; `heard`: those that speak."""
     own = [offset.constant(scores, calibration) for scores in looked.scores]
-    speaking = offset.choose_speaker(own)
+    causes: list[Cause | None] = [
+        coverage.why_not(o, float(w.max())) for o, w in zip(own, found.weights, strict=True)
+    ]
+    counted = {s.track for s, cause in zip(looked.scores, causes, strict=True) if cause is None}
+    best = offset.choose_speaker(own)
+    # Where no face that counts is known to speak, it is the one with the most evidence.
+    speaking = heard & counted or {s.track for i, s in enumerate(looked.scores) if i == best}
     by_track = {
         s.track: TrackReport(
-            *(s.track, 0, 0, len(s.times_s), o, i == speaking, float(weight.max())),
-            coverage.why_not(o, float(weight.max())),
+            *(s.track, 0, 0, len(s.times_s), o, s.track in speaking, float(weight.max())),
+            cause=cause,
             segments=_own_segments(parts, s, weight, calibration),
             syncnet=looked.distances.get(s.track),
         )
-        for i, (s, o, weight) in enumerate(zip(looked.scores, own, found.weights, strict=True))
+        for s, o, weight, cause in zip(looked.scores, own, found.weights, causes, strict=True)
     }
     return tuple(_track(t, by_track.get(t.track), looked.portraits.get(t.track)) for t in looked.tracks)
 

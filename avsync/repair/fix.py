@@ -21,7 +21,7 @@ from avsync.core.errors import (
 from avsync.core.options import FixOptions
 from avsync.core.report import Report
 from avsync.core.streams import Media
-from avsync.core.tolerance import defects, largest_error
+from avsync.core.tolerance import largest_error, unmendable
 from avsync.estimate.repairable import repair_shift
 from avsync.media.ffmpeg import program
 from avsync.media.probe import probe
@@ -175,7 +175,7 @@ def _rest_ms(after: Report) -> float:
     if (
         after.verdict != "out-of-sync"
         or after.offset_ms is None
-        or after.contested
+        or unmendable(after)
         or repair_shift(after) is None
     ):
         return 0.0
@@ -266,12 +266,13 @@ def _measured(report: Report, src: Path, *, force: bool, single_shift: bool) -> 
         raise CannotTell(f"{src}: {summary(report)}; nothing is written, unless --offset-ms gives the error.")
     if report.verdict == "in-sync":
         return report.offset_ms if force else None
-    if report.contested:
+    hindered = unmendable(report)
+    if hindered == "contested":
         raise CannotTell(
             f"{src}: {summary(report)}, so a repair could make that part worse; nothing is written, unless "
             "--offset-ms gives the error."
         )
-    if defects(report) == ("mismatch",):
+    if hindered == "mismatch":
         raise CannotTell(
             f"{src}: {summary(report)}, which no shift of the audio repairs; nothing is written "
             "(--offset-ms shifts it anyway)."

@@ -81,11 +81,9 @@ def stretches(report: Report) -> tuple[Stretch, ...]:
     if report.offset_ms is None:
         raise CannotTell(f"The offset of {report.path} is not known, so it cannot be re-timed.")
     slope = (report.drift_ms_per_min or 0.0) / 60
-    # Before the first stretch that was judged, and after the last, the offset is best taken for theirs.
-    judged = [s for s in report.segments if s.offset_ms is not None]
-    first_s = min((s.start_s for s in judged), default=0.0)
-    last_s = max((s.end_s for s in judged), default=math.inf)
-    steady = [s for s in judged if not s.fault]
+    seen = [(t.start_s, t.end_s) for t in report.tracks] or [(s.start_s, s.end_s) for s in report.segments]
+    first_s, last_s = min((s for s, _ in seen), default=0.0), max((e for _, e in seen), default=math.inf)
+    steady = [s for s in report.segments if s.offset_ms is not None and not s.fault]
     at_s = (steady[0].start_s + steady[0].end_s) / 2 if steady else 0.0
     offset_ms = steady[0].offset_ms if steady else None
     line = Stretch(-math.inf, math.inf, at_s, report.offset_ms if offset_ms is None else offset_ms, slope)

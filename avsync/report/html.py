@@ -15,7 +15,7 @@ from avsync.core.files import Kind, protect, write_whole
 from avsync.core.report import Fault, Report, Segment, TrackReport, Unjudged, Verdict
 from avsync.core.text import printable, shell_word
 from avsync.core.timecode import frame_at, label
-from avsync.core.tolerance import defects, own_offset, within
+from avsync.core.tolerance import defects, own_offset, unmendable, within
 from avsync.report.html_charts import chart_words, coverage_bar, data_address, gauge, map_chart, offset_chart
 from avsync.report.html_table import SCRIPT, SCRIPT_HASH, batch_row
 from avsync.report.reasons import cause_words, face_words, fault_words, place_words
@@ -227,7 +227,7 @@ def advice(report: Report) -> tuple[str, str]:
             "This does not mean that the video is in sync.",
             "",
         )
-    if report.contested or defects(report) == ("mismatch",):
+    if unmendable(report):
         return (
             "No repair is proposed: a shift of the audio does not mend speech that the lips do not say. "
             "Look at the stretches named below, and check whether they are dubbed.",

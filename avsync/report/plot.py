@@ -52,8 +52,8 @@ def plotted(report: Report) -> Figure:
         parse_math=False,
         fontweight="bold",
     )
-    speaking = next((t.offset for t in report.tracks if t.speaking and t.offset), None)
-    _draw_curve(upper, report, speaking)
+    heard = [track.offset for track in report.tracks if track.speaking and track.offset]
+    _draw_curve(upper, report, max(heard, key=lambda offset: offset.evidence, default=None))
     _draw_segments(lower, report)
     return figure
 

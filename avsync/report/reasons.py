@@ -37,8 +37,22 @@ def _drift(v: Mapping[str, Any]) -> str:
     drift, limit = v["drift_ms_per_min"], v["limit_ms_per_min"]
     over = abs(drift) > limit
     allowed = f"more than the {limit:.0f} ms allowed" if over else f"{limit:.0f} ms are allowed"
-    ends = f", from {offset_words(v['from_ms'])} to {offset_words(v['to_ms'])}" if "from_ms" in v else ""
-    return f"the offset drifts by {drift:+.0f} ms a minute ({allowed}){ends}"
+    way = "earlier" if drift > 0 else "later"
+    ends = ""
+    if "from_s" in v:
+        first, last = (
+            f"{offset_words(v[f'{end}_ms'])} at {clock_time(v[f'{end}_s'])}" for end in ("from", "to")
+        )
+        ends = f": from {first} to {last}"
+    return f"the audio drifts {way} by {abs(drift):.0f} ms a minute ({allowed}){ends}"
+
+
+def _narrow_limits(v: Mapping[str, Any]) -> str:
+    early, late, unsure = v["early_ms"], v["late_ms"], v["uncertainty_ms"]
+    return (
+        f"the offset is known to {unsure:.0f} ms only, too little to say whether it is within limits of "
+        f"{early:g} ms early and {late:g} ms late"
+    )
 
 
 def _drift_near_limit(v: Mapping[str, Any]) -> str:
@@ -129,6 +143,7 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
     "drift": _drift,
     "drift-near-limit": _drift_near_limit,
     "near-limit": _near_limit,
+    "narrow-limits": _narrow_limits,
     "stopped": lambda v: f"the check was stopped after {_looked(v)}",
     "stopped-at-once": lambda _: "the check was stopped before anything was judged",
     "sampled": _sampled,

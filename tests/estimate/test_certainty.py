@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsync.core.report import Fault, Offset, Segment
+from avsync.core.report import Fault, Offset, Reason, Segment
 from avsync.estimate.calibration import CEILING
-from avsync.estimate.certainty import verdict_probability
+from avsync.estimate.certainty import settled, verdict_probability
 from avsync.estimate.verdict import judge
 
 EBU = (40.0, 60.0)
@@ -60,3 +60,28 @@ def test_what_is_open_has_none():
 def test_it_is_a_probability_and_no_surer_than_the_offset(offset_ms, uncertainty_ms, probability):
     found = sure(answer(offset_ms, probability=probability, uncertainty_ms=uncertainty_ms))
     assert found is None or 0 <= found <= min(probability, CEILING) + 1e-9
+
+
+# --- Limits that are narrower than the offset is known ------------------------------------------
+
+
+def test_in_sync_is_not_told_where_it_is_likelier_wrong_than_right():
+    narrow = (2.0, 2.0)
+    judged = settled(judge(answer(0.5), narrow), answer(0.5), narrow)
+    assert judged.verdict == "cannot-tell"
+    limits = {"uncertainty_ms": 20.0, "early_ms": 2.0, "late_ms": 2.0}
+    assert judged.reasons == (Reason("narrow-limits", limits),)
+
+
+@given(st.floats(-60, 40), st.floats(0.0, 40.0), st.floats(1.0, 100.0), st.floats(1.0, 100.0))
+def test_whatever_the_limits_in_sync_is_at_least_an_even_chance(offset_ms, uncertainty_ms, early, late):
+    found = answer(offset_ms, uncertainty_ms=uncertainty_ms)
+    judged = settled(judge(found, (early, late)), found, (early, late))
+    sure = verdict_probability(judged.verdict, found, judged.faults, (early, late), 20.0)
+    assert judged.verdict != "in-sync" or (sure is not None and sure >= 0.5)
+
+
+@given(st.floats(-59, 39), st.floats(0.0, 40.0))
+def test_at_the_usual_limits_nothing_within_them_is_left_open(offset_ms, uncertainty_ms):
+    found = answer(offset_ms, uncertainty_ms=uncertainty_ms)
+    assert settled(judge(found, EBU), found, EBU).verdict == "in-sync"

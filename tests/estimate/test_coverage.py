@@ -1,11 +1,13 @@
 """What was judged and what was not: no stretch of the video goes without a word."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scores_factory import made
 
 from avsync.core.records import FaceTrack, Gap, Scores, Speech
-from avsync.core.report import Offset, Segment, Unjudged
+from avsync.core.report import Fault, Offset, Segment, Unjudged
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.coverage import (
     MAX_SPANS,
@@ -15,6 +17,7 @@ from avsync.estimate.coverage import (
     unjudged,
     why_not,
     with_own_offsets,
+    without_mismatches,
 )
 
 SHIFTS = np.arange(-3, 4)
@@ -220,3 +223,18 @@ def test_a_long_video_has_a_map_of_the_same_size_with_its_gaps():
 
 def test_no_audio_gives_no_map():
     assert score_map([some_scores(0, 4, heard=False)], [1.0], Calibration()) is None
+
+
+# --- Speech of someone else -----------------------------------------------------------------------
+
+
+def test_speech_that_lips_surely_do_not_say_is_not_listed_again_as_unjudged():
+    dub = Fault(10.0, 20.0, None, None, 0.95, "severe", "mismatch")
+    parts = (
+        Unjudged(0.0, 4.0, "no-face"),
+        Unjudged(8.0, 20.1, "not-speaking"),
+        Unjudged(12.0, 13.0, "damaged"),
+        Unjudged(30.0, 32.0, "too-little-evidence"),
+    )
+    assert without_mismatches(parts, [dub]) == (parts[0], Unjudged(8.0, 10.0, "not-speaking"), *parts[2:])
+    assert without_mismatches(parts, [replace(dub, kind="offset", offset_ms=200.0)]) == parts

@@ -8,9 +8,10 @@ from scores_factory import made
 
 from avsync.core.constants import FRAME_MS
 from avsync.core.records import Scores
+from avsync.core.report import Turn
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import pooled
-from avsync.estimate.speakers import COUNTED, cells, judged_near, speaking, turns, weigh
+from avsync.estimate.speakers import COUNTED, cells, heard, judged_near, speaking, turns, weigh
 
 SHARP = Calibration(temperature=0.6, mismatch_level=0.0)
 
@@ -125,3 +126,9 @@ def test_every_stretch_of_speech_has_the_face_that_says_it():
     ]
     assert [turn.offset_ms for turn in said[:2]] == pytest.approx([0, -80], abs=20)
     assert said[0].probability > 0.5 > said[2].probability
+
+
+def test_everyone_who_speaks_for_a_second_or_more_is_heard():
+    said = [Turn(0, 4, 0, 0.0, 0.9), Turn(4, 4.6, 1, 0.0, 0.9), Turn(5, 9, None, None, 0.0)]
+    assert heard(said) == {0}
+    assert heard([*said, Turn(9, 9.6, 1, 0.0, 0.9)]) == {0, 1}

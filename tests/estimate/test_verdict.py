@@ -1,15 +1,19 @@
 """Constant offset, drift and local faults: what counts as which, and what the verdict is."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from demo_factory import moved_demo
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from report_factory import said
 from scores_factory import made
 
 import avsync
-from avsync.core.records import Scores
+from avsync.core.constants import FRAME_S
+from avsync.core.records import Scores, Span
 from avsync.core.report import Fault, Offset, Reason, Report, Segment
 from avsync.core.tolerance import excess
 from avsync.estimate.offset import estimate
@@ -157,8 +161,21 @@ def test_a_drift_is_reported_with_the_offset_it_leads_to():
     drifting = answer(0, segments=parts, drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=5.0)
     (reason,) = judge(drifting, EBU).reasons
     assert reason_words(reason) == (
-        "the offset drifts by +60 ms a minute (more than the 20 ms allowed), from 30 ms late to 30 ms early"
+        "the audio drifts earlier by 60 ms a minute (more than the 20 ms allowed): "
+        "from 45 ms late at 0:00.0 to 15 ms early at 1:00.0"
     )
+
+
+@given(st.floats(-200, 200), st.floats(-50, 50), st.lists(st.floats(1, 60), min_size=1, max_size=6))
+def test_the_ends_of_a_drift_lie_as_far_apart_as_it_says(drift: float, first_ms: float, lengths_s):
+    """However long the stretches are that it was measured in."""
+    assume(drift)
+    edges = [0.0, *np.cumsum(lengths_s).tolist()]
+    parts = [part(a, b, first_ms + drift * (a + b) / 120) for a, b in pairwise(edges)]
+    drifting = answer(0, segments=parts, drift_ms_per_min=drift, drift_uncertainty_ms_per_min=0.1)
+    told = judge(drifting, EBU).reasons[0].values
+    assert told["from_ms"] == pytest.approx(first_ms, abs=1e-6)
+    assert told["to_ms"] - told["from_ms"] == pytest.approx(drift * edges[-1] / 60, abs=1e-6)
 
 
 def test_a_slow_drift_is_out_of_sync_where_it_has_led_out_of_tolerance():
@@ -178,6 +195,56 @@ def test_a_wrong_middle_third_does_not_pass():
         "from 0:10.0 to 0:20.0 the audio is 200 ms early"
     ]
     assert judged.faults == (Fault(10, 20, 200.0, 10.0, 0.9, "severe"),)
+
+
+def weak(start_s: float, end_s: float, begins: bool = False) -> Segment:
+    """What says too little, but says the offset of the fault beside it rather than that of the rest."""
+    between = (start_s - 0.1, start_s + 0.1) if begins else None
+    return Segment(start_s, end_s, None, None, 0.3, fault=True, start_between_s=between)
+
+
+@pytest.mark.parametrize(
+    ("segments", "span"),
+    [
+        ([part(10, 20, 200.0, fault=True), weak(20, 25)], (10, 25)),
+        ([weak(10, 13, begins=True), weak(13, 15), part(15, 25, 200.0, fault=True)], (10, 25)),
+        ([weak(10, 13), part(13, 20, 200.0, fault=True), weak(20, 25)], (10, 25)),
+        # What is not beside it, and what someone else says, is no part of it.
+        ([part(10, 20, 200.0, fault=True), part(20, 22, 0.0), weak(22, 25)], (10, 20)),
+        ([part(10, 20, 200.0, fault=True), weak(20, 25), weak(50, 60)], (10, 25)),
+    ],
+)
+def test_a_fault_takes_in_what_says_too_little_beside_it(segments: list[Segment], span: Span):
+    judged = judge(answer(0, segments=[part(0, 10, 0.0), *segments, part(60, 90, 0.0)]), EBU)
+    assert [(f.start_s, f.end_s, f.offset_ms) for f in judged.faults] == [(*span, 200.0)]
+
+
+def test_a_fault_does_not_take_in_speech_of_someone_else():
+    segments = [part(0, 10, 0.0), part(10, 20, 200.0, fault=True), weak(20, 26), part(26, 60, 0.0)]
+    dub = Contradiction(20, 26, 5.0, sure=True, against=True)
+    judged = judge(answer(0, segments=segments), EBU, foreign=(dub,), talk_s=40.0)
+    told = [(f.start_s, f.end_s, f.kind) for f in judged.faults]
+    assert told == [(10, 20, "offset"), (20, 26, "mismatch")]
+
+
+def test_what_begins_with_a_jump_belongs_to_the_fault_after_it():
+    ahead, after = part(10, 20, 200.0, fault=True), part(24, 34, -300.0, fault=True)
+    segments = [part(0, 10, 0.0), ahead, weak(20, 24, begins=True), after, part(34, 60, 0.0)]
+    judged = judge(answer(0, segments=segments), EBU)
+    assert [(f.start_s, f.end_s) for f in judged.faults] == [(10, 20), (20, 34)]
+
+
+@pytest.mark.parametrize(("height", "end_s"), [(1.5, 30), (0.2, 28)])
+def test_badly_read_lips_after_a_fault_are_counted_with_it_if_they_say_it_at_all(height, end_s):
+    """From the scores on: eight seconds of a fault, then two in which the lips say little."""
+    frame = np.arange(1000)
+    late = (frame >= 500) & (frame < 750)
+    badly = (frame >= 700) & late
+    scores = made(1000, np.where(late, 6.0, 0.0), height=np.where(badly, height, 3.0)[:, None])
+    found = estimate(scores, cuts=[500 * FRAME_S, 700 * FRAME_S, 750 * FRAME_S])
+    assert [s.offset_ms for s in found.segments if s.start_s == 28] == [None]
+    (fault,) = judge(found, EBU).faults
+    assert (fault.start_s, fault.end_s) == pytest.approx((20, end_s), abs=0.3)
 
 
 def test_a_wrong_middle_third_does_not_pass_from_the_scores_on():

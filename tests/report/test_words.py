@@ -15,7 +15,7 @@ from report_factory import FAULT, a_report, an_offset, said
 from avsync.core.document import from_dict
 from avsync.core.report import Fault, Reason, Report, TrackReport, Turn, Unjudged, Verdict
 from avsync.core.timecode import timebase
-from avsync.core.tolerance import defects
+from avsync.core.tolerance import defects, unmendable
 from avsync.report.document import EXIT_CODES, exit_code, to_dict, to_json, to_line
 from avsync.report.reasons import place_words
 from avsync.report.summary import summary
@@ -96,6 +96,15 @@ def test_the_three_defects_are_told_apart():
     assert defects(drifting) == ("drift",)
     assert defects(replace(drifting, offset_ms=120.0, faults=(FAULT,))) == ("offset", "drift", "local")
     assert defects(replace(a_report("in-sync", 0.0), faults=(replace(FAULT, severity="slight"),))) == ()
+
+
+def test_what_no_shift_mends_is_a_dub_alone_or_a_doubt_about_a_good_part():
+    dub = replace(FAULT, offset_ms=None, kind="mismatch")
+    only_dubbed = replace(a_report(offset_ms=0.0), faults=(dub,))
+    assert unmendable(only_dubbed) == "mismatch"
+    assert unmendable(replace(a_report(offset_ms=120.0), faults=(dub,))) is None
+    assert unmendable(replace(a_report(offset_ms=120.0), contested=True)) == "contested"
+    assert unmendable(a_report("in-sync", 0.0)) is None
 
 
 # --- JSON ---------------------------------------------------------------------------------
