@@ -32,7 +32,7 @@ ReasonKind = Literal[
     "fault", "mismatch-fault", "hint", "against", "drift", "drift-near-limit", "near-limit", "narrow-limits",
     # What was looked at, and what is wrong with the file
     "stopped", "stopped-at-once", "sampled", "other-audio-track", "audio-breaks-off", "breaks-off",
-    "clock-jumps", "unread-end", "no-video-at-end", "no-hardware-decoding",
+    "clock-jumps", "edit-list", "unread-end", "no-video-at-end", "no-hardware-decoding",
     "damaged-video", "damaged-audio", "empty-audio", "silent-audio", "clipped-audio", "not-numbers",
     "file-changed", "error",
 ]  # fmt: skip

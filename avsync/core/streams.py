@@ -19,6 +19,16 @@ from avsync.core.records import Span
 
 
 @dataclass(frozen=True)
+class Edit:
+    """A stretch of a track that an edit list shows: [media_s, media_s + length_s) of its own clock is
+    presented from `start_s` on."""
+
+    start_s: float
+    media_s: float
+    length_s: float
+
+
+@dataclass(frozen=True)
 class VideoStream:
     """The video. Sizes in pixels as displayed (after rotation), times in seconds."""
 
@@ -42,6 +52,9 @@ class VideoStream:
     first."""
     device: str | None = None
     """Kind of device that decodes it, as in `constants.Hwaccel`; None: the processor."""
+    edits: tuple[Edit, ...] = ()
+    """What an edit list shows of it, where FFmpeg's demuxer does not follow the list; empty: all that the
+    demuxer gives."""
     timecode: str | None = None
     """SMPTE time code of the first frame, as the file stores it: "01:00:00:00"; ";" before the frames is
     drop-frame."""
@@ -63,6 +76,8 @@ class AudioStream:
     language: str | None = None
     title: str | None = None
     default: bool = False
+    edits: tuple[Edit, ...] = ()
+    """As in VideoStream."""
 
 
 @dataclass(frozen=True, eq=False)

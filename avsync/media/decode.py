@@ -7,7 +7,7 @@ import os
 from array import array
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import av
@@ -19,10 +19,11 @@ from av.error import FFmpegError
 
 from avsync.core.errors import LACKS_MEMORY, MediaError, out_of_memory
 from avsync.core.records import Gap, Span
-from avsync.core.streams import Media, Piece
+from avsync.core.streams import Edit, Media, Piece
 from avsync.media.clock import Runs, forward_s, seconds
 from avsync.media.container import demux, opened
 from avsync.media.damage import gaps, pauses
+from avsync.media.editlist import as_edited
 from avsync.media.scan import LONGEST_S, clock_streams, stamp_of
 
 MAX_THREADS = 4
@@ -85,6 +86,10 @@ def decoded(
     packet that cannot be decoded is left out and noted in `damage`; a file that breaks off ends there. Raises
     FFmpegError or OSError where the file cannot be opened.
     """
+    edits = next((s.edits for s in (media.video, *media.audio) if s and s.index == index), ())
+    if edits:
+        yield from _edited(media, index, edits, damage, until_s)
+        return
     if not media.parts:
         yield from _decoded(media, index, damage, seek_s, until_s)
         return
@@ -93,6 +98,22 @@ def decoded(
         own = _same_stream(media, index, part)
         if own is not None and part.pieces[0].start_s < until_s and part.pieces[-1].end_s > wanted_s:
             yield from _decoded(part, own, damage, None, until_s)
+
+
+def _edited(
+    media: Media, index: int, edits: tuple[Edit, ...], damage: Damage, until_s: float
+) -> Iterator[tuple[float, float, Any]]:
+    """`decoded` of a track with an edit list that its demuxer does not follow."""
+    within = Damage(errors=damage.errors)
+    raw = _decoded(replace(media, pieces=()), index, within, None, math.inf, ignore_editlist="1")
+    video = media.video is not None and media.video.index == index
+    for time_s, length_s, frame in as_edited(raw, edits, whole=video):
+        damage.starts.append(time_s)
+        damage.ends.append(time_s + length_s)
+        damage.last_s = max(damage.last_s, time_s + length_s)
+        yield time_s, length_s, frame
+        if time_s >= until_s:
+            return
 
 
 def _same_stream(media: Media, index: int, part: Media) -> int | None:
@@ -104,13 +125,14 @@ def _same_stream(media: Media, index: int, part: Media) -> int | None:
 
 
 def _decoded(
-    media: Media, index: int, damage: Damage, seek_s: float | None, until_s: float
+    media: Media, index: int, damage: Damage, seek_s: float | None, until_s: float, **options: str
 ) -> Iterator[tuple[float, float, Any]]:
-    """`decoded` of a single recording."""
+    """`decoded` of a single recording; `options` are those of its demuxer."""
     from_start = len(media.pieces) > 1 or bool(media.wild)
     video = media.video if media.video and media.video.index == index else None
     late_s = video.late_s if video else 0.0
-    with opened(media.path, media.window, device=video.device if video else None) as container:
+    device = video.device if video else None
+    with opened(media.path, media.window, device=device, **options) as container:
         stream: Any = container.streams[index]
         context = stream.codec_context
         context.thread_type = "AUTO"

@@ -27,7 +27,7 @@ def demuxer_delay(path: Path, track: int) -> int:
     lowest = 0
     with path.open("rb") as file:
         for moof in _moofs(file):
-            for name, traf in _boxes(moof):
+            for name, traf in boxes(moof):
                 if name == b"traf":
                     lowest = min(lowest, _lowest_offset(traf, track))
     return -lowest
@@ -61,7 +61,7 @@ def top_boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
         place += size
 
 
-def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """(name, content) of the boxes in one."""
     place = 0
     while place + 8 <= len(content):
@@ -75,7 +75,7 @@ def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _lowest_offset(traf: bytes, track: int) -> int:
     """The lowest composition offset of a track fragment, at most 0; 0 where it is another track's."""
     lowest = 0
-    for name, box in _boxes(traf):
+    for name, box in boxes(traf):
         if name == b"tfhd" and (len(box) < 8 or struct.unpack_from(">I", box, 4)[0] != track):
             return 0
         if name == b"trun" and len(box) >= 8:

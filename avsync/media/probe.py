@@ -25,6 +25,7 @@ from avsync.core.streams import AudioStream, Media, VideoStream
 from avsync.core.timecode import WRITTEN, label, timebase
 from avsync.media import joints
 from avsync.media.container import demux, opened
+from avsync.media.editlist import followed
 from avsync.media.edits import hidden_s, late_s
 from avsync.media.parts import later, together
 from avsync.media.scan import scanned
@@ -54,7 +55,7 @@ def probe(path: Path | str) -> Media:
     try:
         media = _probed(path)
         places = _joints(media)
-        media = _joined(media, places) if places else media
+        media = _joined(media, places) if places else followed(media)
     except (FFmpegError, OSError, ValueError) as error:
         raise MediaError(_why_unreadable(path, error)) from error
     if media.video is None and not media.audio:

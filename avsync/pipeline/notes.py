@@ -34,6 +34,7 @@ def on_file(
         *_which_track(found, track, options),
         *_unread(whole),
         *_jumps(whole),
+        *_edited(whole),
         *_broken_off(found, whole, audio, track, until_s),
         *undecoded("damaged-audio", audio.undecoded),
         *_tail(found, whole),
@@ -66,6 +67,12 @@ def _jumps(whole: Media) -> tuple[Reason, ...]:
     if edges := joints.cuts(whole):
         values |= {"cut_at_bytes": edges, "in_place": whole.container in joints.MPEG}
     return (Reason("clock-jumps", values),)
+
+
+def _edited(whole: Media) -> tuple[Reason, ...]:
+    """A note where an edit list was followed that a repair cannot copy."""
+    edited = any(stream.edits for stream in (whole.video, *whole.audio) if stream)
+    return (Reason("edit-list"),) if edited else ()
 
 
 def _broken_off(

@@ -113,6 +113,11 @@ def plan(
         shifts = stamps.shifts(media, audio_track, offset_ms / 1000)
         return Plan(media.path, dst, offset_ms, (), moved, (), audio_track, shifts=shifts)
     require_one_clock(media, shifted=retimed is None)
+    if any(stream.edits for stream in (media.video, *media.audio) if stream):
+        raise MediaError(
+            f"{media.path} has an edit list of several parts, which ffmpeg does not copy exactly; "
+            "export it as a plain video first."
+        )
     if muxer in NO_START_TIMES:
         raise UsageError(
             f"{NO_START_TIMES[muxer]} has no start times that players respect, so {dst.name} would not "

@@ -241,6 +241,11 @@ def advice(report: Report) -> tuple[str, str]:
             f"{bytes_words(joined['cut_at_bytes'])}, then check and repair each part.",
             "",
         )
+    if any(reason.kind == "edit-list" for reason in report.reasons):
+        return (
+            "The file shows parts of its tracks by an edit list; export a plain video and repair that.",
+            "",
+        )
     target = Path(report.path).with_stem(f"{Path(report.path).stem}-fixed")
     names = " ".join(_argument(str(path)) for path in (report.path, target))
     if not single:

@@ -153,6 +153,10 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
     "audio-breaks-off": _breaks_off,
     "breaks-off": _ends_early,
     "clock-jumps": _jumps,
+    "edit-list": lambda _: (
+        "the file shows parts of its tracks by an edit list, which was followed; export it as a plain video "
+        "before a repair"
+    ),
     "unread-end": _unread,
     "no-video-at-end": _no_video,
     "no-hardware-decoding": lambda v: (

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_factory import MPEG2, X264, bar_and_click, bar_time, click, ffmpeg
+from media_factory import MPEG2, X264, bar_and_click, bar_clip, bar_time, click, ffmpeg
 from timestamps import in_flv, in_one_stream, in_ts, pes_of
 
+from avsync import fix_offset
 from avsync.audio.waveform import waveform
+from avsync.core.errors import MediaError
 from avsync.core.streams import Media
 from avsync.media.decode import Damage, decoded
 from avsync.media.frames import frames
@@ -105,12 +107,12 @@ def box(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(content), name) + content
 
 
-def with_edits(source: Path, target: Path, edits: list[list[tuple[float, int]]]) -> Path:
+def with_edits(source: Path, target: Path, edits: list[list[tuple[float, int]]], speed: float = 1) -> Path:
     """A copy whose tracks have these edits: seconds shown, and from where in units of the track (-1: nothing
-    is shown). Its index must lie at the end."""
+    is shown). Its index must lie at the end, or it must be in fragments."""
     top = boxes(source.read_bytes(), 0, source.stat().st_size)
-    assert top[-1][0] == b"moov"
-    inside = boxes(top[-1][1], 8, len(top[-1][1]))
+    moov = next(whole for name, whole in top if name == b"moov")
+    inside = boxes(moov, 8, len(moov))
     header = next(whole for name, whole in inside if name == b"mvhd")
     unit = struct.unpack_from(">I", header, 20)[0]
     tracks = iter(edits)
@@ -119,18 +121,20 @@ def with_edits(source: Path, target: Path, edits: list[list[tuple[float, int]]])
         if name == b"trak":
             rows = next(tracks)
             table = struct.pack(">II", 0, len(rows)) + b"".join(
-                struct.pack(">IiI", round(length_s * unit), begin, 0x10000) for length_s, begin in rows
+                struct.pack(">IiI", round(length_s * unit), begin, round(0x10000 * speed))
+                for length_s, begin in rows
             )
             edit = box(b"edts", box(b"elst", table))
-            parts = [edit if kind == b"edts" else part for kind, part in boxes(whole, 8, len(whole))]
-            index += box(b"trak", b"".join(parts))
+            parts = [part for kind, part in boxes(whole, 8, len(whole)) if kind != b"edts"]
+            index += box(b"trak", parts[0] + edit + b"".join(parts[1:]))
         else:
             index += whole
-    target.write_bytes(b"".join(whole for _, whole in top[:-1]) + box(b"moov", index))
+    target.write_bytes(b"".join(box(b"moov", index) if name == b"moov" else whole for name, whole in top))
     return target
 
 
 VIDEO_UNITS, AUDIO_UNITS, PRIMING = 12800, 48000, 1024
+B_FRAMES_DELAY = 1024
 
 
 @pytest.mark.parametrize(
@@ -152,6 +156,76 @@ def test_edit_lists_move_each_stream_as_they_say(
     whole = bar_and_click(tmp_path / "whole.mp4", codec=PLAIN)
     cut = with_edits(whole, tmp_path / "cut.mp4", [video, audio])
     assert lags_ms(probe(cut)) == [pytest.approx(late_ms, abs=TOLERANCE_MS)]
+
+
+def clap_lags_ms(media: Media) -> list[float]:
+    """By how much each click sounds late, of those that sound half a second after every full one."""
+    assert media.video is not None
+    shown = [
+        (time_s, bar_time(frame.to_ndarray(format="rgb24")))
+        for time_s, _, frame in decoded(media, media.video.index, Damage())
+    ]
+    audio = waveform(media)
+    loud = np.flatnonzero(np.abs(np.asarray(audio.samples)) > 0.2)
+    clicks_s = audio.start_s + loud[np.diff(loud, prepend=-16_000) > 4000] / 16_000
+    nearest = [min(shown, key=lambda both: abs(both[0] - click_s)) for click_s in clicks_s]
+    seen = [bar_s + click_s - time_s for click_s, (time_s, bar_s) in zip(clicks_s, nearest, strict=True)]
+    return [1000 * (time_s - round(time_s - 0.5) - 0.5) for time_s in seen]
+
+
+def clapped(path: Path) -> Path:
+    """5.6 s with a click half a second after every full one."""
+    tone = "aevalsrc='if(between(mod(t,1),0.5,0.51),0.5*sin(2*PI*1000*(mod(t,1)-0.5)),0)':s=48000:d=6"
+    return bar_clip(path, seconds=5.6, inputs=("-f", "lavfi", "-i", tone), codec=B_FRAMES)
+
+
+CUTS = {
+    "two": [(0.0, 2.1), (3.013, 2.0)],
+    "three": [(0.213, 1.1), (2.013, 1.0), (3.217, 2.0)],
+    "nothing, then two": [(None, 0.5), (0.0, 2.1), (3.013, 2.0)],
+    "nothing in between": [(0.0, 2.1), (None, 0.5), (3.013, 2.0)],
+}
+
+
+def edits_of(cuts: list, units: int, priming: int = 0) -> list[tuple[float, int]]:
+    return [
+        (length_s, -1 if begin_s is None else priming + round(units * begin_s)) for begin_s, length_s in cuts
+    ]
+
+
+@pytest.mark.parametrize("fragmented", [False, True])
+@pytest.mark.parametrize("cuts", [pytest.param(cuts, id=name) for name, cuts in CUTS.items()])
+@pytest.mark.parametrize("late_s", [0.0, 0.1])
+def test_several_edits_of_a_track_are_each_followed_to_the_sample(
+    tmp_path: Path, cuts: list, fragmented: bool, late_s: float
+) -> None:
+    whole = clapped(tmp_path / "whole.mp4")
+    if fragmented:
+        flags = "frag_keyframe+empty_moov+delay_moov+default_base_moof"
+        ffmpeg("-i", whole, "-c", "copy", "-movflags", flags, tmp_path / "f.mp4")
+        whole = tmp_path / "f.mp4"
+    moved = B_FRAMES_DELAY + round(VIDEO_UNITS * late_s)
+    rows = [edits_of(cuts, VIDEO_UNITS, moved), edits_of(cuts, AUDIO_UNITS, PRIMING)]
+    cut = with_edits(whole, tmp_path / "cut.mp4", rows)
+    lags = clap_lags_ms(probe(cut))
+    assert len(lags) >= 4 and lags == pytest.approx([1000 * late_s] * len(lags), abs=TOLERANCE_MS)
+
+
+@pytest.mark.parametrize(("cuts", "speed"), [([(3.0, 1.0), (1.0, 1.0)], 1), ([(0.0, 2.0), (2.0, 2.0)], 2)])
+def test_edits_in_another_order_or_at_another_speed_are_refused(
+    tmp_path: Path, cuts: list, speed: float
+) -> None:
+    rows = [edits_of(cuts, VIDEO_UNITS), edits_of(cuts, AUDIO_UNITS)]
+    cut = with_edits(clapped(tmp_path / "whole.mp4"), tmp_path / "cut.mp4", rows, speed)
+    with pytest.raises(MediaError, match="export it as a plain video"):
+        probe(cut)
+
+
+def test_no_repair_is_tried_that_would_not_be_exact(tmp_path: Path) -> None:
+    rows = [edits_of(CUTS["two"], VIDEO_UNITS, B_FRAMES_DELAY), edits_of(CUTS["two"], AUDIO_UNITS, PRIMING)]
+    cut = with_edits(clapped(tmp_path / "whole.mp4"), tmp_path / "cut.mp4", rows)
+    with pytest.raises(MediaError, match="export it as a plain video"):
+        fix_offset(cut, tmp_path / "out.mp4", offset_ms=100)
 
 
 @pytest.mark.parametrize("claimed_ms", [91_019_000.0, 200.0, 0.001])
