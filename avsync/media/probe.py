@@ -24,6 +24,7 @@ from avsync.core.errors import MediaError
 from avsync.core.streams import AudioStream, Media, VideoStream
 from avsync.core.timecode import WRITTEN, label, timebase
 from avsync.media import joints
+from avsync.media.clock import LEAP_S
 from avsync.media.container import demux, opened
 from avsync.media.editlist import followed
 from avsync.media.edits import hidden_s, late_s
@@ -232,25 +233,35 @@ def _kind(stream: Stream) -> str:
 
 def _first_frames(path: Path, container: InputContainer, streams: list[Any]) -> dict[int, Any]:
     """First decoded frame by stream number, where one comes soon enough. Its time is what a player presents:
-    edit lists applied, codec priming and frames before the first key frame left out. Raises MediaError when
-    `path` is encrypted."""
+    edit lists applied, codec priming and frames before the first key frame left out. Of two frames of which
+    the second has the earlier time, the first has a wrong one. Raises MediaError when `path` is encrypted."""
     first: dict[int, Any] = {}
+    sure = set[int]()
     for count, packet in enumerate(demux(container, streams) if streams else ()):
-        if count > PROBE_PACKETS or len(first) == len(streams):
+        if count > PROBE_PACKETS or len(sure) == len(streams):
             break
         if packet.has_sidedata("encryption_info"):
             raise MediaError(
                 f"{path} is encrypted, as films that are sold are; give a copy without protection."
             )
-        if packet.stream.index in first:
+        index = packet.stream.index
+        if index in sure:
             continue
         try:
             frames = packet.decode()
         except FFmpegError:
             continue
-        if frames:
-            first[packet.stream.index] = frames[0]
+        for frame in frames[:2]:
+            if index in first:
+                sure.add(index)
+            if index not in first or _leaps(first[index], frame):
+                first[index] = frame
     return first
+
+
+def _leaps(frame: Any, after: Any) -> bool:
+    """Whether a frame has a later time than the one that is shown after it."""
+    return None not in (frame.time, after.time) and frame.time - after.time >= LEAP_S
 
 
 def _start_s(stream: Any, first: dict[int, Any], origin: float) -> float:

@@ -338,14 +338,16 @@ def with_offset(path: Path, sample: int, seconds: float) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("sample", "seconds"), [(0, 108_000.0), (60, 3.0), (60, 8.0), (60, 108_000.0), (99, 8.0), (99, 108_000.0)]
+    ("sample", "seconds"),
+    [(0, 108_000.0), (0, 3.0), (0, 9.0), (60, 3.0), (60, 8.0), (60, 108_000.0), (99, 8.0), (99, 108_000.0)],
 )
 def test_a_frame_that_mp4_presents_at_a_wrong_time_makes_no_hours(
     tmp_path: Path, sample: int, seconds: float
 ) -> None:
     path = bar_and_click(tmp_path / "a.mp4", codec=B_FRAMES)
     media = probe(with_offset(path, sample, seconds))
-    assert media.video is not None and media.video.start_s < 4
+    # A file without edit lists begins with the delay that B-frames need.
+    assert media.video is not None and media.video.start_s < 0.2
     assert 96 <= len(list(frames(media))) <= 101 + (200 if sample == 99 else 0)
 
 
