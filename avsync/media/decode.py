@@ -24,7 +24,7 @@ from avsync.media.clock import Runs, forward_s, seconds
 from avsync.media.container import demux, opened
 from avsync.media.damage import gaps, pauses
 from avsync.media.editlist import as_edited
-from avsync.media.scan import LONGEST_S, clock_streams, stamp_of
+from avsync.media.scan import LONGEST_S, clock_streams, lasting_s, stamp_of
 
 MAX_THREADS = 4
 """Threads of a decoder: each holds a frame or two, and faces are found more slowly than four decode."""
@@ -149,7 +149,7 @@ def _decoded(
             stamp = packet.dts if packet.pts is None else packet.pts
             if stamp is not None and piece is not None:
                 start_s = seconds(stamp, packet.time_base) + piece.shift_s + late_s
-                length_s = seconds(packet.duration or 0, packet.time_base)
+                length_s = lasting_s(packet)
                 if packet.pts is not None:
                     damage.last_s = max(damage.last_s, start_s + length_s)
                 if video and _is_empty(packet):
@@ -264,5 +264,4 @@ def _frames(packet: Any, number: int | None, damage: Damage) -> list[Any]:
 
 def _length_s(frame: Any) -> float:
     samples = getattr(frame, "samples", 0)
-    length_s = samples / frame.sample_rate if samples else seconds(frame.duration or 0, frame.time_base)
-    return min(LONGEST_S, length_s)
+    return samples / frame.sample_rate if samples else lasting_s(frame)

@@ -169,7 +169,8 @@ def _on_grid(
         if time_s == math.inf:
             return
         held, before_s = frame, frame_s
-    end_s = begin_s + max(length_s, min(LONGEST_S, float(1 / video.fps)))
+    usual_s = float(1 / video.fps)
+    end_s = begin_s + max(length_s, usual_s if usual_s <= LONGEST_S else FRAME_S)
     while held is not None and time_s < end_s:
         yield time_s, held
         time_s = next(grid_s, math.inf)

@@ -20,7 +20,7 @@ from avsync.media.damage import LEAST_S
 from avsync.media.grid import anchors
 
 LONGEST_S = 10.0
-"""Upper limit of a packet's duration, in seconds, whatever it claims."""
+"""A packet that claims to last for more seconds is not believed."""
 UNREAD_SHARE, UNREAD_BYTES = 0.1, 100_000
 """More than this share of a file, and this many bytes, after its last packet is not an index but unread
 media."""
@@ -223,6 +223,12 @@ def _stamps(container: InputContainer, streams: list[Any]) -> Iterator[Stamp]:
         return
 
 
+def lasting_s(packet: Any) -> float:
+    """Seconds that a packet or a frame lasts; 0 where that is not known, or cannot be."""
+    length_s = seconds(packet.duration or 0, packet.time_base)
+    return length_s if length_s <= LONGEST_S else 0.0
+
+
 def stamp_of(packet: Any) -> Stamp | None:
     """The packet's times; None where it has none, or is not presented."""
     pts = packet.dts if packet.pts is None else packet.pts
@@ -233,7 +239,7 @@ def stamp_of(packet: Any) -> Stamp | None:
     time_s = first_s if packet.dts is None else seconds(packet.dts, unit)
     if abs(time_s - first_s) > LONGEST_S:
         time_s = first_s  # Where a demuxer made up `dts` from the packets before, it lags behind a jump.
-    length_s = min(LONGEST_S, seconds(packet.duration or 0, unit))
+    length_s = lasting_s(packet)
     first_byte = packet.pos if packet.pos and packet.pos > 0 else 0
     past_byte = first_byte + packet.size if first_byte else 0
     return Stamp(packet.stream.index, time_s, first_s, first_s + length_s, first_byte, past_byte)
