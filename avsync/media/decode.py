@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from array import array
+from bisect import insort
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,10 @@ from avsync.media.container import demux, opened
 from avsync.media.damage import gaps, pauses
 from avsync.media.editlist import as_edited
 from avsync.media.scan import LONGEST_S, clock_streams, lasting_s, stamp_of
+from avsync.media.unseen import CODECS, Unseen, spared
 
+SAME_S = 1e-6
+"""Seconds that two ways to compute one timestamp may differ by."""
 MAX_THREADS = 4
 """Threads of a decoder: each holds a frame or two, and faces are found more slowly than four decode."""
 
@@ -76,28 +80,35 @@ def undecodable(name: str, damage: Damage, nothing: str) -> MediaError:
 
 
 def decoded(
-    media: Media, index: int, damage: Damage, *, seek_s: float | None = None, until_s: float = math.inf
+    media: Media,
+    index: int,
+    damage: Damage,
+    *,
+    seek_s: float | None = None,
+    until_s: float = math.inf,
+    unseen: Unseen | None = None,
 ) -> Iterator[tuple[float, float, Any]]:
     """(time_s, length_s, frame) of stream number `index` in order of presentation: seconds on the media's
     timeline, `length_s` 0 where it is not known, and PyAV's frame.
 
     An empty packet, as in Theora and AVI, shows the frame before it once more. Decoding begins at the key
     frame before the container's timestamp `seek_s`, and ends with the first frame at or after `until_s`. A
-    packet that cannot be decoded is left out and noted in `damage`; a file that breaks off ends there. Raises
-    FFmpegError or OSError where the file cannot be opened.
+    packet that cannot be decoded is left out and noted in `damage`; a file that breaks off ends there. Of
+    video, frames that are `unseen` are not decoded where the codec allows that; at their times, too, comes
+    the frame before. Raises FFmpegError or OSError where the file cannot be opened.
     """
     edits = next((s.edits for s in (media.video, *media.audio) if s and s.index == index), ())
     if edits:
         yield from _edited(media, index, edits, damage, until_s)
         return
     if not media.parts:
-        yield from _decoded(media, index, damage, seek_s, until_s)
+        yield from _decoded(media, index, damage, seek_s, until_s, unseen)
         return
     wanted_s = -math.inf if seek_s is None else seek_s - media.origin_s
     for part in media.parts:
         own = _same_stream(media, index, part)
         if own is not None and part.pieces[0].start_s < until_s and part.pieces[-1].end_s > wanted_s:
-            yield from _decoded(part, own, damage, None, until_s)
+            yield from _decoded(part, own, damage, None, until_s, unseen)
 
 
 def _edited(
@@ -125,7 +136,13 @@ def _same_stream(media: Media, index: int, part: Media) -> int | None:
 
 
 def _decoded(
-    media: Media, index: int, damage: Damage, seek_s: float | None, until_s: float, **options: str
+    media: Media,
+    index: int,
+    damage: Damage,
+    seek_s: float | None,
+    until_s: float,
+    unseen: Unseen | None = None,
+    **options: str,
 ) -> Iterator[tuple[float, float, Any]]:
     """`decoded` of a single recording; `options` are those of its demuxer."""
     from_start = len(media.pieces) > 1 or bool(media.wild)
@@ -143,7 +160,9 @@ def _decoded(
         last_s, last = -math.inf, None
         again: deque[tuple[float, float]] = deque()
         packets = _packets(container, stream, media)
-        for number, packet in packets if video else _in_turn(packets):
+        packets = packets if video else _in_turn(packets)
+        unseen = None if from_start or video is None or video.device else unseen
+        for number, packet, is_spared in _sparing(context, packets, media, late_s, unseen):
             frames = _frames(packet, number, damage)
             piece = _piece(media, number)
             stamp = packet.dts if packet.pts is None else packet.pts
@@ -152,8 +171,8 @@ def _decoded(
                 length_s = lasting_s(packet)
                 if packet.pts is not None:
                     damage.last_s = max(damage.last_s, start_s + length_s)
-                if video and _is_empty(packet):
-                    again.append((start_s, length_s))
+                if video and (is_spared or _is_empty(packet)):
+                    insort(again, (start_s, length_s))
             for frame in frames:
                 shown = _piece(media, frame.opaque[0]) if frame.opaque else piece
                 stamp = frame.dts if frame.pts is None else frame.pts
@@ -177,16 +196,44 @@ def _decoded(
         yield from _once_more(last, again, until_s, damage)
 
 
+def _sparing(
+    context: Any,
+    packets: Iterator[tuple[int | None, Any]],
+    media: Media,
+    late_s: float,
+    unseen: Unseen | None,
+) -> Iterator[tuple[int | None, Any, bool]]:
+    """The packets, and whether the decoder, `context`, is now told to leave out the frame if no other refers
+    to it."""
+
+    def time_s(numbered: tuple[int | None, Any]) -> float | None:
+        number, packet = numbered
+        piece = _piece(media, number)
+        if packet.pts is None or not packet.size or packet.is_corrupt or piece is None:
+            return None
+        return seconds(packet.pts, packet.time_base) + piece.shift_s + late_s
+
+    if unseen is None or context.name not in CODECS:
+        yield from ((*numbered, False) for numbered in packets)
+        return
+    for (number, packet), is_spared in spared(packets, time_s, unseen):
+        context.skip_frame = "NONREF" if is_spared else "DEFAULT"
+        yield number, packet, is_spared
+
+
 def _once_more(
     frame: Any, again: deque[tuple[float, float]], before_s: float, damage: Damage
 ) -> Iterator[tuple[float, float, Any]]:
-    """`frame` at each time, of a given length, that comes before `before_s`, in `again`."""
-    while again and again[0][0] < before_s:
+    """`frame` at each time, of a given length, that comes before `before_s`, in `again`, which forgets those
+    up to then: a frame that was to be left out has come out."""
+    while again and again[0][0] < before_s - SAME_S:
         time_s, length_s = again.popleft()
         if frame is not None:
             damage.starts.append(time_s)
             damage.ends.append(time_s + length_s)
             yield time_s, length_s, frame
+    while again and again[0][0] < before_s + SAME_S:
+        again.popleft()
 
 
 def _piece(media: Media, number: int | None) -> Piece | None:

@@ -9,6 +9,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import chain
 from typing import Any, cast
 
@@ -94,11 +95,13 @@ def shown(
     until_s = media.duration_s if end_s is None else end_s
     seek_s = _seek_point(media, video, first_s)
     damage = Damage(media.holes)
+    # A deinterlacer looks at the frames around.
+    unseen = None if video.interlaced else partial(_unseen, video, (start_s, end_s))
     try:
         coming: Iterator[Timed] = (
             frames_of(media.recording, first_s, damage)
             if media.recording
-            else decoded(media, video.index, damage, seek_s=seek_s)
+            else decoded(media, video.index, damage, seek_s=seek_s, unseen=unseen)
         )
         coming = _progressive(coming) if video.interlaced else coming
         whole = without_leaps(coming, None if seek_s else video.start_s)
@@ -191,6 +194,23 @@ def _begin_s(frame_s: float, before_s: float | None, video: VideoStream) -> floa
     begin_s = frame_s - min((frame_s - before_s) / 2, max(EARLY_S, length_s / 2)) - turn
     number = bisect_right(video.anchors_s, frame_s + EPSILON_S)
     return max(begin_s, video.anchors_s[number - 1]) if number else begin_s
+
+
+def _unseen(
+    video: VideoStream,
+    limits: tuple[float | None, float | None],
+    before_s: float,
+    frame_s: float,
+    after_s: float,
+) -> bool:
+    """Whether `_on_grid` gives the frame at `frame_s` at none of the times within the `limits`."""
+    if after_s - before_s >= LEAP_S:
+        return False
+    begin_s, past_s = _begin_s(frame_s, before_s, video), _begin_s(after_s, frame_s, video)
+    first_s, last_s = limits
+    first_s = begin_s - 2 * EPSILON_S if first_s is None else max(first_s, begin_s - 2 * EPSILON_S)
+    last_s = past_s if last_s is None else min(last_s, past_s)
+    return next(grid((video.start_s, *video.anchors_s), first_s, last_s), None) is None
 
 
 def _progressive(coming: Iterable[Timed]) -> Iterator[Timed]:
