@@ -79,6 +79,10 @@ def undecodable(name: str, damage: Damage, nothing: str) -> MediaError:
     return MediaError(f"{name} cannot be decoded ({why}); copy or convert it again.")
 
 
+_Coming = tuple[float, float, bool]
+"""Time and length of a frame that is to come, and whether it repeats the one before it."""
+
+
 def decoded(
     media: Media,
     index: int,
@@ -158,10 +162,11 @@ def _decoded(
         if seek_s is not None and not from_start:
             container.seek(int(seek_s * av.time_base))
         last_s, last = -math.inf, None
-        again: deque[tuple[float, float]] = deque()
+        again: deque[_Coming] = deque()
         packets = _packets(container, stream, media)
         packets = packets if video else _in_turn(packets)
-        unseen = None if from_start or video is None or video.device else unseen
+        may_spare = video and not (video.device or from_start) and context.name in CODECS
+        unseen = unseen if may_spare else None
         for number, packet, is_spared in _sparing(context, packets, media, late_s, unseen):
             frames = _frames(packet, number, damage)
             piece = _piece(media, number)
@@ -171,8 +176,9 @@ def _decoded(
                 length_s = lasting_s(packet)
                 if packet.pts is not None:
                     damage.last_s = max(damage.last_s, start_s + length_s)
-                if video and (is_spared or _is_empty(packet)):
-                    insort(again, (start_s, length_s))
+                repeats = is_spared or _is_empty(packet)
+                if video and (repeats or (unseen and packet.pts is not None)):
+                    insort(again, (start_s, length_s, repeats))
             for frame in frames:
                 shown = _piece(media, frame.opaque[0]) if frame.opaque else piece
                 stamp = frame.dts if frame.pts is None else frame.pts
@@ -182,7 +188,8 @@ def _decoded(
                 time_s = last_s if stamp is None else seconds(stamp, frame.time_base) + shown.shift_s + late_s
                 if media.pieces and not -LONGEST_S < time_s - shown.start_s < shown.length_s + LONGEST_S:
                     continue  # Where packets are decoded at plausible times, but presented at wild ones.
-                yield from _once_more(last, again, min(time_s, until_s), damage)
+                before = None if frame.is_corrupt and unseen else last
+                yield from _once_more(before, again, min(time_s, until_s), damage)
                 if frame.is_corrupt:
                     damage.errors.append("corrupt frames")
                 elif math.isfinite(time_s):
@@ -213,7 +220,7 @@ def _sparing(
             return None
         return seconds(packet.pts, packet.time_base) + piece.shift_s + late_s
 
-    if unseen is None or context.name not in CODECS:
+    if unseen is None:
         yield from ((*numbered, False) for numbered in packets)
         return
     for (number, packet), is_spared in spared(packets, time_s, unseen):
@@ -222,18 +229,17 @@ def _sparing(
 
 
 def _once_more(
-    frame: Any, again: deque[tuple[float, float]], before_s: float, damage: Damage
+    frame: Any, again: deque[_Coming], before_s: float, damage: Damage
 ) -> Iterator[tuple[float, float, Any]]:
-    """`frame` at each time, of a given length, that comes before `before_s`, in `again`, which forgets those
-    up to then: a frame that was to be left out has come out."""
-    while again and again[0][0] < before_s - SAME_S:
-        time_s, length_s = again.popleft()
-        if frame is not None:
+    """`frame` at each time in `again` before `before_s` at which it is repeated, unless one that should have
+    come by then did not: what refers to that is damaged, too. `again` forgets them all."""
+    whole = all(repeats for time_s, _, repeats in again if time_s < before_s - SAME_S)
+    while again and again[0][0] < before_s + SAME_S:
+        time_s, length_s, repeats = again.popleft()
+        if whole and repeats and frame is not None and time_s < before_s - SAME_S:
             damage.starts.append(time_s)
             damage.ends.append(time_s + length_s)
             yield time_s, length_s, frame
-    while again and again[0][0] < before_s + SAME_S:
-        again.popleft()
 
 
 def _piece(media: Media, number: int | None) -> Piece | None:
