@@ -177,7 +177,7 @@ def _decoded(
                 if packet.pts is not None:
                     damage.last_s = max(damage.last_s, start_s + length_s)
                 repeats = is_spared or _is_empty(packet)
-                if video and (repeats or (unseen and packet.pts is not None)):
+                if video and (repeats or (unseen and packet.pts is not None and not packet.is_discard)):
                     insort(again, (start_s, length_s, repeats))
             for frame in frames:
                 shown = _piece(media, frame.opaque[0]) if frame.opaque else piece
@@ -218,6 +218,8 @@ def _sparing(
         piece = _piece(media, number)
         if packet.pts is None or not packet.size or packet.is_corrupt or piece is None:
             return None
+        if packet.is_discard:  # an edit list cuts it off
+            return math.inf
         return seconds(packet.pts, packet.time_base) + piece.shift_s + late_s
 
     if unseen is None:

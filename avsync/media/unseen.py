@@ -3,6 +3,7 @@ five lie between the times of the grid, of 50 every second one."""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,8 +26,9 @@ KEPT = 4 * REORDERED
 def spared(
     packets: Iterable[T], time_of: Callable[[T], float | None], unseen: Unseen
 ) -> Iterator[tuple[T, bool]]:
-    """Each packet, REORDERED of them late, with whether its frame is never shown. From the first on that has
-    no time, all are taken for shown, and so are the last ones."""
+    """Each packet, REORDERED of them late, with whether its frame is never shown. `time_of` says when it is
+    shown; infinity: never, nor is it one that others lie beside. From the first of which that is not known
+    (None), all are taken for shown, and so are the last ones."""
     held: deque[T] = deque()
     times: list[float] = []
     whole = True
@@ -34,7 +36,7 @@ def spared(
         held.append(packet)
         time_s = time_of(packet)
         whole = whole and time_s is not None
-        if time_s is not None:
+        if time_s is not None and time_s < math.inf:
             insort(times, time_s)
         if len(held) > REORDERED:
             yield (now := held.popleft()), whole and _between(times, time_of(now), unseen)
@@ -45,7 +47,7 @@ def spared(
 
 def _between(times: list[float], time_s: float | None, unseen: Unseen) -> bool:
     """Whether the frame at `time_s` is never shown, `times` being those of all around it, in order."""
-    if time_s is None:
+    if time_s is None or time_s == math.inf:
         return False
     at = bisect_left(times, time_s)
     if at == 0 or at + 1 >= len(times) or times[at + 1] == time_s:

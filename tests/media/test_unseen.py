@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,11 @@ def test_after_a_packet_without_a_time_everything_is_decoded():
     times = [None if n == 40 else float(n) for n in range(100)]
     left_out = [t for t, out in spared(times, lambda t: t, lambda *_: True) if out]
     assert left_out == [float(n) for n in range(1, 40 - REORDERED)]
+
+
+def test_frames_that_an_edit_list_cuts_off_are_no_neighbours():
+    times = [math.inf, math.inf, *map(float, range(60)), math.inf]
+    asked = []
+    list(spared(times, lambda t: t, lambda *around: asked.append(around) or False))
+    assert asked[0] == (0.0, 1.0, 2.0)
+    assert all(math.isfinite(t) for around in asked for t in around)
