@@ -28,6 +28,9 @@ STRETCH_CERTAINTY = 0.5
 UNFIT = -2.0
 """Sum of log-likelihood ratios at or below which a stretch has no offset of its own. The best offset of
 noise comes to about -3 in three seconds and to -10 in ten; that of speech to 0 and more."""
+TAKEN_IN = 1.5
+"""What says too little by itself belongs to the fault beside it if it is likelier to have the offset of that
+than the one of the rest by this much (natural logarithm): four to one."""
 CONTRADICTION = 0.02
 """Probability at or below which a stretch contradicts the offset of its piece."""
 
@@ -130,13 +133,16 @@ def _weight(found: Evidence, blocks: Blocks, m: Measure, windows: Ints, rest: Me
 
 def _taken_in(weights: Sequence[_Weight]) -> list[bool]:
     """Which stretches of a piece belong to it: all from the first that is judged to the last, and as many on
-    either side of these as are together likelier to have its offset than that of the rest."""
+    either side of these as are together likelier by TAKEN_IN to have its offset than that of the rest."""
     judged = [i for i, weight in enumerate(weights) if weight.judged]
     if not judged:
         return [False] * len(weights)
     first, past = judged[0], judged[-1] + 1
-    before, after = (
-        [0.0, *np.cumsum([w.lead for w in side])] for side in (weights[:first][::-1], weights[past:])
-    )
-    begin, end = first - int(np.argmax(before)), past + int(np.argmax(after))
+    begin, end = first - _reach(weights[:first][::-1]), past + _reach(weights[past:])
     return [begin <= i < end for i in range(len(weights))]
+
+
+def _reach(outwards: Sequence[_Weight]) -> int:
+    """How many of the stretches on one side belong to what was judged."""
+    leads = np.cumsum([weight.lead for weight in outwards])
+    return int(leads.argmax()) + 1 if leads.max(initial=0.0) >= TAKEN_IN else 0

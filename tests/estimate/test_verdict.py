@@ -240,7 +240,8 @@ def test_badly_read_lips_after_a_fault_are_counted_with_it_if_they_say_it_at_all
     frame = np.arange(1000)
     late = (frame >= 500) & (frame < 750)
     badly = (frame >= 700) & late
-    scores = made(1000, np.where(late, 6.0, 0.0), height=np.where(badly, height, 3.0)[:, None])
+    heights = np.where(badly, height, 3.0)[:, None]
+    scores = made(1000, np.where(late, 6.0, 0.0), height=heights, seed=2)
     found = estimate(scores, cuts=[500 * FRAME_S, 700 * FRAME_S, 750 * FRAME_S])
     assert [s.offset_ms for s in found.segments if s.start_s == 28] == [None]
     (fault,) = judge(found, EBU).faults
