@@ -19,7 +19,7 @@ from avsync.core.report import Offset, Segment
 from avsync.core.runs import runs
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import along, near
-from avsync.estimate.peak import is_peculiar
+from avsync.estimate.peak import PECULIAR, is_peculiar
 from avsync.estimate.speakers import COUNTED, Cell, Floats, Mask, speaking, summed, together
 
 WINDOW_S = WINDOW_FRAMES * FRAME_S
@@ -48,6 +48,10 @@ BADLY_READ_LEAD = 2.0
 or less, and by more with the root of its length, has badly read lips rather than someone else's speech. Of
 that 4 % of 3 s have such a lead by chance, 2 % of 10 s and 0.6 % of 15 s; of speech in sync, 98 % of 3 s and
 all of 6 s, also with avsync-3 (val lists)."""
+BADLY_READ_LEVEL = 2.0
+"""But at so many times the level of a contradiction lips are not just badly read, unless the lead is
+PECULIAR: of 660 stretches of 2 to 5 s in sync none has a lead there, with avsync-3 as well, but half of other
+people's that have it by chance."""
 MAX_RIVAL = 6.0
 """A stretch that supports the file's offset may have another that is likelier by this much (natural
 logarithm): 0.5 % of stretches of 3 s in sync exceed it, and nine in ten of those off by 80 ms."""
@@ -190,10 +194,21 @@ def _asked(
     if expected is not None and np.ptp(expected[asked]) <= FRAME_MS:
         offset_ms = float(expected[asked].mean()) + calibration.bias_ms
         # Someone else's speech fits all offsets alike; lips that fit this one best are just badly read.
-        least = BADLY_READ_LEAD * np.sqrt(max(len(asked) * every_s / ASKED_S, 1.0))
-        if lead_at(summed(scores, asked, calibration), scores.shifts, offset_ms) >= least:
+        total, talk_s = summed(scores, asked, calibration), len(asked) * every_s
+        if _badly_read(total, scores.shifts, offset_ms, talk_s, calibration):
             answers = [replace(each, against=False) for each in answers]
     return _spread(answers)
+
+
+def _badly_read(
+    total: Floats, shifts: npt.NDArray[np.int64], offset_ms: float, talk_s: float, calibration: Calibration
+) -> bool:
+    """Whether `total` (n_shifts,), the log-likelihood ratios of `talk_s` seconds of speech, is that of lips
+    that are badly read, but say it: they fit this offset better than all others."""
+    lead = lead_at(total, shifts, offset_ms)
+    low = near(total, shifts, offset_ms) <= BADLY_READ_LEVEL * calibration.contradiction * talk_s
+    least = PECULIAR * talk_s**0.5 if low else BADLY_READ_LEAD * max(talk_s / ASKED_S, 1.0) ** 0.5
+    return lead >= least
 
 
 def _bounds(scores: Scores, parts: Sequence[npt.NDArray[np.int64]], span: Span) -> list[Span]:

@@ -43,6 +43,14 @@ def test_lips_that_are_badly_read_but_fit_the_offset_best_are_not_a_fault():
     assert not any(stretch.sure for stretch in found(made(500), badly))
 
 
+def test_a_lead_by_chance_does_not_make_a_dub_badly_read_lips():
+    """Its best offset happens to be that of the file, but it contradicts that far too clearly."""
+    dub = made(200, height=0, seed=1, start_s=20.0)
+    dub.logits[:] *= 4.0
+    dub.logits[:, 15] += 4.0
+    assert [stretch.sure for stretch in found(made(500), dub)] == [True]
+
+
 def test_lips_that_are_badly_read_but_fit_another_offset_best_are_off_and_not_foreign():
     clear, badly = made(500), made(200, height=0, seed=1, start_s=20.0)
     badly.logits[:, 22] += 1.0
