@@ -38,6 +38,7 @@ def demo(
     """
     from avsync.cli.progress import progress_bars, staged
     from avsync.demo.run import run_demo
+    from avsync.report.words import offset_words
 
     options = check_options(**check)
     with progress_bars(quiet=quiet) as bar:
@@ -45,7 +46,8 @@ def demo(
             out or default_folder(Path.cwd()), lambda words: emit(f"{words}\n"), options, staged(bar)
         )
     if result.agrees:
-        emit("The known offset was found and repaired.\n")
+        found, made = offset_words(result.before.offset_ms), offset_words(result.offset_ms)
+        emit(f"The known offset was found and repaired: made {made}, measured {found}.\n")
         return EXIT_IN_SYNC
     emit("The known offset was not found or not repaired; the model is not fit for use.\n")
     return EXIT_ERROR

@@ -42,6 +42,10 @@ def download(url: str, target: Path, sha256: str | None, progress: Progress | No
 
             keep: Any = fetch
             pooch.retrieve(url, sha256, target.name, target.parent, downloader=keep)
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise ModelError(
+            f"{target} cannot be written ({error.strerror}); change the permissions of {target.parent}."
+        ) from error
     except OSError as error:  # those of requests are, too
         raise ModelError(f"{url} could not be downloaded ({_line(error)}); try again.") from error
     except ValueError as error:  # how pooch reports a wrong checksum

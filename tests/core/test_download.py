@@ -45,6 +45,12 @@ def test_a_break_costs_only_the_rest(served: Served, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["model.pth"]
 
 
+def test_a_folder_that_cannot_be_written_is_named(served: Served, tmp_path: Path):
+    (tmp_path / "cache").write_text("a file in its place")
+    with pytest.raises(ModelError, match=r"cannot be written .*; change the permissions of .*cache"):
+        download(f"{served.url}/model.pth", tmp_path / "cache" / "model.pth", SHA256)
+
+
 def test_another_file_than_was_expected_is_not_kept(served: Served, tmp_path: Path):
     served.files["/model.pth"] = b"<html>not found</html>"
     with pytest.raises(ModelError, match="does not have the expected SHA-256"):
