@@ -303,7 +303,8 @@ def moved_by(before: Packets, after: Packets) -> float | None:
             if np.abs(moves - middle).max() > TIME_TOLERANCE_S:
                 spread = 1000 * float(np.ptp(moves))
                 raise DifferentError(
-                    f"the packets of stream {before.stream.index} moved unevenly (by {spread:.0f} ms)"
+                    f"the packets of stream {before.stream.index} ({before.stream.kind}) were not all moved "
+                    f"alike but differ by up to {spread:.0f} ms, as where timestamps are wrong"
                 )
             return middle
     return None

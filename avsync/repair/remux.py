@@ -28,6 +28,7 @@ from avsync.report.repaired import bytes_words, streams_words
 
 NO_START_TIMES = {"avi": "AVI", "mxf": "MXF", "mxf_opatom": "MXF"}
 """Containers, by muxer, whose tracks all start together."""
+MPEG_MUXERS = ("mpegts", "vob", "mpeg")
 COARSE_TICK_S = 0.002
 """A stream with a longer time unit (AVI counts whole frames) cannot be shifted by single milliseconds."""
 
@@ -113,6 +114,65 @@ def plan(
         shifts = stamps.shifts(media, audio_track, offset_ms / 1000)
         return Plan(media.path, dst, offset_ms, (), moved, (), audio_track, shifts=shifts)
     require_one_clock(media, shifted=retimed is None)
+    _require_exact_times(media, dst, muxer)
+    streams, unwritable = _kept_streams(file, muxer)
+    if unwritable and not leave_out:
+        raise UsageError(
+            f"{dst.suffix} cannot hold {streams_words(unwritable)} of {media.path.name} (data); "
+            "use --force to write the video without."
+        )
+    return Plan(
+        src=media.path,
+        dst=dst,
+        offset_ms=offset_ms,
+        arguments=(
+            *_copied(media, file, streams, moved, offset_ms, muxer, retimed),
+            *_new_time_code(media, file, streams, muxer),
+            *muxer_options(file, streams, muxer),
+            *("-f", muxer, source(dst)),
+        ),
+        moved=moved,
+        left_out=unwritable,
+        audio_track=audio_track,
+        retimed=retimed,
+    )
+
+
+def _copied(
+    media: Media,
+    file: Contents,
+    streams: Sequence[Stream],
+    moved: Sequence[int],
+    offset_ms: float,
+    muxer: str,
+    retimed: Retimed | None,
+) -> list[str]:
+    """The inputs, and what becomes of their streams and times."""
+    # A time code track that the muxer makes begins at 0, so the video must stay where it is.
+    stays = bool(labels.time_codes(file)) and not any(s.time_code for s in streams)
+    may_be_cut = muxer in MOV_MUXERS and (stays or _is_cut(file))
+    rest_s, audio_s = _shifts(file, moved, offset_ms, may_be_cut=may_be_cut)
+    # Absolute times matter only in MPEG streams, where cue messages refer to them.
+    if file.container in joints.MPEG and muxer not in MPEG_MUXERS:
+        rest_s, audio_s = rest_s - file.start_s, audio_s - file.start_s
+    late_s = media.video.late_s if media.video else 0.0
+    if late_s < 0:  # rather than move the video to before 0
+        rest_s, audio_s = rest_s - late_s, audio_s - late_s
+    fine = retimed is not None or _fine(file, moved)
+    return [
+        "-copyts",
+        *_input(file, rest_s),
+        *(_raw_input(retimed) if retimed else _input(file, audio_s if fine else 0)),
+        *_mapped(file, streams, moved, muxer, retimed),
+        *(_encoded(streams, retimed, audio_s) if retimed else []),
+        *([] if fine else _shift_filters(streams, moved, audio_s)),
+        *(_own_times(streams, media.video.index, late_s) if media.video and late_s else []),
+        *_counted_times(file, streams, retimed),
+    ]
+
+
+def _require_exact_times(media: Media, dst: Path, muxer: str) -> None:
+    """Raises MediaError or UsageError where a source or target has times that ffmpeg does not keep."""
     if any(stream.edits for stream in (media.video, *media.audio) if stream):
         raise MediaError(
             f"{media.path} has an edit list of several parts, which ffmpeg does not copy exactly; "
@@ -123,47 +183,6 @@ def plan(
             f"{NO_START_TIMES[muxer]} has no start times that players respect, so {dst.name} would not "
             f"stay repaired; choose a target that ends in .mkv, such as {dst.with_suffix('.mkv').name}."
         )
-    streams, unwritable = _kept_streams(file, muxer)
-    if unwritable and not leave_out:
-        raise UsageError(
-            f"{dst.suffix} cannot hold {streams_words(unwritable)} of {media.path.name} (data); "
-            "use --force to write the video without."
-        )
-    # A time code track that the muxer makes begins at 0, so the video must stay where it is.
-    stays = bool(labels.time_codes(file)) and not any(s.time_code for s in streams)
-    may_be_cut = muxer in MOV_MUXERS and (stays or _is_cut(file))
-    rest_s, audio_s = _shifts(file, moved, offset_ms, may_be_cut=may_be_cut)
-    # Absolute times matter only in MPEG streams, where cue messages refer to them.
-    if file.container in joints.MPEG and muxer not in ("mpegts", "vob", "mpeg"):
-        rest_s, audio_s = rest_s - file.start_s, audio_s - file.start_s
-    late_s = media.video.late_s if media.video else 0.0
-    if late_s < 0:  # rather than move the video to before 0
-        rest_s, audio_s = rest_s - late_s, audio_s - late_s
-    fine = retimed is not None or _fine(file, moved)
-    second = _raw_input(retimed) if retimed else _input(file, audio_s if fine else 0)
-    arguments = [
-        "-copyts",
-        *_input(file, rest_s),
-        *second,
-        *_mapped(file, streams, moved, muxer, retimed),
-        *(_encoded(streams, retimed, audio_s) if retimed else []),
-        *([] if fine else _shift_filters(streams, moved, audio_s)),
-        *(_own_times(streams, media.video.index, late_s) if media.video and late_s else []),
-        *_counted_times(file, streams, retimed),
-        *_new_time_code(media, file, streams, muxer),
-        *muxer_options(file, streams, muxer),
-        *("-f", muxer, source(dst)),
-    ]
-    return Plan(
-        src=media.path,
-        dst=dst,
-        offset_ms=offset_ms,
-        arguments=tuple(arguments),
-        moved=moved,
-        left_out=unwritable,
-        audio_track=audio_track,
-        retimed=retimed,
-    )
 
 
 def require_one_clock(media: Media, *, shifted: bool) -> None:

@@ -111,7 +111,7 @@ def test_pcm_that_lost_a_sample_or_moved_inside_is_not_a_true_copy(tmp_path: Pat
     )
     with pytest.raises(packets.DifferentError, match="other packets"):
         packets.pair(old, cut)
-    with pytest.raises(packets.DifferentError, match="unevenly"):
+    with pytest.raises(packets.DifferentError, match="not all moved alike"):
         packets.moved_by(old[1], gap[1])
 
 
