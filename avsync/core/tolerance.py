@@ -39,13 +39,26 @@ def defects(report: Report) -> tuple[str, ...]:
     """The defects that are out of tolerance: "offset", "drift", "local", "mismatch"."""
     if report.verdict != "out-of-sync":
         return ()
+    offset = report.offset_ms is not None and not within(report.offset_ms, report.tolerance_ms)
     found = {
-        "offset": report.offset_ms is not None and not within(report.offset_ms, report.tolerance_ms),
+        "offset": offset,
         "drift": exceeds(report.drift_ms_per_min, report.max_drift_ms_per_min),
-        "local": any(fault.severity != "slight" for fault in report.faults if fault.kind == "offset"),
+        "local": any(fault.severity != "slight" for fault in report.faults if fault.kind == "offset")
+        or (not offset and _stretch_outside(report)),
         "mismatch": any(fault.severity != "slight" for fault in report.faults if fault.kind == "mismatch"),
     }
     return tuple(name for name, there in found.items() if there)
+
+
+def _stretch_outside(report: Report) -> bool:
+    """Whether a judged stretch is out of tolerance that is part of no fault too short to count."""
+    brief = [(f.start_s, f.end_s) for f in report.faults if f.end_s - f.start_s < report.min_fault_s]
+    return any(
+        segment.offset_ms is not None
+        and not within(segment.offset_ms, report.tolerance_ms)
+        and not any(start_s <= segment.start_s < end_s for start_s, end_s in brief)
+        for segment in report.segments
+    )
 
 
 def unmendable(report: Report) -> Unmendable | None:

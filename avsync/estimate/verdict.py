@@ -204,9 +204,11 @@ def local_faults(
 
 def severity(offset_ms: float, tolerance_ms: tuple[float, float], rest_ms: float = 0.0) -> Severity:
     """How bad a local fault is by its distance from the tolerance: "slight" within it, "severe" from twice
-    the limit on. What would be within tolerance once the rest of the video, which is off by `rest_ms`, is put
-    right, is slight as well."""
-    times = min(excess(offset_ms, tolerance_ms), excess(offset_ms - rest_ms, tolerance_ms))
+    the limit on. Where the rest of the video is out of tolerance, by `rest_ms`, what would be within it once
+    that is put right is slight as well."""
+    times = excess(offset_ms, tolerance_ms)
+    if excess(rest_ms, tolerance_ms) > 1:
+        times = min(times, excess(offset_ms - rest_ms, tolerance_ms))
     return "severe" if times >= SEVERE else "clear" if times > 1 else "slight"
 
 

@@ -63,8 +63,9 @@ def _summary(report: Report) -> tuple[str, set[str]]:
         why = _joined([reason_words(reason) for reason in report.reasons if reason.kind in told])
         return f"{why}; as far as it goes, {_in_sync(report.offset_ms)}", told
     found = set(defects(report))
-    if found and found <= {"local", "mismatch"} and not report.contested:
-        return f"in sync but for {_faults(report)}", {"fault", "mismatch-fault"}
+    faults = _faults(report)
+    if faults and found <= {"local", "mismatch"} and not report.contested:
+        return f"in sync but for {faults}", {"fault", "mismatch-fault"}
     several = report.drift_ms_per_min or report.faults or report.contested
     if several or found != {"offset"}:
         detail = reasons or "parts of it are out of tolerance"

@@ -8,14 +8,14 @@ import pytest
 from demo_factory import moved_demo
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from report_factory import said
+from report_factory import a_report, said
 from scores_factory import made
 
 import avsync
 from avsync.core.constants import FRAME_S
 from avsync.core.records import Scores, Span
 from avsync.core.report import Fault, Offset, Reason, Report, Segment
-from avsync.core.tolerance import excess
+from avsync.core.tolerance import defects, excess
 from avsync.estimate.offset import estimate
 from avsync.estimate.support import DOUBT_TALK_S, Contradiction
 from avsync.estimate.verdict import contested_share, judge, severity
@@ -288,6 +288,29 @@ def test_what_the_repair_of_the_rest_brings_into_tolerance_is_slight():
     assert severity(-203.0, EBU, rest_ms=-156.0) == "slight"
     assert severity(-300.0, EBU, rest_ms=-156.0) == "severe"
     assert severity(0.0, EBU, rest_ms=-156.0) == "slight"
+
+
+def test_a_fault_in_a_file_that_needs_no_repair_counts_by_itself():
+    assert severity(-65.0, EBU, rest_ms=-7.0) == "clear"
+
+
+@given(
+    st.lists(st.floats(-300, 300), min_size=1, max_size=4),
+    st.lists(st.booleans(), min_size=4, max_size=4),
+    st.sampled_from([0.0, 5.0]),
+)
+def test_a_file_that_is_out_of_sync_has_a_defect(
+    offsets: list[float], faulty: list[bool], min_fault_s: float
+):
+    parts = [part(6.0 * i, 6.0 * i + 6.0, o, faulty[i]) for i, o in enumerate(offsets)]
+    usual = next((s.offset_ms for s in parts if not s.fault), None)
+    assume(usual is not None)
+    judged = judge(answer(usual or 0.0, segments=parts), EBU, min_fault_s=min_fault_s)
+    report = replace(
+        a_report(judged.verdict, usual), segments=tuple(parts), faults=judged.faults, min_fault_s=min_fault_s
+    )
+    assert bool(defects(report)) == (judged.verdict == "out-of-sync")
+    assert "but for ;" not in summary(report) and not summary(report).endswith("but for ")
 
 
 def test_too_little_of_the_speech_judged_is_not_in_sync():

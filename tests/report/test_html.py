@@ -150,7 +150,7 @@ def test_joined_recordings_are_cut_where_fix_offset_does_not_repair_them(in_plac
             replace(LATE, verdict="cannot-tell", reasons=said("why")),
             "does not mean that the video is",
         ),
-        (replace(LATE, offset_ms=3.0, faults=(DUBBED,)), "check whether they are dubbed"),
+        (replace(LATE, offset_ms=3.0, segments=(), faults=(DUBBED,)), "check whether they are dubbed"),
     ],
 )
 def test_no_command_is_offered_that_would_not_mend_it(report: Report, words: str):
