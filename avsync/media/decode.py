@@ -157,7 +157,8 @@ def _decoded(
         stream: Any = container.streams[index]
         context = stream.codec_context
         context.thread_type = "AUTO"
-        context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
+        # Several lose frames of audio after packets that an edit list hides.
+        context.thread_count = min(MAX_THREADS, os.cpu_count() or 1) if video else 1
         context.flags |= Flags.copy_opaque
         if seek_s is not None and not from_start:
             container.seek(int(seek_s * av.time_base))

@@ -78,11 +78,11 @@ def _lists(path: Path) -> dict[int, _List]:
         file.seek(place[0])
         moov = file.read(min(place[1], MAX_MOOV_BYTES))
     inside = list(boxes(moov))
-    unit = next((_timescale(box) for name, box in inside if name == b"mvhd"), 0)
+    unit = next((timescale(box) for name, box in inside if name == b"mvhd"), 0)
     return dict(track for name, box in inside if name == b"trak" if (track := _track(box, unit)))
 
 
-def _timescale(header: bytes) -> int:
+def timescale(header: bytes) -> int:
     """Units of a second, of `mvhd` or `mdhd`."""
     at = 20 if header[:1] == b"\1" else 12
     return int.from_bytes(header[at : at + 4], "big")
@@ -93,7 +93,7 @@ def _track(trak: bytes, movie_unit: int) -> tuple[int, _List] | None:
     parts = dict(boxes(trak))
     header = parts.get(b"tkhd", b"")
     at = 20 if header[:1] == b"\1" else 12
-    unit = _timescale(dict(boxes(parts.get(b"mdia", b""))).get(b"mdhd", b""))
+    unit = timescale(dict(boxes(parts.get(b"mdia", b""))).get(b"mdhd", b""))
     table = dict(boxes(parts.get(b"edts", b""))).get(b"elst", b"")
     if not (movie_unit and unit and len(table) >= 8):
         return None

@@ -45,7 +45,7 @@ def muxer_of(file: Contents, dst: Path) -> str:
     Raises UsageError when the suffix names none."""
     suffix = dst.suffix.lower()
     if suffix == file.path.suffix.lower():
-        return _own_muxer(file)
+        return own_muxer(file)
     if suffix not in MUXERS:
         raise UsageError(
             f"The suffix of {dst.name} names no video format; choose a target that ends in "
@@ -54,7 +54,8 @@ def muxer_of(file: Contents, dst: Path) -> str:
     return MUXERS[suffix]
 
 
-def _own_muxer(file: Contents) -> str:
+def own_muxer(file: Contents) -> str:
+    """ffmpeg's name for the container of a file."""
     with file.path.open("rb") as opened:
         head = opened.read(4096)
     if file.container.startswith(packets.MOV_FAMILY):

@@ -188,7 +188,7 @@ def _shift(
     """Shift the audio and copy everything."""
     planned = make_plan(offset_ms)
     shell = command(planned, rounds.replace)
-    result = FixResult(rounds.before, None, offset_ms, shell, False, "", in_place=bool(planned.shifts))
+    result = FixResult(rounds.before, None, offset_ms, shell, False, "", in_place=planned.in_place)
     if dry_run:
         return replace(result, sentence=repaired.would_shift(planned.dst, _deed(planned)))
     planned, after, lost = rounds.made(lambda rest_ms: make_plan(offset_ms + rest_ms))

@@ -25,6 +25,8 @@ MOV_FAMILY = "mov,mp4"
 PCM = re.compile(r"pcm_([su](8|16|24|32|64)|f(16|24|32|64))(le|be)?|pcm_(alaw|mulaw)")
 TIME_TOLERANCE_S = 0.002
 """Matroska rounds to milliseconds, once before and once after a shift."""
+RAW = {"ignore_editlist": "1"}
+"""Options of the demuxer by which it gives all packets at the times of their tracks."""
 DOUBLED_PACKETS = 200
 """Packets of audio of which the first few show whether their times are doubled."""
 EMPTY_MOV_TEXT = b"\0\0"
@@ -80,6 +82,7 @@ class Contents:
     chapters: tuple[Chapter, ...]
     streams: tuple[Stream, ...]
     window: tuple[int, int] | None = None
+    raw: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,11 @@ class Packets:
 # --- Reading -----------------------------------------------------------------------------
 
 
-def contents(path: Path, window: tuple[int, int] | None = None) -> Contents:
-    """What the container declares, or one in the bytes [first, past). Raises MediaError if it cannot be
-    opened."""
+def contents(path: Path, window: tuple[int, int] | None = None, *, raw: bool = False) -> Contents:
+    """What the container declares, or one in the bytes [first, past); `raw`: as if it had no edit lists.
+    Raises MediaError if it cannot be opened."""
     try:
-        with opened(path, window) as container:
+        with opened(path, window, **(RAW if raw else {})) as container:
             return Contents(
                 path=path,
                 container=container.format.name,
@@ -118,6 +121,7 @@ def contents(path: Path, window: tuple[int, int] | None = None) -> Contents:
                 ),
                 streams=tuple(_stream(s) for s in container.streams),
                 window=window,
+                raw=raw,
             )
     except (FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{path} cannot be read ({error}); check that it is a whole video file.") from error
@@ -196,7 +200,7 @@ def read_packets(file: Contents, progress: Callable[[float], None] | None = None
     """Read every packet without decoding; `progress` gets seconds of the file. Raises MediaError."""
     tallies = {s.index: _Tally() for s in file.streams}
     try:
-        with opened(file.path, file.window) as container:
+        with opened(file.path, file.window, **(RAW if file.raw else {})) as container:
             for stream in (*container.streams.video, *container.streams.audio):
                 if context := stream.codec_context:  # None where nothing here decodes the codec
                     codec = file.streams[stream.index].codec

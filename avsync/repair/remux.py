@@ -19,9 +19,10 @@ from avsync.media import joints
 from avsync.media.container import demux, opened, source
 from avsync.media.edits import hidden_s
 from avsync.media.ffmpeg import ffmpeg_path, program
-from avsync.repair import labels, packets, stamps
+from avsync.repair import editlists, labels, packets, stamps
 from avsync.repair.codecs import Encoding
-from avsync.repair.containers import MOV_MUXERS, muxer_of, muxer_options, writable
+from avsync.repair.containers import MOV_MUXERS, muxer_of, muxer_options, own_muxer, writable
+from avsync.repair.editlists import ListShift
 from avsync.repair.packets import Contents, Stream
 from avsync.repair.stamps import Shift
 from avsync.report.repaired import bytes_words, streams_words
@@ -55,7 +56,7 @@ class Retimed:
 class Plan:
     """How to write `dst`: ffmpeg's arguments (without the program and the overwrite flag), the numbers of the
     streams that are `moved` and `left_out`, the audio track to move (None: all), and the track to
-    re-encode; or how to shift the times in an MPEG stream, which takes no ffmpeg."""
+    re-encode; or how to shift the times in an MPEG stream or the edit lists of an MP4 or MOV."""
 
     src: Path
     dst: Path
@@ -66,11 +67,17 @@ class Plan:
     audio_track: int | None
     retimed: Retimed | None = None
     shifts: tuple[Shift, ...] = ()
+    listed: ListShift | None = None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether only times change in a copy of the file, which takes no ffmpeg."""
+        return bool(self.shifts) or self.listed is not None
 
 
 def command(plan: Plan, overwrite: bool = False) -> str:
     """The command of a plan, quoted for a POSIX shell: ffmpeg's, or avsync's where only that can do it."""
-    if plan.shifts:
+    if plan.in_place:
         track = [] if plan.audio_track is None else ["--audio-track", str(plan.audio_track)]
         force = ["--force"] if overwrite else []
         by = ["--offset-ms", f"{plan.offset_ms:g}"]
@@ -115,6 +122,9 @@ def plan(
         return Plan(media.path, dst, offset_ms, (), moved, (), audio_track, shifts=shifts)
     require_one_clock(media, shifted=retimed is None)
     _require_exact_times(media, dst, muxer)
+    if retimed is None and offset_ms < 0 and _hides_beginning(file, muxer):
+        listed = editlists.list_shift(media, moved, offset_ms / 1000)
+        return Plan(media.path, dst, offset_ms, (), moved, (), audio_track, listed=listed)
     streams, unwritable = _kept_streams(file, muxer)
     if unwritable and not leave_out:
         raise UsageError(
@@ -246,6 +256,13 @@ def _shifts(
     tick_s = max((s.tick_s for s in rest if s.tick_s > COARSE_TICK_S and not s.cover), default=0.0)
     rest_s = math.ceil(-offset_s / tick_s - 1e-6) * tick_s if tick_s else -offset_s
     return rest_s, rest_s + offset_s
+
+
+def _hides_beginning(file: Contents, muxer: str) -> bool:
+    """Whether a file is an MP4 or MOV whose first frames an edit list hides, and stays one."""
+    if muxer not in MOV_MUXERS or not file.container.startswith(packets.MOV_FAMILY):
+        return False
+    return muxer == own_muxer(file) and _is_cut(file) and editlists.possible(file.path)
 
 
 def _is_cut(file: Contents) -> bool:

@@ -43,6 +43,9 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
     if planned.shifts:
         _check_shifted(planned, path, progress)
         return ()
+    if planned.listed:
+        _check_listed(planned, path)
+        return ()
     try:
         after, late_s = packets.contents(path), _late_s(path)
     except MediaError as error:
@@ -86,6 +89,28 @@ def _check_shifted(planned: Plan, path: Path, progress: Progress | None) -> None
             raise _not_kept(planned, error) from error
         if progress:
             progress(STAGE, 0.5 + 0.5 * number / len(planned.shifts), 1.0)
+
+
+def _check_listed(planned: Plan, path: Path) -> None:
+    """Raises UnfitTargetError unless a file has all packets of its source, on their tracks at the same times,
+    and its audio starts as planned."""
+    try:
+        old, new = (packets.read_packets(packets.contents(file, raw=True)) for file in (planned.src, path))
+        for before, after in packets.pair(old, new):
+            if packets.moved_by(before, after):
+                raise DifferentError(f"the packets of stream {before.stream.index} moved")
+        was, now = probe(planned.src), probe(path)
+        for before, after in zip(was.audio, now.audio, strict=True):
+            wanted_s = planned.offset_ms / 1000 if before.index in planned.moved else 0.0
+            moved_s = after.start_s - before.start_s
+            # Audio that would begin before the video does is cut instead.
+            if (
+                abs(moved_s - wanted_s) > packets.TIME_TOLERANCE_S
+                and after.start_s > packets.TIME_TOLERANCE_S
+            ):
+                raise DifferentError(f"stream {before.index} moved by {1000 * moved_s:.0f} ms")
+    except DifferentError as error:
+        raise _not_kept(planned, error) from error
 
 
 def _not_kept(planned: Plan, error: DifferentError) -> UnfitTargetError:

@@ -15,6 +15,7 @@ from avsync.media.container import source
 from avsync.media.ffmpeg import FfmpegError, run_ffmpeg
 from avsync.media.probe import state
 from avsync.repair import packets
+from avsync.repair.editlists import write_listed
 from avsync.repair.packets import Contents
 from avsync.repair.remux import Plan
 from avsync.repair.stamps import write_shifted
@@ -77,6 +78,9 @@ def _run(planned: Plan, before: Contents, made: Draft, progress: Progress | None
 
     if planned.shifts:
         write_shifted(planned.src, before.container, planned.shifts, made)
+        return
+    if planned.listed:
+        write_listed(planned.src, planned.listed, made)
         return
 
     def on_time(time_s: float) -> None:

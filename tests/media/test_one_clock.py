@@ -74,6 +74,19 @@ def test_a_cut_inside_a_frame_keeps_the_frames_own_times(tmp_path: Path, rate: s
     assert lags_ms(probe(tmp_path / name)) == [pytest.approx(0, abs=TOLERANCE_MS)]
 
 
+@pytest.mark.parametrize("codec", ["alac", "flac", "aac", "pcm_s16le", "wavpack"])
+@pytest.mark.parametrize("begin_s", ["1.27", "1.3", "1.351"])
+def test_no_audio_is_lost_where_an_edit_list_hides_its_beginning(
+    tmp_path: Path, codec: str, begin_s: str
+) -> None:
+    """A decoder with several threads loses every second frame after hidden ones."""
+    suffix = {"wavpack": "mkv", "flac": "mp4"}.get(codec, "mov")
+    whole = clapped(tmp_path / f"whole.{suffix}", (*X264, "-bf", "0", "-g", "300", "-c:a", codec))
+    ffmpeg("-ss", begin_s, "-i", whole, "-c", "copy", tmp_path / f"cut.{suffix}")
+    lags = clap_lags_ms(probe(tmp_path / f"cut.{suffix}"))
+    assert len(lags) >= 4 and lags == pytest.approx([0] * len(lags), abs=1.5 * TOLERANCE_MS)
+
+
 @pytest.mark.parametrize(
     "flags",
     [
@@ -173,10 +186,10 @@ def clap_lags_ms(media: Media) -> list[float]:
     return [1000 * (time_s - round(time_s - 0.5) - 0.5) for time_s in seen]
 
 
-def clapped(path: Path) -> Path:
+def clapped(path: Path, codec: tuple[str, ...] = B_FRAMES) -> Path:
     """5.6 s with a click half a second after every full one."""
     tone = "aevalsrc='if(between(mod(t,1),0.5,0.51),0.5*sin(2*PI*1000*(mod(t,1)-0.5)),0)':s=48000:d=6"
-    return bar_clip(path, seconds=5.6, inputs=("-f", "lavfi", "-i", tone), codec=B_FRAMES)
+    return bar_clip(path, seconds=5.6, inputs=("-f", "lavfi", "-i", tone), codec=codec)
 
 
 CUTS = {
