@@ -8,19 +8,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from media_factory import bar_clip, damaged, ffmpeg
 from talk_factory import EARLY_MS, Talk
 
 import avsync
-from avsync.core.constants import FRAME_MS, Sample
+from avsync.core.constants import FRAME_MS, FRAME_RATE, WINDOW_FRAMES, Sample
 from avsync.core.errors import MediaError, ModelError, UsageError
 from avsync.core.options import check_options
+from avsync.core.records import Clip
 from avsync.core.report import Report
 from avsync.media.probe import probe
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import load, save
 from avsync.networks.dims import Dims
+from avsync.networks.scoring import window_starts
 from avsync.networks.vocalist import VocaLiST
 from avsync.pipeline import run, stretch
 
@@ -102,6 +105,16 @@ def test_short_videos_are_scored_at_every_frame_and_long_ones_thinner(
     with_encoders = save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing())
     assert stretch.auto_stride(seconds, load(str(with_encoders), "cpu")) == encoders
     assert stretch.auto_stride(seconds, load("avsync-4", "cpu")) == embeddings
+
+
+@pytest.mark.parametrize("seconds", [60, 900, 7200, 360_000])
+@pytest.mark.parametrize("start_s", [0.0, 12.36])
+def test_however_long_the_video_every_second_of_it_holds_two_windows(seconds: int, start_s: float):
+    """So that a fault of a second is looked at."""
+    stride = stretch.auto_stride(seconds, load("avsync-4", "cpu"))
+    starts = window_starts(Clip(0, start_s, np.zeros((250, 48, 96, 3), np.uint8)), stride)
+    for first in range(250 - FRAME_RATE):
+        assert np.sum((starts >= first) & (starts + WINDOW_FRAMES <= first + FRAME_RATE)) >= 2
 
 
 def test_the_stride_asked_for_is_the_one_used(report: Report):
