@@ -1,5 +1,6 @@
 """Edit lists of MP4 and MOV that FFmpeg's demuxer does not follow: several edits in a track, of which it
-places those after the first to a packet, and in fragments reads the first alone."""
+places those after the first to a packet; and in fragments, where it reads the first alone and gives what that
+hides as well."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from avsync.core.errors import MediaError
 from avsync.core.streams import AudioStream, Edit, Media, Piece, VideoStream
 from avsync.media.clock import Times, seconds
 from avsync.media.container import demux, opened
+from avsync.media.edits import hidden_s
 from avsync.media.fragments import boxes, top_boxes
 from avsync.media.grid import anchors
 
@@ -25,6 +27,8 @@ MAX_MOOV_BYTES = 1 << 28
 NOTHING = -1
 """The media time of an edit in which nothing is shown."""
 EPSILON_S = 1e-6
+PRIMING_S = 0.15
+"""Encoders put up to this much before the first sample; it is cut off, but does no harm where it is not."""
 WHOLE = (Edit(0.0, 0.0, np.inf),)
 """A track without an edit list."""
 RATES = (0x10000, 0)
@@ -42,6 +46,11 @@ class _List:
     def shown(self) -> int:
         return sum(media_s is not None for _, media_s, _ in self.rows)
 
+    @property
+    def cuts(self) -> bool:
+        """Whether the beginning of the track may be hidden."""
+        return any(media_s for _, media_s, _ in self.rows)
+
 
 def followed(media: Media) -> Media:
     """The media as its edit lists have it, where its demuxer does not follow them.
@@ -52,14 +61,23 @@ def followed(media: Media) -> Media:
     if not media.container.startswith("mov") or media.window is not None:
         return media
     lists = _lists(media.path)
-    if not any(found.shown > 1 for found in lists.values()):
+    if not any(found.shown > 1 or found.cuts for found in lists.values()):
         return media
     numbers = _track_numbers(media)
     wanted = {number: lists[number] for number in numbers.values() if number in lists}
-    if not any(found.shown > 1 for found in wanted.values()):
+    if not (any(found.shown > 1 for found in wanted.values()) or _hide_in_fragments(media)):
         return media
     edits = {number: _edits(media.path, found) for number, found in wanted.items()}
     return _with_edits(media, {index: edits.get(number) or WHOLE for index, number in numbers.items()})
+
+
+def _hide_in_fragments(media: Media) -> bool:
+    """Whether the file has fragments, and an edit list hides more of its streams than an encoder's priming."""
+    with media.path.open("rb") as file:
+        if not any(name == b"moof" for name, _, _ in top_boxes(file)):
+            return False
+    streams = [*((media.video,) if media.video else ()), *media.audio]
+    return any(hidden_s(media.path, None, stream.index) > PRIMING_S for stream in streams)
 
 
 def _track_numbers(media: Media) -> dict[int, int]:
@@ -122,7 +140,8 @@ def _edits(path: Path, found: _List) -> tuple[Edit, ...]:
                 )
             edits.append(Edit(start_s, media_s, length_s or np.inf))
         start_s += length_s
-    return tuple(edits)
+    # In fragments, a single edit may have been written when the length was not yet known.
+    return tuple(edits) if len(edits) > 1 else tuple(replace(edit, length_s=np.inf) for edit in edits)
 
 
 def _with_edits(media: Media, edits: dict[int, tuple[Edit, ...]]) -> Media:

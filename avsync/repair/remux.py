@@ -185,7 +185,7 @@ def _require_exact_times(media: Media, dst: Path, muxer: str) -> None:
     """Raises MediaError or UsageError where a source or target has times that ffmpeg does not keep."""
     if any(stream.edits for stream in (media.video, *media.audio) if stream):
         raise MediaError(
-            f"{media.path} has an edit list of several parts, which ffmpeg does not copy exactly; "
+            f"{media.path} has an edit list that ffmpeg does not copy exactly; "
             "export it as a plain video first."
         )
     if muxer in NO_START_TIMES:

@@ -224,6 +224,18 @@ def test_several_edits_of_a_track_are_each_followed_to_the_sample(
     assert len(lags) >= 4 and lags == pytest.approx([1000 * late_s] * len(lags), abs=TOLERANCE_MS)
 
 
+def test_what_an_edit_hides_in_fragments_is_not_shown(tmp_path: Path) -> None:
+    """As `ffmpeg -ss 2.6 -c copy` writes it: from the key frame before on."""
+    whole = clapped(tmp_path / "whole.mp4")
+    flags = "frag_keyframe+empty_moov+delay_moov+default_base_moof"
+    ffmpeg("-ss", "2.6", "-i", whole, "-c", "copy", "-movflags", flags, tmp_path / "cut.mp4")
+    media = probe(tmp_path / "cut.mp4")
+    assert media.video is not None and 0 <= media.video.start_s <= 0.04
+    assert media.duration_s == pytest.approx(6.0 - 2.6, abs=0.05)
+    lags = clap_lags_ms(media)
+    assert lags == pytest.approx([0] * len(lags), abs=TOLERANCE_MS) and len(lags) == 3
+
+
 @pytest.mark.parametrize(("cuts", "speed"), [([(3.0, 1.0), (1.0, 1.0)], 1), ([(0.0, 2.0), (2.0, 2.0)], 2)])
 def test_edits_in_another_order_or_at_another_speed_are_refused(
     tmp_path: Path, cuts: list, speed: float
