@@ -7,11 +7,13 @@ constant has its price), measured piece by piece (`pieces`), and weighed against
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from avsync.core.constants import FRAME_S, MIN_PROBABILITY, WINDOW_FRAMES
+from avsync.core.records import Span
 from avsync.core.report import Segment
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.drift import drift_error, explains_better, is_clear, steady, straightened
@@ -19,6 +21,9 @@ from avsync.estimate.paths import best_line, block_likelihoods, likeliest_path
 from avsync.estimate.peak import Evidence
 from avsync.estimate.pieces import Piece, main_piece, pieces_of
 from avsync.estimate.stretches import segments_of
+
+UNSEEN_S = 1.0
+"""Seconds without a window in which the offset may have jumped at any time."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +71,24 @@ def timeline(found: Evidence, calibration: Calibration) -> Timeline:
     if drift is None and main.probability >= MIN_PROBABILITY:
         own = np.concatenate([piece.windows for piece in pieces if piece.measure is main])
         drift, uncertainty, possible = steady(blocks, own, calibration)
-    starts = [float(found.times_s[piece.windows[0]]) for piece in pieces]
-    ends = [*starts[1:], float(found.times_s[-1]) + WINDOW_FRAMES * FRAME_S]
-    begins = [piece.begins for piece in pieces]
+    spans, begins = _places(found, pieces)
     segments: list[Segment] = []
-    spans = zip(pieces, starts, ends, begins, [*begins[1:], None], strict=True)
-    for piece, start_s, end_s, first, past in spans:
-        own = list(segments_of(found, blocks, piece, main, (start_s, end_s), calibration))
+    for piece, span, first, past in zip(pieces, spans, begins, [*begins[1:], None], strict=True):
+        own = list(segments_of(found, blocks, piece, main, span, calibration))
         own[0] = replace(own[0], start_between_s=first)
         own[-1] = replace(own[-1], end_between_s=past)
         segments += own
     return Timeline(pieces, tuple(segments), drift, uncertainty, possible)
+
+
+def _places(found: Evidence, pieces: Sequence[Piece]) -> tuple[list[Span], list[Span | None]]:
+    """Where each piece begins and ends, and within which time it begins. Where nobody is seen before the next
+    one, the offset may jump at any time in between, and a fault is only where it is seen."""
+    starts = [float(found.times_s[piece.windows[0]]) for piece in pieces]
+    seen = [float(found.times_s[piece.windows[-1]]) + WINDOW_FRAMES * FRAME_S for piece in pieces]
+    ends, begins = [*starts[1:], seen[-1]], [piece.begins for piece in pieces]
+    for number, (last_s, start_s) in enumerate(zip(seen, starts[1:], strict=False)):
+        if start_s - last_s > UNSEEN_S:
+            begins[number + 1] = last_s, start_s
+            ends[number] = last_s if pieces[number].fault else start_s
+    return list(zip(starts, ends, strict=True)), begins

@@ -72,7 +72,7 @@ def followed(media: Media) -> Media:
 
 
 def _hide_in_fragments(media: Media) -> bool:
-    """Whether the file has fragments, and an edit list hides more of its streams than an encoder's priming."""
+    """Whether the file has fragments of which an edit list hides more than an encoder's priming."""
     with media.path.open("rb") as file:
         if not any(name == b"moof" for name, _, _ in top_boxes(file)):
             return False

@@ -35,6 +35,7 @@ FADE_S = 0.01
 SEEK_S = 0.25
 """A jump is placed at the quietest moment within this distance of where it was measured, or further where it
 is known less precisely."""
+MAX_SEEK_S = 1.5
 QUIET_S = 0.03
 CONTEXT = 4096
 """Samples before a stretch that settle the resampler."""
@@ -144,9 +145,11 @@ def _part(begin: float, end: float, place: float, speed: float, fade_in: int, fa
 
 def _room(at_s: float, between: Span | None) -> Span:
     """How far before and after a jump that was measured at `at_s` its quiet moment is looked for, in seconds:
-    half the way to the ends of the interval that holds it, or a little if that is short."""
+    half the way to the ends of the interval that holds it, or a little if that is short, but not far into
+    what nobody is seen to say."""
     start_s, end_s = between or (at_s, at_s)
-    return max(SEEK_S, (at_s - start_s) / 2), max(SEEK_S, (end_s - at_s) / 2)
+    before_s, after_s = (min(half, MAX_SEEK_S) for half in ((at_s - start_s) / 2, (end_s - at_s) / 2))
+    return max(SEEK_S, before_s), max(SEEK_S, after_s)
 
 
 def _quietest(audio: Samples, rate: int, at_s: float, room: Span) -> float:

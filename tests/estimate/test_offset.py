@@ -604,6 +604,16 @@ def test_the_interval_of_a_jump_is_as_wide_as_what_the_windows_leave_open():
     assert [past - first < 0.8 for first, past in sharp] == [True]
 
 
+def test_a_fault_ends_where_it_was_last_seen_if_nobody_is_seen_afterwards():
+    """A scene that is late, ten seconds without a face, and a speaker in sync."""
+    seen = (np.arange(1000) < 450) | (np.arange(1000) >= 700)
+    whole = made(1000, np.where((np.arange(1000) >= 300) & (np.arange(1000) < 600), 6.0, 0.0), height=6.0)
+    scores = replace(whole, times_s=whole.times_s[seen], logits=whole.logits[seen])
+    (fault,) = [part for part in estimate(scores, cuts=[12.0, 28.0]).segments if part.fault]
+    assert (fault.start_s, fault.end_s) == (pytest.approx(12.0, abs=0.1), pytest.approx(18.2, abs=0.1))
+    assert fault.end_between_s == (fault.end_s, pytest.approx(28.0))
+
+
 def test_a_pause_of_the_speech_is_a_likelier_place_for_a_jump_than_speech_that_tells_as_little():
     jumping = made(500, np.where(np.arange(500) < 275, 0.0, 6.0), height=6.0, silent=0.0)
     still = (np.arange(500) >= 240) & (np.arange(500) < 310)
