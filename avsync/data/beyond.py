@@ -1,8 +1,8 @@
 """Augmentation of the audio before and after a run of frames.
 
 A clip of one word is a whole file, whose audio begins and ends where its frames do. From such clips alone a
-network may learn that ends meet, whoever speaks. Here the audio goes on with something else, or breaks off, at
-a place that says nothing about the frames. What it gained is in the card of avsync-4.
+network may learn that ends meet, whoever speaks. Here the audio goes on with something else, or breaks off,
+at a place that says nothing about the frames. What it gained is in the card of avsync-4.
 """
 
 from __future__ import annotations
