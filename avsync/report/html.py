@@ -288,7 +288,7 @@ def coverage_words(report: Report) -> str:
         return "None of it was judged."
     whole_s = report.duration_s
     judged_s = whole_s - sum(stretch.end_s - stretch.start_s for stretch in report.unjudged)
-    if judged_s < MIN_JUDGED_S and report.verdict == "mismatch":
+    if report.verdict == "mismatch" and not report.segments:
         return f"In none of its {whole_s:.1f} s do the lips fit the speech."
     if judged_s < MIN_JUDGED_S:
         return f"None of its {whole_s:.1f} s could be judged."

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from media_factory import bar_clip
-from report_factory import said
+from report_factory import a_report, said
 
 import avsync
 from avsync.core.errors import UsageError
@@ -32,7 +32,7 @@ from avsync.core.report import (
     Verdict,
 )
 from avsync.core.timecode import timebase
-from avsync.report.html import MAX_FACES, MAX_SECTIONS, advice, keeper, render, save_page
+from avsync.report.html import MAX_FACES, MAX_SECTIONS, advice, coverage_words, keeper, render, save_page
 
 SHIFTS = np.arange(-15, 16)
 PORTRAIT = b"\xff\xd8\xff a face"
@@ -494,3 +494,9 @@ def test_the_table_of_a_batch_can_be_sorted(tmp_path: Path):
         tmp_path,
     )
     assert answer == "0312 2130"
+
+
+def test_what_lips_do_not_say_throughout_is_not_called_judged_at_an_offset():
+    foreign = replace(a_report("mismatch", None), segments=(), unjudged=())
+    assert coverage_words(foreign) == "In none of its 61.0 s do the lips fit the speech."
+    assert coverage_words(replace(a_report(), unjudged=())) == "All of its 61.0 s were judged."
