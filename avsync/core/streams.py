@@ -141,6 +141,8 @@ class Media:
     wild: frozenset[tuple[int, int]] = frozenset()
     """Packets whose timestamps lie among others where they cannot belong, and which are not presented: number
     of the stream, and of the packet among those of the stream that have timestamps."""
+    leaving: frozenset[tuple[int, int]] = frozenset()
+    """Packets, named alike, with which a stream goes over to the next piece although its timestamps go on."""
     holes: tuple[Span, ...] = ()
     """Stretches for which no stream has a packet, as where a file is corrupt."""
     header_s: float | None = None

@@ -32,6 +32,9 @@ FILLED_S = 0.1
 The audio of a transport stream has one timestamp for many packets, which are wrong together."""
 ENDS_S = 2.0
 """The longest end of a stream, in seconds, that may be wrong as a whole."""
+NEAR_PACKETS, NEAR_S = 64, 2.0
+"""Packets and seconds within which all streams of a recording begin."""
+ROUNDED_S = 0.001
 USUAL, MUCH = 90, 5.0
 """Percentile of the steps between the packets of a stream, forward or back, that is usual; reordered frames
 make steps up to MUCH longer."""
@@ -77,9 +80,9 @@ class Runs:
         self._forward_s = forward_s
         self._now: dict[int, int] = {}
 
-    def place(self, stamp: Stamp) -> int:
-        """The number of the packet's run."""
-        number = self._find(stamp)
+    def place(self, stamp: Stamp, *, leaves: bool = False) -> int:
+        """The number of the packet's run; with `leaves` another one than that of the packet before it."""
+        number = self._find(stamp, leaves)
         run = self.runs[number]
         self._now[stamp.stream] = number
         run.ends[stamp.stream] = max(run.ends.get(stamp.stream, -1e300), stamp.time_s)
@@ -88,9 +91,9 @@ class Runs:
         run.first_s, run.past_s = min(run.first_s, stamp.first_s), max(run.past_s, stamp.past_s)
         return number
 
-    def _find(self, stamp: Stamp) -> int:
+    def _find(self, stamp: Stamp, leaves: bool) -> int:
         now = self._now.get(stamp.stream)
-        if now is not None and self._continues(now, stamp):
+        if now is not None and not leaves and self._continues(now, stamp):
             return now
         for later in range(0 if now is None else now + 1, len(self.runs)):
             if stamp.stream not in self.runs[later].ends and self._near(later, stamp):
@@ -151,6 +154,26 @@ def wild(times_s: Times, streams: Numbers, forward_s: float = FORWARD_S) -> list
         others_of_it = np.setdiff1d(np.arange(len(places)), away)
         ends = _at_ends(times_s[places[others_of_it]], others_of_it, forward_s, alone)
         found += places[ends].tolist()
+    return sorted(found)
+
+
+def leaving(times_s: Times, streams: Numbers) -> list[int]:
+    """Which packets, of those at `times_s` (n,) in `streams` (n,), go over to another run of timestamps
+    together with one of another stream that starts over, although their own times go on: the audio of a
+    recording may end after the next one's clock begins, and its video before."""
+    found = set[int]()
+    places = {stream: np.flatnonzero(streams == stream) for stream in np.unique(streams)}
+    for stream, own in places.items():
+        for back in own[1 + np.flatnonzero(np.diff(times_s[own]) <= -BACK_S)]:
+            for beside in (others for other, others in places.items() if other != stream):
+                middle = int(np.searchsorted(beside, back))
+                near = beside[max(0, middle - NEAR_PACKETS) : middle + NEAR_PACKETS]
+                steps = np.diff(times_s[near])
+                inside = np.abs(times_s[near[1:]] - times_s[back]) < NEAR_S
+                if inside.any() and (steps > -BACK_S).all():
+                    largest = steps[inside].max() - ROUNDED_S
+                    likely = near[1:][inside & (steps >= largest)]
+                    found.add(int(likely[np.argmin(np.abs(likely - back))]))
     return sorted(found)
 
 

@@ -263,9 +263,11 @@ def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[t
         for packet in demux(container, streams):
             stamp = stamp_of(packet) if len(streams) > 1 or media.wild else None
             if stamp is not None:
-                is_wild = (stamp.stream, counts[stamp.stream]) in media.wild
+                name = stamp.stream, counts[stamp.stream]
                 counts[stamp.stream] += 1
-                placed = None if is_wild else runs.place(stamp) if len(streams) > 1 else 0
+                placed = None if name in media.wild else 0
+                if placed is not None and len(streams) > 1:
+                    placed = runs.place(stamp, leaves=name in media.leaving)
                 number = placed if packet.stream is stream else number
             if packet.stream is stream:
                 yield number, packet

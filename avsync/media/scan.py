@@ -14,7 +14,7 @@ from av.error import FFmpegError
 
 from avsync.core.records import Span
 from avsync.core.streams import AudioStream, Media, Piece, VideoStream
-from avsync.media.clock import Run, Runs, Stamp, Times, forward_s, pieces, seconds, wild
+from avsync.media.clock import Run, Runs, Stamp, Times, forward_s, leaving, pieces, seconds, wild
 from avsync.media.container import demux, opened
 from avsync.media.damage import LEAST_S
 from avsync.media.grid import anchors
@@ -35,7 +35,7 @@ class _Scan:
     """By stream, `begins`: when its first packet is presented, and `ends`: the last run it is in and the end
     of what it presents there; `shown`: (n, 2) begin and end of each packet; `frames`: (n, 2) the run and the
     begin of each packet of video; `past_byte`: where the last one ends in the file, 0 where that is not
-    recorded; `wild` as in Media."""
+    recorded; `wild` and `leaving` as in Media."""
 
     runs: Runs
     begins: dict[int, float]
@@ -44,6 +44,7 @@ class _Scan:
     frames: Times
     past_byte: int
     wild: frozenset[tuple[int, int]] = frozenset()
+    leaving: frozenset[tuple[int, int]] = frozenset()
 
 
 def scanned(media: Media) -> Media:
@@ -67,7 +68,15 @@ def scanned(media: Media) -> Media:
         media = replace(media, duration_s=max(0.0, end_s), header_s=media.duration_s or None)
     holes = _holes(found.shown, laid) if len(laid) == 1 else ()
     unread = _unread(media, found.past_byte)
-    return replace(media, video=video, pieces=laid, wild=found.wild, holes=holes, unread_bytes=unread)
+    return replace(
+        media,
+        video=video,
+        pieces=laid,
+        wild=found.wild,
+        leaving=found.leaving,
+        holes=holes,
+        unread_bytes=unread,
+    )
 
 
 def _anchors(video: VideoStream, frames: Times, laid: tuple[Piece, ...]) -> tuple[float, ...]:
@@ -127,7 +136,9 @@ def _placed(stamps: Iterator[Stamp], media: Media) -> _Scan:
     rows = np.frombuffer(values).reshape(-1, 3) if values else np.zeros((0, 3))
     of_stream = np.frombuffer(streams, np.int32) if streams else np.zeros(0, np.int32)
     left_out = set(wild(rows[:, 1], of_stream, limit_s))
-    counts, wrong = dict[int, int](), set[tuple[int, int]]()
+    kept = np.setdiff1d(np.arange(len(rows)), sorted(left_out))
+    leaves = {int(kept[place]) for place in leaving(rows[kept, 0], of_stream[kept])}
+    counts, wrong, left = dict[int, int](), set[tuple[int, int]](), set[tuple[int, int]]()
     runs = Runs(limit_s)
     begins: dict[int, float] = {}
     ends: dict[int, tuple[int, float]] = {}
@@ -139,13 +150,18 @@ def _placed(stamps: Iterator[Stamp], media: Media) -> _Scan:
             wrong.add((stream, counts[stream]))
             continue
         time_s, first_s, past_s = values[3 * place : 3 * place + 3]
-        number = runs.place(Stamp(stream, time_s, first_s, past_s, begins_at[place]))
+        if place in leaves:
+            left.add((stream, counts[stream]))
+        stamp = Stamp(stream, time_s, first_s, past_s, begins_at[place])
+        number = runs.place(stamp, leaves=place in leaves)
         if stream == video:
             frames.extend((number, first_s))
         begins.setdefault(stream, first_s)
         ends[stream] = max(ends.get(stream, (number, past_s)), (number, past_s))
-    shown = np.delete(rows[:, 1:], sorted(left_out), axis=0)
-    return _Scan(runs, begins, ends, shown, np.array(frames).reshape(-1, 2), past_byte, frozenset(wrong))
+    frame_times = np.array(frames).reshape(-1, 2)
+    return _Scan(
+        runs, begins, ends, rows[kept, 1:], frame_times, past_byte, frozenset(wrong), frozenset(left)
+    )
 
 
 def _holes(shown: Times, laid: tuple[Piece, ...]) -> tuple[Span, ...]:

@@ -142,6 +142,36 @@ def test_a_gap_after_the_first_frame_is_a_gap() -> None:
     assert wild(found) == []
 
 
+@given(
+    lengths_s=st.tuples(st.floats(1, 4), st.floats(1, 4)),
+    start_s=st.floats(-2, 5),
+    late_s=st.floats(-0.3, 0.3),
+)
+def test_the_streams_of_a_joined_recording_go_over_together(
+    lengths_s: tuple[float, float], start_s: float, late_s: float
+) -> None:
+    """Wherever the next one's clock begins, each of its packets of video is related to its audio."""
+    parts = [interleaved(), interleaved()]
+    times_s, streams, recording = [], [], []
+    for number, (found, of_stream, _) in enumerate(parts):
+        kept = found < np.where(of_stream == 0, *lengths_s) if number == 0 else found >= 0
+        later_s = np.where(of_stream == 1, late_s, 0.0)[kept] + (start_s if number else 0.0)
+        times_s.append(found[kept] + later_s)
+        streams.append(of_stream[kept])
+        recording.append(np.full(kept.sum(), number))
+    found, of_stream, of_part = map(np.concatenate, (times_s, streams, recording))
+    leaves, runs = set(clock.leaving(found, of_stream)), clock.Runs(10.0)
+    placed = np.array(
+        [
+            runs.place(clock.Stamp(int(stream), time_s, time_s, time_s + 0.02), leaves=place in leaves)
+            for place, (stream, time_s) in enumerate(zip(of_stream, found, strict=True))
+        ]
+    )
+    late = of_part == 1
+    inner = [placed[late & (of_stream == stream)][60:] for stream in (0, 1)]
+    assert len(np.unique(np.concatenate(inner))) == 1
+
+
 # --- Audio ----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_factory import MPEG2, X264, bar_and_click, bar_time
+from media_factory import MPEG2, X264, bar_and_click, bar_time, ffmpeg
 from timestamps import in_ts
 
 from avsync import fix_offset
@@ -216,6 +216,18 @@ def test_a_repair_is_refused_with_advice_that_works(
         fix_offset(tmp_path / name, tmp_path / f"out-{name}", offset_ms=100)
         assert lags_ms(probe(tmp_path / f"out-{name}")) == pytest.approx([late_ms + 100], abs=TOLERANCE_MS)
     assert not (tmp_path / f"out{target}").exists()
+
+
+@pytest.mark.parametrize("begin_s", [3.3, 3.7, 4.3])
+def test_audio_that_ends_after_the_next_clock_begins_takes_its_video_along(
+    tmp_path: Path, begin_s: float
+) -> None:
+    """The video of the second part goes on after that of the first, its audio starts over."""
+    a = bar_and_click(tmp_path / "a.ts", audio_delay_s=0.2, codec=(*H264, "-c:a", "aac"))
+    short = tmp_path / "short.ts"
+    ffmpeg("-i", a, "-map", "0:a", "-map", "0:v", "-c", "copy", "-frames:v", "80", "-copyts", short)
+    b = part(tmp_path / "b.ts", -0.1, H264, "aac", "-output_ts_offset", begin_s)
+    assert lags_ms(probe(joined(tmp_path / "j.ts", short, b))) == pytest.approx([200, -100], abs=TOLERANCE_MS)
 
 
 PACKETS = st.lists(
