@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import textwrap
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avsync.core.constants import FRAME_MS, STANDARD_NAMES
+from avsync.core.constants import FRAME_MS, MIN_PROBABILITY, STANDARD_NAMES
 from avsync.core.files import Kind, write_whole
-from avsync.core.report import Offset, Report
+from avsync.core.report import Offset, Report, TrackReport
 from avsync.core.text import printable
+from avsync.core.tolerance import within
 from avsync.report.geometry import Stretch, extent, mismatches, stretches
-from avsync.report.words import VERDICT_WORDS, clock_time, offset_words, percent
+from avsync.report.summary import summary
+from avsync.report.words import VERDICT_WORDS, clock_time, offset_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +30,8 @@ _EDGE = "#14633f"
 _LINE = "#1f4e79"
 _BAD = "#b3261e"
 _GAP = "#8a8a8a"
+_STYLES = ("-", "--", "-.", ":")
+TITLE_CHARACTERS = 160
 
 
 def save_plot(report: Report, path: Path) -> Path:
@@ -45,15 +50,13 @@ def plotted(report: Report) -> Figure:
 
     figure = Figure(figsize=(9, 8), layout="constrained")
     upper, lower = figure.subplots(2, 1)
-    certainty = f", {percent(report.probability)} sure" if report.offset_ms is not None else ""
+    words = textwrap.shorten(f"{VERDICT_WORDS[report.verdict]}: {summary(report)}", TITLE_CHARACTERS)
     figure.suptitle(
-        f"{_shorten(printable(Path(report.path).name))}\n{VERDICT_WORDS[report.verdict]}: "
-        f"{_answer(report)}{certainty}",
+        f"{_shorten(printable(Path(report.path).name))}\n{textwrap.fill(words, TITLE_CHARACTERS // 2)}",
         parse_math=False,
         fontweight="bold",
     )
-    heard = [track.offset for track in report.tracks if track.speaking and track.offset]
-    _draw_curve(upper, report, max(heard, key=lambda offset: offset.evidence, default=None))
+    _draw_curves(upper, report)
     _draw_segments(lower, report)
     return figure
 
@@ -69,8 +72,8 @@ def _shorten(name: str, length: int = 70) -> str:
     return name if len(name) <= length else f"{name[: length - 15]}...{name[-12:]}"
 
 
-def _draw_curve(axes: Axes, report: Report, offset: Offset | None) -> None:
-    """Score against offset of the speaking face, the tolerance band and the peak."""
+def _draw_curves(axes: Axes, report: Report) -> None:
+    """Score against offset of the faces that speak, the tolerance band and the offset of the video."""
     axes.set_title("How well lips and speech agree at each offset (higher is better)", loc="left")
     axes.set_xlabel("audio late   <   offset in ms   >   audio early")
     axes.set_ylabel("score")
@@ -83,20 +86,35 @@ def _draw_curve(axes: Axes, report: Report, offset: Offset | None) -> None:
         zorder=0,
         label=f"in tolerance, {STANDARD_NAMES.get(report.standard, report.standard)}",
     )
-    if offset is None or not np.isfinite(offset.curve).any():
+    shown = _speakers(report)
+    if not shown:
         _empty(axes, "no scores: no speaking face was found")
         return
-    axes.plot(-FRAME_MS * offset.shifts, offset.curve, color=_LINE, marker="o", markersize=3.5, label="score")
-    if report.offset_ms is not None:
-        axes.axvline(
-            report.offset_ms,
-            color=_BAD,
-            linestyle="--",
-            label=_answer(report),
+    for number, (track, offset) in enumerate(shown):
+        bad = offset.offset_ms is not None and not within(offset.offset_ms, report.tolerance_ms)
+        axes.plot(
+            -FRAME_MS * offset.shifts,
+            offset.curve,
+            color=_BAD if bad else _LINE,
+            linestyle=_STYLES[number],
+            marker="o",
+            markersize=3.5,
+            label=f"face {track.track}",
         )
+    if report.offset_ms is not None:
+        axes.axvline(report.offset_ms, color="black", linestyle="--", linewidth=1, label=_answer(report))
     axes.margins(y=0.15)
     axes.grid(alpha=0.3)
     _legend(axes)
+
+
+def _speakers(report: Report) -> list[tuple[TrackReport, Offset]]:
+    """The faces with the most evidence of an offset of their own, as many as can be told apart in a plot; the
+    one with the most if none is sure."""
+    scored = [(t, t.offset) for t in report.tracks if t.offset and np.isfinite(t.offset.curve).any()]
+    sure = [both for both in scored if both[1].probability >= MIN_PROBABILITY]
+    ranked = sorted(sure or [both for both in scored if both[0].speaking], key=lambda both: -both[1].evidence)
+    return sorted(ranked[: len(_STYLES) if sure else 1], key=lambda both: both[0].track)
 
 
 def _draw_segments(axes: Axes, report: Report) -> None:

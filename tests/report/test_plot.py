@@ -6,12 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from report_factory import a_report, said
+from report_factory import FAULT, a_report, an_offset, said
 
 from avsync.core.errors import OutputError, UsageError
 from avsync.core.files import protect
-from avsync.core.report import Report
-from avsync.report.plot import PLOT, save_plot
+from avsync.core.report import Report, TrackReport
+from avsync.report.plot import PLOT, plotted, save_plot
+from avsync.report.summary import summary
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,24 @@ def test_every_report_can_be_drawn(report: Report, tmp_path: Path):
     target = save_plot(report, tmp_path / "new" / "plot.png")
     assert target.read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in target.parent.iterdir()] == ["plot.png"]
+
+
+def test_the_title_says_what_the_summary_says():
+    late = replace(FAULT, start_s=16.0, end_s=18.8, offset_ms=-307.0)
+    report = replace(a_report(offset_ms=16.0), segments=(), faults=(late,))
+    title = plotted(report).get_suptitle()
+    assert title.split("\n", 1)[1].replace("\n", " ") == f"OUT OF SYNC: {summary(report)}"
+
+
+def test_a_face_that_is_out_of_tolerance_has_a_curve_of_its_own():
+    inside, late = an_offset(16.0), an_offset(-307.0)
+    tracks = tuple(TrackReport(i, 0, 9, 200, o, i == 1, 1.0) for i, o in enumerate((inside, late)))
+    curves = {
+        line.get_label(): line
+        for line in plotted(replace(a_report(offset_ms=16.0), tracks=tracks)).axes[0].lines
+    }
+    assert {"face 0", "face 1", "audio 16 ms early"} == set(curves)
+    assert curves["face 0"].get_color() != curves["face 1"].get_color()
 
 
 def test_a_plot_that_cannot_be_written_is_one_sentence_and_leaves_nothing(tmp_path: Path):
