@@ -176,7 +176,8 @@ CHECK_OPTIONS: dict[str, Any] = {
         typer.Option(
             rich_help_panel=MEASURING,
             metavar="NAME",
-            help="Decode the video with a device (auto, cuda, vaapi, qsv, videotoolbox, ...) where it can.",
+            help="Decode the video with a device where it can: auto (the first that can), cuda, vaapi, qsv, "
+            "amf, videotoolbox, d3d11va, d3d12va or vulkan.",
         ),
     ],
 }

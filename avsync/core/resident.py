@@ -31,18 +31,16 @@ def share_heap() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, TRIMMED_BYTES)
 
 
-def give_back_freed() -> None:
-    """Gives back freed memory between blocks that are in use. Records of faces that stay for the whole film
-    lie scattered over what its frames and networks took, so that otherwise the heap grows for hours."""
-    if libc := _glibc():
-        libc.malloc_trim(0)
+def give_back() -> None:
+    """Gives back what is not in use: freed memory between blocks that are, and pages of the libraries' code.
 
-
-def give_back_code() -> None:
-    """Gives back pages of the libraries' code. Of that of PyTorch and OpenCV, loading them and preparing a
-    network go through twice as much as a check does; what it needs the system reads again."""
+    Records of faces that stay for the whole film lie scattered over what its frames and networks took, so
+    that otherwise the heap grows for hours. Of the code of PyTorch and OpenCV, loading them and preparing a
+    network go through twice as much as a check does; what it needs the system reads again.
+    """
     if not (libc := _glibc()):
         return
+    libc.malloc_trim(0)
     with suppress(OSError):
         for start, end in unchanged_code(SMAPS.read_text(errors="replace")):
             libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED)

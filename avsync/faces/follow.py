@@ -14,7 +14,7 @@ import numpy as np
 
 from avsync.core.constants import DETECT_LONG_SIDE, FACE_SIZE, MOUTH_HEIGHT, CropKind
 from avsync.core.records import Clip, FaceTrack, Gap, Span
-from avsync.core.resident import give_back_code, give_back_freed
+from avsync.core.resident import give_back
 from avsync.core.streams import Media
 from avsync.core.timing import Timings, timed_calls, timed_each
 from avsync.faces import detect as detectors
@@ -78,9 +78,7 @@ def face_clips(
     with closing(pieces):
         for number, clip in enumerate(pieces):
             if number % CLIPS_BETWEEN == 0:
-                give_back_freed()
-            if number == 0:  # by now the detector is prepared
-                give_back_code()
+                give_back()
             yield clip
 
 

@@ -186,7 +186,7 @@ def _look(job: stretch.Job, conclude: Callable[..., Report]) -> Report:
             planned = replace(job, planned_s=looked.seconds + schedule.total(spans))
             for span in spans:
                 looked = stretch.look(planned, looked, span)
-                resident.give_back_freed()
+                resident.give_back()
             with timed(job.timings, "offset"):
                 report = conclude(looked)
             if schedule.certain(report):
@@ -210,8 +210,7 @@ def load_model(name: str, device: str, precision: str = "auto") -> Loaded:
     from avsync.networks import checkpoint
 
     loaded = _fastest(checkpoint.load(name, device), precision)
-    resident.give_back_freed()
-    resident.give_back_code()
+    resident.give_back()
     return loaded
 
 

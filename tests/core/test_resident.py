@@ -53,7 +53,7 @@ def test_code_that_only_loading_needed_is_given_back_and_the_rest_still_runs() -
     before, after, result = run(
         "import numpy as np, torch\n"
         "print(resident_mb('RssFile'))\n"
-        "resident.give_back_code()\n"
+        "resident.give_back()\n"
         "print(resident_mb('RssFile'))\n"
         "print(float(torch.ones(8, 8).matmul(torch.ones(8, 8)).sum()) + np.fft.rfft(np.ones(4)).real[0])\n"
     )
@@ -70,7 +70,7 @@ def test_freed_memory_between_what_stays_is_given_back() -> None:
         "kept = [small for _, small in blocks]\n"
         "print(resident_mb('RssAnon'))\n"
         "del blocks\n"
-        "resident.give_back_freed()\n"
+        "resident.give_back()\n"
         "print(resident_mb('RssAnon'))\n"
     )
     assert full - after > 80
