@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,9 @@ def fix_offset(
     if options.method == "retime":
         require_one_clock(media, shifted=False)
 
-    def make_plan(offset_ms: float, target: Path = dst) -> Plan:
-        return plan(media, offset_ms, target, options.check.audio_track, leave_out=force)
+    def make_plan(offset_ms: float, target: Path = dst, *, in_place: bool = False) -> Plan:
+        track = options.check.audio_track
+        return plan(media, offset_ms, target, track, leave_out=force, in_place=in_place)
 
     before, offset_ms = None, options.offset_ms
     if offset_ms is None:
@@ -117,7 +119,7 @@ def fix_offset(
             dry_run = options.dry_run
             done = _retime(media, dst, before, rounds, leave_out=force, dry_run=dry_run, announce=announce)
         else:
-            done = _shift(make_plan, offset_ms, rounds, dry_run=options.dry_run)
+            done = _shift_anyhow(make_plan, offset_ms, rounds, dry_run=options.dry_run)
     except UnfitTargetError as error:
         fitting = _fitting_suffix(lambda target: make_plan(offset_ms, target), src, dst)
         advice = f"choose a target that ends in {fitting}" if fitting else NO_FITTING_TARGET
@@ -180,6 +182,19 @@ def _rest_ms(after: Report) -> float:
     ):
         return 0.0
     return after.offset_ms
+
+
+def _shift_anyhow(
+    make_plan: Callable[..., Plan], offset_ms: float, rounds: _Rounds, *, dry_run: bool
+) -> FixResult:
+    """`_shift`, and where ffmpeg's copy of an MPEG stream is no true one, by the times in its headers alone:
+    muxers make up times for frames that share a packet."""
+    try:
+        return _shift(make_plan, offset_ms, rounds, dry_run=dry_run)
+    except UnfitTargetError:
+        if not make_plan(offset_ms, in_place=True).shifts:
+            raise
+    return _shift(partial(make_plan, in_place=True), offset_ms, rounds, dry_run=dry_run)
 
 
 def _shift(

@@ -98,12 +98,15 @@ def plan(
     *,
     leave_out: bool = False,
     retimed: Retimed | None = None,
+    in_place: bool = False,
 ) -> Plan:
     """The plan that removes a synchrony error of `offset_ms` (positive: the audio is early, so it is
     delayed).
 
     All audio tracks move, or `audio_track` alone; `retimed` replaces it. With `leave_out`, data streams that
-    the target's format cannot hold are left out instead of refused.
+    the target's format cannot hold are left out instead of refused. With `in_place`, an MPEG stream that
+    keeps its format is shifted by the times in its packets' headers, as one is whose clock no muxer takes
+    over.
 
     Raises:
         UsageError: there is no such track, the offset exceeds the video, or the target cannot hold it all.
@@ -117,7 +120,8 @@ def plan(
         )
     file = packets.contents(media.path)
     muxer = muxer_of(file, dst)
-    if stamps.needed(media) and muxer in stamps.MUXERS.get(file.container, ()) and retimed is None:
+    kept = muxer in stamps.MUXERS.get(file.container, ())
+    if kept and retimed is None and (in_place or stamps.needed(media)):
         shifts = stamps.shifts(media, audio_track, offset_ms / 1000)
         return Plan(media.path, dst, offset_ms, (), moved, (), audio_track, shifts=shifts)
     require_one_clock(media, shifted=retimed is None)

@@ -335,6 +335,20 @@ def test_mxf_keeps_its_time_code_in_mov_and_loses_nothing(tmp_path: Path) -> Non
     assert labels.time_codes(packets.contents(tmp_path / "out.mov")) == {"10:00:00:00"}
 
 
+def test_a_program_stream_whose_frames_share_packets_is_shifted_in_its_headers(tmp_path: Path) -> None:
+    """Only the first frame of a packet has a time of its own; a muxer makes up the others, unevenly."""
+    src = tmp_path / "in.vob"
+    video = ("-f", "lavfi", "-i", "testsrc2=s=96x64:r=30000/1001:d=12")
+    audio = ("-itsoffset", "0.15", "-f", "lavfi", "-i", "sine=1000:d=12:r=48000")
+    run_ffmpeg(*video, *audio, "-c:v", "mpeg2video", "-q:v", "3", "-c:a", "ac3", "-f", "vob", src)
+    done = shift(src, tmp_path / "out.vob", -145.0)
+    assert done.in_place
+    before, after = (probe(path) for path in (src, tmp_path / "out.vob"))
+    assert before.video and after.video
+    late_s = [media.audio[0].start_s - media.video.start_s for media in (before, after) if media.video]
+    assert late_s[1] - late_s[0] == pytest.approx(-0.145, abs=TOLERANCE_MS / 1000)
+
+
 # --- Refusals -----------------------------------------------------------------------------
 
 
