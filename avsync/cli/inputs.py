@@ -31,7 +31,7 @@ def as_files(
     if len(files) == len(paths):
         yield files, lambda report: report
         return
-    text = str(paths[0])
+    text, playlist = str(paths[0]), False
     with ExitStack() as stack:
         if text == STDIN:
             if sys.stdin.isatty():
@@ -42,6 +42,7 @@ def as_files(
             name = elsewhere.shown(text)
             with progress_bars(quiet=quiet) as bar:
                 path = stack.enter_context(elsewhere.downloaded(text, staged(bar)))
-                if allow_playlists and is_playlist(path):
+                playlist = allow_playlists and is_playlist(path)
+                if playlist:
                     path = stack.enter_context(gathered(text))
-        yield [path], stack.enter_context(named(path, name))
+        yield [path], stack.enter_context(named(path, name, gathered=playlist))

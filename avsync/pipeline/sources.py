@@ -48,21 +48,26 @@ def measure_file(
     """`measure` of a file, or of the media that it names, where it is a playlist and those are allowed."""
     if not (options.allow_playlists and is_playlist(path)):
         return run.measure(path, options, progress, loaded)
-    with gathered(path) as media, named(media, str(path)) as renamed:
+    with gathered(path) as media, named(media, str(path), gathered=True) as renamed:
         return renamed(run.measure(media, options, progress, loaded))
 
 
 @contextmanager
-def named(path: Path, name: str) -> Iterator[Callable[[Report], Report]]:
+def named(path: Path, name: str, *, gathered: bool = False) -> Iterator[Callable[[Report], Report]]:
     """Lets errors of the block, and the reports given to the function, call the temporary file `path` by its
-    `name`."""
+    `name`. What was `gathered` from several files has no places in bytes that mean anything to the user."""
+
+    left_out = ("cut_at_bytes", "in_place") if gathered else ()
 
     def words(value: Any) -> Any:
         return value.replace(str(path), name) if isinstance(value, str) else value
 
     def renamed(report: Report) -> Report:
         reasons = tuple(
-            replace(reason, values={key: words(value) for key, value in reason.values.items()})
+            replace(
+                reason,
+                values={key: words(value) for key, value in reason.values.items() if key not in left_out},
+            )
             for reason in report.reasons
         )
         return replace(report, path=name, reasons=reasons)

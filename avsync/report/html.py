@@ -194,6 +194,10 @@ def _environment() -> Environment:
 # --- What the page says ------------------------------------------------------------------
 
 
+NO_FILES = (".m3u8", ".m3u", "standard input")
+"""How reports on what cannot be repaired where it is end their paths; addresses are others."""
+
+
 def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}"
 
@@ -233,6 +237,8 @@ def advice(report: Report) -> tuple[str, str]:
             "Look at the stretches named below, and check whether they are dubbed.",
             "",
         )
+    if "://" in report.path or report.path.endswith(NO_FILES):
+        return "Save it as one file; then check and repair that.", ""
     single = report.offset_ms is not None and not report.drift_ms_per_min and defects(report) == ("offset",)
     joined = next((r.values for r in report.reasons if r.values.get("cut_at_bytes")), None)
     if joined and not (single and joined["in_place"]):
@@ -273,9 +279,9 @@ def measured(report: Report) -> str:
 
 
 def drift(report: Report) -> str:
-    """The drift with its uncertainty; "" if it is unknown."""
+    """The drift with its uncertainty; "" if it is unknown, or the lips do not say the speech."""
     known, spread = report.drift_ms_per_min, report.drift_uncertainty_ms_per_min
-    if known is None and report.drift_possible_ms_per_min is None:
+    if report.verdict == "mismatch" or (known is None and report.drift_possible_ms_per_min is None):
         return ""
     if known:
         return drift_words(known) + ("" if spread is None else f" ± {spread:.0f} ms")

@@ -62,7 +62,7 @@ def _drift_near_limit(v: Mapping[str, Any]) -> str:
 
 def _near_limit(v: Mapping[str, Any]) -> str:
     limit, unsure = v["limit_ms"], v["uncertainty_ms"]
-    return f"the limit of {limit:+.0f} ms lies within the uncertainty of {unsure:.0f} ms"
+    return f"this is closer to the limit, {offset_words(limit)}, than its uncertainty of {unsure:.0f} ms"
 
 
 def _partly(v: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avsync.core.constants import MIN_SPEECH_S, STANDARD_NAMES
-from avsync.core.report import Reason, Report
+from avsync.core.report import Fault, Reason, Report
 from avsync.core.text import printable
 from avsync.core.tolerance import defects
 from avsync.report.reasons import fault_words, reason_words
@@ -51,6 +51,12 @@ def _summary(report: Report) -> tuple[str, set[str]]:
     kinds: set[str] = {reason.kind for reason in report.reasons}
     reasons = _joined([reason_words(reason) for reason in report.reasons])
     if report.verdict == "mismatch":
+        apart = [fault for fault in report.faults if fault.kind == "mismatch"]
+        if apart and any(segment.offset_ms is not None for segment in report.segments):
+            return f"the lips do not say the speech that is heard: {_spans(apart)}", {
+                "mismatch",
+                "mismatch-fault",
+            }
         return reason_words(Reason("mismatch")), {"mismatch"}
     if report.verdict in ("cannot-tell", "error"):
         return reasons or "no reason is known", kinds
@@ -84,6 +90,13 @@ def _faults(report: Report) -> str:
     said = [f"{span_words(f.start_s, f.end_s)}: {fault_words(f)}" for f in bad[:MAX_FAULTS]]
     more = [f"{len(bad) - MAX_FAULTS} more"] if len(bad) > MAX_FAULTS else []
     return "; ".join([*said, *more])
+
+
+def _spans(faults: Sequence[Fault]) -> str:
+    """When faults are: "0:00.0-0:24.0, 0:30.0-0:36.0"."""
+    said = [span_words(fault.start_s, fault.end_s) for fault in faults[:MAX_FAULTS]]
+    more = [f"{len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
+    return ", ".join([*said, *more])
 
 
 def _repair_words(offset_ms: float) -> str:

@@ -75,7 +75,8 @@ def _single(report: Report, console: Console) -> Iterator[RenderableType]:
         yield Text(f"  measured: {_measured(report)}")
     if report.verdict_probability is not None:
         yield Text(f"  verdict: {certainty_words(report.verdict_probability)} that it is right")
-    if report.drift_ms_per_min is not None or report.drift_possible_ms_per_min is not None:
+    known = report.drift_ms_per_min is not None or report.drift_possible_ms_per_min is not None
+    if known and report.verdict != "mismatch":
         yield Text(f"  drift: {_drift(report)}")
     if spoken := speech_words(report):
         yield Text(f"  speech: {spoken}")

@@ -133,6 +133,13 @@ def test_its_command_can_be_pasted_whatever_the_file_is_called(name: str, words:
     assert given == [name, name.replace(".mp4", "-fixed.mp4")]
 
 
+@pytest.mark.parametrize("path", ["https://example.org/a.mp4", "/films/a.m3u8", "standard input"])
+def test_what_is_no_file_is_saved_first(path: str):
+    words, command = advice(replace(LATE, path=path))
+    assert "Save it as one file" in words
+    assert not command
+
+
 @pytest.mark.parametrize(("in_place", "faults"), [(False, ()), (True, (DUBBED,)), (True, ())])
 def test_joined_recordings_are_cut_where_fix_offset_does_not_repair_them(in_place: bool, faults: tuple):
     values = {"jumps": 1, "at_s": [4.0], "stray": 0, "cut_at_bytes": [1024], "in_place": in_place}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from report_factory import FAULT, a_report, an_offset, said
 
 from avsync.core.document import from_dict
-from avsync.core.report import Fault, Reason, Report, TrackReport, Turn, Unjudged, Verdict
+from avsync.core.report import Fault, Reason, Report, Segment, TrackReport, Turn, Unjudged, Verdict
 from avsync.core.timecode import timebase
 from avsync.core.tolerance import defects, unmendable
 from avsync.report.document import EXIT_CODES, exit_code, to_dict, to_json, to_line
@@ -96,6 +96,17 @@ def test_the_three_defects_are_told_apart():
     assert defects(drifting) == ("drift",)
     assert defects(replace(drifting, offset_ms=120.0, faults=(FAULT,))) == ("offset", "drift", "local")
     assert defects(replace(a_report("in-sync", 0.0), faults=(replace(FAULT, severity="slight"),))) == ()
+
+
+def test_a_mismatch_of_some_scenes_is_told_with_their_times():
+    dubs = tuple(
+        replace(FAULT, start_s=a, end_s=b, offset_ms=None, kind="mismatch")
+        for a, b in ((0.0, 24.0), (30.0, 36.0))
+    )
+    rest = Segment(24.0, 30.0, -9.0, 20.0, 0.98)
+    report = replace(a_report("mismatch", None), faults=dubs, segments=(rest,))
+    assert summary(report) == "the lips do not say the speech that is heard: 0:00.0-0:24.0, 0:30.0-0:36.0"
+    assert "at any offset" in summary(replace(report, segments=()))
 
 
 def test_what_no_shift_mends_is_a_dub_alone_or_a_doubt_about_a_good_part():
