@@ -84,8 +84,8 @@ def pieces_of(
             share = np.exp(total - np.logaddexp.reduce(total))[max(0, column - 1) : column + 2].sum()
             own = replace(own, probability=float(min(share, CEILING)))
             sure = own.probability >= MIN_PROBABILITY and own.observations >= MIN_SHOT_OBSERVATIONS
-        fits = _fits(blocks, np.unique(blocks.block[run]), column, calibration)
-        return own if sure and fits and _differs(own, rest) else None
+        agrees = fits(blocks, np.unique(blocks.block[run]), column, calibration)
+        return own if sure and agrees and _differs(own, rest) else None
 
     measures = [apart(run.column, run.windows) for run in runs]
     others = [run.windows for run, own in zip(runs, measures, strict=True) if not own]
@@ -129,18 +129,21 @@ def _is_shot(blocks: Blocks, run: Ints) -> bool:
     return bool((first == 0 or blocks.cut[first]) and (past == len(blocks.cut) or blocks.cut[past]))
 
 
-def _fits(blocks: Blocks, own: Ints, column: int, calibration: Calibration) -> bool:
+def fits(blocks: Blocks, own: Ints, column: int, calibration: Calibration) -> bool:
     """Whether the lips and the speech of the blocks `own` go together at the offset of a column at all, and
-    neither half of them contradicts it. A half does in hardly any stretch that is off. Of other people's
-    speech that seems to be, it does in a third of 2 s, half of 4 s and four in five of 5 s (val lists)."""
+    neither half of them contradicts it, unless the offset is peculiar. A half does in hardly any stretch that
+    is off. Of other people's speech that seems to be, it does in a third of 2 s, half of 4 s and four in five
+    of 5 s (val lists)."""
     values = blocks.values[own]
     total = values.sum(axis=0)
     seconds = values.any(axis=1).sum() * blocks.seconds
     near = slice(max(0, column - 1), column + 2)
     least = calibration.contradiction * seconds / 2
+    if is_peculiar(total, column, seconds):
+        return True
     if any(half.sum(axis=0)[near].max() <= least for half in np.array_split(values, 2)):
         return False
-    return bool(total[column] >= least_fit(seconds)) or is_peculiar(total, column, seconds)
+    return bool(total[column] >= least_fit(seconds))
 
 
 def with_own_shots(blocks: Blocks, path: Ints, base: int, calibration: Calibration) -> Ints:
@@ -152,7 +155,7 @@ def with_own_shots(blocks: Blocks, path: Ints, base: int, calibration: Calibrati
         total = blocks.values[first:past].sum(axis=0)
         best, own = int(total.argmax()), int(path[first])
         apart = abs(best - own) > 1 or abs(own - base) <= 1
-        clear = total[best] - total[own] >= CLEAR_RIVAL and _fits(
+        clear = total[best] - total[own] >= CLEAR_RIVAL and fits(
             blocks, np.arange(first, past), best, calibration
         )
         if apart and clear and (path[first:past] == own).all():
