@@ -27,7 +27,10 @@ def test_the_rest_is_removed_in_a_second_round(early: Path, tmp_path: Path) -> N
     before, after = done.report_before, done.report_after
     assert before is not None and before.offset_ms is not None and after is not None
     assert done.offset_ms != before.offset_ms
-    assert (after.verdict, done.exit_code) == ("in-sync", 0)
+    assert after.offset_ms is not None and abs(after.offset_ms) <= 0.2
+    # It is within these limits, but nobody can be sure of that.
+    assert [reason.kind for reason in after.reasons][:1] == ["narrow-limits"]
+    assert done.exit_code == 0
 
 
 def test_what_whole_milliseconds_cannot_remove_is_said_and_exits_1(early: Path, tmp_path: Path) -> None:
