@@ -26,13 +26,18 @@ B_FRAMES = (*X264, "-bf", "2", "-g", "25", "-c:a", "aac")
 ONE_GROUP = (*X264, "-bf", "0", "-g", "300", "-c:a", "aac")
 
 
-def lags_ms(media: Media) -> list[float]:
-    """By how much the click sounds late against the video, in each piece."""
+def bars(media: Media) -> list[tuple[float, float]]:
+    """When each frame is shown, and the time that its bar shows, in seconds."""
     assert media.video is not None
-    shown = [
+    return [
         (time_s, bar_time(frame.to_ndarray(format="rgb24")))
         for time_s, _, frame in decoded(media, media.video.index, Damage())
     ]
+
+
+def lags_ms(media: Media) -> list[float]:
+    """By how much the click sounds late against the video, in each piece."""
+    shown = bars(media)
     audio = waveform(media)
     loud = np.abs(np.asarray(audio.samples))
     lags = []
@@ -173,11 +178,7 @@ def test_edit_lists_move_each_stream_as_they_say(
 
 def clap_lags_ms(media: Media) -> list[float]:
     """By how much each click sounds late, of those that sound half a second after every full one."""
-    assert media.video is not None
-    shown = [
-        (time_s, bar_time(frame.to_ndarray(format="rgb24")))
-        for time_s, _, frame in decoded(media, media.video.index, Damage())
-    ]
+    shown = bars(media)
     audio = waveform(media)
     loud = np.flatnonzero(np.abs(np.asarray(audio.samples)) > 0.2)
     clicks_s = audio.start_s + loud[np.diff(loud, prepend=-16_000) > 4000] / 16_000
@@ -411,11 +412,7 @@ def test_parts_that_ffmpeg_joined_are_each_where_their_timestamps_say(tmp_path: 
     (tmp_path / "list.txt").write_text("".join(f"file '{n}{suffix}'\n" for n in range(3)))
     ffmpeg("-f", "concat", "-safe", "0", "-i", tmp_path / "list.txt", "-c", "copy", tmp_path / name)
     media = probe(tmp_path / name)
-    assert media.video is not None
-    shown = [
-        (time_s, bar_time(frame.to_ndarray(format="rgb24")))
-        for time_s, _, frame in decoded(media, media.video.index, Damage())
-    ]
+    shown = bars(media)
     audio = waveform(media)
     loud = np.flatnonzero(np.abs(np.asarray(audio.samples)) > 0.2)
     clicks_s = audio.start_s + loud[np.diff(loud, prepend=-16_000) > 8000] / 16_000
