@@ -22,6 +22,8 @@ from avsync.media.fragments import boxes, top_boxes
 from avsync.media.grid import anchors
 
 Stream = TypeVar("Stream", VideoStream, AudioStream)
+Row = tuple[int, int, int]
+"""(length in units of the movie, begin in units of the track or NOTHING, speed)."""
 
 MAX_MOOV_BYTES = 1 << 28
 NOTHING = -1
@@ -76,15 +78,17 @@ def _hide_in_fragments(media: Media) -> bool:
     with media.path.open("rb") as file:
         if not any(name == b"moof" for name, _, _ in top_boxes(file)):
             return False
-    streams = [*((media.video,) if media.video else ()), *media.audio]
-    return any(hidden_s(media.path, None, stream.index) > PRIMING_S for stream in streams)
+    return any(hidden_s(media.path, None, stream.index) > PRIMING_S for stream in _streams(media))
 
 
 def _track_numbers(media: Media) -> dict[int, int]:
     """The track's number in the file by stream number, of the video and all audio."""
-    streams = [*((media.video,) if media.video else ()), *media.audio]
     with opened(media.path) as container:
-        return {stream.index: container.streams[stream.index].id for stream in streams}
+        return {stream.index: container.streams[stream.index].id for stream in _streams(media)}
+
+
+def _streams(media: Media) -> list[VideoStream | AudioStream]:
+    return [stream for stream in (media.video, *media.audio) if stream]
 
 
 def _lists(path: Path) -> dict[int, _List]:
@@ -106,6 +110,13 @@ def timescale(header: bytes) -> int:
     return int.from_bytes(header[at : at + 4], "big")
 
 
+def rows_of(table: bytes) -> list[Row]:
+    """The rows of an `elst` box."""
+    row = struct.Struct(">Qqi" if table[0] == 1 else ">Iii")
+    count = min(struct.unpack_from(">I", table, 4)[0], (len(table) - 8) // row.size)
+    return [row.unpack_from(table, 8 + row.size * number) for number in range(count)]
+
+
 def _track(trak: bytes, movie_unit: int) -> tuple[int, _List] | None:
     """The number of a track and its edits, if it has any; `movie_unit`: the units of their lengths."""
     parts = dict(boxes(trak))
@@ -115,13 +126,10 @@ def _track(trak: bytes, movie_unit: int) -> tuple[int, _List] | None:
     table = dict(boxes(parts.get(b"edts", b""))).get(b"elst", b"")
     if not (movie_unit and unit and len(table) >= 8):
         return None
-    row = struct.Struct(">Qqi" if table[0] == 1 else ">Iii")
-    count = min(struct.unpack_from(">I", table, 4)[0], (len(table) - 8) // row.size)
-    rows = (row.unpack_from(table, 8 + row.size * number) for number in range(count))
     return int.from_bytes(header[at : at + 4], "big"), _List(
         tuple(
             (length / movie_unit, None if begin == NOTHING else begin / unit, speed)
-            for length, begin, speed in rows
+            for length, begin, speed in rows_of(table)
         )
     )
 

@@ -18,7 +18,7 @@ from avsync.core.draft import Draft, unwritable
 from avsync.core.errors import UsageError
 from avsync.core.streams import Media
 from avsync.media.container import opened
-from avsync.media.editlist import NOTHING, timescale
+from avsync.media.editlist import NOTHING, Row, rows_of, timescale
 from avsync.media.fragments import boxes, top_boxes
 
 PLAIN = frozenset((b"ftyp", b"free", b"skip", b"wide", b"mdat", b"moov", b"udta", b"uuid"))
@@ -27,9 +27,6 @@ INSIDE = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl"))
 BLOCK_BYTES = 1 << 20
 ONCE = 0x10000
 """The speed of an edit."""
-
-Row = tuple[int, int, int]
-"""(length in units of the movie, begin in units of the track or NOTHING, speed)."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +115,6 @@ def _trak(content: bytes, movie_unit: int, shift: ListShift) -> bytes:
     kept = [(name, found) for name, found in parts if name not in (b"tkhd", b"edts")]
     edits = box(b"elst", table_of(rows))
     return b"".join(box(*part) for part in [(b"tkhd", header), (b"edts", edits), *kept])
-
-
-def rows_of(table: bytes) -> list[Row]:
-    """The rows of an `elst` box."""
-    row = struct.Struct(">Qqi" if table[0] == 1 else ">Iii")
-    count = min(struct.unpack_from(">I", table, 4)[0], (len(table) - 8) // row.size)
-    return [row.unpack_from(table, 8 + row.size * number) for number in range(count)]
 
 
 def table_of(rows: list[Row]) -> bytes:

@@ -14,8 +14,9 @@ from avsync import fix_offset
 from avsync.audio.waveform import waveform
 from avsync.core.errors import UsageError
 from avsync.media.decode import Damage, decoded
+from avsync.media.editlist import Row, rows_of
 from avsync.media.probe import probe
-from avsync.repair.editlists import ONCE, Row, rows_of, shifted, table_of
+from avsync.repair.editlists import ONCE, shifted, table_of
 
 CLICK_S = 2.5
 TOLERANCE_MS = 1.5
