@@ -79,7 +79,7 @@ class Segment:
 @dataclass(frozen=True)
 class Fault:
     """A stretch [start_s, end_s) in seconds that differs from the rest of the video: by its offset (ms), or
-    because its lips do not say the speech, a mismatch, which has no offset. `start_between_s` and
+    because its lips do not match the speech, a mismatch, which has no offset. `start_between_s` and
     `end_between_s` are as for a segment."""
 
     start_s: float

@@ -131,7 +131,7 @@ def _runs(values: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
 
 
 def without_mismatches(found: Sequence[Unjudged], faults: Sequence[Fault]) -> tuple[Unjudged, ...]:
-    """What was not judged, without what the lips of a mismatch do not say, which was."""
+    """What was not judged, without the speech of a mismatch, which was."""
     kept = list(found)
     for fault in (fault for fault in faults if fault.kind == "mismatch"):
         kept = [

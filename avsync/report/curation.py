@@ -7,7 +7,7 @@ from collections.abc import Mapping
 WHY = {
     "error": "in files that cannot be read",
     "not-judged": "where nothing was judged",
-    "mismatch": "that the lips do not say",
+    "mismatch": "that the lips do not match",
     "drift": "in videos that drift",
     "nobody-visible": "that no visible face says",
     "not-sure": "whose offset or speaker is uncertain",

@@ -60,7 +60,7 @@ def judged(report: Report) -> list[Segment]:
 
 
 def mismatches(report: Report) -> list[Span]:
-    """The stretches whose lips do not say the speech: they have no offset, but are no mere gaps."""
+    """The stretches whose lips do not match the speech: they have no offset, but are no mere gaps."""
     return [(fault.start_s, fault.end_s) for fault in report.faults if fault.kind == "mismatch"]
 
 

@@ -233,7 +233,7 @@ def advice(report: Report) -> tuple[str, str]:
         )
     if unmendable(report):
         return (
-            "No repair is proposed: a shift of the audio does not mend speech that the lips do not say. "
+            "No repair is proposed: a shift of the audio does not mend speech that the lips do not match. "
             "Look at the stretches named below, and check whether they are dubbed.",
             "",
         )
@@ -274,12 +274,12 @@ def measured(report: Report) -> str:
         return ""
     guess = "best guess: " if report.verdict == "cannot-tell" else ""
     spread = "" if report.uncertainty_ms is None else f" ± {report.uncertainty_ms:.0f} ms"
-    sure = f"{certainty_words(report.probability)}, that this is right within {FRAME_MS:.0f} ms"
+    sure = f"{certainty_words(report.probability)} sure to within {FRAME_MS:.0f} ms"
     return f"{guess}audio {offset_words(report.offset_ms)}{spread}; {sure}"
 
 
 def drift(report: Report) -> str:
-    """The drift with its uncertainty; "" if it is unknown, or the lips do not say the speech."""
+    """The drift with its uncertainty; "" if it is unknown, or the lips do not match the speech."""
     known, spread = report.drift_ms_per_min, report.drift_uncertainty_ms_per_min
     if report.verdict == "mismatch" or (known is None and report.drift_possible_ms_per_min is None):
         return ""

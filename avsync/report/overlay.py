@@ -145,7 +145,7 @@ def moment_words(report: Report, time_s: float) -> tuple[str, Colour]:
         when = f"{when}  {timecode_at(report.timebase, time_s)}"
     for fault in report.faults:
         if fault.kind == "mismatch" and fault.start_s <= time_s < fault.end_s:
-            return f"{when}  the lips do not say the speech", BAD
+            return f"{when}  the lips do not match the speech", BAD
     for part in report.segments:
         if part.start_s <= time_s < part.end_s and part.offset_ms is not None:
             inside = within(own_offset(part), report.tolerance_ms)

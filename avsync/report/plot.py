@@ -131,7 +131,7 @@ def _draw_segments(axes: Axes, report: Report) -> None:
         span = (gap.start_s, gap.end_s)
         axes.axvspan(*span, facecolor="none", edgecolor=_GAP, hatch="//", linewidth=0, label="not judged")
     for span in mismatches(report):
-        words = "lips do not say the speech"
+        words = "lips do not match the speech"
         axes.axvspan(*span, facecolor="none", edgecolor=_BAD, hatch="xx", linewidth=0, label=words)
     if not (shown or report.unjudged or report.faults):
         _empty(axes, "no segments: nothing could be judged")

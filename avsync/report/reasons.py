@@ -130,12 +130,12 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
     "rival": lambda v: f"two offsets compete: {v['offset_ms']:+.0f} ms and {v['rival_ms']:+.0f} ms",
     "at-edge": _at_edge,
     "thin-evidence": lambda _: "the evidence is too thin",
-    "mismatch": lambda _: "these lips do not say this speech, at any offset that was searched",
+    "mismatch": lambda _: "the lips do not match this speech at any offset that was searched",
     "silent": lambda v: f"The audio of {v['path']} is silent.",
     "no-speech": lambda _: "no speech is heard",
     "partly-judged": _partly,
     "fault": lambda v: f"{_from_to(v)} the audio is {offset_words(v['offset_ms'])}",
-    "mismatch-fault": lambda v: f"{_from_to(v)} the lips do not say the speech that is heard",
+    "mismatch-fault": lambda v: f"{_from_to(v)} the lips do not match the speech",
     "hint": lambda v: (
         f"{_from_to(v)} it seems to be {offset_words(v['offset_ms'])}, but the evidence is weak"
     ),
@@ -177,8 +177,8 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
 
 
 def fault_words(fault: Fault) -> str:
-    """ "274 ms late", or that the lips do not say the speech."""
-    return "the lips do not say the speech" if fault.kind == "mismatch" else offset_words(fault.offset_ms)
+    """ "274 ms late", or that the lips do not match the speech."""
+    return "the lips do not match the speech" if fault.kind == "mismatch" else offset_words(fault.offset_ms)
 
 
 def place_words(fault: Fault) -> str:

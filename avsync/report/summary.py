@@ -24,11 +24,11 @@ def no_drift_words(report: Report) -> str:
     is shorter than that."""
     possible = report.drift_possible_ms_per_min
     if possible is None:
-        return "none seen"
+        return "none found"
     if report.duration_s is None or report.duration_s >= 60:
-        return f"none seen; one below {possible:.0f} ms a minute would not show"
+        return f"none found; less than {possible:.0f} ms a minute could go unnoticed"
     total_ms = possible * report.duration_s / 60
-    return f"none seen; one below {total_ms:.0f} ms over the whole video would not show"
+    return f"none found; less than {total_ms:.0f} ms over the whole video could go unnoticed"
 
 
 def _joined(reasons: Sequence[str]) -> str:
@@ -53,7 +53,7 @@ def _summary(report: Report) -> tuple[str, set[str]]:
     if report.verdict == "mismatch":
         apart = [fault for fault in report.faults if fault.kind == "mismatch"]
         if apart and any(segment.offset_ms is not None for segment in report.segments):
-            return f"the lips do not say the speech that is heard: {_spans(apart)}", {
+            return f"the lips do not match the speech at {_spans(apart)}", {
                 "mismatch",
                 "mismatch-fault",
             }
@@ -124,13 +124,12 @@ def speech_words(report: Report) -> str | None:
     if report.speech_s is None or report.speech_seen_s is None or report.speech_judged_s is None:
         return None
     if report.speech_s < MIN_SPEECH_S:
-        return "none is heard"
+        return "none heard"
     unseen_s = max(0.0, report.speech_s - report.speech_seen_s)
-    unseen = f"; {unseen_s:.0f} s without a visible speaker" if unseen_s >= MIN_UNSEEN_S else ""
+    unseen = f"; {unseen_s:.0f} s without" if unseen_s >= MIN_UNSEEN_S else ""
+    seen = f"{report.speech_seen_s:.0f} s" if unseen else "all"
     if report.speech_seen_s < MIN_SPEECH_S:
-        return f"{report.speech_s:.0f} s are heard, none of it over a visible talking face"
+        return f"{report.speech_s:.0f} s, none of it with a visible speaker"
     share = min(1.0, report.speech_judged_s / report.speech_seen_s)
-    return (
-        f"{report.speech_s:.0f} s are heard, {report.speech_seen_s:.0f} s of it over visible talking faces, "
-        f"of which {percent(share)} were judged{unseen}"
-    )
+    judged = "all" if share == 1 else percent(share)
+    return f"{report.speech_s:.0f} s, {seen} of it with a visible speaker ({judged} judged){unseen}"

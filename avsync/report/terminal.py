@@ -74,7 +74,7 @@ def _single(report: Report, console: Console) -> Iterator[RenderableType]:
     if report.offset_ms is not None:
         yield Text(f"  measured: {_measured(report)}")
     if report.verdict_probability is not None:
-        yield Text(f"  verdict: {certainty_words(report.verdict_probability)} that it is right")
+        yield Text(f"  verdict: {certainty_words(report.verdict_probability)} sure")
     known = report.drift_ms_per_min is not None or report.drift_possible_ms_per_min is not None
     if known and report.verdict != "mismatch":
         yield Text(f"  drift: {_drift(report)}")
@@ -112,7 +112,7 @@ def _measured(report: Report) -> str:
     certainty = certainty_words(report.probability)
     return (
         f"{guess}audio {offset_words(report.offset_ms)}{uncertainty}; "
-        f"{certainty} that this is right within {FRAME_MS:.0f} ms"
+        f"{certainty} sure to within {FRAME_MS:.0f} ms"
     )
 
 
@@ -185,7 +185,7 @@ def _drift(report: Report) -> str:
 
 def _faults(faults: Sequence[Fault], base: Timebase | None) -> Table:
     columns = ("time", *_FRAMES[: 2 if base else 0], "audio is", "sure", "severity")
-    table = _table(*columns, title="different from the rest here:")
+    table = _table(*columns, title="faults:")
     for fault in faults[:_MAX_ROWS]:
         span = span_words(fault.start_s, fault.end_s)
         frames = _frames(fault, base)

@@ -92,7 +92,7 @@ def test_a_dubbed_scene_is_a_fault_of_its_own():
     (fault,) = judged.faults
     assert (fault.kind, fault.start_s, fault.end_s, fault.offset_ms) == ("mismatch", 10, 18, None)
     report = Report("a", "out-of-sync", 0.0, faults=judged.faults, reasons=judged.reasons)
-    assert summary(report) == "in sync but for 0:10.0-0:18.0: the lips do not say the speech"
+    assert summary(report) == "in sync but for 0:10.0-0:18.0: the lips do not match the speech"
 
 
 def test_a_video_most_of_which_is_dubbed_does_not_match():

@@ -220,7 +220,7 @@ def test_the_overlay_says_in_the_middle_of_a_stretch_what_the_table_says_of_it(r
     for part in judged(report):
         assert offset_words(own_offset(part)) in moment_words(report, (part.start_s + part.end_s) / 2)[0]
     for start_s, end_s in mismatches(report):
-        assert "do not say the speech" in moment_words(report, (start_s + end_s) / 2)[0]
+        assert "do not match the speech" in moment_words(report, (start_s + end_s) / 2)[0]
 
 
 def test_every_result_file_is_named_after_its_video(report: Report):

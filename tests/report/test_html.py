@@ -112,7 +112,7 @@ def test_it_says_how_far_off_and_what_to_do():
     said = text(LATE)
     assert "Audio is 120 ms late; advancing it by 120 ms fixes it." in said
     assert "avsync fix-offset '/films/late one.mp4' '/films/late one-fixed.mp4'" in said
-    assert "audio 120 ms late ± 9 ms; likely, 93 %, that this is right within 40 ms" in said
+    assert "audio 120 ms late ± 9 ms; likely, 93 % sure to within 40 ms" in said
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_drift_and_local_faults_are_named():
     assert "Drift" not in text(LATE)
     drifting = replace(LATE, drift_ms_per_min=60.0, drift_uncertainty_ms_per_min=8.0)
     assert row(drifting, name="Drift") == "growing early by 60 ms a minute ± 8 ms"
-    assert row(replace(LATE, drift_ms_per_min=0.0), name="Drift") == "none seen"
+    assert row(replace(LATE, drift_ms_per_min=0.0), name="Drift") == "none found"
     assert "0:02.0 to 0:04.0 210 ms early 80 % severe" in text(replace(LATE, faults=(FAULT,)))
 
 

@@ -165,7 +165,7 @@ def test_faces_of_a_stored_report_move_evenly_between_their_boxes():
     [
         (1.0, "0:01.0  10:00:01:00  audio 5 ms early", GOOD),
         (25.0, "0:25.0  10:00:25:00  audio 200 ms late", BAD),
-        (45.0, "0:45.0  10:00:45:00  the lips do not say the speech", BAD),
+        (45.0, "0:45.0  10:00:45:00  the lips do not match the speech", BAD),
         (55.0, "0:55.0  10:00:55:00  not judged: no face is seen", QUIET),
         (70.0, "1:10.0  10:01:10:00", QUIET),
     ],

@@ -105,7 +105,7 @@ def test_a_mismatch_of_some_scenes_is_told_with_their_times():
     )
     rest = Segment(24.0, 30.0, -9.0, 20.0, 0.98)
     report = replace(a_report("mismatch", None), faults=dubs, segments=(rest,))
-    assert summary(report) == "the lips do not say the speech that is heard: 0:00.0-0:24.0, 0:30.0-0:36.0"
+    assert summary(report) == "the lips do not match the speech at 0:00.0-0:24.0, 0:30.0-0:36.0"
     assert "at any offset" in summary(replace(report, segments=()))
 
 
