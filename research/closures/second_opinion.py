@@ -56,6 +56,9 @@ SURE = 1.2
 """Least height of a clip's peak, in nats over the median delay, for its estimate to count alone."""
 NEAR_MS = 80.0
 """A speaker's clips that lie within it of each other, or of their median, are taken to share one delay."""
+FAR_MS = 250.0
+"""A word further from its anchor's median delay is a false peak: at such shifts hardly a third of a word of
+1.2 s is left to compare. All other words lie within 150 ms of it."""
 Found = dict[str, tuple[float, float]]
 """Clip id -> by how many ms its audio is late, and how high that peak is."""
 
@@ -228,7 +231,8 @@ def sure_delays(curves: dict[str, np.ndarray]) -> dict[str, float]:
     """Delays that a calibration can stand on, by the curve (31,) of each clip; at the peak of the mean curve
     of clips that share one, which is nearer to the truth than a median of peaks where clips are short.
 
-    The clips of `ANCHORS` share none, and only those with a clear peak are named. All clips of another
+    The clips of `ANCHORS` share none, and only those with a clear peak that is not `FAR_MS` from the
+    speaker's others are named. All clips of another
     speaker share one where three or more have a clear peak within 80 ms of the median; where fewer have, only
     those are named. Under a name of `HELD` lie several recordings, and not everybody who is seen speaks;
     there three or more clear peaks within 80 ms count as a recording, and only its clips are named.
@@ -239,7 +243,8 @@ def sure_delays(curves: dict[str, np.ndarray]) -> dict[str, float]:
         clear = [name for name in names if found[name][1] >= SURE]
         late = np.array([found[name][0] for name in clear])
         if speaker.startswith(ANCHORS):
-            shared = [([name], [name]) for name in clear]
+            near = [n for n, ms in zip(clear, late, strict=True) if abs(ms - np.median(late)) <= FAR_MS]
+            shared = [([name], [name]) for name in near]
         elif speaker in HELD:
             recordings = [part for part in alike(clear, late) if len(part) >= 3]
             shared = [(part, part) for part in recordings]
