@@ -21,7 +21,7 @@ CELL = 4
 """Pixels of the image in a cell of the maps."""
 SAME_FACE = 0.3
 """Overlap (intersection over union) from which two boxes are one face."""
-SAME_BOX = 0.75
+SAME_BOX = 0.6
 """Overlap with the best box of a face from which another is averaged with it."""
 VOTE_SCORE = 0.5
 """Share of the score for which a face is kept that a cell needs for its box to be averaged with others."""
