@@ -40,7 +40,8 @@ def detect(image: Image, threshold: float) -> Floats:
     height, width = image.shape[:2]
     # Padded, because CenterFace takes multiples of STRIDE only, and stretching would stretch the face.
     padded = cv2.copyMakeBorder(image, 0, -height % STRIDE, 0, -width % STRIDE, cv2.BORDER_CONSTANT)
-    heatmap, scale, offset = quantised.session().run(list(MAPS), {IMAGE: padded[None]})
+    maps = quantised.session().run(list(MAPS), {IMAGE: padded[None]})
+    heatmap, scale, offset = (np.asarray(each, np.float32) for each in maps)
     found = merged(boxes(heatmap, scale, offset, VOTE_SCORE * threshold))
     return whole(found[found[:, 4] > threshold])
 

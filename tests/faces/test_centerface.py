@@ -1,10 +1,10 @@
-"""Boxes of faces that the upper edge of the image cuts."""
+"""Boxes of one face are averaged; those that the upper edge of the image cuts are those of whole faces."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avsync.faces.centerface import HEIGHT_TO_WIDTH, boxes, whole
+from avsync.faces.centerface import HEIGHT_TO_WIDTH, boxes, merged, whole
 
 sizes = st.floats(8, 400)
 
@@ -34,3 +34,18 @@ def test_boxes_go_on_beyond_the_image() -> None:
     scale = np.full((1, 2, 8, 8), np.log(5), np.float32)  # 20 pixels
     found = boxes(heat, scale, np.zeros((1, 2, 8, 8), np.float32), 0.5)
     np.testing.assert_allclose(found, [[-8, 0, 12, 20, 0.8]], rtol=1e-5, atol=1e-4)
+
+
+@given(shifts=st.lists(st.floats(-3, 3), min_size=1, max_size=6), data=st.data())
+def test_cells_of_one_face_become_one_box_among_theirs(shifts: list[float], data: st.DataObject) -> None:
+    scores = [data.draw(st.floats(0.2, 1)) for _ in shifts]
+    cells = np.array([[s, s, 50 + s, 66 + s, p] for s, p in zip(shifts, scores, strict=True)], np.float32)
+    (found,) = merged(cells)
+    assert cells[:, 0].min() - 1e-4 <= found[0] <= cells[:, 0].max() + 1e-4
+    assert found[4] == cells[:, 4].max()
+
+
+def test_faces_apart_stay_apart_and_a_small_part_of_one_does_not_move_it() -> None:
+    one, other, part = [0, 0, 50, 66, 0.9], [100, 0, 150, 66, 0.6], [10, 20, 45, 60, 0.8]
+    np.testing.assert_allclose(merged(np.array([other, part, one], np.float32)), [one, other])
+    assert merged(np.empty((0, 5), np.float32)).shape == (0, 5)
