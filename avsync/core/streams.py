@@ -6,6 +6,7 @@ named.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -97,6 +98,11 @@ class Recording:
     name: str = "recording"
 
 
+EARLY_S = 60.0
+"""By how much less than its earliest timestamp one may be that is taken to lie before a piece: decoders give
+frames that are not presented."""
+
+
 @dataclass(frozen=True)
 class Piece:
     """A run of timestamps without a break: [first_s, past_s) on the container's own clock. What it holds is
@@ -107,6 +113,9 @@ class Piece:
     shift_s: float
     first_byte: int = 0
     """File position at which its packets begin; 0 where its container does not record it."""
+    wraps_s: float = math.inf
+    """After how many seconds the container's clock starts over at 0. Its timestamps are taken as if it did
+    not, within a piece."""
 
     @property
     def start_s(self) -> float:
@@ -119,6 +128,12 @@ class Piece:
     @property
     def length_s(self) -> float:
         return self.past_s - self.first_s
+
+    def presented_s(self, time_s: float) -> float:
+        """When what has that timestamp is presented."""
+        if self.wraps_s < math.inf:
+            time_s -= self.wraps_s * math.floor((time_s - self.first_s + EARLY_S) / self.wraps_s)
+        return time_s + self.shift_s
 
 
 @dataclass(frozen=True)
@@ -141,8 +156,9 @@ class Media:
     wild: frozenset[tuple[int, int]] = frozenset()
     """Packets whose timestamps lie among others where they cannot belong, and which are not presented: number
     of the stream, and of the packet among those of the stream that have timestamps."""
-    leaving: frozenset[tuple[int, int]] = frozenset()
-    """Packets, named alike, with which a stream goes over to the next piece although its timestamps go on."""
+    turns: tuple[tuple[int, int, int], ...] = ()
+    """Packets, named alike, with which a stream goes over to another piece, and the number of that. Each
+    stream begins in the first piece."""
     holes: tuple[Span, ...] = ()
     """Stretches for which no stream has a packet, as where a file is corrupt."""
     header_s: float | None = None

@@ -7,7 +7,8 @@ within a piece only, so both share one shift, and the pieces follow one another 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -116,13 +117,14 @@ def seconds(stamp: int, unit: Fraction) -> float:
     return stamp * unit.numerator / unit.denominator
 
 
-def pieces(runs: Runs, origin_s: float) -> tuple[Piece, ...]:
-    """The runs laid end to end on the presentation timeline, the first with `origin_s` at second 0."""
+def pieces(runs: Sequence[Run], origin_s: float, wraps_s: float = math.inf) -> tuple[Piece, ...]:
+    """The runs laid end to end on the presentation timeline, the first with `origin_s` at second 0;
+    `wraps_s`: as in Piece."""
     made: list[Piece] = []
     end_s = 0.0
-    for run in runs.runs:
+    for run in runs:
         shift_s = end_s - run.first_s if made else -origin_s
-        made.append(Piece(run.first_s, run.past_s, shift_s, run.first_byte))
+        made.append(Piece(run.first_s, run.past_s, shift_s, run.first_byte, wraps_s))
         end_s = max(end_s, made[-1].end_s)
     return tuple(made)
 
@@ -155,6 +157,25 @@ def wild(times_s: Times, streams: Numbers, forward_s: float = FORWARD_S) -> list
         ends = _at_ends(times_s[places[others_of_it]], others_of_it, forward_s, alone)
         found += places[ends].tolist()
     return sorted(found)
+
+
+def early(times_s: Times, streams: Numbers, arrival_s: Times) -> list[int]:
+    """Which packets, the first of their stream, have times that are too early: before a leap ahead which the
+    clock reference does not make. That shows `arrival_s` (n,) where each lies in the file (NaN: before its
+    beginning), and most packets of a stream lie about as long before they are presented. Those in one place
+    have one timestamp."""
+    found: list[int] = []
+    for stream in np.unique(streams):
+        places = np.flatnonzero(streams == stream)
+        if np.isnan(arrival_s[places[0]]):
+            continue
+        begins = np.flatnonzero(np.diff(arrival_s[places], prepend=-np.inf))
+        ahead_s = times_s[places[begins]] - arrival_s[places[begins]]
+        first = int(np.argmax(ahead_s > np.median(ahead_s) - BACK_S))
+        leaps = first and ahead_s[first] - ahead_s[first - 1] >= BACK_S
+        if leaps and first <= FEW_AT_ENDS and 2 * first < len(begins):
+            found += places[: begins[first]].tolist()
+    return found
 
 
 def leaving(times_s: Times, streams: Numbers) -> list[int]:

@@ -9,6 +9,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -21,11 +22,11 @@ from av.error import FFmpegError
 from avsync.core.errors import LACKS_MEMORY, MediaError, out_of_memory
 from avsync.core.records import Gap, Span
 from avsync.core.streams import Edit, Media, Piece
-from avsync.media.clock import Runs, forward_s, seconds
+from avsync.media.clock import seconds
 from avsync.media.container import demux, opened
 from avsync.media.damage import gaps, pauses
 from avsync.media.editlist import as_edited
-from avsync.media.scan import LONGEST_S, clock_streams, lasting_s, stamp_of
+from avsync.media.scan import LONGEST_S, lasting_s, stamp_of
 from avsync.media.unseen import CODECS, Unseen, spared
 
 SAME_S = 1e-6
@@ -156,10 +157,7 @@ def _decoded(
     with opened(media.path, media.window, device=device, **options) as container:
         stream: Any = container.streams[index]
         context = stream.codec_context
-        context.thread_type = "AUTO"
-        # Several lose frames of audio after packets that an edit list hides.
-        context.thread_count = min(MAX_THREADS, os.cpu_count() or 1) if video else 1
-        context.flags |= Flags.copy_opaque
+        _prepare(context, threads=MAX_THREADS if video else 1)
         if seek_s is not None and not from_start:
             container.seek(int(seek_s * av.time_base))
         last_s, last = -math.inf, None
@@ -173,7 +171,7 @@ def _decoded(
             piece = _piece(media, number)
             stamp = packet.dts if packet.pts is None else packet.pts
             if stamp is not None and piece is not None:
-                start_s = seconds(stamp, packet.time_base) + piece.shift_s + late_s
+                start_s = _shown_s(piece, stamp, packet.time_base) + late_s
                 length_s = lasting_s(packet)
                 if packet.pts is not None:
                     damage.last_s = max(damage.last_s, start_s + length_s)
@@ -186,7 +184,7 @@ def _decoded(
                 if shown is None:
                     continue
                 length_s = _length_s(frame)
-                time_s = last_s if stamp is None else seconds(stamp, frame.time_base) + shown.shift_s + late_s
+                time_s = last_s if stamp is None else _shown_s(shown, stamp, frame.time_base) + late_s
                 if media.pieces and not -LONGEST_S < time_s - shown.start_s < shown.length_s + LONGEST_S:
                     continue  # Where packets are decoded at plausible times, but presented at wild ones.
                 before = None if frame.is_corrupt and unseen else last
@@ -202,6 +200,17 @@ def _decoded(
                 if time_s >= until_s:
                     return
         yield from _once_more(last, again, until_s, damage)
+
+
+def _prepare(context: Any, threads: int) -> None:
+    """Several `threads` lose frames of audio after packets that an edit list hides."""
+    context.thread_type = "AUTO"
+    context.thread_count = min(threads, os.cpu_count() or 1)
+    context.flags |= Flags.copy_opaque
+
+
+def _shown_s(piece: Piece, stamp: int, unit: Fraction) -> float:
+    return piece.presented_s(seconds(stamp, unit))
 
 
 def _sparing(
@@ -221,7 +230,7 @@ def _sparing(
             return None
         if packet.is_discard:  # an edit list cuts it off
             return math.inf
-        return seconds(packet.pts, packet.time_base) + piece.shift_s + late_s
+        return _shown_s(piece, packet.pts, packet.time_base) + late_s
 
     if unseen is None:
         yield from ((*numbered, False) for numbered in packets)
@@ -255,22 +264,17 @@ def _piece(media: Media, number: int | None) -> Piece | None:
 def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[tuple[int | None, Any]]:
     """The packets of `stream` with the number of their piece (None: their timestamps are wild), up to where
     the container can no longer be read."""
-    streams = clock_streams(container, media) if len(media.pieces) > 1 else [stream]
-    runs = Runs(forward_s(media.container))
-    counts = dict.fromkeys((s.index for s in streams), 0)
-    number: int | None = 0
+    turns = {number: piece for index, number, piece in media.turns if index == stream.index}
+    numbered = bool(turns or media.wild)
+    piece, count = 0, 0
+    placed: int | None = 0
     try:
-        for packet in demux(container, streams):
-            stamp = stamp_of(packet) if len(streams) > 1 or media.wild else None
-            if stamp is not None:
-                name = stamp.stream, counts[stamp.stream]
-                counts[stamp.stream] += 1
-                placed = None if name in media.wild else 0
-                if placed is not None and len(streams) > 1:
-                    placed = runs.place(stamp, leaves=name in media.leaving)
-                number = placed if packet.stream is stream else number
-            if packet.stream is stream:
-                yield number, packet
+        for packet in demux(container, stream):
+            if numbered and stamp_of(packet) is not None:
+                piece = turns.get(count, piece)
+                placed = None if (stream.index, count) in media.wild else piece
+                count += 1
+            yield placed, packet
     except FFmpegError:
         return
 

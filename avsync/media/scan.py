@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +15,25 @@ from av.error import FFmpegError
 
 from avsync.core.records import Span
 from avsync.core.streams import AudioStream, Media, Piece, VideoStream
-from avsync.media.clock import Run, Runs, Stamp, Times, forward_s, leaving, pieces, seconds, wild
+from avsync.media import reference
+from avsync.media.clock import (
+    Numbers,
+    Places,
+    Run,
+    Runs,
+    Stamp,
+    Times,
+    early,
+    forward_s,
+    leaving,
+    pieces,
+    seconds,
+    wild,
+)
 from avsync.media.container import demux, opened
 from avsync.media.damage import LEAST_S
 from avsync.media.grid import anchors
+from avsync.media.reference import WRAP_S, Reference, clocked
 
 LONGEST_S = 10.0
 """A packet that claims to last for more seconds is not believed."""
@@ -26,25 +42,28 @@ UNREAD_SHARE, UNREAD_BYTES = 0.1, 100_000
 media."""
 DAY_S = 86_400.0
 """A file that begins later counts from an arbitrary number."""
+LEFT_OUT = -1
+"""The number of the run of a packet whose timestamp is wrong."""
 WRONG_S = 0.5
 """A stated length that differs from that of the packets by more seconds than this is ignored."""
 
 
 @dataclass(frozen=True)
-class _Scan:
+class Scan:
     """By stream, `begins`: when its first packet is presented, and `ends`: the last run it is in and the end
     of what it presents there; `shown`: (n, 2) begin and end of each packet; `frames`: (n, 2) the run and the
     begin of each packet of video; `past_byte`: where the last one ends in the file, 0 where that is not
-    recorded; `wild` and `leaving` as in Media."""
+    recorded; `wild` and `turns` as in Media, `wraps_s` as in Piece."""
 
-    runs: Runs
+    runs: Sequence[Run]
     begins: dict[int, float]
     ends: dict[int, tuple[int, float]]
     shown: Times
     frames: Times
     past_byte: int
     wild: frozenset[tuple[int, int]] = frozenset()
-    leaving: frozenset[tuple[int, int]] = frozenset()
+    turns: tuple[tuple[int, int, int], ...] = ()
+    wraps_s: float = math.inf
 
 
 def scanned(media: Media) -> Media:
@@ -53,10 +72,10 @@ def scanned(media: Media) -> Media:
     Raises FFmpegError or OSError when the file cannot be opened.
     """
     found = _runs(media)
-    if not found.runs.runs:
+    if not found.runs:
         return media
     media = _started(media, found)
-    laid = pieces(found.runs, media.origin_s)
+    laid = pieces(found.runs, media.origin_s, found.wraps_s)
     end_s = max(piece.end_s for piece in laid)
     video = media.video
     if video is not None and (last := found.ends.get(video.index)) is not None:
@@ -73,7 +92,7 @@ def scanned(media: Media) -> Media:
         video=video,
         pieces=laid,
         wild=found.wild,
-        leaving=found.leaving,
+        turns=found.turns,
         holes=holes,
         unread_bytes=unread,
     )
@@ -89,10 +108,10 @@ def _anchors(video: VideoStream, frames: Times, laid: tuple[Piece, ...]) -> tupl
     return tuple(at_s + video.start_s - found[0] if len(laid) == 1 else at_s for at_s in found[1:])
 
 
-def _started(media: Media, found: _Scan) -> Media:
+def _started(media: Media, found: Scan) -> Media:
     """The media with the starts that it has without wild timestamps, and from 0 where they are those of a
     clock rather than of the media."""
-    first_s = found.runs.runs[0].first_s
+    first_s = found.runs[0].first_s
     origin_s = media.origin_s
     if first_s - origin_s > DAY_S or (origin_s and found.wild):
         origin_s = first_s
@@ -116,52 +135,96 @@ def _unread(media: Media, past_byte: int) -> int:
     return unread if unread > max(UNREAD_BYTES, UNREAD_SHARE * size) else 0
 
 
-def _runs(media: Media) -> _Scan:
+def _runs(media: Media) -> Scan:
     with opened(media.path, media.window) as container:
         streams = clock_streams(container, media)
         if container.format.name.startswith("mov") and (found := _indexed(streams, media)):
             return found
     with opened(media.path, media.window) as container:
-        return _placed(_stamps(container, clock_streams(container, media)), media)
+        streams = clock_streams(container, media)
+        clock = _reference(media, {stream.id for stream in streams})
+        return placed(_stamps(container, streams), media, clock)
 
 
-def _placed(stamps: Iterator[Stamp], media: Media) -> _Scan:
+def _reference(media: Media, pids: set[int]) -> Reference | None:
+    if media.container == "mpegts":
+        return reference.in_transport_stream(media.path, pids, media.window)
+    return reference.in_program_stream(media.path, media.window) if media.container == "mpeg" else None
+
+
+def placed(stamps: Iterable[Stamp], media: Media, clock: Reference | None) -> Scan:
+    """The scan of the packets `stamps` of a file, in its order, with the clock reference that it has."""
     streams, values, begins_at, past_byte = array("i"), array("d"), array("q"), 0
     for stamp in stamps:
         past_byte = max(past_byte, stamp.past_byte)
         begins_at.append(stamp.first_byte)
         streams.append(stamp.stream)
         values.extend((stamp.time_s, stamp.first_s, stamp.past_s))
-    limit_s = forward_s(media.container)
-    rows = np.frombuffer(values).reshape(-1, 3) if values else np.zeros((0, 3))
-    of_stream = np.frombuffer(streams, np.int32) if streams else np.zeros(0, np.int32)
-    left_out = set(wild(rows[:, 1], of_stream, limit_s))
-    kept = np.setdiff1d(np.arange(len(rows)), sorted(left_out))
-    leaves = {int(kept[place]) for place in leaving(rows[kept, 0], of_stream[kept])}
-    counts, wrong, left = dict[int, int](), set[tuple[int, int]](), set[tuple[int, int]]()
-    runs = Runs(limit_s)
-    begins: dict[int, float] = {}
-    ends: dict[int, tuple[int, float]] = {}
-    video = media.video.index if media.video else -1
-    frames = array("d")
-    for place, stream in enumerate(streams):
-        counts[stream] = counts.get(stream, -1) + 1
-        if place in left_out:
-            wrong.add((stream, counts[stream]))
-            continue
-        time_s, first_s, past_s = values[3 * place : 3 * place + 3]
-        if place in leaves:
-            left.add((stream, counts[stream]))
-        stamp = Stamp(stream, time_s, first_s, past_s, begins_at[place])
-        number = runs.place(stamp, leaves=place in leaves)
-        if stream == video:
-            frames.extend((number, first_s))
-        begins.setdefault(stream, first_s)
-        ends[stream] = max(ends.get(stream, (number, past_s)), (number, past_s))
-    frame_times = np.array(frames).reshape(-1, 2)
-    return _Scan(
-        runs, begins, ends, rows[kept, 1:], frame_times, past_byte, frozenset(wrong), frozenset(left)
-    )
+    if not values:
+        return Scan((), {}, {}, np.zeros((0, 2)), np.zeros((0, 2)), past_byte)
+    rows, of_stream = np.frombuffer(values).reshape(-1, 3), np.frombuffer(streams, np.int32)
+    places = np.frombuffer(begins_at, np.int64)
+    stretches, wraps_s = np.zeros(len(rows), np.intp), math.inf
+    arrival_s = np.full(len(rows), np.nan)
+    if clock and (by_clock := clocked(clock, _known(places, of_stream), of_stream, rows)):
+        stretches, rows, arrival_s, wraps_s = by_clock.stretches, by_clock.rows, by_clock.arrival_s, WRAP_S
+    runs, numbers = list[Run](), np.full(len(rows), LEFT_OUT, np.intp)
+    for stretch in np.unique(stretches):
+        within = np.flatnonzero(stretches == stretch)
+        within = np.delete(within, early(rows[within, 0], of_stream[within], arrival_s[within]))
+        found, placed = _in_runs(rows[within], of_stream[within], places[within], forward_s(media.container))
+        numbers[within] = np.where(placed == LEFT_OUT, LEFT_OUT, placed + len(runs))
+        runs += found
+    wrong, turns = _named(of_stream, numbers)
+    shown = numbers != LEFT_OUT
+    begins, ends = dict[int, float](), dict[int, tuple[int, float]]()
+    for stream in np.unique(of_stream[shown]).tolist():
+        own = np.flatnonzero(shown & (of_stream == stream))
+        last = numbers[own].max()
+        begins[stream] = float(rows[own[0], 1])
+        ends[stream] = int(last), float(rows[own[numbers[own] == last], 2].max())
+    of_video = shown & (of_stream == (media.video.index if media.video else -1))
+    frames = np.column_stack([numbers[of_video].astype(np.float64), rows[of_video, 1]])
+    return Scan(runs, begins, ends, rows[shown, 1:], frames, past_byte, wrong, turns, wraps_s)
+
+
+def _known(places: Numbers, streams: Numbers) -> Numbers:
+    """File positions (n,) of packets, of which most demuxers know only that of the first in each PES packet;
+    0 where none is known."""
+    found = places.copy()
+    for stream in np.unique(streams):
+        own = np.flatnonzero(streams == stream)
+        latest = np.maximum.accumulate(np.where(places[own] > 0, np.arange(len(own)), 0))
+        found[own] = places[own[latest]]
+    return found
+
+
+def _in_runs(rows: Times, streams: Numbers, places: Numbers, limit_s: float) -> tuple[list[Run], Places]:
+    """The runs of packets (n,) on one clock, and the number of the run that each is in, LEFT_OUT where its
+    timestamp is wrong."""
+    wrong = wild(rows[:, 1], streams, limit_s)
+    kept = np.setdiff1d(np.arange(len(rows)), wrong)
+    leaves = set(kept[leaving(rows[kept, 0], streams[kept])].tolist())
+    runs, numbers = Runs(limit_s), np.full(len(rows), LEFT_OUT, np.intp)
+    for at in kept.tolist():
+        time_s, first_s, past_s = rows[at].tolist()
+        stamp = Stamp(int(streams[at]), time_s, first_s, past_s, int(places[at]))
+        numbers[at] = runs.place(stamp, leaves=at in leaves)
+    return runs.runs, numbers
+
+
+def _named(
+    streams: Numbers, numbers: Places
+) -> tuple[frozenset[tuple[int, int]], tuple[tuple[int, int, int], ...]]:
+    """`Media.wild` and `Media.turns` of packets of `streams` (n,) in the runs `numbers` (n,)."""
+    wrong, turns = set[tuple[int, int]](), list[tuple[int, int, int]]()
+    for stream in np.unique(streams).tolist():
+        own = numbers[streams == stream]
+        wrong |= {(stream, int(at)) for at in np.flatnonzero(own == LEFT_OUT)}
+        kept = np.flatnonzero(own != LEFT_OUT)
+        turned = kept[np.diff(own[kept], prepend=0) != 0]
+        turns += [(stream, int(at), int(own[at])) for at in turned]
+    return frozenset(wrong), tuple(turns)
 
 
 def _holes(shown: Times, laid: tuple[Piece, ...]) -> tuple[Span, ...]:
@@ -179,7 +242,7 @@ def clock_streams(container: InputContainer, media: Media) -> list[Any]:
     return [container.streams[i] for i in (*video, *(stream.index for stream in media.audio))]
 
 
-def _indexed(streams: list[Any], media: Media) -> _Scan | None:
+def _indexed(streams: list[Any], media: Media) -> Scan | None:
     """The scan of an MP4 or MOV from its index, without reading the media; None where the index is
     incomplete, or its times are not one run."""
     size = media.path.stat().st_size
@@ -193,10 +256,9 @@ def _indexed(streams: list[Any], media: Media) -> _Scan | None:
     backwards = any((np.diff(found.first_s) < 0).any() for found in entries.values())
     if backwards or (np.diff(first_s) >= forward_s(media.container)).any():
         return None
-    runs = Runs(forward_s(media.container))
     past_s = max(float(found.past_s.max()) for found in entries.values())
     begin_s, end_s = float(first_s[0]), float(first_s[-1])
-    runs.runs.append(Run(begin_s, end_s, begin_s, past_s))
+    runs = [Run(begin_s, end_s, begin_s, past_s)]
     begins = {index: float(found.first_s[0]) for index, found in entries.items()}
     ends = {index: (0, float(found.past_s.max())) for index, found in entries.items()}
     shown = np.concatenate([np.column_stack([found.first_s, found.past_s]) for found in entries.values()])
@@ -204,7 +266,7 @@ def _indexed(streams: list[Any], media: Media) -> _Scan | None:
     shown_s = video.first_s if video else np.zeros(0)
     frames = np.column_stack([np.zeros(len(shown_s)), shown_s])
     past_byte = max(found.past_byte for found in entries.values())
-    return _Scan(runs, begins, ends, shown, frames, past_byte)
+    return Scan(runs, begins, ends, shown, frames, past_byte)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from av.stream import Discard, Disposition
 
 from avsync.core.errors import MediaError
 from avsync.media.container import demux, opened, source
+from avsync.media.reference import unwrapped
 from avsync.repair.framing import Unframe, Units, unframe
 
 MOV_FAMILY = "mov,mp4"
@@ -293,8 +294,9 @@ def new_one(before: Sequence[Packets], after: Sequence[Packets], kind: str) -> P
     return new[0]
 
 
-def moved_by(before: Packets, after: Packets) -> float | None:
-    """Seconds by which every packet of a stream moved; None if neither file gives times.
+def moved_by(before: Packets, after: Packets, *, wraps: bool = False) -> float | None:
+    """Seconds by which every packet of a stream moved; None if neither file gives times. `wraps`: the clock
+    of both starts over at its end, which demuxers undo beginning with any packet.
 
     Raises:
         DifferentError: the packets moved by different amounts.
@@ -302,6 +304,7 @@ def moved_by(before: Packets, after: Packets) -> float | None:
     for column in (0, 1):
         moves = _times_at(after, column, before.starts) - before.times_s[:, column]
         moves = moves[np.isfinite(moves)]
+        moves = unwrapped(moves) if wraps else moves
         if moves.size:
             middle = float(np.median(moves))
             if np.abs(moves - middle).max() > TIME_TOLERANCE_S:

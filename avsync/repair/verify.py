@@ -82,7 +82,7 @@ def _check_shifted(planned: Plan, path: Path, progress: Progress | None) -> None
         try:
             old, new = (packets.read_packets(packets.contents(file, window)) for file in (planned.src, path))
             for before, after in packets.pair(old, new):
-                move = packets.moved_by(before, after)
+                move = packets.moved_by(before, after, wraps=True)
                 if move is not None and abs(move - shift.by(before.stream.number)) > packets.TIME_TOLERANCE_S:
                     raise DifferentError(f"stream {before.stream.index} moved by {1000 * move:.0f} ms")
         except DifferentError as error:

@@ -9,18 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_factory import MPEG2, X264, bar_and_click, bar_time, ffmpeg
+from joined_factory import joined, lags_ms
+from media_factory import MPEG2, X264, bar_and_click, ffmpeg
 from timestamps import in_ts
 
 from avsync import fix_offset
-from avsync.audio.waveform import waveform
 from avsync.core.errors import MediaError
-from avsync.core.streams import Media
 from avsync.media import joints
-from avsync.media.decode import Damage, decoded
 from avsync.media.probe import probe
 
-CLICK_S = 1.5
 TOLERANCE_MS = 3.0
 H264 = (*X264, "-bf", "2", "-g", "25")
 HEVC = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none")
@@ -29,28 +26,6 @@ OTHER_PROGRAM = ("-mpegts_start_pid", "512", "-mpegts_pmt_start_pid", "4352", "-
 
 def part(path: Path, late_s: float, video: tuple[str, ...], audio: str, *args: object) -> Path:
     return bar_and_click(path, *args, audio_delay_s=late_s, codec=(*video, "-c:a", audio))
-
-
-def joined(path: Path, *parts: Path) -> Path:
-    path.write_bytes(b"".join(one.read_bytes() for one in parts))
-    return path
-
-
-def lags_ms(media: Media, track: int = 0) -> list[float]:
-    """By how much each click sounds late against the frame that is shown with it."""
-    assert media.video is not None
-    shown = [
-        (time_s, bar_time(frame.to_ndarray(format="rgb24")))
-        for time_s, _, frame in decoded(media, media.video.index, Damage())
-    ]
-    audio = waveform(media, track)
-    loud = np.flatnonzero(np.abs(np.asarray(audio.samples)) > 0.2)
-    clicks_s = audio.start_s + loud[np.diff(loud, prepend=-16_000) > 8000] / 16_000
-    nearest = [min(shown, key=lambda both: abs(both[0] - click_s)) for click_s in clicks_s]
-    return [
-        1000 * (bar_s + click_s - time_s - CLICK_S)
-        for click_s, (time_s, bar_s) in zip(clicks_s, nearest, strict=True)
-    ]
 
 
 @pytest.mark.parametrize(
