@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from avsync.batch.inputs import _no_video
@@ -41,9 +42,8 @@ def failed(file: Path, sentence: str, options: CheckOptions) -> Report:
 
 
 def limit_threads(threads: int) -> None:
-    """Limit the threads that this process computes with."""
+    """Limit the threads that this process computes with; before PyTorch is imported, if it is."""
     import cv2
-    import torch
 
     cv2.setNumThreads(threads)
-    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)

@@ -21,6 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal
 
+from avsync.core.device import may_have_gpu
 from avsync.core.options import CheckOptions, Limits
 from avsync.core.parent import die_with
 from avsync.core.report import Report
@@ -30,7 +31,6 @@ try:
 except ImportError:  # Windows has no limits of this kind
     resource = None
 
-GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 REPORT_EVERY_S = 0.1
 PARENTS_ALONE = {getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
 """Signals that a child answers as any process does, once it is there."""
@@ -169,7 +169,7 @@ def limited_memory(limit_bytes: int, device: str) -> Iterator[None]:
     limit on top of that. There is no limit if a GPU may do the work, since its driver maps memory in its own
     way.
     """
-    if resource is None or (device != "cpu" and any(Path(driver).exists() for driver in GPU_DRIVERS)):
+    if resource is None or (device != "cpu" and may_have_gpu()):
         yield
         return
     before, most = resource.getrlimit(resource.RLIMIT_DATA)

@@ -147,9 +147,9 @@ def material(found: Footage, name: str, loaded: Loaded, delay_ms: float) -> Mate
 def _embedded(loaded: Loaded, clip: Clip) -> tuple[Floats, npt.NDArray[np.int64]]:
     import torch
 
-    from avsync.networks import scoring
+    from avsync.networks import scoring, windows
 
-    starts = scoring.window_starts(clip, 1)
+    starts = windows.window_starts(clip, 1)
     with torch.inference_mode():
         visual = _head(loaded).embed_visual(scoring.visual_tokens(loaded, clip.mouths, starts))
     return visual.cpu().numpy(), round(clip.start_s * FRAME_RATE) + starts
@@ -159,14 +159,14 @@ def _heard(loaded: Loaded, audio: Waveform) -> tuple[Floats, npt.NDArray[np.floa
     """Embeddings of a clip's audio windows in order of time, and their start times."""
     import torch
 
-    from avsync.networks import scoring
+    from avsync.networks import scoring, windows
 
     length = int(len(audio.samples) / SAMPLE_RATE * FRAME_RATE)
     parts, times = [], []
     for phase in PHASES:
         begin = round(audio.start_s * FRAME_RATE) / FRAME_RATE + phase
         clip = Clip(0, begin, np.zeros((length, 1, 1, 3), np.uint8))
-        inside = np.flatnonzero(scoring.audio_exists(clip, audio, 0))
+        inside = np.flatnonzero(windows.audio_exists(clip, audio, 0))
         with torch.inference_mode():
             tokens = scoring.clip_audio_tokens(loaded, clip, audio, 0, inside)
             parts.append(_head(loaded).embed_audio(tokens).cpu().numpy())

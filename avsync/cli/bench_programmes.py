@@ -65,9 +65,10 @@ def programmes(
     from avsync.bench.programme_outcomes import run
     from avsync.data.labels import read_delays
     from avsync.estimate.calibration import Calibration
-    from avsync.pipeline.run import load_model
+    from avsync.networks import checkpoint
+    from avsync.networks.fast import fast
 
-    loaded = load_model(model, device)
+    loaded = fast(checkpoint.load(model, device))
     delays = {name: ms for file in known for name, ms in read_delays(str(file)).items() if "/" in name}
     clips = collect(data, delays, cache, loaded)
     if len({clip.speaker for clip in clips}) < 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import tempfile
@@ -160,6 +161,12 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is not JSON") from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import torch
 from avsync import __version__
 from avsync.audio.speech import SpeechEncoder
 from avsync.core.errors import MediaError, ModelError, UsageError
-from avsync.core.files import disk_errors
+from avsync.core.files import disk_errors, file_sha256
 from avsync.data.labels import read_delays, speakers, with_known_delays
 from avsync.data.prepare import BROKEN, prepare
 from avsync.data.shards import Store
@@ -35,7 +35,7 @@ from avsync.distill.speech_teacher import features
 from avsync.distill.tasks import DenseTask, Ground, PairTask, Task, usable
 from avsync.distill.trainer import BEST, Trainer
 from avsync.networks.base import Scorer, count_parameters
-from avsync.networks.checkpoint import Loaded, file_sha256, load, pick_device, save
+from avsync.networks.checkpoint import Loaded, load, pick_device, save
 from avsync.networks.frozen import freeze
 from avsync.networks.library import available
 from avsync.networks.registry import build_network

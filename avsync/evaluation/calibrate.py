@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from avsync.core.constants import FRAME_MS, FRAME_RATE, MIN_PROBABILITY, PROTOCOL_RADIUS, SAMPLE_RATE
 from avsync.core.errors import UsageError
-from avsync.core.files import write_whole
+from avsync.core.files import file_sha256, write_whole
 from avsync.core.records import Clip, Scores, Waveform
 from avsync.data.labels import Recorded, delay_of, read_delays, read_recordings, shares, speaker
 from avsync.data.shards import Store
@@ -28,7 +28,7 @@ from avsync.estimate.calibration import (
 )
 from avsync.evaluation.fitting import Case, fit, is_right, long_peaks, measured_cases
 from avsync.networks import card, checkpoint
-from avsync.networks.checkpoint import Loaded, file_sha256, read_card
+from avsync.networks.checkpoint import Loaded, read_card
 from avsync.networks.scoring import score_clip
 
 MAX_SHIFT = 10

@@ -18,7 +18,7 @@ from avsync.live.receive import SILENT_S, connected
 from avsync.live.rolling import Rolling
 
 if TYPE_CHECKING:
-    from avsync.networks.checkpoint import Loaded
+    from avsync.networks.ready import Ready
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Reading:
 
 def monitor(
     address: str,
-    loaded: Loaded,
+    loaded: Ready,
     options: CheckOptions,
     *,
     every_s: float = 5.0,

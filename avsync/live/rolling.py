@@ -20,7 +20,7 @@ from avsync.pipeline import conclude, stretch
 from avsync.pipeline.run import tolerance
 
 if TYPE_CHECKING:
-    from avsync.networks.checkpoint import Loaded
+    from avsync.networks.ready import Ready
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Heard:
 class Rolling:
     """Analyses of the last `window_s` seconds of a stream; cleared on a new connection."""
 
-    def __init__(self, name: str, loaded: Loaded, options: CheckOptions, window_s: float) -> None:
+    def __init__(self, name: str, loaded: Ready, options: CheckOptions, window_s: float) -> None:
         self._name, self._loaded, self._options, self._window_s = name, loaded, options, window_s
         self._calibration = Calibration.from_dict(loaded.calibration)
         self._parts: deque[Heard] = deque()
@@ -76,7 +76,7 @@ class Rolling:
         return conclude.judged(report, looked, speech, self._calibration, end_s - start_s, "not-needed")
 
 
-def look(piece: Piece, loaded: Loaded, options: CheckOptions) -> Heard:
+def look(piece: Piece, loaded: Ready, options: CheckOptions) -> Heard:
     """Analyse a piece. Raises MediaError if it cannot be decoded."""
     media = probe(piece.path)
     audio = waveform.waveform(media)

@@ -9,22 +9,16 @@ proved to be those that it was written for.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from avsync.core.errors import ModelError
 from avsync.core.files import read_yaml
-from avsync.networks.base import Preprocessing
-from avsync.networks.registry import AnyDims, dims_from
 
 FORMAT = 1
 """Version of a card."""
@@ -49,17 +43,12 @@ def beside(path: Path) -> dict[str, Any] | None:
 def inside(path: Path) -> dict[str, Any] | None:
     """The card in a .safetensors file, None where it holds none; raises ModelError for a damaged file."""
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             text = (file.metadata() or {}).get(INSIDE)
         info = json.loads(text) if text else None
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged: {error}; fetch or train it again.") from error
     return info if isinstance(info, dict) and info.get("format") == FORMAT else None
-
-
-def metadata(info: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """What to write into a .safetensors file so that it holds its card."""
-    return {INSIDE: json.dumps({**info, "tensors_sha256": tensors_sha256(tensors)}, default=str)}
 
 
 def to_yaml(info: Mapping[str, Any]) -> bytes:
@@ -72,32 +61,3 @@ class _Plain(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
         return True
-
-
-def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Hex digest of names, types, shapes and values."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        value = tensors[name].contiguous().cpu()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def dims(path: Path, info: Mapping[str, Any]) -> AnyDims:
-    """The dims in the card of `path`; raises ModelError where they make no network."""
-    try:
-        return dims_from(info["dims"])
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise ModelError(f"The card of {path} has no usable dims: {error}.") from error
-
-
-def preprocessing(path: Path, info: Mapping[str, Any]) -> Preprocessing:
-    """How the card of `path` wants frames prepared; raises ModelError where it does not say so."""
-    try:
-        found = Preprocessing(**info["preprocessing"])
-        if found.channels not in ("rgb", "bgr") or not 0 < float(found.scale) < math.inf:
-            raise ValueError(f"{found}")
-        return found
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"The card of {path} does not say how frames are preprocessed.") from error

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from avsync.audio.speech import installed_encoder
 from avsync.core import plugins
+from avsync.core.constants import CropKind
 from avsync.core.errors import ModelError, UsageError
-from avsync.core.files import write_whole
-from avsync.networks import card
+from avsync.core.files import file_sha256, write_whole
+from avsync.networks import card, weights_card
 from avsync.networks.base import Network, Preprocessing, Scorer, count_parameters
 from avsync.networks.library import find, is_brought
 from avsync.networks.registry import AnyDims, build_network
@@ -41,6 +42,26 @@ class Loaded(Scorer):
     calibration: Mapping[str, Any] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def family(self) -> str:
+        """The kind of network."""
+        return self.model.family
+
+    @property
+    def crop(self) -> CropKind:
+        """Which crops it takes."""
+        return self.model.crop
+
+    @property
+    def embeds(self) -> bool:
+        """Whether a pair costs no more than comparing two vectors."""
+        return self.model.embeds
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the CPU runs it."""
+        return self.device.type == "cpu"
+
 
 def load(name: str | Path, device: str = "auto") -> Loaded:
     """The network of a checkpoint, in eval mode on `device` ("auto": CUDA if there is one).
@@ -55,7 +76,7 @@ def load(name: str | Path, device: str = "auto") -> Loaded:
     target = pick_device(device)
     if path.suffix == ".safetensors":
         info, state = _read_own(path)
-        dims, preprocessing = card.dims(path, info), card.preprocessing(path, info)
+        dims, preprocessing = weights_card.dims(path, info), weights_card.preprocessing(path, info)
     else:
         state = read_public(path)
         public = recognise(path, state)
@@ -142,7 +163,7 @@ def _read_own(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if inside is None and beside is None:
         raise ModelError(f"{path} holds no card, and there is none beside it; fetch or train it again.")
     tensors = _tensors(path)
-    if inside is None or inside.get("tensors_sha256") != card.tensors_sha256(tensors):
+    if inside is None or inside.get("tensors_sha256") != weights_card.tensors_sha256(tensors):
         raise ModelError(
             f"{path} is damaged: its checksum is not the one in its card; fetch or train it again."
         )
@@ -154,12 +175,6 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         return safetensors.torch.load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is not a readable .safetensors file: {error}") from error
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def save(
@@ -188,7 +203,7 @@ def save(
         "preprocessing": {"channels": preprocessing.channels, "scale": preprocessing.scale},
         "parameters": count_parameters(model),
     }
-    file = safetensors.torch.save(tensors, card.metadata(content, tensors))
+    file = safetensors.torch.save(tensors, weights_card.metadata(content, tensors))
     write_whole(target, file, what="the checkpoint")
     content["sha256"] = hashlib.sha256(file).hexdigest()
     write_whole(target.with_suffix(".yaml"), card.to_yaml(content), what="the card")

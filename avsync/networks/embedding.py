@@ -12,7 +12,8 @@ from avsync.core.constants import FRAME_S
 from avsync.core.errors import ModelError
 from avsync.core.records import Clip, Embeddings, Waveform
 from avsync.networks.checkpoint import Loaded
-from avsync.networks.scoring import audio_exists, clip_audio_tokens, visual_tokens, window_starts
+from avsync.networks.scoring import clip_audio_tokens, visual_tokens
+from avsync.networks.windows import audio_exists, window_starts
 
 Floats = npt.NDArray[np.float32]
 

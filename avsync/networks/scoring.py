@@ -8,8 +8,7 @@ layers run per pair.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -28,13 +27,21 @@ from avsync.core.constants import (
     WINDOW_FRAMES,
     WINDOW_MELS,
 )
-from avsync.core.errors import Interrupted
 from avsync.core.records import Clip, Scores, Waveform
 from avsync.networks.base import AudioInput, Preprocessing, Scorer
-from avsync.networks.columns import FRAMES_PER_MEL_CYCLE, MEAN_FRAME, Columns, first_columns, number
+from avsync.networks.blocks import FRAMES_PER_MEL_CYCLE
+from avsync.networks.columns import Columns
 from avsync.networks.frontends import SPEECH_CONTEXT, SPEECH_PER_FRAME
+from avsync.networks.windows import (
+    Progress,
+    audio_starts,
+    first_columns,
+    frames_of_windows,
+    number,
+    pairs,
+    score_each,
+)
 
-Progress = Callable[[str, float, float | None], None]
 Keep = Callable[[Clip, npt.NDArray[np.int64], Tensor, Tensor], None]
 """keep(clip, frames, video, audio): tokens of the windows of a clip for which there is audio."""
 
@@ -53,30 +60,15 @@ def score_clips(
     progress: Progress | None = None,
     keep: Keep | None = None,
 ) -> list[Scores]:
-    """Scores of every track in `clips`, against audio from `max_shift` frames before to as many after.
-
-    `stride` is in frames, counted on one grid along the video so that pieces of a track fit
-    together. Returns one record per track that has at least one window, ordered by track number; Ctrl-C
-    raises Interrupted with those of the clips that were scored."""
-    rows: dict[int, list[tuple[npt.NDArray, npt.NDArray]]] = {}
-    shifts = np.arange(-max_shift, max_shift + 1)
+    """Scores of every track in `clips`, against audio from `max_shift` frames before to as many after, as
+    `score_each` joins them."""
     columns = Columns(scorer, waveform)
 
-    def joined() -> list[Scores]:
-        return [_join(track, shifts, parts) for track, parts in sorted(rows.items())]
+    def score(clip: Clip, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        return score_clip(scorer, clip, starts, waveform, max_shift, keep, columns)
 
-    try:
-        for clip in clips:
-            starts = window_starts(clip, stride)
-            if not len(starts):
-                continue
-            logits = score_clip(scorer, clip, starts, waveform, max_shift, keep, columns)
-            rows.setdefault(clip.track, []).append((clip.start_s + starts * FRAME_S, logits))
-            if progress:
-                progress("scores", clip.start_s + len(clip.mouths) * FRAME_S, None)
-    except KeyboardInterrupt as stop:
-        raise Interrupted(joined()) from stop
-    return joined()
+    with in_one_thread(scorer):
+        return score_each(clips, score, max_shift=max_shift, stride=stride, progress=progress)
 
 
 @contextmanager
@@ -94,19 +86,6 @@ def in_one_thread(scorer: Scorer) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def window_starts(clip: Clip, stride: int) -> npt.NDArray[np.int64]:
-    """First frames of the windows of a clip that lie on the stride's grid."""
-    first = (MEAN_FRAME - number(clip)) % stride
-    return np.arange(first, len(clip.mouths) - WINDOW_FRAMES + 1, stride)
-
-
-def _join(
-    track: int, shifts: npt.NDArray[np.int64], parts: Sequence[tuple[npt.NDArray, npt.NDArray]]
-) -> Scores:
-    times = np.concatenate([times for times, _ in parts])
-    return Scores(track, times, shifts, np.concatenate([logits for _, logits in parts]))
-
-
 @torch.inference_mode()
 def score_clip(
     scorer: Scorer,
@@ -119,41 +98,20 @@ def score_clip(
 ) -> npt.NDArray[np.float32]:
     """Logits (len(starts), 2 * max_shift + 1) of one clip, NaN where there is no audio for a pair. `keep` is
     given the tokens that they are made of; `columns` are shared by the clips of a file."""
-    exists = audio_exists(clip, waveform, max_shift)
-    wanted = starts[:, None] + np.arange(2 * max_shift + 1)[None]
-    needed = np.unique(wanted[exists[wanted]])
-    logits = np.full(wanted.shape, np.nan, np.float32)
-    if not len(needed):
+    found = pairs(clip, starts, waveform, max_shift)
+    logits = np.full((len(starts), 2 * max_shift + 1), np.nan, np.float32)
+    if not len(found.needed):
         return logits
     visual = visual_tokens(scorer, clip.mouths, starts)
-    audio = clip_audio_tokens(scorer, clip, waveform, max_shift, needed, columns)
+    audio = clip_audio_tokens(scorer, clip, waveform, max_shift, found.needed, columns)
     if keep is not None:
-        heard = np.isin(starts + max_shift, needed)
-        own = np.searchsorted(needed, starts[heard] + max_shift)
+        heard = np.isin(starts + max_shift, found.needed)
+        own = np.searchsorted(found.needed, starts[heard] + max_shift)
         keep(clip, starts[heard], visual[torch.from_numpy(heard)], audio[torch.from_numpy(own)])
-    rows, shifts = np.nonzero(exists[wanted])
-    position = np.searchsorted(needed, wanted[rows, shifts])
-    pairs = (torch.from_numpy(index).to(scorer.device) for index in (rows, position))
-    logits[rows, shifts] = scorer.model.score_pairs(visual, audio, *pairs).float().cpu().numpy()
+    chosen = (torch.from_numpy(index).to(scorer.device) for index in (found.windows, found.places))
+    scores = scorer.model.score_pairs(visual, audio, *chosen)
+    logits[found.windows, found.shifts] = scores.float().cpu().numpy()
     return logits
-
-
-def audio_exists(clip: Clip, waveform: Waveform, max_shift: int) -> npt.NDArray[np.bool_]:
-    """Whether the audio window at every frame from `max_shift` before the clip to as many after it lies
-    wholly within the waveform, and in none of its gaps."""
-    begins = clip.start_s + audio_starts(clip, max_shift) * FRAME_S
-    end = waveform.start_s + len(waveform.samples) / SAMPLE_RATE
-    tolerance = FRAME_S / 4
-    ends = begins + WINDOW_FRAMES * FRAME_S
-    exists = (begins >= waveform.start_s - tolerance) & (ends <= end + tolerance)
-    for first_s, past_s in waveform.gaps:
-        exists &= (ends <= first_s + tolerance) | (begins >= past_s - tolerance)
-    return exists
-
-
-def audio_starts(clip: Clip, max_shift: int) -> npt.NDArray[np.int64]:
-    """Frames at which audio windows may begin: those of the clip's windows, and `max_shift` more each way."""
-    return np.arange(-max_shift, len(clip.mouths) - WINDOW_FRAMES + 1 + max_shift)
 
 
 def clip_audio_tokens(
@@ -254,17 +212,15 @@ def visual_tokens(scorer: Scorer, mouths: npt.NDArray[np.uint8], starts: npt.NDA
     model = scorer.model
     of_window = starts[:, None] + np.arange(WINDOW_FRAMES)[None]
     if model.shares_frames:
-        reach = of_window[..., None] + np.arange(-model.frame_context, model.frame_context + 1)
-        used = np.unique(reach[(reach >= 0) & (reach < len(mouths))])
-        fresh = _differ(mouths[used])
-        once = used[fresh]
+        used, distinct, places = frames_of_windows(mouths, starts, model.frame_context)
         frames = (
-            to_input(mouths[once[part]], scorer.preprocessing, scorer.device) for part in batches(len(once))
+            to_input(mouths[distinct[part]], scorer.preprocessing, scorer.device)
+            for part in batches(len(distinct))
         )
         tokens = torch.cat(
             [model.frame_tokens(f.contiguous(memory_format=torch.channels_last)) for f in frames]
-        )[torch.from_numpy(np.cumsum(fresh) - 1).to(scorer.device)]
-        # Frames that no window needs stay zero; by `reach` they are too far from any window to matter.
+        )[torch.from_numpy(places).to(scorer.device)]
+        # Frames that no window needs stay zero; by their context they are too far from any window to matter.
         whole = tokens.new_zeros(len(mouths), tokens.shape[1])
         whole[torch.from_numpy(used).to(scorer.device)] = tokens
         row = model.in_context(whole[None])[0]
@@ -275,12 +231,6 @@ def visual_tokens(scorer: Scorer, mouths: npt.NDArray[np.uint8], starts: npt.NDA
         pixels = to_input(window.reshape(-1, *window.shape[2:]), scorer.preprocessing, scorer.device)
         parts.append(model.visual_tokens(pixels.unflatten(0, (-1, WINDOW_FRAMES)).flatten(1, 2)))
     return torch.cat(parts)
-
-
-def _differ(mouths: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Whether each crop (n, h, w, 3) differs from the one before it, (n,); a frame may be shown for long."""
-    same = (a.tobytes() == b.tobytes() for a, b in itertools.pairwise(mouths))
-    return np.array([True, *(not each for each in same)])[: len(mouths)]
 
 
 def audio_tokens(scorer: Scorer, audio: npt.NDArray[np.float32]) -> Tensor:

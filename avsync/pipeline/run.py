@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from avsync.audio import vad, waveform
 from avsync.core import resident
-from avsync.core.constants import FRAME_RATE, TOLERANCES_MS
+from avsync.core.constants import FRAME_RATE, TOLERANCES_MS, Precision
 from avsync.core.errors import Interrupted, MediaError, ModelError, UsageError
 from avsync.core.options import CheckOptions, plain
 from avsync.core.records import Span, Speech, Waveform
@@ -24,13 +24,14 @@ from avsync.estimate.calibration import Calibration
 from avsync.media import probe
 from avsync.media.hardware import on_device
 from avsync.media.memory import described
-from avsync.networks import library
+from avsync.networks import library, ready
 from avsync.pipeline import conclude, notes, schedule, stretch
 
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from avsync.networks.checkpoint import Loaded
+    from avsync.networks.ready import Ready
 
 Progress = Callable[[str, float, float | None], None]
 """progress(stage, done, total): `total` is None where it is not known."""
@@ -148,22 +149,22 @@ def _judge(
         known = (*known, Reason("no-hardware-decoding", {"asked": options.hwaccel}))
     tell("model", 0, None)
     with timed(timings, "model"):
-        loaded = prepared(loaded or options.model, options)
+        model = prepared(loaded or options.model, options)
     tell("faces", 0, 1)
     with timed(timings, "audio"):
-        heard, quiet = _heard(audio, span, loaded, options)
-    job = stretch.Job(found, audio, heard, quiet, loaded, options, span, span[1] - span[0], tell, timings)
+        heard, quiet = _heard(audio, span, model, options)
+    job = stretch.Job(found, audio, heard, quiet, model, options, span, span[1] - span[0], tell, timings)
     return _look(job, partial(conclude.conclude, report, job, known))
 
 
 def _heard(
-    audio: Waveform, span: Span, loaded: Loaded, options: CheckOptions
+    audio: Waveform, span: Span, model: Ready, options: CheckOptions
 ) -> tuple[Speech, tuple[Span, ...]]:
     """Where speech is in `span`, and the stretches in which lips need not be read, since nobody speaks within
     reach. SyncNet's own evaluation is of every frame."""
     pieces = list(vad.listen(audio))
     quiet = vad.quiet(vad.heard(pieces, audio.start_s), options.max_offset_ms / 1000 + QUIET_ROOM_S)
-    return vad.heard(pieces, audio.start_s, span), () if loaded.model.family == "syncnet" else quiet
+    return vad.heard(pieces, audio.start_s, span), () if model.family == "syncnet" else quiet
 
 
 def _asked(found: Media, options: CheckOptions) -> Span:
@@ -199,38 +200,34 @@ def _look(job: stretch.Job, conclude: Callable[..., Report]) -> Report:
 
 def _adaptive(job: stretch.Job) -> bool:
     if job.options.sample == "auto":
-        return job.loaded.device.type == "cpu"
+        return job.loaded.on_cpu
     return job.options.sample == "adaptive"
 
 
 @lru_cache(maxsize=2)
-def load_model(name: str, device: str, precision: str = "auto") -> Loaded:
+def load_model(name: str, device: str, precision: Precision = "auto") -> Ready:
     """The model, loaded once per process and name; in its fastest form unless `precision` is "float32".
     Raises ModelError."""
-    from avsync.networks import checkpoint
-
-    loaded = _fastest(checkpoint.load(name, device), precision)
+    loaded = _usable(ready.load(name, device, precision))
     resident.give_back()
     return loaded
 
 
-def _fastest(loaded: Loaded, precision: str) -> Loaded:
-    """Raises ModelError where its card cannot be used."""
-    from avsync.networks import fast
-
+def _usable(loaded: Ready) -> Ready:
+    """The same; raises ModelError where its card cannot be used."""
     try:
         Calibration.from_dict(loaded.calibration)
     except ValueError as error:
         raise ModelError(f"The card of {loaded.path} cannot be used: {error}.") from error
-    return loaded if precision == "float32" else fast.fast(loaded)
+    return loaded
 
 
-def prepared(model: str | Path | Loaded, options: CheckOptions) -> Loaded:
+def prepared(model: str | Path | Loaded, options: CheckOptions) -> Ready:
     """A model given by name or path, or as it was loaded, ready to score with the device and precision
     of `options` (a loaded one stays on its device). Raises ModelError where it cannot be used."""
     if isinstance(model, str | Path):
         return load_model(str(model), options.device, options.precision)
-    return _fastest(model, options.precision)
+    return _usable(ready.fastest(model, options.precision))
 
 
 def _silent(stage: str, done: float, total: float | None) -> None:

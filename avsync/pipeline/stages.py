@@ -24,11 +24,13 @@ from avsync.estimate.moments import moments as of_track
 from avsync.faces import follow
 from avsync.media.images import Image
 from avsync.media.probe import probe
+from avsync.networks import ready
 from avsync.pipeline.run import prepared
 from avsync.pipeline.stretch import PIECE_FRAMES
 
 if TYPE_CHECKING:
     from avsync.networks.checkpoint import Loaded
+    from avsync.networks.ready import Ready
 
 T = TypeVar("T")
 
@@ -97,8 +99,6 @@ def score_matrix(
         MediaError: the file cannot be read, or has no video or no audio.
         ModelError: the model or the detector cannot be used.
     """
-    from avsync.networks.scoring import score_clips
-
     chosen = check_options(
         max_offset_ms=max_offset_ms,
         stride=stride,
@@ -112,7 +112,7 @@ def score_matrix(
         prepared(model, chosen),
         chosen,
         (start_s, end_s),
-        lambda scorer, clips, audio: score_clips(scorer, clips, audio, max_shift=shifts, stride=stride),
+        lambda scorer, clips, audio: ready.score_clips(scorer, clips, audio, max_shift=shifts, stride=stride),
     )
 
 
@@ -148,24 +148,22 @@ def embed(
     Arguments and errors are those of `score_matrix`; ModelError also for a model that compares lips and audio
     only together, as MTDVocaLiST does.
     """
-    from avsync.networks.embedding import embed_clips
-
     chosen = check_options(stride=stride, audio_track=audio_track, face_detector=face_detector, device=device)
     return _with_audio(
         path,
         prepared(model, chosen),
         chosen,
         (start_s, end_s),
-        lambda scorer, clips, audio: embed_clips(scorer, clips, audio, stride=stride),
+        lambda scorer, clips, audio: ready.embed_clips(scorer, clips, audio, stride=stride),
     )
 
 
 def _with_audio(
     path: str | Path,
-    loaded: Loaded,
+    loaded: Ready,
     options: CheckOptions,
     limits: tuple[float | None, float | None],
-    work: Callable[[Loaded, Iterator[Clip], Waveform], list[T]],
+    work: Callable[[Ready, Iterator[Clip], Waveform], list[T]],
 ) -> tuple[T, ...]:
     """What `work` makes of the crops of a file and its audio."""
     media = _video(path)

@@ -25,10 +25,12 @@ from avsync.core.streams import Media
 from avsync.core.timing import timed_each
 from avsync.faces import follow, motion
 from avsync.media.images import Image, encoded
+from avsync.networks import ready
 from avsync.pipeline.schedule import total
 
 if TYPE_CHECKING:
-    from avsync.networks.checkpoint import Loaded
+    from avsync.networks.ready import Ready
+    from avsync.networks.syncnet import FaceEmbeddings
 
 Tell = Callable[[str, float, float | None], None]
 """tell(stage, done, total): `total` is None where it is not known."""
@@ -56,7 +58,7 @@ class Job:
     audio: Waveform
     heard: Speech
     quiet: tuple[Span, ...]
-    loaded: Loaded
+    loaded: Ready
     options: CheckOptions
     span: Span
     planned_s: float
@@ -139,10 +141,10 @@ def _outside(scores: Iterable[Scores], gaps: Sequence[Gap]) -> Iterator[Scores]:
             yield replace(found, times_s=found.times_s[kept], logits=found.logits[kept])
 
 
-def auto_stride(planned_s: float, model: Loaded) -> int:
+def auto_stride(planned_s: float, model: Ready) -> int:
     """Every frame of a short video, then every second, third ... tenth: as much as is affordable of the
     `planned_s` seconds that will be looked at, with one face in them."""
-    affordable = MAX_EMBEDDED if model.model.embeds else MAX_WINDOWS
+    affordable = MAX_EMBEDDED if model.embeds else MAX_WINDOWS
     return min(MAX_STRIDE, max(1, math.ceil(planned_s * FRAME_RATE / affordable)))
 
 
@@ -151,9 +153,6 @@ def _score(
 ) -> list[Scores]:
     """Scores of the faces in the stretch, each of which is passed to `found`. Crops stream into the model
     while the next are cut; the time it waits for them counts as `faces`."""
-    from avsync.networks.scoring import in_one_thread, score_clips
-    from avsync.networks.syncnet import FaceEmbeddings
-
     length = span[1] - span[0]
     whole = length >= job.span[1] - job.span[0]
     clips = follow.face_clips(
@@ -171,22 +170,20 @@ def _score(
             else job.tell("survey", looked.seconds + share * length, job.planned_s)
         ),
         on_gap=on_gap,
-        kind=job.loaded.model.crop,
+        kind=job.loaded.crop,
         quiet=job.quiet,
         timings=job.timings,
     )
     # SyncNet's own evaluation is of every frame.
-    every = job.loaded.model.family == "syncnet" and looked.stride == 1
-    embeddings = FaceEmbeddings() if every else None
+    embeddings = _syncnet_embeddings() if job.loaded.family == "syncnet" and looked.stride == 1 else None
     waited = job.timings.get("faces", 0.0)
     started = time.perf_counter()
     try:
         with (
             closing(clips),
             closing(ahead(motion.watched(clips, looked.motion), 1)) as coming,
-            in_one_thread(job.loaded),
         ):
-            return score_clips(
+            return ready.score_clips(
                 job.loaded,
                 timed_each(coming, job.timings, "faces"),
                 job.audio,
@@ -200,6 +197,12 @@ def _score(
         waited = job.timings.get("faces", 0.0) - waited
         spent = time.perf_counter() - started - waited
         job.timings["scores"] = job.timings.get("scores", 0.0) + spent
+
+
+def _syncnet_embeddings() -> FaceEmbeddings:
+    from avsync.networks.syncnet import FaceEmbeddings
+
+    return FaceEmbeddings()
 
 
 def in_order(looked: Looked) -> Looked:

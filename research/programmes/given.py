@@ -8,7 +8,8 @@ from pathlib import Path
 from avsync.bench.programme_clips import Material, collect
 from avsync.data.labels import read_delays
 from avsync.estimate.calibration import Calibration
-from avsync.pipeline.run import load_model
+from avsync.networks import checkpoint
+from avsync.networks.fast import fast
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
@@ -24,7 +25,7 @@ def parser(about: str | None) -> argparse.ArgumentParser:
 def material(options: argparse.Namespace, jitter: float = 0.0) -> tuple[list[Material], Calibration]:
     """(the clips whose own error is known, with face boxes off by `jitter` pixels, the calibration of the
     model)."""
-    loaded = load_model(options.model, "auto")
+    loaded = fast(checkpoint.load(options.model))
     delays = {name: ms for file in options.known for name, ms in read_delays(file).items() if "/" in name}
     clips = collect(options.data, delays, options.cache, loaded, jitter)
     return clips, Calibration.from_dict(loaded.calibration)

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from avsync.cli.app import app
 from avsync.core.errors import AvsyncError, MediaError, ModelError, OutputError, UsageError
+from avsync.core.files import file_sha256
 from avsync.distill import checkpoint, loop
 from avsync.distill.monitor import read_metrics
 from avsync.distill.run import start
@@ -79,7 +80,7 @@ def test_distilling_writes_a_checkpoint_that_loads_and_says_where_it_comes_from(
     assert loaded.model.dims == Dims.from_dict(TINY)
     assert loaded.preprocessing == Preprocessing("rgb", 1.0)
     assert loaded.info["method"] == "mtd"
-    assert loaded.info["teacher"]["sha256"] == weights.file_sha256(ground / "teacher.safetensors")
+    assert loaded.info["teacher"]["sha256"] == file_sha256(ground / "teacher.safetensors")
     assert loaded.info["clips"] == 6
     card = loaded.info
     assert {
@@ -117,7 +118,7 @@ def test_the_teacher_may_be_named_in_the_recipe_or_be_the_papers(ground, tmp_pat
         monkeypatch.setenv("AVSYNC_MODELS", str(tmp_path))
     go(ground, tmp_path / "run", recipe)
     info = weights.load(tmp_path / "run" / "best.safetensors").info
-    assert info["teacher"]["sha256"] == weights.file_sha256(teacher)
+    assert info["teacher"]["sha256"] == file_sha256(teacher)
     assert Path(checkpoint.load_state(tmp_path / "run")["teacher"]).is_absolute()
 
 
@@ -154,7 +155,7 @@ def test_a_speech_recogniser_teaches_in_a_run_and_is_named_in_the_card(ground, t
     ears = recogniser(tmp_path / "ears.onnx")
     go(ground, tmp_path / "run", {**recipe, "speech_encoder": str(ears)}, out=tmp_path / "mine.safetensors")
     loaded = weights.load(tmp_path / "mine.safetensors")
-    assert loaded.info["speech_encoder"] == {"file": "ears.onnx", "sha256": weights.file_sha256(ears)}
+    assert loaded.info["speech_encoder"] == {"file": "ears.onnx", "sha256": file_sha256(ears)}
     assert not any("speech" in key for key in loaded.model.state_dict())
     assert set(losses(tmp_path / "run")[1][1]) == {"contrast", "spoken", "hint"}
 

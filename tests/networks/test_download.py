@@ -8,7 +8,7 @@ from https_server import https_server
 from public_factory import public_file
 
 from avsync.core.errors import ModelError, UsageError
-from avsync.networks import checkpoint
+from avsync.core.files import file_sha256
 from avsync.networks.download import fetch
 from avsync.networks.library import PUBLIC_FILES
 
@@ -32,7 +32,7 @@ def test_fetch_proves_the_download_and_leaves_nothing_of_a_bad_one(
         with pytest.raises(ModelError, match="does not have the expected SHA-256"):
             fetch("mtdvocalist", sha256="0" * 64)
         assert list(user_cache.iterdir()) == []
-        path = fetch("mtdvocalist", sha256=checkpoint.file_sha256(tmp_path / "x.pth"))
+        path = fetch("mtdvocalist", sha256=file_sha256(tmp_path / "x.pth"))
         assert path == user_cache / "pure_MTDVocaLiST.pth"
         assert [file.name for file in user_cache.iterdir()] == [path.name]
     assert fetch("mtdvocalist") == path

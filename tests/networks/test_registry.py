@@ -11,8 +11,9 @@ from avsync.networks import checkpoint
 from avsync.networks.avst import Avst, AvstDims
 from avsync.networks.base import Network, Preprocessing, count_parameters
 from avsync.networks.registry import AnyDims, build_network, dims_from
-from avsync.networks.scoring import audio_exists, audio_windows, score_clip, to_input
+from avsync.networks.scoring import audio_windows, score_clip, to_input
 from avsync.networks.syncnet import SyncNetDims
+from avsync.networks.windows import audio_exists
 
 SMALL: dict[str, AnyDims] = {
     "syncnet": SyncNetDims(),

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from avsync.audio.mel import log_mel
 from avsync.core.records import Clip, Waveform
 from avsync.networks.base import Preprocessing, Scorer
-from avsync.networks.columns import BLOCKS_KEPT, Columns
+from avsync.networks.blocks import BLOCKS_KEPT
+from avsync.networks.columns import Columns
 from avsync.networks.dims import Dims
-from avsync.networks.scoring import WINDOWS_AT_ONCE, batches, score_clip, score_clips, window_starts
+from avsync.networks.scoring import WINDOWS_AT_ONCE, batches, score_clip, score_clips
 from avsync.networks.vocalist import VocaLiST
+from avsync.networks.windows import window_starts
 
 SHAPES = {
     "clip3d": Dims(channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=2),
@@ -114,11 +116,11 @@ def test_faces_seen_at_once_share_what_is_made_of_their_audio() -> None:
     first, second = Clip(0, 0.0, clip.mouths[:60]), Clip(1, 7 / 25, clip.mouths[7:90])
     alone = score_clip(ready, second, np.arange(10, 70), waveform, 3)
     score_clip(ready, first, np.arange(10, 50), waveform, 3, columns=columns)
-    made = dict(columns.blocks)
+    made = dict(columns.blocks.kept)
     np.testing.assert_array_equal(
         score_clip(ready, second, np.arange(10, 70), waveform, 3, columns=columns), alone
     )
-    assert made and columns.blocks == made
+    assert made and columns.blocks.kept == made
 
 
 def test_of_a_long_track_only_the_last_of_its_audio_is_kept() -> None:
@@ -126,7 +128,7 @@ def test_of_a_long_track_only_the_last_of_its_audio_is_kept() -> None:
     columns = Columns(ready, waveform)
     for second in range(55):
         columns.windows(Clip(0, float(second), clip.mouths), np.arange(25))
-    assert len(columns.blocks) == BLOCKS_KEPT
+    assert len(columns.blocks.kept) == BLOCKS_KEPT
 
 
 @given(n=st.integers(0, 200))

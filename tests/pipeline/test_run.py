@@ -23,8 +23,8 @@ from avsync.media.probe import probe
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import load, save
 from avsync.networks.dims import Dims
-from avsync.networks.scoring import window_starts
 from avsync.networks.vocalist import VocaLiST
+from avsync.networks.windows import window_starts
 from avsync.pipeline import run, stretch
 
 SECONDS = 6.0
