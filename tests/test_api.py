@@ -46,8 +46,8 @@ def report(video: Path) -> Report:
 def test_a_loaded_model_gives_the_answer_of_its_name(video: Path, model: Loaded, report: Report):
     assert report.offset_ms == pytest.approx(EARLY_MS, abs=20)
     again = avsync.check(video, model=model)
-    assert again == report
-    assert again.model == "avsync-4"
+    assert (again.verdict, again.model) == (report.verdict, "avsync-4")
+    assert again.offset_ms == pytest.approx(report.offset_ms, abs=5)  # PyTorch rather than the compiled form
 
 
 def test_a_loaded_model_repairs(video: Path, model: Loaded, tmp_path: Path):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from avsync.core.errors import EXIT_OUT_OF_SYNC
+
 PACKAGE = Path(__file__).parents[1] / "avsync"
 
 ROOMS = (
@@ -100,3 +102,21 @@ sys.stderr = sys.__stderr__"""
 def test_stages_before_the_model_do_without_torch_and_slow_parts_of_scipy():
     code = "\n".join(f"import avsync.{name}" for name in TORCH_FREE.split())
     assert not loaded_after(code) & {"torch", "scipy.signal", "scipy.stats"}
+
+
+@pytest.mark.parametrize("command", ["check", "fix-offset"])
+def test_a_check_with_the_bundled_model_on_a_cpu_does_without_torch(
+    early: Path, tmp_path: Path, command: str
+):
+    more = [str(tmp_path / "fixed.mp4")] if command == "fix-offset" else []
+    code = f"""
+from avsync.cli.app import main
+sys.argv = ["avsync", {command!r}, {str(early)!r}, *{more!r}, "--device", "cpu", "--quiet"]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == {0 if more else EXIT_OUT_OF_SYNC}, end.code
+sys.stderr = sys.__stderr__"""
+    modules = loaded_after(code)
+    assert "onnxruntime" in modules
+    assert not modules & {"torch", "matplotlib", "scipy", "sympy", "skimage", "onnx"}

@@ -25,7 +25,7 @@ from avsync.demo.clip import write_demo
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MODEL_FILES = sorted(
-    p.name for p in (ROOT / "models").glob("*") if p.suffix in {".safetensors", ".yaml", ".md"}
+    p.name for p in (ROOT / "models").glob("*") if p.suffix in {".safetensors", ".yaml", ".md", ".zip"}
 )
 
 

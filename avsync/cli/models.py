@@ -1,4 +1,4 @@
-"""`avsync models`: list, describe, download, convert, average and calibrate models."""
+"""`avsync models`: list, describe, download, convert, average, calibrate and compile models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from avsync.core.errors import UsageError
 from avsync.core.text import printable
 
 app = typer.Typer(
-    help="List, fetch, convert and calibrate models.\n\n[bold]Example[/bold]\navsync models list",
+    help="List, fetch, convert, calibrate and compile models.\n\n[bold]Example[/bold]\navsync models list",
     no_args_is_help=True,
 )
 
@@ -197,6 +197,28 @@ def calibrate(
             progress=lambda done, total: bar("cases", "scoring excerpts", done, total),
         )
     emit(yaml.safe_dump(figures, sort_keys=False, default_flow_style=None))
+
+
+@app.command("compile")
+@guarded
+def compile_checkpoint(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A checkpoint, by name or path.")],
+    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Folder of prepared clips.")],
+    split: Annotated[str, typer.Option(metavar="LIST", help="Splits to take crops from.")] = "train",
+    crops: Annotated[int, typer.Option(min=16, help="Crops to take the ranges of numbers from.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed takes the same crops.")] = 0,
+) -> None:
+    """Compile a checkpoint for checks on a CPU, in 8-bit integers.
+
+    The result is MODEL.onnx.zip beside the checkpoint. It is used while the
+    checkpoint stays as it is; needs the package onnx.
+
+    [bold]Example[/bold]
+    avsync models compile mine.safetensors cache/lrs2 --split pretrain
+    """
+    from avsync.evaluation.compile import compile_model
+
+    emit(f"Wrote {compile_model(model, cache, split.split(','), crops, seed)}\n")
 
 
 def _check_target(target: Path, force: bool) -> None:
