@@ -104,3 +104,8 @@ def with_ticks(field: bytes, time: int) -> bytes:
             field[4] & 1 | time << 1 & 0xFE,
         )
     )
+
+
+def later(field: bytes, by_s: float) -> bytes:
+    """The field `by_s` seconds later."""
+    return with_ticks(field, ticks(field) + round(by_s * TICKS_PER_S))

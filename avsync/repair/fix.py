@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -121,7 +122,7 @@ def fix_offset(
         else:
             done = _shift_anyhow(make_plan, offset_ms, rounds, dry_run=options.dry_run)
     except UnfitTargetError as error:
-        fitting = _fitting_suffix(lambda target: make_plan(offset_ms, target), src, dst)
+        fitting = _fitting_suffix(partial(make_plan, offset_ms), src, dst)
         advice = f"choose a target that ends in {fitting}" if fitting else NO_FITTING_TARGET
         raise MediaError(f"{error.why}; {advice}.") from error
     return replace(done, settings={"method": options.method, **({} if done.in_place else _program_used())})
@@ -131,16 +132,18 @@ def _program_used() -> dict[str, Any]:
     return {"ffmpeg": program().version, "ffmpeg_program": program().path}
 
 
-def _fitting_suffix(make_plan: Callable[[Path], Plan], src: Path, dst: Path) -> str | None:
+def _fitting_suffix(make_plan: Callable[..., Plan], src: Path, dst: Path) -> str | None:
     """A suffix with which the repair succeeds, found by trial; None if there is none."""
     tried = dst.suffix.lower()
     for suffix in dict.fromkeys((src.suffix.lower(), ".mkv", ".mov", ".mp4", ".ts")):
-        if suffix != tried and suffix in MUXERS:
-            try:
-                with written(make_plan(dst.with_suffix(suffix))):
-                    return suffix
-            except AvsyncError:
-                continue
+        if suffix == tried or suffix not in MUXERS:
+            continue
+        for in_place in (False, True):
+            with suppress(AvsyncError):
+                planned = make_plan(dst.with_suffix(suffix), in_place=in_place)
+                if planned.in_place or not in_place:
+                    with written(planned):
+                        return suffix
     return None
 
 
@@ -187,12 +190,12 @@ def _rest_ms(after: Report) -> float:
 def _shift_anyhow(
     make_plan: Callable[..., Plan], offset_ms: float, rounds: _Rounds, *, dry_run: bool
 ) -> FixResult:
-    """`_shift`, and where ffmpeg's copy of an MPEG stream is no true one, by the times in its headers alone:
-    muxers make up times for frames that share a packet."""
+    """`_shift`, and where ffmpeg's copy is no true one, without it: muxers make up times for frames that
+    share a packet, and for those that have wrong ones."""
     try:
         return _shift(make_plan, offset_ms, rounds, dry_run=dry_run)
     except UnfitTargetError:
-        if not make_plan(offset_ms, in_place=True).shifts:
+        if not make_plan(offset_ms, in_place=True).in_place:
             raise
     return _shift(partial(make_plan, in_place=True), offset_ms, rounds, dry_run=dry_run)
 

@@ -104,9 +104,9 @@ def plan(
     delayed).
 
     All audio tracks move, or `audio_track` alone; `retimed` replaces it. With `leave_out`, data streams that
-    the target's format cannot hold are left out instead of refused. With `in_place`, an MPEG stream that
-    keeps its format is shifted by the times in its packets' headers, as one is whose clock no muxer takes
-    over.
+    the target's format cannot hold are left out instead of refused. With `in_place`, a file that
+    keeps its format is shifted without ffmpeg, by the times of its packets or its edit lists, if it can be;
+    so is one whose clock no muxer takes over.
 
     Raises:
         UsageError: there is no such track, the offset exceeds the video, or the target cannot hold it all.
@@ -126,7 +126,8 @@ def plan(
         return Plan(media.path, dst, offset_ms, (), moved, (), audio_track, shifts=shifts)
     require_one_clock(media, shifted=retimed is None)
     _require_exact_times(media, dst, muxer)
-    if retimed is None and offset_ms < 0 and _hides_beginning(file, muxer):
+    listable = retimed is None and _has_own_lists(file, muxer)
+    if listable and (in_place or (offset_ms < 0 and _is_cut(file))):
         listed = editlists.list_shift(media, moved, offset_ms / 1000)
         return Plan(media.path, dst, offset_ms, (), moved, (), audio_track, listed=listed)
     streams, unwritable = _kept_streams(file, muxer)
@@ -262,11 +263,11 @@ def _shifts(
     return rest_s, rest_s + offset_s
 
 
-def _hides_beginning(file: Contents, muxer: str) -> bool:
-    """Whether a file is an MP4 or MOV whose first frames an edit list hides, and stays one."""
+def _has_own_lists(file: Contents, muxer: str) -> bool:
+    """Whether a file is an MP4 or MOV whose edit lists can be changed, and stays one."""
     if muxer not in MOV_MUXERS or not file.container.startswith(packets.MOV_FAMILY):
         return False
-    return muxer == own_muxer(file) and _is_cut(file) and editlists.possible(file.path)
+    return muxer == own_muxer(file) and editlists.possible(file.path)
 
 
 def _is_cut(file: Contents) -> bool:

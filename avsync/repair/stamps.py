@@ -1,6 +1,6 @@
-"""Shift the audio of an MPEG stream by changing the times in the headers of its packets, and nothing else.
+"""Shift the audio of an MPEG stream, FLV or Matroska by changing the times of its packets, and nothing else.
 
-Recordings that were joined into one stream, and streams with wrong timestamps, have a clock that no muxer
+Recordings that were joined into one stream, and files with wrong timestamps, have a clock that no muxer
 takes over. Where they keep their format, they need none.
 """
 
@@ -9,18 +9,25 @@ from __future__ import annotations
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 from avsync.core.draft import Draft, unwritable
 from avsync.core.errors import MediaError
 from avsync.core.streams import Media
+from avsync.media import blocks, pes
 from avsync.media.container import opened
-from avsync.media.pes import FIELD_BYTES, TICKS_PER_S, ticks, time_fields, with_ticks
+from avsync.media.joints import MPEG
 
-MUXERS = {"mpegts": ("mpegts",), "mpeg": ("vob", "mpeg")}
+MUXERS = {
+    "mpegts": ("mpegts",),
+    "mpeg": ("vob", "mpeg"),
+    "flv": ("flv",),
+    "matroska,webm": ("matroska", "webm"),
+}
 """FFmpeg's muxers of these containers, by its demuxers."""
 BLOCK_BYTES = 1 << 20
 
@@ -42,8 +49,17 @@ class Shift:
 
 
 def needed(media: Media) -> bool:
-    """Whether a file has a clock that no muxer takes over."""
-    return bool(media.parts or len(media.pieces) > 1 or media.wild)
+    """Whether a file has a clock that no muxer takes over. Only MPEG streams stay one file when joined."""
+    joined = media.container in MPEG and (media.parts or len(media.pieces) > 1)
+    return bool(joined or (media.wild and not media.parts))
+
+
+def number_of(container: str, index: int, number: int, kind: str) -> int:
+    """By what the packets of a stream are known in a container: FFmpeg's id of it (`number`) in MPEG streams,
+    its `index` in Matroska, and its `kind` in FLV."""
+    if container == "flv":
+        return blocks.FLV_AUDIO if kind == "audio" else blocks.FLV_VIDEO
+    return number if container in MPEG else index
 
 
 def shifts(media: Media, audio_track: int | None, by_s: float) -> tuple[Shift, ...]:
@@ -61,10 +77,12 @@ def shifts(media: Media, audio_track: int | None, by_s: float) -> tuple[Shift, .
 
 
 def _numbers(part: Media, audio_track: int | None) -> frozenset[int]:
-    """FFmpeg's numbers of a part's audio streams, or of the track of that number."""
+    """The numbers of a part's audio streams, or of the track of that number."""
     wanted = [stream.index for stream in part.audio if audio_track in (None, stream.track)]
     with opened(part.path, part.window) as container:
-        return frozenset(container.streams[index].id for index in wanted)
+        return frozenset(
+            number_of(part.container, index, container.streams[index].id, "audio") for index in wanted
+        )
 
 
 def write_shifted(src: Path, container: str, how: Sequence[Shift], made: Draft) -> None:
@@ -81,21 +99,36 @@ def write_shifted(src: Path, container: str, how: Sequence[Shift], made: Draft) 
     try:
         with source, os.fdopen(os.dup(made.handle), "r+b") as copy:
             shutil.copyfileobj(source, copy, BLOCK_BYTES)
-            for place, by_s in _moves(src, container, how):
+            for place, size, moved in _moves(src, container, how):
                 source.seek(place)
-                field = source.read(FIELD_BYTES)
+                field = source.read(size)
                 copy.seek(place)
-                copy.write(with_ticks(field, ticks(field) + round(by_s * TICKS_PER_S)))
+                copy.write(moved(field))
+    except OverflowError as error:
+        raise MediaError(
+            f"{src} cannot hold its audio so much earlier or later ({error}); give a smaller offset."
+        ) from error
     except OSError as error:
         raise unwritable(made.target, error) from error
 
 
-def _moves(src: Path, container: str, how: Sequence[Shift]) -> Iterator[tuple[int, float]]:
-    """(file position, seconds) of each time that changes."""
+def _moves(
+    src: Path, container: str, how: Sequence[Shift]
+) -> Iterator[tuple[int, int, Callable[[bytes], bytes]]]:
+    """(file position, bytes, what becomes of them) of each time that changes."""
     left = deque(how)
-    for number, fields in time_fields(src, container):
-        for place in fields:
-            while left[0].past <= place and len(left) > 1:
-                left.popleft()
-            if by_s := left[0].by(number):
-                yield place, by_s
+    for number, place, size, later in _fields(src, container):
+        while left[0].past <= place and len(left) > 1:
+            left.popleft()
+        if by_s := left[0].by(number):
+            yield place, size, partial(later, by_s=by_s)
+
+
+def _fields(src: Path, container: str) -> Iterator[tuple[int, int, int, Callable[..., bytes]]]:
+    """(stream, file position, bytes, what they are `by_s` seconds later) of each time in a file."""
+    if container in MPEG:
+        for number, places in pes.time_fields(src, container):
+            yield from ((number, place, pes.FIELD_BYTES, pes.later) for place in places)
+    else:
+        for field in blocks.time_fields(src, container):
+            yield field.stream, field.place, field.size, partial(blocks.later, field)

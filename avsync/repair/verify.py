@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from avsync.core.errors import MediaError
+from avsync.media.joints import MPEG
 from avsync.media.probe import probe
 from avsync.repair import labels, packets
 from avsync.repair.packets import Contents, DifferentError, Packets
 from avsync.repair.remux import Plan, hidden_codes
+from avsync.repair.stamps import number_of
 
 Progress = Callable[[str, float, float | None], None]
 """progress(stage, done, total)."""
@@ -76,14 +78,17 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
 
 
 def _check_shifted(planned: Plan, path: Path, progress: Progress | None) -> None:
-    """Raises UnfitTargetError unless each part of an MPEG stream has its packets, shifted as planned."""
+    """Raises UnfitTargetError unless each part of a file has its packets, shifted as planned."""
+    container = probe(planned.src).container
     for number, shift in enumerate(planned.shifts, 1):
         window = shift.first, shift.past
         try:
             old, new = (packets.read_packets(packets.contents(file, window)) for file in (planned.src, path))
             for before, after in packets.pair(old, new):
-                move = packets.moved_by(before, after, wraps=True)
-                if move is not None and abs(move - shift.by(before.stream.number)) > packets.TIME_TOLERANCE_S:
+                move = packets.moved_by(before, after, wraps=container in MPEG)
+                one = before.stream
+                wanted_s = shift.by(number_of(container, one.index, one.number, one.kind))
+                if move is not None and abs(move - wanted_s) > packets.TIME_TOLERANCE_S:
                     raise DifferentError(f"stream {before.stream.index} moved by {1000 * move:.0f} ms")
         except DifferentError as error:
             raise _not_kept(planned, error) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from media_factory import MPEG2, X264, bar_and_click, bar_clip, bar_time, click, ffmpeg
-from timestamps import in_flv, in_one_stream, in_ts, pes_of
+from timestamps import in_flv, in_mkv, in_one_stream, in_ts, pes_of
 
 from avsync import fix_offset
 from avsync.audio.waveform import waveform
@@ -375,6 +375,46 @@ def test_a_frame_that_mp4_presents_at_a_wrong_time_makes_no_hours(
     # A file without edit lists begins with the delay that B-frames need.
     assert media.video is not None and media.video.start_s < 0.2
     assert 96 <= len(list(frames(media))) <= 101 + (200 if sample == 99 else 0)
+
+
+@pytest.mark.parametrize("suffix", [".flv", ".mkv"])
+@pytest.mark.parametrize("wrong", [("video", 60), ("audio", 100)])
+@pytest.mark.parametrize(("move_s", "offset_ms"), [(3.0, 100), (-1.5, 100), (3.0, -87), (20.0, -300)])
+def test_wrong_timestamps_stay_where_the_others_are_shifted(
+    tmp_path: Path, suffix: str, wrong: tuple[str, int], move_s: float, offset_ms: int
+) -> None:
+    path = bar_and_click(tmp_path / f"a{suffix}", audio_delay_s=0.2, codec=B_FRAMES)
+
+    def at(kind: str, number: int, time_s: float) -> float | None:
+        return time_s + move_s if (kind, number) == wrong else None
+
+    before = probe((in_flv if suffix == ".flv" else in_mkv)(path, at))
+    assert len(before.wild) == 1
+    out = tmp_path / f"out{suffix}"
+    result = fix_offset(path, out, offset_ms=offset_ms)
+    after = probe(out)
+    assert lags_ms(after) == [pytest.approx(lags_ms(before)[0] + offset_ms, abs=1.5 * TOLERANCE_MS)]
+    assert len(after.wild) == 1 and "ffmpeg" not in result.settings
+    changed = np.frombuffer(path.read_bytes(), np.uint8) != np.frombuffer(out.read_bytes(), np.uint8)
+    assert 0 < changed.sum() < 0.04 * len(changed)
+
+
+@pytest.mark.parametrize(("sample", "seconds"), [(0, 3.0), (60, 3.0), (60, 108_000.0)])
+@pytest.mark.parametrize("offset_ms", [100, -87])
+def test_where_mp4_presents_a_frame_at_a_wrong_time_its_edit_list_is_changed(
+    tmp_path: Path, sample: int, seconds: float, offset_ms: int
+) -> None:
+    path = with_offset(bar_and_click(tmp_path / "a.mp4", audio_delay_s=0.2, codec=B_FRAMES), sample, seconds)
+    before = lags_ms(probe(path))
+    fix_offset(path, tmp_path / "out.mp4", offset_ms=offset_ms)
+    after = lags_ms(probe(tmp_path / "out.mp4"))
+    assert after == [pytest.approx(before[0] + offset_ms, abs=3 * TOLERANCE_MS)]
+
+
+def test_another_format_for_a_wrong_timestamp_is_refused_with_advice_that_works(tmp_path: Path) -> None:
+    path = with_offset(bar_and_click(tmp_path / "a.mp4", codec=B_FRAMES), 60, 3.0)
+    with pytest.raises(MediaError, match=r"choose a target that ends in \.mp4\."):
+        fix_offset(path, tmp_path / "out.mkv", offset_ms=100)
 
 
 # --- Programs -------------------------------------------------------------------------------
