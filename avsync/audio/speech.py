@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.audio.waveform import let_go
+from avsync.core import onnx
 from avsync.core.constants import SAMPLE_RATE
 from avsync.core.errors import ModelError, SetupError
 from avsync.core.records import Waveform
@@ -51,23 +52,12 @@ class SpeechEncoder:
     """The encoder of Moonshine, run by onnxruntime on the CPU: waves in, features every 24 ms out.
 
     Raises:
-        SetupError: the package onnxruntime is missing.
         ModelError: the file is missing or is not such an encoder.
     """
 
     def __init__(self, path: Path) -> None:
         try:
-            import onnxruntime
-        except ImportError as error:
-            raise SetupError(
-                f"The speech encoder {path} needs the package onnxruntime; install it: {INSTALL}."
-            ) from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # no pool of threads, which a forked child would wait for in vain
-        try:
-            self._session = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnx.session(path.read_bytes())
         except OSError as error:
             raise ModelError(f"The speech encoder {path} cannot be read: {error.strerror}.") from error
         except Exception as error:  # onnxruntime's own errors share no base class

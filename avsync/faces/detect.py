@@ -82,7 +82,7 @@ _FILES: dict[str, tuple[_File, ...]] = {
     ),
 }
 """What the detectors of face_alignment 1.5 load."""
-_PACKAGES = {"scrfd": ("onnxruntime",), "retinaface": ("torchvision",)}
+_PACKAGES = {"retinaface": ("torchvision",)}
 """Detectors that need more than face_alignment itself."""
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from avsync.core import onnx
 from avsync.core.errors import ModelError
 
 if TYPE_CHECKING:
@@ -106,17 +107,8 @@ def source(sha256: str) -> bytes:
 
 
 def started(graph: bytes, tensors: Arrays) -> InferenceSession:
-    """A session of an ONNX model whose weights are `tensors`."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    options.enable_mem_pattern = False  # of each size of image
-    options.enable_cpu_mem_arena = False
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in tensors.values()]
-    options.add_external_initializers(list(tensors), values)
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    """A session of the graph with these `tensors`, for images of any size."""
+    return onnx.session(graph, tensors, one_size=False)
 
 
 def tensors(layers: list[Layer], measured: Measured, weights: Arrays) -> Arrays:

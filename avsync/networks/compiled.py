@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from avsync.core import onnx
 from avsync.core.constants import FRAME_S, CropKind
 from avsync.core.errors import ModelError
 from avsync.core.files import file_sha256
@@ -54,8 +55,6 @@ MOST_BYTES = 1 << 26
 """More than any graph has."""
 FRAMES_AT_ONCE = 16
 """Frames that are encoded together: what layers make of so few stays in the processor's cache."""
-ERRORS_ONLY = 3
-"""onnxruntime's number of that level of logging; below it, it prints to stderr."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Compiled:
         try:
             with zipfile.ZipFile(file) as archive:
                 content = _member(archive, f"{graph}.onnx")
-            return session(content)
+            return onnx.session(content)
         except Exception as error:  # onnxruntime's own errors share no base class
             raise ModelError(
                 f"{file} is damaged ({str(error).splitlines()[0]}); install avsync again, or delete that "
@@ -142,17 +141,6 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     if member.compress_type != zipfile.ZIP_STORED or member.file_size > MOST_BYTES:
         raise ValueError(f"{name} is compressed or too large")
     return archive.read(member)
-
-
-def session(graph: bytes) -> InferenceSession:
-    """A graph ready to run, in one thread: the decoder and the search for faces have the others."""
-    import onnxruntime
-
-    onnxruntime.set_default_logger_severity(ERRORS_ONLY)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = ERRORS_ONLY
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def score_clips(

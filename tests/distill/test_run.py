@@ -145,7 +145,7 @@ def test_dense_training_writes_a_frame_shared_network(ground, tmp_path):
 
 
 def test_a_speech_recogniser_teaches_in_a_run_and_is_named_in_the_card(ground, tmp_path):
-    pytest.importorskip("onnx", reason="the packages onnx and onnxruntime (extra dev) are not installed")
+    pytest.importorskip("onnx", reason="the package onnx (extra dev) is not installed")
     from distill_factory import recogniser
 
     dims = {"front_end": "frame2d", "channels": [2, 2, 4, 4, 16], "d_model": 16, "heads": 2, "layers": 0}

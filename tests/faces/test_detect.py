@@ -98,7 +98,7 @@ def test_without_a_network_it_says_what_is_missing_and_what_to_do(
     assert not offline.exists() or list(offline.iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "package"), [("scrfd", "onnxruntime"), ("retinaface", "torchvision")])
+@pytest.mark.parametrize(("name", "package"), [("retinaface", "torchvision")])
 def test_a_package_that_is_missing_is_asked_for_before_anything_is_downloaded(
     name: str, package: str, offline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

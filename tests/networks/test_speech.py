@@ -13,8 +13,6 @@ from avsync.networks.dims import Dims
 from avsync.networks.scoring import score_clip, score_clips
 from avsync.networks.vocalist import VocaLiST
 
-pytest.importorskip("onnxruntime", reason="the package onnxruntime (extra speech) is not installed")
-
 DIMS = Dims(
     "frame2d", (4, 4, 8, 8, 16), 16, 4, 0, contrast=8,
     audio_front_end="column2d", frame_context=True, speech=True,
