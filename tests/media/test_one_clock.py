@@ -111,6 +111,14 @@ def test_fragments_of_any_size_have_the_priming_left_out_once(
     assert lags_ms(probe(tmp_path / "fragments.mp4")) == [pytest.approx(1000 * late_s, abs=TOLERANCE_MS)]
 
 
+@pytest.mark.parametrize("flags", ["cmaf", "frag_keyframe+empty_moov+negative_cts_offsets"])
+def test_priming_of_which_a_file_says_nothing_is_heard_as_players_play_it(tmp_path: Path, flags: str) -> None:
+    whole = bar_and_click(tmp_path / "whole.mp4", codec=B_FRAMES)
+    ffmpeg("-i", whole, "-c", "copy", "-movflags", flags, tmp_path / "fragments.mp4")
+    primed_ms = 1000 * PRIMING / AUDIO_UNITS
+    assert lags_ms(probe(tmp_path / "fragments.mp4")) == [pytest.approx(primed_ms, abs=TOLERANCE_MS)]
+
+
 def boxes(data: bytes, first: int, past: int) -> list[tuple[bytes, bytes]]:
     """(name, whole box) of the MP4 boxes in data[first:past]."""
     found = []
