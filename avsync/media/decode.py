@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from array import array
@@ -29,6 +30,10 @@ from avsync.media.editlist import as_edited
 from avsync.media.scan import LONGEST_S, lasting_s, stamp_of
 from avsync.media.unseen import CODECS, Unseen, spared
 
+log = logging.getLogger(__name__)
+
+DEVICE_ERRORS = (FFmpegError, OSError, RuntimeError, ValueError, NotImplementedError)
+"""What PyAV raises for a device that it cannot use."""
 SAME_S = 1e-6
 """Seconds that two ways to compute one timestamp may differ by."""
 MAX_THREADS = 4
@@ -107,13 +112,40 @@ def decoded(
         yield from _edited(media, index, edits, damage, until_s)
         return
     if not media.parts:
-        yield from _decoded(media, index, damage, seek_s, until_s, unseen)
+        on_device = media.video is not None and media.video.index == index and media.video.device
+        reading = _by_device if on_device else _decoded
+        yield from reading(media, index, damage, seek_s, until_s, unseen)
         return
     wanted_s = -math.inf if seek_s is None else seek_s - media.origin_s
     for part in media.parts:
         own = _same_stream(media, index, part)
         if own is not None and part.pieces[0].start_s < until_s and part.pieces[-1].end_s > wanted_s:
             yield from _decoded(part, own, damage, None, until_s, unseen)
+
+
+def _by_device(
+    media: Media, index: int, damage: Damage, seek_s: float | None, until_s: float, unseen: Unseen | None
+) -> Iterator[tuple[float, float, Any]]:
+    """`decoded` of the video by its device, and after the first error by the processor: devices vanish, and
+    some do not decode all that a codec allows."""
+    assert media.video is not None  # noqa: S101 - seen by the caller
+    own, last_s = Damage(damage.holes), -math.inf
+    try:
+        for timed in _decoded(media, index, own, seek_s, until_s, unseen):
+            if own.errors:
+                break
+            yield timed
+            last_s = timed[0]
+    except DEVICE_ERRORS as error:
+        own.errors.append(str(error))
+    if not own.errors:
+        damage.starts, damage.ends, damage.last_s = own.starts, own.ends, own.last_s
+        return
+    log.info("%s: %s gave up: %s", media.path, media.video.device, own.errors[0])
+    media = replace(media, video=replace(media.video, device=None))
+    for timed in _decoded(media, index, damage, seek_s, until_s, unseen):
+        if timed[0] > last_s:
+            yield timed
 
 
 def _edited(

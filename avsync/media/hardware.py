@@ -7,11 +7,11 @@ from dataclasses import replace
 from itertools import islice
 
 from av.codec.hwaccel import hwdevices_available
-from av.error import FFmpegError
 
 from avsync.core.constants import Hwaccel
 from avsync.core.streams import Media
 from avsync.media.container import demux, opened
+from avsync.media.decode import DEVICE_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,6 @@ def _decodes(media: Media, kind: str) -> bool:
             for packet in islice(demux(container, stream), PROBE_PACKETS):
                 if packet.decode():
                     return bool(stream.codec_context.is_hwaccel)
-    except (FFmpegError, OSError, RuntimeError, ValueError, NotImplementedError) as error:
+    except DEVICE_ERRORS as error:
         log.info("%s: %s does not decode it: %s", media.path, kind, error)
     return False

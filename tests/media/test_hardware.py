@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
+import numpy as np
 import pytest
 from av.codec.hwaccel import hwdevices_available
 from command import run
@@ -37,6 +39,24 @@ def test_auto_takes_a_device_only_where_it_decodes(tmp_path: Path):
     assert chosen.video.device in (None, *hwdevices_available())
     assert replace(chosen.video, device=None) == media.video
     assert [f.time_s for f in frames(chosen)] == [f.time_s for f in frames(media)]
+
+
+@pytest.mark.parametrize("kind", get_args(Hwaccel))
+def test_each_kind_by_name_leaves_what_it_cannot_decode_to_the_processor(tmp_path: Path, kind: Hwaccel):
+    media = probe(bar_clip(tmp_path / "a.mp4", seconds=0.4))
+    chosen = on_device(media, kind)
+    assert [f.time_s for f in frames(chosen)] == [f.time_s for f in frames(media)]
+
+
+@pytest.mark.parametrize("kind", hwdevices_available())
+def test_a_device_that_fails_leaves_the_video_to_the_processor(tmp_path: Path, kind: str):
+    """As one that is gone once it was found. Where there is one, it decodes it all."""
+    media = probe(bar_clip(tmp_path / "a.mp4", seconds=1))
+    assert media.video is not None
+    failing = replace(media, video=replace(media.video, device=kind))
+    found, wanted = list(frames(failing)), list(frames(media))
+    assert [f.time_s for f in found] == [f.time_s for f in wanted]
+    assert max(np.abs(a.image.astype(int) - b.image).mean() for a, b in zip(found, wanted, strict=True)) < 3
 
 
 @pytest.mark.parametrize(("kind", "device"), [("cuda", "/dev/nvidiactl"), ("qsv", "/dev/dri")])
