@@ -7,7 +7,7 @@ and repairs it.
     avsync.save_page(report, "talk.html")        # charts, faces, what was not judged
     avsync.fix_offset("talk.mp4", "fixed.mp4")
 
-Importing the package is cheap: torch, OpenCV and the model come with the first call.
+Importing the package is cheap: OpenCV, the model and what runs it come with the first call.
 """
 
 from __future__ import annotations

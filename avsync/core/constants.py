@@ -76,7 +76,8 @@ Sample = Literal["auto", "adaptive", "exhaustive"]
 """How much of a long video is scored: as much as a certain answer needs, or all of it; "auto" is adaptive on
 a CPU."""
 Precision = Literal["auto", "float32"]
-"""Precision of the network: "auto" is bfloat16 in the front-ends where the CPU supports it."""
+"""Precision of the network on a CPU: "auto" is 8-bit integers in the front-end of the lips where the model is
+compiled, and else bfloat16 in the front-ends where the CPU supports it; "float32" is PyTorch's."""
 Hwaccel = Literal[
     "off", "auto", "cuda", "vaapi", "qsv", "amf", "videotoolbox", "d3d11va", "d3d12va", "vulkan"
 ]

@@ -88,6 +88,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "audio_track": report.audio_track,
         "stride": report.stride,
         "settings": report.settings,
+        "runtime": report.runtime,
         "timings_s": {stage: _number(seconds, 3) for stage, seconds in report.timings_s.items()},
     }
 

@@ -250,6 +250,8 @@ class Report(ByValue):
     """Frames from one judged window to the next; None where none was judged."""
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
     """The options of the check, as plain values."""
+    runtime: str | None = field(default=None, compare=False, repr=False)
+    """What ran the network: a library with its version, and the type of numbers; None where nothing did."""
     timings_s: dict[str, float] = field(default_factory=dict, compare=False, repr=False)
     """Seconds by stage: probe, model, audio, faces (and their crops: what the scores waited for), scores,
     offset, total. Stages that overlap in time are counted once."""

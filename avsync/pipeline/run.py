@@ -150,6 +150,7 @@ def _judge(
     tell("model", 0, None)
     with timed(timings, "model"):
         model = prepared(loaded or options.model, options)
+    report = replace(report, runtime=ready.runtime(model))
     tell("faces", 0, 1)
     with timed(timings, "audio"):
         heard, quiet = _heard(audio, span, model, options)

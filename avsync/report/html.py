@@ -366,6 +366,8 @@ def settings(report: Report) -> list[tuple[str, str]]:
     for name, words in SETTINGS.items():
         if name in chosen and (name != "audio" or chosen["audio"]):
             rows.append((words, _setting(name, chosen[name], report)))
+    if report.runtime:
+        rows.append(("Model run by", printable(report.runtime)))
     if total := report.timings_s.get("total"):
         rows.append(("Took", f"{total:.0f} s"))
     return rows

@@ -191,3 +191,14 @@ def test_a_damaged_graph_is_named(copied: Path) -> None:
     assert found is not None
     with pytest.raises(ModelError, match=r"avsync-4\.onnx\.zip is damaged"):
         _ = found.frames
+
+
+def test_the_report_names_what_ran_the_model(talk: Talk) -> None:
+    """And either way gives the same answer."""
+    quick = avsync.check(talk(EARLY_MS), device="cpu")
+    exact = avsync.check(talk(EARLY_MS), device="cpu", precision="float32")
+    assert quick.runtime is not None and exact.runtime is not None
+    assert quick.runtime.startswith("onnxruntime 1.") and quick.runtime.endswith(", int8")
+    assert exact.runtime.startswith("PyTorch 2.") and exact.runtime.endswith(", float32")
+    assert quick.verdict == exact.verdict == "out-of-sync"
+    assert quick.offset_ms == pytest.approx(exact.offset_ms, abs=5)
