@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from http.client import PARTIAL_CONTENT, REQUESTED_RANGE_NOT_SATISFIABLE
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,10 +70,12 @@ def _resume(session: requests.Session, url: str, part: Path, progress: Progress 
     done = part.stat().st_size if part.is_file() else 0
     ranges = {"Range": f"bytes={done}-"} if done else {}
     with session.get(url, stream=True, timeout=TIMEOUT_S, headers=ranges) as response:
-        if done and response.status_code == REQUESTED_RANGE_NOT_SATISFIABLE:  # nothing is left to get
+        if (
+            done and response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+        ):  # nothing is left to get
             return
         response.raise_for_status()
-        done = done if response.status_code == PARTIAL_CONTENT else 0
+        done = done if response.status_code == HTTPStatus.PARTIAL_CONTENT else 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
         with part.open("ab" if done else "wb") as stream:

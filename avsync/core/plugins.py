@@ -12,7 +12,6 @@ A name that avsync itself knows cannot be taken over.
 from __future__ import annotations
 
 import logging
-from importlib.metadata import entry_points
 from typing import Any, Literal
 
 from avsync.core.errors import SetupError
@@ -24,6 +23,8 @@ Group = Literal["avsync.detectors", "avsync.models"]
 
 def names(group: Group) -> tuple[str, ...]:
     """What other packages bring of a kind, sorted; nothing of theirs is imported."""
+    from importlib.metadata import entry_points  # which most checks do without
+
     return tuple(sorted({point.name for point in entry_points(group=group)}))
 
 
@@ -33,6 +34,8 @@ def find(group: Group, name: str) -> Any | None:
     Raises:
         SetupError: the package cannot be imported, or does not hold what its metadata name.
     """
+    from importlib.metadata import entry_points
+
     points = sorted(entry_points(group=group, name=name), key=lambda point: point.value)
     if not points:
         return None

@@ -108,5 +108,5 @@ def require(name: str | Path) -> None:
 
 def is_brought(name: str | Path) -> bool:
     """Whether another package brings a model of that name, and none is here."""
-    known = str(name) in plugins.names("avsync.models")
-    return known and not Path(name).is_file() and str(name) not in available()
+    here = Path(name).is_file() or str(name) in available()
+    return not here and str(name) in plugins.names("avsync.models")
