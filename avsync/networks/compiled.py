@@ -70,6 +70,11 @@ class About:
     audio_columns: int
     format: int = FORMAT
 
+    def __post_init__(self) -> None:
+        sizes = (self.frame_context, self.audio_context, self.audio_columns)
+        if self.channels not in ("rgb", "bgr") or not all(isinstance(n, int) and n >= 0 for n in sizes):
+            raise ValueError(f"{self} describes no network")
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -103,7 +108,7 @@ class Compiled:
         try:
             with zipfile.ZipFile(file) as archive:
                 content = _member(archive, f"{graph}.onnx")
-            return onnx.session(content)
+            return onnx.session(content, one_size=graph != "lips")
         except Exception as error:  # onnxruntime's own errors share no base class
             raise ModelError(
                 f"{file} is damaged ({str(error).splitlines()[0]}); install avsync again, or delete that "

@@ -155,6 +155,10 @@ def another_version(path: Path) -> None:
     rewritten(path, lambda content: content.replace(b'"format": 1', b'"format": 2'))
 
 
+def no_number(path: Path) -> None:
+    rewritten(path, lambda content: content.replace(b'"audio_context": 26', b'"audio_context": "26"'))
+
+
 def no_object(path: Path) -> None:
     rewritten(path, lambda _: b"[1, 2]")
 
@@ -173,7 +177,16 @@ def rewritten(path: Path, about, kind: int = zipfile.ZIP_STORED) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [another_checkpoint, another_card, no_file, no_archive, another_version, no_object, compressed],
+    [
+        another_checkpoint,
+        another_card,
+        no_file,
+        no_archive,
+        another_version,
+        no_number,
+        no_object,
+        compressed,
+    ],
     ids=lambda change: change.__name__,
 )
 def test_without_a_compiled_form_of_its_own_a_checkpoint_is_run_by_pytorch(copied: Path, change) -> None:
