@@ -39,7 +39,7 @@ def spooled(stream: IO[bytes] | BinaryIO, name: str) -> Iterator[Path]:
         except (OSError, ValueError) as error:
             raise _broken(name, error) from error
         if not file.tell():
-            raise MediaError(f"{name} is empty (0 bytes); give a video.")
+            raise MediaError(f"{name} gives no bytes; give a video, from its beginning.")
         yield path
 
 
@@ -65,11 +65,11 @@ def downloaded(address: str, progress: Progress | None = None) -> Iterator[Path]
                 if not response.ok:
                     status = f"{response.status_code} {response.reason}"
                     raise MediaError(f"{name} cannot be downloaded ({status}); check the address.")
-                length = response.headers.get("Content-Length")
+                length = response.headers.get("Content-Length", "")
                 for block in response.iter_content(CHUNK_BYTES):
                     file.write(block)
                     if progress:
-                        progress("download", file.tell(), int(length) if length else None)
+                        progress("download", file.tell(), int(length) if length.isdecimal() else None)
             file.flush()
         except requests.exceptions.InvalidSchema as error:
             raise MediaError(
@@ -103,8 +103,10 @@ def _broken(name: str, error: Exception) -> AvsyncError:
 
 
 def _reason(error: Exception) -> str:
-    """What an error says, or the one that it passes on; urllib3's have a sentence and then themselves."""
+    """What an error says, or the one that it passes on; urllib3's have a sentence and then themselves, or
+    begin with the connection."""
     first = error.args[0] if error.args else None
-    if isinstance(first, Exception):
-        return _reason(first)
+    cause = getattr(error, "reason", first)
+    if isinstance(cause, Exception):
+        return _reason(cause).rpartition("): ")[2]
     return str(first if isinstance(first, str) and len(error.args) > 1 else error).strip()

@@ -15,6 +15,9 @@ from avsync.core.errors import UsageError
 from avsync.core.streams import AudioStream, Media, Recording, VideoStream
 from avsync.media.decode import Damage
 
+MAX_CHANNELS = 64
+"""FFmpeg's limit; more are samples with the channels first."""
+
 
 def described(recording: Recording) -> Media:
     """A recording described as `probe.probe` describes a file.
@@ -32,7 +35,9 @@ def described(recording: Recording) -> Media:
     if first.dtype != np.uint8 or first.ndim != 3 or first.shape[2] != 3:
         raise UsageError(f"The frames of {recording.name} must be uint8 arrays (height, width, 3) in RGB.")
     samples = np.asarray(recording.samples)
-    if samples.ndim not in (1, 2) or samples.dtype.kind not in "fiu" or recording.rate_hz <= 0:
+    channels = samples.shape[1] if samples.ndim == 2 else 1
+    usable = samples.ndim in (1, 2) and samples.dtype.kind in "fiu" and channels <= MAX_CHANNELS
+    if not usable or recording.rate_hz <= 0:
         raise UsageError(
             f"The samples of {recording.name} must be numbers (n,) or (n, channels) with a rate in Hz."
         )
@@ -49,7 +54,6 @@ def described(recording: Recording) -> Media:
         start_s=float(times[0]),
         duration_s=float(times[-1] - times[0]) + frame_s,
     )
-    channels = samples.shape[1] if samples.ndim == 2 else 1
     audio = AudioStream(
         1, 0, "pcm", recording.rate_hz, channels, recording.audio_start_s, length_s, default=True
     )

@@ -67,6 +67,17 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class TestAddresses:
+    @pytest.mark.parametrize(
+        ("address", "why"),
+        [
+            ("http://127.0.0.1:1/a.mp4", "Failed to establish a new connection: .*refused"),
+            ("http://nowhere.invalid/a.mp4", "Failed to resolve 'nowhere.invalid' .*"),
+        ],
+    )
+    def test_where_nobody_answers_one_short_sentence_says_so(self, address: str, why: str):
+        with pytest.raises(MediaError, match=rf"^{address} cannot be read \({why}\); try again"):
+            downloaded(address).__enter__()
+
     def test_a_file_comes_whole_and_leaves_nothing(self, site: Site, room: Path):
         told: list[tuple[float, float | None]] = []
         with downloaded(f"{site.url}/talk.mp4", lambda _, done, total: told.append((done, total))) as path:
@@ -147,7 +158,8 @@ class TestStreams:
         assert not path.exists()
 
     @pytest.mark.parametrize(
-        ("stream", "said"), [(io.BytesIO(), "is empty"), (io.StringIO("text"), "open it in binary mode")]
+        ("stream", "said"),
+        [(io.BytesIO(), "gives no bytes"), (io.StringIO("text"), "open it in binary mode")],
     )
     def test_what_holds_no_video_is_one_sentence(self, stream, said: str):
         with pytest.raises(MediaError, match=f"upload.*{said}"), spooled(stream, "upload"):

@@ -125,6 +125,7 @@ class TestRecordings:
             ({"frames": np.zeros((2, 8, 8, 3))}, "uint8"),
             ({"rate_hz": 0}, "rate in Hz"),
             ({"samples": np.zeros((2, 2, 2))}, "rate in Hz"),
+            ({"samples": np.zeros((2, 1280))}, "channels"),
         ],
     )
     def test_wrong_arrays_are_one_sentence(self, change: dict, said: str):
