@@ -172,8 +172,8 @@ def placed(stamps: Iterable[Stamp], media: Media, clock: Reference | None) -> Sc
     for stretch in np.unique(stretches):
         within = np.flatnonzero(stretches == stretch)
         within = np.delete(within, early(rows[within, 0], of_stream[within], arrival_s[within]))
-        found, placed = _in_runs(rows[within], of_stream[within], places[within], forward_s(media.container))
-        numbers[within] = np.where(placed == LEFT_OUT, LEFT_OUT, placed + len(runs))
+        found, its = _in_runs(rows[within], of_stream[within], places[within], forward_s(media.container))
+        numbers[within] = np.where(its == LEFT_OUT, LEFT_OUT, its + len(runs))
         runs += found
     wrong, turns = _named(of_stream, numbers)
     shown = numbers != LEFT_OUT
