@@ -42,8 +42,8 @@ def detect(image: Image, threshold: float) -> Floats:
     padded = cv2.copyMakeBorder(image, 0, -height % STRIDE, 0, -width % STRIDE, cv2.BORDER_CONSTANT)
     maps = quantised.session().run(list(MAPS), {IMAGE: padded[None]})
     heatmap, scale, offset = (np.asarray(each, np.float32) for each in maps)
-    found = merged(boxes(heatmap, scale, offset, VOTE_SCORE * threshold))
-    return whole(found[found[:, 4] > threshold])
+    found = merged(whole(boxes(heatmap, scale, offset, VOTE_SCORE * threshold)))
+    return found[found[:, 4] > threshold]
 
 
 def boxes(heatmap: Floats, scale: Floats, offset: Floats, threshold: float) -> Floats:
@@ -60,7 +60,10 @@ def boxes(heatmap: Floats, scale: Floats, offset: Floats, threshold: float) -> F
 
 def merged(found: Floats) -> Floats:
     """Of the boxes (n, 5) of one face, highest score first, one: the average of those that nearly are the
-    best one, by the squares of their scores. The best alone jumps by a few pixels from cell to cell."""
+    best one, by the squares of their scores. The best alone jumps by a few pixels from cell to cell.
+
+    They are boxes of whole faces by then: of one that the frame cuts off, the boxes of some cells begin at
+    the frame's edge, and an average with them would be too small."""
     left = found[np.argsort(-found[:, 4], kind="stable")]
     kept: list[Floats] = []
     while len(left):

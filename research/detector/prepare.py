@@ -33,6 +33,12 @@ FACES = HERE / "avsync/faces"
 WILD = HERE.parent / "shared/wild"
 CLIPS = 72
 FRAMES = (5, 25)
+CLOSE = (0.8, 1.2)
+"""Width of the close-ups of mouths, of the face's."""
+MOUTH_AT = 0.75
+"""Where the mouth is in a face's box, of its height."""
+LEAST_CLOSE = 24
+"""Pixels of a frame that a close-up has at least."""
 OUTPUTS = {"536": "logit", "538": "scale", "539": "offset"}
 LANDMARKS = "540"
 OPSET, IR_VERSION = 17, 8
@@ -174,6 +180,7 @@ def images(detect: detectors.Detect) -> Iterator[Image]:
             if number in FRAMES:
                 whole.append(follow._small(frame))
                 yield from _asked(whole[-1], detect)
+                yield from _close(whole[-1], detect, random)
     for _ in range(CLIPS):
         yield _wide(whole, random)
 
@@ -189,6 +196,19 @@ def _asked(image: Image, detect: detectors.Detect) -> Iterator[Image]:
 
     search.look(image, noted, [], [], everywhere=True)
     yield from seen
+
+
+def _close(image: Image, detect: detectors.Detect, random: np.random.Generator) -> Iterator[Image]:
+    """Close-ups of the mouths of an image, from nose to chin or less, in which the network is least sure."""
+    for x1, y1, x2, y2, _ in detect(image):
+        half = random.uniform(*CLOSE) * (x2 - x1) / 2
+        x, y = (x1 + x2) / 2, y1 + MOUTH_AT * (y2 - y1)
+        (left, right), (top, bottom) = (
+            np.clip([at - half, at + half], 0, limit).astype(int)
+            for at, limit in ((x, image.shape[1]), (y, image.shape[0]))
+        )
+        if min(right - left, bottom - top) >= LEAST_CLOSE:
+            yield resize(image[top:bottom, left:right], search.CLOSER_SIDE, search.CLOSER_SIDE)
 
 
 def _wide(frames: list[Image], random: np.random.Generator) -> Image:
@@ -236,8 +256,8 @@ def plain(model: onnx.ModelProto, wanted: list[str]) -> Network:
 def found(*maps: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """The faces in the network's logits, scale and offset."""
     logit, scale, offset = maps
-    return centerface.whole(
-        centerface.merged(centerface.boxes(_sigmoid(logit), scale, offset, detectors.MIN_SCORE))
+    return centerface.merged(
+        centerface.whole(centerface.boxes(_sigmoid(logit), scale, offset, detectors.MIN_SCORE))
     )
 
 
