@@ -132,10 +132,9 @@ def read_yaml(path: Path, most_bytes: int = YAML_BYTES) -> Any:
         if path.stat().st_size > most_bytes:
             raise ValueError(f"it is larger than {most_bytes} bytes")
         text = path.read_text(encoding="utf-8")
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was built with it
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=loader)):
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise ValueError("it has aliases")
-        return yaml.load(text, Loader=loader)  # noqa: S506 (both are safe)
+        return yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}: {getattr(error, 'problem', None)})" if mark else ""
