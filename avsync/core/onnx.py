@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,20 @@ ERRORS_ONLY = 3
 """onnxruntime's number of the messages that it writes to standard error."""
 
 
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+"""Read as onnxruntime loads, which otherwise tells its maker what is run, and leaves an identifier of the
+machine and files in the temporary folder."""
+
+
+def runtime() -> Any:
+    """The package onnxruntime, which tells nobody what it is used for; import it only here."""
+    os.environ[NO_TELEMETRY] = "1"
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()  # on Windows, where the variable is not read
+    return onnxruntime
+
+
 def session(
     graph: bytes, weights: Mapping[str, npt.NDArray[Any]] | None = None, *, one_size: bool = True
 ) -> InferenceSession:
@@ -21,8 +36,7 @@ def session(
     threads in vain. `weights` are those that the graph names but does not hold. `one_size`: the inputs have
     few shapes, for each of which the use of memory is planned.
     """
-    import onnxruntime
-
+    onnxruntime = runtime()
     onnxruntime.set_default_logger_severity(ERRORS_ONLY)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from avsync.core.constants import FACE_SIZE, MEL_BANDS, MOUTH_HEIGHT, WINDOW_FRAMES, WINDOW_MELS
 from avsync.core.errors import SetupError, UsageError
 from avsync.core.files import file_sha256, write_whole
+from avsync.core.onnx import runtime
 from avsync.data.shards import Store
 from avsync.networks import checkpoint, compiled
 from avsync.networks.blocks import BLOCK_FRAMES
@@ -164,6 +165,7 @@ def _exported(module: nn.Module, example: Tensor, dynamic: bool = True) -> bytes
 def _quantised(module: nn.Module, crops: npt.NDArray[np.uint8]) -> bytes:
     """The graph of a module of pixels (n, 3, 48, 96), quantised by `crops` (n, 48, 96, 3), which it then
     takes as they are."""
+    runtime()
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import CalibrationDataReader
     from onnxruntime.quantization.shape_inference import quant_pre_process

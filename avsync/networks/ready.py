@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from avsync.core import onnx
 from avsync.core.constants import Precision
 from avsync.core.device import may_have_gpu
 from avsync.core.records import Clip, Embeddings, Scores, Waveform
@@ -79,9 +80,7 @@ def embed_clips(model: Ready, clips: Iterable[Clip], waveform: Waveform, *, stri
 def runtime(model: Ready) -> str:
     """What runs the network, for a report: a library with its version, and the type of numbers."""
     if isinstance(model, Compiled):
-        from onnxruntime import __version__
-
-        return f"onnxruntime {__version__}, int8"
+        return f"onnxruntime {onnx.runtime().__version__}, int8"
     import torch
 
     kind = getattr(next(model.model.parameters()), "dtype", torch.float32)

