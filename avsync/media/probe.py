@@ -189,8 +189,7 @@ def _describe(path: Path, container: InputContainer, window: tuple[int, int] | N
     several = len(audio_streams) < len(every_audio)
     origin = _origin_s(container, [video, *audio_streams] if several else None)
     first = _first_frames(path, container, video_streams[:1] + audio_streams)
-    duration = container.duration
-    end = ((container.start_time or 0) + duration) / av.time_base - origin if duration else 0.0
+    end = _end_s(container, [video, *audio_streams] if several else None) - origin
     return Media(
         path=path,
         container=kind,
@@ -214,6 +213,17 @@ def _origin_s(container: InputContainer, program: list[Any] | None) -> float:
         return 0.0
     starts = [float(stream.start_time * stream.time_base) for stream in program or () if stream.start_time]
     return min(starts, default=(container.start_time or 0) / av.time_base)
+
+
+def _end_s(container: InputContainer, program: list[Any] | None) -> float:
+    """When the container ends by its own clock, or one `program` of several; 0 if it does not say."""
+    ends = [
+        float((s.start_time + s.duration) * s.time_base)
+        for s in program or ()
+        if s.duration and s.start_time is not None
+    ]
+    whole = ((container.start_time or 0) + container.duration) / av.time_base if container.duration else 0.0
+    return max(ends, default=whole)
 
 
 def _of_its_program(container: InputContainer, audio_streams: list[Any], video: Any) -> list[Any]:

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core import onnx
-from avsync.core.constants import FRAME_S, CropKind
+from avsync.core.constants import FACE_SIZE, FRAME_S, MOUTH_HEIGHT, CropKind
 from avsync.core.errors import ModelError
 from avsync.core.files import file_sha256
 from avsync.core.records import Clip, Embeddings, Scores, Waveform
@@ -108,12 +108,24 @@ class Compiled:
         try:
             with zipfile.ZipFile(file) as archive:
                 content = _member(archive, f"{graph}.onnx")
-            return onnx.session(content, one_size=graph != "lips")
+            made = onnx.session(content, one_size=graph != "lips")
+            if made.get_inputs()[0].shape[1:] != self._given(graph):
+                raise ValueError(f"the graph {graph} is another's")
+            return made
+        except (MemoryError, ModelError):
+            raise
         except Exception as error:  # onnxruntime's own errors share no base class
+            what = next(iter(str(error).splitlines()), type(error).__name__)
             raise ModelError(
-                f"{file} is damaged ({str(error).splitlines()[0]}); install avsync again, or delete that "
-                "file: PyTorch then runs the model."
+                f"{file} is damaged ({what}); install avsync again, or delete that file: PyTorch then runs "
+                "the model."
             ) from error
+
+    def _given(self, graph: str) -> list[int]:
+        """The shape of what a graph is given, without its first dimension."""
+        if graph == "lips":
+            return self.frames.get_outputs()[0].shape[1:]
+        return [self.about.audio_columns] if graph == "audio" else [MOUTH_HEIGHT, FACE_SIZE, 3]
 
 
 def beside(path: Path) -> Path:
@@ -130,7 +142,7 @@ def find(path: Path) -> Compiled | None:
     try:
         with zipfile.ZipFile(file) as archive:
             about = About(**json.loads(_member(archive, "about.json")))
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         log.warning("%s cannot be read: %s", file, error)
         return None
     info = card.beside(path) or {}

@@ -49,9 +49,11 @@ class Shift:
 
 
 def needed(media: Media) -> bool:
-    """Whether a file has a clock that no muxer takes over. Only MPEG streams stay one file when joined."""
-    joined = media.container in MPEG and (media.parts or len(media.pieces) > 1)
-    return bool(joined or (media.wild and not media.parts))
+    """Whether a file has a clock that no muxer takes over, or several programs, of which FFmpeg's makes one.
+    Only MPEG streams stay one file when joined."""
+    others = media.stream_kinds.count("audio") > len(media.audio)
+    in_one_file = media.container in MPEG and (media.parts or len(media.pieces) > 1 or others)
+    return bool(in_one_file or (media.wild and not media.parts))
 
 
 def number_of(container: str, index: int, number: int, kind: str) -> int:

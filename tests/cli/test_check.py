@@ -499,7 +499,7 @@ def test_ctrl_c_in_the_middle_of_a_file_leaves_what_was_judged(early_clip: Path,
     program = """
 import sys, time
 from avsync import cli
-from avsync.networks import scoring as scores
+from avsync.networks import compiled as scores
 from avsync.pipeline import stretch as survey
 
 done = 0

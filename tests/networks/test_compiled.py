@@ -163,6 +163,16 @@ def no_object(path: Path) -> None:
     rewritten(path, lambda _: b"[1, 2]")
 
 
+def deep(path: Path) -> None:
+    rewritten(path, lambda _: b"[" * 100_000)
+
+
+def encrypted(path: Path) -> None:
+    content = compiled.beside(path).read_bytes()
+    at = content.index(b"PK\x01\x02") + 8  # the flags in the archive's table
+    compiled.beside(path).write_bytes(content[:at] + b"\x01" + content[at + 1 :])
+
+
 def compressed(path: Path) -> None:
     rewritten(path, lambda content: content, zipfile.ZIP_DEFLATED)
 
@@ -185,6 +195,8 @@ def rewritten(path: Path, about, kind: int = zipfile.ZIP_STORED) -> None:
         another_version,
         no_number,
         no_object,
+        deep,
+        encrypted,
         compressed,
     ],
     ids=lambda change: change.__name__,
@@ -204,6 +216,20 @@ def test_a_damaged_graph_is_named(copied: Path) -> None:
     assert found is not None
     with pytest.raises(ModelError, match=r"avsync-4\.onnx\.zip is damaged"):
         _ = found.frames
+
+
+@pytest.mark.parametrize("graph", compiled.GRAPHS)
+def test_a_graph_that_does_not_belong_to_the_others_is_named(copied: Path, graph: str) -> None:
+    other = {"frames": "lips", "lips": "audio", "audio": "lips"}[graph]
+    with zipfile.ZipFile(compiled.beside(copied)) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(compiled.beside(copied), "w") as archive:
+        for name in content:
+            archive.writestr(name, content[f"{other}.onnx" if name == f"{graph}.onnx" else name])
+    found = compiled.find(copied)
+    assert found is not None
+    with pytest.raises(ModelError, match=f"is damaged .the graph {graph} is another's"):
+        getattr(found, graph)
 
 
 def test_the_report_names_what_ran_the_model(talk: Talk) -> None:

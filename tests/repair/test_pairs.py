@@ -349,6 +349,36 @@ def test_a_program_stream_whose_frames_share_packets_is_shifted_in_its_headers(t
     assert late_s[1] - late_s[0] == pytest.approx(-0.145, abs=TOLERANCE_MS / 1000)
 
 
+def test_a_transport_stream_keeps_its_programs_and_each_its_own_end(tmp_path: Path) -> None:
+    """A muxer would make one program of them. That the second lasts longer is no fault of the first."""
+    src, out = tmp_path / "in.ts", tmp_path / "out.ts"
+    first, second = (
+        ("-f", "lavfi", "-i", f"testsrc2=s=96x64:r=25:d={s}", "-f", "lavfi", "-i", f"sine=1000:d={s}:r=48000")
+        for s in (4, 9)
+    )
+    maps = [part for number in range(4) for part in ("-map", f"{number}")]
+    programs = (
+        "-program",
+        "title=A:program_num=11:st=0:st=1",
+        "-program",
+        "title=B:program_num=22:st=2:st=3",
+    )
+    run_ffmpeg(*first, *second, *maps, *H264, "-c:a", "aac", *programs, "-f", "mpegts", src)
+    assert probe(src).duration_s == pytest.approx(4, abs=0.3)
+    assert shift(src, out, 120.0).in_place
+    before, after = src.read_bytes(), out.read_bytes()
+    pids = {(a[1] & 31) << 8 | a[2] for a, b in packets_of(before, after) if a != b}
+    with av.open(str(out)) as container:
+        assert pids == {container.streams.audio[0].id}
+    late_s = [media.audio[0].start_s - media.video.start_s for media in map(probe, (src, out)) if media.video]
+    assert late_s[1] - late_s[0] == pytest.approx(0.12, abs=TOLERANCE_MS / 1000)
+
+
+def packets_of(before: bytes, after: bytes) -> list[tuple[bytes, bytes]]:
+    """The packets of two transport streams of the same size, in pairs."""
+    return [(before[at : at + 188], after[at : at + 188]) for at in range(0, len(before), 188)]
+
+
 # --- Refusals -----------------------------------------------------------------------------
 
 
