@@ -70,9 +70,8 @@ def _resume(session: requests.Session, url: str, part: Path, progress: Progress 
     done = part.stat().st_size if part.is_file() else 0
     ranges = {"Range": f"bytes={done}-"} if done else {}
     with session.get(url, stream=True, timeout=TIMEOUT_S, headers=ranges) as response:
-        if (
-            done and response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-        ):  # nothing is left to get
+        nothing_left = response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+        if done and nothing_left:
             return
         response.raise_for_status()
         done = done if response.status_code == HTTPStatus.PARTIAL_CONTENT else 0

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 ERRORS_ONLY = 3
 """onnxruntime's number of the messages that it writes to standard error."""
-
-
 NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 """Read as onnxruntime loads, which otherwise tells its maker what is run, and leaves an identifier of the
 machine and files in the temporary folder."""
@@ -30,10 +28,10 @@ def runtime() -> Any:
 
 
 def session(
-    graph: bytes, weights: Mapping[str, npt.NDArray[Any]] | None = None, *, one_size: bool = True
+    graph: bytes, weights: Mapping[str, npt.NDArray[Any]] | None = None, *, few_sizes: bool = True
 ) -> InferenceSession:
     """An ONNX model ready to run, in one thread: others decode, and a forked child would wait for a pool of
-    threads in vain. `weights` are those that the graph names but does not hold. `one_size`: the inputs have
+    threads in vain. `weights` are those that the graph names but does not hold. `few_sizes`: the inputs have
     few shapes, for each of which the use of memory is planned.
     """
     onnxruntime = runtime()
@@ -41,7 +39,7 @@ def session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = ERRORS_ONLY
-    options.enable_mem_pattern = one_size
+    options.enable_mem_pattern = few_sizes
     if weights:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), values)

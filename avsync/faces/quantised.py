@@ -108,7 +108,7 @@ def source(sha256: str) -> bytes:
 
 def started(graph: bytes, tensors: Arrays) -> InferenceSession:
     """A session of the graph with these `tensors`, for images of any size."""
-    return onnx.session(graph, tensors, one_size=False)
+    return onnx.session(graph, tensors, few_sizes=False)
 
 
 def tensors(layers: list[Layer], measured: Measured, weights: Arrays) -> Arrays:

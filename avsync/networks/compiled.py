@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core import onnx
-from avsync.core.constants import FACE_SIZE, FRAME_S, MOUTH_HEIGHT, CropKind
+from avsync.core.constants import FACE_SIZE, MOUTH_HEIGHT, CropKind
 from avsync.core.errors import ModelError
 from avsync.core.files import file_sha256
 from avsync.core.records import Clip, Embeddings, Scores, Waveform
@@ -33,11 +33,11 @@ from avsync.networks.windows import (
     Progress,
     audio_exists,
     audio_starts,
+    embed_each,
     frames_of_windows,
     number,
     pairs,
     score_each,
-    window_starts,
 )
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Compiled:
         try:
             with zipfile.ZipFile(file) as archive:
                 content = _member(archive, f"{graph}.onnx")
-            made = onnx.session(content, one_size=graph != "lips")
+            made = onnx.session(content, few_sizes=graph != "lips")
             if made.get_inputs()[0].shape[1:] != self._given(graph):
                 raise ValueError(f"the graph {graph} is another's")
             return made
@@ -205,21 +205,16 @@ def embed_clips(
     """Embeddings of every track in `clips` that has at least one window, ordered by track number; NaN where
     there is no audio."""
     blocks = audio_blocks(model, waveform)
-    rows: dict[int, list[tuple[npt.NDArray, Floats, Floats]]] = {}
-    for clip in clips:
-        starts = window_starts(clip, stride)
-        if not len(starts):
-            continue
+
+    def embed(clip: Clip, starts: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
         seen = lips_embeddings(model, clip.mouths, starts)
         heard = np.full_like(seen, np.nan)
         there = audio_exists(clip, waveform, 0)[starts]
         if there.any():
             heard[there] = audio_embeddings(blocks, clip, starts[there])
-        rows.setdefault(clip.track, []).append((clip.start_s + starts * FRAME_S, seen, heard))
-    return [
-        Embeddings(track, *(np.concatenate(part) for part in zip(*parts, strict=True)))
-        for track, parts in sorted(rows.items())
-    ]
+        return seen, heard
+
+    return embed_each(clips, embed, stride=stride)
 
 
 def lips_embeddings(model: Compiled, mouths: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> Floats:

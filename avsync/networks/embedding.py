@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from avsync.core.constants import FRAME_S
 from avsync.core.errors import ModelError
 from avsync.core.records import Clip, Embeddings, Waveform
 from avsync.networks.checkpoint import Loaded
 from avsync.networks.scoring import clip_audio_tokens, visual_tokens
-from avsync.networks.windows import audio_exists, window_starts
+from avsync.networks.windows import audio_exists, embed_each
 
 Floats = npt.NDArray[np.float32]
 
@@ -28,16 +27,7 @@ def embed_clips(
             f"{loaded.path} has no embeddings: it compares lips and audio only together; "
             "use score_matrix, or another model."
         )
-    rows: dict[int, list[tuple[npt.NDArray, Floats, Floats]]] = {}
-    for clip in clips:
-        starts = window_starts(clip, stride)
-        if len(starts):
-            visual, audio = _embedded(loaded, clip, starts, waveform)
-            rows.setdefault(clip.track, []).append((clip.start_s + starts * FRAME_S, visual, audio))
-    return [
-        Embeddings(track, *(np.concatenate(part) for part in zip(*parts, strict=True)))
-        for track, parts in sorted(rows.items())
-    ]
+    return embed_each(clips, lambda clip, starts: _embedded(loaded, clip, starts, waveform), stride=stride)
 
 
 @torch.inference_mode()

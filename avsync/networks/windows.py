@@ -12,9 +12,12 @@ import numpy.typing as npt
 
 from avsync.core.constants import FRAME_RATE, FRAME_S, MEL_RATE, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.core.errors import Interrupted
-from avsync.core.records import Clip, Scores, Waveform
+from avsync.core.records import Clip, Embeddings, Scores, Waveform
 
 Progress = Callable[[str, float, float | None], None]
+EmbedClip = Callable[[Clip, npt.NDArray[np.int64]], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+"""embed(clip, starts): embeddings (len(starts), d) of the lips in the windows of a clip that begin at
+`starts`, and of their audio, NaN where there is none."""
 ScoreClip = Callable[[Clip, npt.NDArray[np.int64]], npt.NDArray[np.float32]]
 """score(clip, starts): logits (len(starts), shifts) of the windows of a clip that begin at `starts`."""
 
@@ -58,6 +61,20 @@ def _join(
 ) -> Scores:
     times = np.concatenate([times for times, _ in parts])
     return Scores(track, times, shifts, np.concatenate([logits for _, logits in parts]))
+
+
+def embed_each(clips: Iterable[Clip], embed: EmbedClip, *, stride: int) -> list[Embeddings]:
+    """Embeddings of every track in `clips` that has at least one window, ordered by track number; `stride` as
+    in `score_each`."""
+    rows: dict[int, list[tuple[npt.NDArray, npt.NDArray, npt.NDArray]]] = {}
+    for clip in clips:
+        starts = window_starts(clip, stride)
+        if len(starts):
+            rows.setdefault(clip.track, []).append((clip.start_s + starts * FRAME_S, *embed(clip, starts)))
+    return [
+        Embeddings(track, *(np.concatenate(part) for part in zip(*parts, strict=True)))
+        for track, parts in sorted(rows.items())
+    ]
 
 
 def number(clip: Clip) -> int:
