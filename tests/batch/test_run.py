@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from killing import of_session
+from media_factory import ffmpeg
 
 from avsync.batch import inputs, one, run
 from avsync.core.errors import MediaError, UsageError
@@ -160,10 +161,18 @@ def stop_soon(stopped: list[int]) -> None:
             stopped.append(pid)
 
 
+@pytest.fixture
+def film(early: Path, tmp_path: Path) -> Path:
+    """Seven minutes that no machine checks within a second."""
+    path = tmp_path / "film.mp4"
+    ffmpeg("-stream_loop", 100, "-i", early, "-c", "copy", path)
+    return path
+
+
 @pytest.mark.slow
-def test_a_file_that_makes_progress_for_ever_is_given_up_all_the_same(early: Path):
+def test_a_file_that_makes_progress_for_ever_is_given_up_all_the_same(film: Path):
     assert Limits().total_seconds < 24 * 3600
-    (_, report), *_ = run.check_many([early], OPTIONS, limits=Limits(most_seconds=0.3))
+    (_, report), *_ = run.check_many([film], OPTIONS, limits=Limits(most_seconds=0.3))
     assert "was not judged within 0.3 s" in report.reasons[0].values["message"]
 
 
@@ -214,12 +223,12 @@ def test_time_in_which_the_batch_itself_is_stopped_counts_for_nothing(early: Pat
 
 
 @pytest.mark.slow
-def test_a_file_that_takes_too_long_is_an_error_and_the_rest_go_on(early: Path, tmp_path: Path):
+def test_a_file_that_takes_too_long_is_an_error_and_the_rest_go_on(film: Path, tmp_path: Path):
     bad = tmp_path / "bad.mp4"
     bad.write_text("no video")
-    reports = dict(run.check_many([early, bad], OPTIONS, limits=Limits(seconds=0.3)))
+    reports = dict(run.check_many([film, bad], OPTIONS, limits=Limits(seconds=0.3)))
     assert (
-        f"{early} was not judged within 0.3 s; allow it more with --file-timeout"
+        f"{film} was not judged within 0.3 s; allow it more with --file-timeout"
         in reports[0].reasons[0].values["message"]
     )
     assert "bad.mp4" in reports[1].reasons[0].values["message"]
