@@ -163,16 +163,17 @@ class FaceEmbeddings:
 
     def keep(self, clip: Clip, frames: npt.NDArray[np.int64], video: Tensor, audio: Tensor) -> None:
         """Embeddings (n, d) of the windows at the consecutive `frames` (n,) of a clip, of both streams. A
-        clip that goes on where the last one of its track ended is joined to it."""
+        clip that goes on where the last one of its track ended is joined to it. Ctrl-C leaves the rows as
+        they were."""
         if not len(frames):
             return
         start_s = clip.start_s + float(frames[0]) * FRAME_S
         seen, heard = video.float().cpu().numpy(), audio.float().cpu().numpy()
-        runs = self._runs.setdefault(clip.track, [])
+        runs = self._runs.get(clip.track, [])
         if runs and abs(runs[-1][0] + len(runs[-1][1]) * FRAME_S - start_s) < FRAME_S / 2:
-            start_s, seen_before, heard_before = runs.pop()
+            *runs, (start_s, seen_before, heard_before) = runs
             seen, heard = np.concatenate([seen_before, seen]), np.concatenate([heard_before, heard])
-        runs.append((start_s, seen, heard))
+        self._runs[clip.track] = [*runs, (start_s, seen, heard)]
 
     def distances(self) -> dict[int, FaceDistance]:
         """Of every track, over the longest stretch in which its face is seen. As in the public evaluation its

@@ -48,7 +48,8 @@ def score_each(
             starts = window_starts(clip, stride)
             if not len(starts):
                 continue
-            rows.setdefault(clip.track, []).append((clip.start_s + starts * FRAME_S, score(clip, starts)))
+            logits = score(clip, starts)  # before the track has an entry, since Ctrl-C may strike in here
+            rows.setdefault(clip.track, []).append((clip.start_s + starts * FRAME_S, logits))
             if progress:
                 progress("scores", clip.start_s + len(clip.mouths) * FRAME_S, None)
     except KeyboardInterrupt as stop:
