@@ -135,13 +135,15 @@ def beside(path: Path) -> Path:
 
 def find(path: Path) -> Compiled | None:
     """The compiled form of the checkpoint at `path`; None where there is none, or it is of another checkpoint
-    or version, or cannot be read."""
+    or version, or cannot be read to its end."""
     file = beside(path)
     if path.suffix != ".safetensors" or not file.is_file():
         return None
     try:
         with zipfile.ZipFile(file) as archive:
             about = About(**json.loads(_member(archive, "about.json")))
+            for graph in GRAPHS:
+                _member(archive, f"{graph}.onnx")
     except (zipfile.BadZipFile, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         log.warning("%s cannot be read: %s", file, error)
         return None
@@ -153,7 +155,8 @@ def find(path: Path) -> Compiled | None:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """A file of the archive; raises ValueError where it is compressed or too large."""
+    """A file of the archive; raises ValueError where it is compressed or too large, KeyError where there is
+    none, and BadZipFile where its checksum is another."""
     member = archive.getinfo(name)
     if member.compress_type != zipfile.ZIP_STORED or member.file_size > MOST_BYTES:
         raise ValueError(f"{name} is compressed or too large")
