@@ -29,6 +29,7 @@ def download(url: str, target: Path, sha256: str | None, progress: Progress | No
         ModelError: it cannot be downloaded, or is not the file that was expected.
     """
     import pooch
+    import requests
 
     pooch.get_logger().setLevel(logging.WARNING)
     try:
@@ -42,12 +43,13 @@ def download(url: str, target: Path, sha256: str | None, progress: Progress | No
 
             keep: Any = fetch
             pooch.retrieve(url, sha256, target.name, target.parent, downloader=keep)
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise ModelError(
-            f"{target} cannot be written ({error.strerror}); change the permissions of {target.parent}."
-        ) from error
-    except OSError as error:  # those of requests are, too
+    except requests.RequestException as error:
         raise ModelError(f"{url} could not be downloaded ({_line(error)}); try again.") from error
+    except OSError as error:
+        raise ModelError(
+            f"{target} cannot be written ({error.strerror or _line(error)}); change the permissions of "
+            f"{target.parent}, or free some space there."
+        ) from error
     except ValueError as error:  # how pooch reports a wrong checksum
         raise ModelError(
             f"The file at {url} does not have the expected SHA-256, {sha256}; it was not kept."

@@ -1,6 +1,8 @@
 """Downloads: HTTPS alone, whole and checked or absent, gone on with after a break."""
 
+import errno
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +51,18 @@ def test_a_folder_that_cannot_be_written_is_named(served: Served, tmp_path: Path
     (tmp_path / "cache").write_text("a file in its place")
     with pytest.raises(ModelError, match=r"cannot be written .*; change the permissions of .*cache"):
         download(f"{served.url}/model.pth", tmp_path / "cache" / "model.pth", SHA256)
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_nothing_is_no_fault_of_the_network(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+):
+    def fails(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("avsync.core.download._resume", fails)
+    with pytest.raises(ModelError, match=rf"model\.pth cannot be written \({os.strerror(number)}\)"):
+        download(f"{served.url}/model.pth", tmp_path / "model.pth", SHA256)
 
 
 def test_another_file_than_was_expected_is_not_kept(served: Served, tmp_path: Path):
