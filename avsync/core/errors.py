@@ -84,6 +84,7 @@ LACKS_MEMORY = (
 )
 NO_MEMORY = ("allocate memory", "enough memory", "out of memory", "insufficient memory", "bad_alloc")
 NO_MEMORY += ("resource temporarily unavailable",)  # for the stack of another thread
+NO_MEMORY += ("failed to map segment",)  # for the code of a library that is imported
 """How torch, OpenCV, FFmpeg and the C library word running out of memory."""
 
 

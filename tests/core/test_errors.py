@@ -26,6 +26,7 @@ def caused_by(cause: BaseException) -> MediaError:
         OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)),
         av.error.MemoryError(errno.ENOMEM, os.strerror(errno.ENOMEM), "a.mkv"),
         RuntimeError("std::bad_alloc"),
+        ImportError("libavcodec.so.62: failed to map segment from shared object"),
         caused_by(MemoryError()),
     ],
 )
