@@ -50,15 +50,15 @@ def compile_model(
         UsageError: the network is of another kind, or there are no such clips.
         SetupError: the package `onnx` is missing.
     """
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise SetupError("Compiling a model needs the package onnx; run: pip install onnx.") from error
     loaded = checkpoint.load(model, "cpu")
     network = _compilable(loaded)
     store = Store(cache, list(splits))
     if not len(store):
         raise UsageError(f"{cache} has no clip in the splits {','.join(splits)}.")
-    try:
-        import onnx  # noqa: F401
-    except ImportError as error:
-        raise SetupError("Compiling a model needs the package onnx; run: pip install onnx.") from error
     channels = loaded.preprocessing.channels
     crops = some_crops(store, count, seed)
     frames = _Frames(network, loaded.preprocessing.scale)

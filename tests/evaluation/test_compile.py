@@ -83,7 +83,7 @@ def test_a_split_without_clips_is_named(tmp_path: Path, cache: Path) -> None:
         compile_model(saved(tmp_path, COMPARED), cache, ["val"])
 
 
-def test_a_missing_package_is_named(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(SetupError, match="pip install onnx"):
-        compile_model(saved(tmp_path, COMPARED), cache, ["train"])
+        compile_model(tmp_path / "none.safetensors", tmp_path / "no cache", ["train"])
