@@ -32,10 +32,11 @@ def anchors(times_s: Times, fps: Fraction) -> list[float]:
     found = [float(times_s[0])]
     edges = [0, *(1 + np.flatnonzero(np.abs(_off(np.diff(times_s), step_s)) > ROUNDED_S)), len(times_s)]
     for first, past in pairwise(edges):
+        if times_s[past - 1] - times_s[first] < STEADY_S:
+            continue
         within = _off(times_s[first:past] - times_s[first], step_s)
-        steady = times_s[past - 1] - times_s[first] >= STEADY_S and np.abs(within).max() <= ROUNDED_S
         apart_s = times_s[first] + np.median(within) - found[-1]
-        if steady and abs(_off(apart_s, step_s)) > ROUNDED_S:
+        if np.abs(within).max() <= ROUNDED_S < abs(_off(apart_s, step_s)):
             found.append(float(times_s[first]))
     return found
 
