@@ -1,34 +1,75 @@
 """The command `avsync` and its subcommands: parse, one library call, print, exit code.
 
-Modules that need torch or OpenCV are imported inside the commands, so that `avsync --help` is fast.
+Each command is imported when it is asked for, and modules that need torch or OpenCV inside the commands, so
+that `avsync --help` is fast.
 """
 
 from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
 from avsync import __version__
-from avsync.cli.bench import app as bench_app
-from avsync.cli.check import check
 from avsync.cli.console import emit, fail, outcome, usage_words
-from avsync.cli.curate import curate
-from avsync.cli.demo import demo
-from avsync.cli.distill import app as distill_app
-from avsync.cli.fix import fix_offset
-from avsync.cli.models import app as models_app
-from avsync.cli.monitor import monitor
 from avsync.cli.signals import end_by_exceptions
-from avsync.cli.train import train
 from avsync.core.errors import EXIT_IN_SYNC, EXIT_USAGE
+
+COMMANDS = {
+    "check": "check:check",
+    "fix-offset": "fix:fix_offset",
+    "demo": "demo:demo",
+    "curate": "curate:curate",
+    "monitor": "monitor:monitor",
+    "train": "train:train",
+    "models": "models:app",
+    "distill": "distill:app",
+    "bench": "bench:app",
+}
+"""By the name of a command, in the order of the help, its module in this folder, and there its function or,
+where it has commands of its own, their Typer."""
+
+
+@cache
+def _imported(name: str) -> Any:
+    """The command of that name."""
+    module, _, attribute = COMMANDS[name].partition(":")
+    found = getattr(import_module(f"avsync.cli.{module}"), attribute)
+    if isinstance(found, typer.Typer):
+        group = get_group(found)
+        group.name = name
+        return group
+    alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    alone.command(name)(found)
+    return get_command(alone)
+
+
+class Commands(Mapping[str, Any]):
+    """The commands by name, each imported when it is first asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        return _imported(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
 
 
 class Sentences(TyperGroup):
-    """A command group that reports wrong usage as one sentence on stderr, like every other error."""
+    """The commands of `avsync`. Wrong usage is reported as one sentence on stderr, like every other error."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.commands = Commands()  # pyright: ignore[reportAttributeAccessIssue] - nobody adds to them
 
     def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
         try:
@@ -51,12 +92,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, fix_offset, demo, curate, monitor):
-    app.command()(command)
-app.add_typer(models_app, name="models")
-app.add_typer(distill_app, name="distill")
-app.command()(train)
-app.add_typer(bench_app, name="bench")
 
 
 def _version(asked: bool) -> None:
