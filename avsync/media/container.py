@@ -9,7 +9,7 @@ from typing import Any
 
 import av
 from av.codec.hwaccel import HWAccel
-from av.container import InputContainer
+from av.container import Flags, InputContainer
 
 DEMUXERS = (
     "3gp,aac,ac3,ac4,aiff,amr,ape,asf,au,av1,avi,avs2,avs3,caf,cavsvideo,dirac,dnxhd,dsf,dts,dtshd,dv,eac3,evc,"
@@ -19,6 +19,11 @@ DEMUXERS = (
 )
 """Formats that hold their media themselves. Playlists, session descriptions, image sequences and scripts
 (hls, dash, concat, sdp, rtsp, image2, imf, vobsub, lavfi ...) name other files or addresses: not opened."""
+
+UNORDERED = ("h264", "hevc", "vvc")
+"""Codecs whose frames may be stored in any other order than they are shown. Where a container has no times of
+presentation, as AVI and some ASF, FFmpeg guesses them from the order in which they are stored: wrongly, even
+where that is the order in which they are shown."""
 
 
 def source(path: Path) -> str:
@@ -40,7 +45,10 @@ def opened(
         name, protocols = f"subfile,,start,{window[0]},end,{window[1]},,:{name}", "file,subfile"
     guarded: dict[str, Any] = {"protocol_whitelist": protocols, "format_whitelist": DEMUXERS}
     accelerated = HWAccel(device) if device else None
-    return av.open(name, options=guarded | options, metadata_errors="replace", hwaccel=accelerated)
+    container = av.open(name, options=guarded | options, metadata_errors="replace", hwaccel=accelerated)
+    if any(s.codec_context and s.codec_context.name in UNORDERED for s in container.streams.video):
+        container.flags &= ~Flags.gen_pts.value
+    return container
 
 
 def demux(container: InputContainer, *streams: Any) -> Iterator[Any]:

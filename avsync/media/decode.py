@@ -189,7 +189,7 @@ def _decoded(
     with opened(media.path, media.window, device=device, **options) as container:
         stream: Any = container.streams[index]
         context = stream.codec_context
-        _prepare(context, threads=MAX_THREADS if video else 1)
+        prepare(context, threads=MAX_THREADS if video else 1)
         if seek_s is not None and not from_start:
             container.seek(int(seek_s * av.time_base))
         last_s, last = -math.inf, None
@@ -234,8 +234,9 @@ def _decoded(
         yield from _once_more(last, again, until_s, damage)
 
 
-def _prepare(context: Any, threads: int) -> None:
-    """Several `threads` lose frames of audio after packets that an edit list hides."""
+def prepare(context: Any, threads: int = MAX_THREADS) -> None:
+    """Set up a decoder whose frames have the `opaque` of their packets. Several `threads` lose frames of
+    audio after packets that an edit list hides."""
     context.thread_type = "AUTO"
     context.thread_count = min(threads, os.cpu_count() or 1)
     context.flags |= Flags.copy_opaque

@@ -276,8 +276,8 @@ def _leaps(frame: Any, after: Any) -> bool:
 
 def _start_s(stream: Any, first: dict[int, Any], origin: float) -> float:
     frame = first.get(stream.index)
-    if frame is not None and frame.pts is not None:
-        return float(frame.pts * frame.time_base) - origin
+    if frame is not None and (stamp := frame.dts if frame.pts is None else frame.pts) is not None:
+        return float(stamp * frame.time_base) - origin
     return float((stream.start_time or 0) * stream.time_base) - origin
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from avsync.core.errors import MediaError, UsageError
 from avsync.core.streams import Media
 from avsync.media import joints
-from avsync.media.container import demux, opened, source
+from avsync.media.container import UNORDERED, demux, opened, source
 from avsync.media.edits import hidden_s
 from avsync.media.ffmpeg import ffmpeg_path, program
-from avsync.repair import editlists, labels, packets, stamps
+from avsync.repair import editlists, labels, packets, reordered, stamps
 from avsync.repair.codecs import Encoding
 from avsync.repair.containers import MOV_MUXERS, muxer_of, muxer_options, own_muxer, writable
 from avsync.repair.editlists import ListShift
@@ -68,6 +68,8 @@ class Plan:
     retimed: Retimed | None = None
     shifts: tuple[Shift, ...] = ()
     listed: ListShift | None = None
+    reordered: tuple[int, int] | None = None
+    """The video's number in the source and in the target, where it gets times of presentation afterwards."""
 
     @property
     def in_place(self) -> bool:
@@ -136,12 +138,15 @@ def plan(
             f"{dst.suffix} cannot hold {streams_words(unwritable)} of {media.path.name} (data); "
             "use --force to write the video without."
         )
+    in_order = None
+    if media.video and reordered.needed(media, file, muxer, dst):
+        in_order = media.video.index, _number(streams, media.video.index)
     return Plan(
         src=media.path,
         dst=dst,
         offset_ms=offset_ms,
         arguments=(
-            *_copied(media, file, streams, moved, offset_ms, muxer, retimed),
+            *_copied(media, file, streams, moved, offset_ms, muxer, retimed, in_order),
             *_new_time_code(media, file, streams, muxer),
             *muxer_options(file, streams, muxer),
             *("-f", muxer, source(dst)),
@@ -150,6 +155,7 @@ def plan(
         left_out=unwritable,
         audio_track=audio_track,
         retimed=retimed,
+        reordered=in_order,
     )
 
 
@@ -161,6 +167,7 @@ def _copied(
     offset_ms: float,
     muxer: str,
     retimed: Retimed | None,
+    in_order: tuple[int, int] | None,
 ) -> list[str]:
     """The inputs, and what becomes of their streams and times."""
     # A time code track that the muxer makes begins at 0, so the video must stay where it is.
@@ -182,6 +189,7 @@ def _copied(
         *(_encoded(streams, retimed, audio_s) if retimed else []),
         *([] if fine else _shift_filters(streams, moved, audio_s)),
         *(_own_times(streams, media.video.index, late_s) if media.video and late_s else []),
+        *([f"-bsf:{in_order[1]}", "setts=pts=DTS"] if in_order else []),
         *_counted_times(file, streams, retimed),
     ]
 
@@ -301,7 +309,8 @@ def _fine(file: Contents, moved: Sequence[int]) -> bool:
 
 
 def _input(file: Contents, shift_s: float) -> list[str]:
-    missing_times = ["-fflags", "+genpts"] if file.container in ("avi", "mpeg") else []
+    ordered = not any(s.kind == "video" and s.codec in UNORDERED for s in file.streams)
+    missing_times = ["-fflags", "+genpts"] if ordered and file.container in ("avi", "mpeg") else []
     shift = ["-itsoffset", f"{shift_s:.6f}".rstrip("0").rstrip(".")] if round(shift_s, 6) else []
     return [*missing_times, *shift, *packets.as_input(file)]
 
@@ -369,9 +378,14 @@ def _attached(file: Contents, cover: Stream, number: int) -> list[str]:
 
 def _own_times(streams: Sequence[Stream], video: int, late_s: float) -> list[str]:
     """A bitstream filter that gives the video the times at which it is presented (`VideoStream.late_s`)."""
-    number = next(n for n, s in enumerate(streams) if s.index == video)
+    number = _number(streams, video)
     late = f"({late_s:.9f}/TB)"
     return [f"-bsf:{number}", f"setts=pts=PTS+{late}:dts=DTS+{late}"]
+
+
+def _number(streams: Sequence[Stream], index: int) -> int:
+    """The number in the target of the stream `index` of the source."""
+    return next(n for n, s in enumerate(streams) if s.index == index)
 
 
 def _counted_times(file: Contents, streams: Sequence[Stream], retimed: Retimed | None) -> list[str]:

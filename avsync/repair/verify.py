@@ -185,7 +185,9 @@ def _check_whole(
     if "mpeg" not in before.container and before.duration_s and after.duration_s:
         # A broken source may claim to be far longer than what it holds.
         shortest = max(np.nanmax(p.times_s, initial=0.0) for _, p in pairs) - after.start_s - DURATION_SLACK_S
-        longest = before.duration_s + abs(planned.offset_ms) / 1000 + DURATION_SLACK_S
+        # The length that AVI claims is that of its video.
+        held_s = max(np.nanmax(p.times_s, initial=0.0) for p, _ in pairs) - before.start_s
+        longest = max(before.duration_s, held_s) + abs(planned.offset_ms) / 1000 + DURATION_SLACK_S
         if planned.retimed:
             longest = max(longest, planned.retimed.length_s + DURATION_SLACK_S)
         if not shortest <= after.duration_s <= longest:

@@ -18,6 +18,7 @@ from avsync.repair import packets
 from avsync.repair.editlists import write_listed
 from avsync.repair.packets import Contents
 from avsync.repair.remux import Plan
+from avsync.repair.reordered import write_held
 from avsync.repair.stamps import write_shifted
 from avsync.repair.verify import Progress, UnfitTargetError, show, verify
 
@@ -98,4 +99,6 @@ def _run(planned: Plan, before: Contents, made: Draft, progress: Progress | None
                 f"{planned.dst.suffix} cannot hold the streams of {planned.src.name} ({first})"
             ) from error
         raise
+    if planned.reordered:
+        write_held(planned.src, *planned.reordered, made)
     show(progress, before, math.inf, 0.0, 0.5)

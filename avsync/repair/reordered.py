@@ -1,0 +1,84 @@
+"""Times of presentation for video that has none, as H.264 in AVI: a copy gets those at which a decoder shows
+the frames, since other containers need them, and muxers guess them from the order in which packets come."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from avsync.core.draft import Draft, unwritable
+from avsync.core.errors import UsageError
+from avsync.core.streams import Media
+from avsync.media import blocks
+from avsync.media.container import demux, opened
+from avsync.media.decode import prepare
+from avsync.repair import stamps
+from avsync.repair.packets import Contents
+
+CONTAINER = "matroska,webm"
+"""The one in which the time of a packet has a place of its own."""
+
+
+def needed(media: Media, file: Contents, muxer: str, dst: Path) -> bool:
+    """Whether the video has only times of decoding, and its decoder holds frames back to put them in order.
+
+    Raises UsageError where the target's format has no such place for the times."""
+    video = media.video
+    if video is None or file.container not in ("avi", "asf"):
+        return False
+    with opened(file.path) as container:
+        first = next((p for p in demux(container, container.streams[video.index]) if p.size), None)
+    if first is None or first.pts is not None or first.dts is None:
+        return False
+    if video.start_s + media.origin_s <= float(first.dts * first.time_base):
+        return False
+    if muxer not in stamps.MUXERS[CONTAINER]:
+        raise UsageError(
+            f"{media.path.name} does not say when its frames are shown, which only a copy in Matroska can be "
+            f"told; choose a target that ends in .mkv, such as {dst.with_suffix('.mkv').name}."
+        )
+    return True
+
+
+def held_s(path: Path, index: int) -> list[float]:
+    """For how many seconds the decoder holds back the frame of each packet of stream `index`; of those that
+    it does not decode, as long as the frame before."""
+    decoded_s, shown_s = list[float](), dict[int, float]()
+    last_s, length_s = 0.0, 0.0
+    with opened(path) as container:
+        stream = container.streams[index]
+        prepare(stream.codec_context)
+        for packet in demux(container, stream):
+            if packet.size:
+                packet.opaque = [len(decoded_s)]
+                decoded_s.append(float((packet.dts or 0) * packet.time_base))
+                length_s = float((packet.duration or 0) * packet.time_base) or length_s
+            for frame in packet.decode():
+                # Those that come after the last packet have no time: they follow one another.
+                last_s = last_s + length_s if frame.dts is None else float(frame.dts * frame.time_base)
+                if frame.opaque:
+                    shown_s[frame.opaque[0]] = last_s
+    held = list[float]()
+    for number, at_s in enumerate(decoded_s):
+        held.append(shown_s[number] - at_s if number in shown_s else held[-1] if held else 0.0)
+    return held
+
+
+def write_held(src: Path, index: int, number: int, made: Draft) -> None:
+    """Give stream `number` of a draft in Matroska, whose packets have the times of decoding of stream `index`
+    of `src`, those of presentation.
+
+    Raises:
+        OutputError: the draft cannot be written.
+    """
+    later_s = held_s(src, index)
+    try:
+        fields = [field for field in blocks.time_fields(made.path, CONTAINER) if field.stream == number]
+        with os.fdopen(os.dup(made.handle), "r+b") as copy:
+            for field, by_s in zip(fields, later_s, strict=False):
+                copy.seek(field.place)
+                content = copy.read(field.size)
+                copy.seek(field.place)
+                copy.write(blocks.later(field, content, by_s))
+    except OSError as error:
+        raise unwritable(made.target, error) from error
