@@ -45,6 +45,7 @@ class Reader:
     shift: int = 0
 
     def chunks(self) -> Iterator[Packets]:
+        self._synchronise()
         while True:
             rows = self._rows()
             if not len(rows) and (not self._synchronise() or not len(rows := self._rows())):
@@ -56,16 +57,18 @@ class Reader:
         """Go to the next place from which packets follow one another."""
         self.file.seek(self.place)
         data = np.frombuffer(self.file.read(CHUNK_BYTES), np.uint8) == SYNC
+        found: list[tuple[int, int, int]] = []
         for size, shift in SIZES:
             if len(data) <= 4 * size:
                 continue
             both = data[: -4 * size] & data[size : -3 * size] & data[2 * size : -2 * size]
             places = np.flatnonzero(both & data[3 * size : -size])
-            if len(places):
-                self.place += int(places[0]) - shift
-                self.size, self.shift = size, shift
-                return self.place >= 0
-        return False
+            found += [(int(place) - shift, size, shift) for place in places[:1]]
+        if not found or self.place + min(found)[0] < 0:
+            return False
+        by, self.size, self.shift = min(found)
+        self.place += by
+        return True
 
     def _rows(self) -> npt.NDArray[np.uint8]:
         """The next packets, (n, size), up to the first that does not begin as one."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from avsync.core.errors import UsageError
 from avsync.media.ffmpeg import FfmpegError, run_ffmpeg
 from avsync.media.fragments import top_boxes
-from avsync.repair import packets
+from avsync.repair import packets, services
 from avsync.repair.packets import Contents, Stream
 
 MUXERS = {
@@ -87,9 +87,10 @@ def muxer_options(file: Contents, streams: Sequence[Stream], muxer: str) -> list
     if muxer == "matroska":
         return ["-default_mode", "passthrough"]
     if muxer == "mpegts":
-        # Keep the times (the muxer would add 1.4 s) and the stream numbers.
+        # Keep the times (the muxer would add 1.4 s), and the numbers of streams and programs.
         numbers = [s.number for s in streams] if file.container == "mpegts" else []
         return [
+            *(services.muxer_options(file.path) if numbers else []),
             *("-mpegts_copyts", "1", "-mpegts_m2ts_mode", str(int(_has_blu_ray_packets(file.path)))),
             *(word for n, number in enumerate(numbers) for word in ("-streamid", f"{n}:{number}")),
         ]

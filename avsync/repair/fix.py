@@ -103,7 +103,7 @@ def fix_offset(
     if options.method == "retime":
         require_one_clock(media, shifted=False)
 
-    def make_plan(offset_ms: float, target: Path = dst, *, in_place: bool = False) -> Plan:
+    def make_plan(offset_ms: float, target: Path = dst, *, in_place: bool | None = None) -> Plan:
         track = options.check.audio_track
         return plan(media, offset_ms, target, track, leave_out=force, in_place=in_place)
 
@@ -190,14 +190,15 @@ def _rest_ms(after: Report) -> float:
 def _shift_anyhow(
     make_plan: Callable[..., Plan], offset_ms: float, rounds: _Rounds, *, dry_run: bool
 ) -> FixResult:
-    """`_shift`, and where ffmpeg's copy is no true one, without it: muxers make up times for frames that
-    share a packet, and for those that have wrong ones."""
+    """`_shift`, and where the copy is no true one, in the other way: muxers make up times for frames that
+    share a packet, and for those that have wrong ones; and some packets have no times to shift."""
     try:
         return _shift(make_plan, offset_ms, rounds, dry_run=dry_run)
     except UnfitTargetError:
-        if not make_plan(offset_ms, in_place=True).in_place:
+        other = not make_plan(offset_ms).in_place
+        if make_plan(offset_ms, in_place=other).in_place != other:
             raise
-    return _shift(partial(make_plan, in_place=True), offset_ms, rounds, dry_run=dry_run)
+    return _shift(partial(make_plan, in_place=other), offset_ms, rounds, dry_run=dry_run)
 
 
 def _shift(

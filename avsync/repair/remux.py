@@ -100,7 +100,7 @@ def plan(
     *,
     leave_out: bool = False,
     retimed: Retimed | None = None,
-    in_place: bool = False,
+    in_place: bool | None = None,
 ) -> Plan:
     """The plan that removes a synchrony error of `offset_ms` (positive: the audio is early, so it is
     delayed).
@@ -108,7 +108,7 @@ def plan(
     All audio tracks move, or `audio_track` alone; `retimed` replaces it. With `leave_out`, data streams that
     the target's format cannot hold are left out instead of refused. With `in_place`, a file that
     keeps its format is shifted without ffmpeg, by the times of its packets or its edit lists, if it can be;
-    so is one whose clock no muxer takes over.
+    None: if that is better. A file whose clock no muxer takes over is always shifted so.
 
     Raises:
         UsageError: there is no such track, the offset exceeds the video, or the target cannot hold it all.
@@ -123,14 +123,16 @@ def plan(
     file = packets.contents(media.path)
     muxer = muxer_of(file, dst)
     kept = muxer in stamps.MUXERS.get(file.container, ())
-    if kept and retimed is None and (in_place or stamps.needed(media)):
-        shifts = stamps.shifts(media, audio_track, offset_ms / 1000)
+    by_s = offset_ms / 1000
+    chosen = in_place is None and retimed is None and kept and stamps.preferred(media, audio_track, by_s)
+    if kept and retimed is None and (in_place or chosen or stamps.needed(media)):
+        shifts = stamps.shifts(media, audio_track, by_s)
         return Plan(media.path, dst, offset_ms, (), moved, (), audio_track, shifts=shifts)
     require_one_clock(media, shifted=retimed is None)
     _require_exact_times(media, dst, muxer)
     listable = retimed is None and _has_own_lists(file, muxer)
     if listable and (in_place or (offset_ms < 0 and _is_cut(file))):
-        listed = editlists.list_shift(media, moved, offset_ms / 1000)
+        listed = editlists.list_shift(media, moved, by_s)
         return Plan(media.path, dst, offset_ms, (), moved, (), audio_track, listed=listed)
     streams, unwritable = _kept_streams(file, muxer)
     if unwritable and not leave_out:

@@ -1,7 +1,8 @@
 """Shift the audio of an MPEG stream, FLV or Matroska by changing the times of its packets, and nothing else.
 
 Recordings that were joined into one stream, and files with wrong timestamps, have a clock that no muxer
-takes over. Where they keep their format, they need none.
+takes over. Where they keep their format, they need none. A transport stream keeps its tables, its bit rate
+and its clock reference in this way, too, where its audio still arrives before it is due.
 """
 
 from __future__ import annotations
@@ -11,16 +12,22 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
+
+import numpy as np
 
 from avsync.core.draft import Draft, unwritable
 from avsync.core.errors import MediaError
 from avsync.core.streams import Media
-from avsync.media import blocks, pes
+from avsync.media import blocks, pes, reference
 from avsync.media.container import opened
 from avsync.media.joints import MPEG
+from avsync.media.parity import PACKET_BYTES, PARITY_BYTES, parity
+from avsync.media.reference import AHEAD_S, unwrapped
+from avsync.media.transport import Reader
 
 MUXERS = {
     "mpegts": ("mpegts",),
@@ -54,6 +61,35 @@ def needed(media: Media) -> bool:
     others = media.stream_kinds.count("audio") > len(media.audio)
     in_one_file = media.container in MPEG and (media.parts or len(media.pieces) > 1 or others)
     return bool(in_one_file or (media.wild and not media.parts))
+
+
+def preferred(media: Media, audio_track: int | None, by_s: float) -> bool:
+    """Whether a transport stream can be shifted in place: its audio, delayed by `by_s`, still lies in the
+    file before the moment at which it is due by the stream's clock, and decoders can hold it back so long."""
+    if media.container != "mpegts" or not media.pieces or media.pieces[0].first_s + by_s < 0:
+        return False
+    ahead_s = _ahead_s(media, audio_track)
+    return ahead_s is not None and ahead_s[0] + by_s >= 0 and ahead_s[1] + by_s < AHEAD_S
+
+
+@lru_cache(maxsize=1)
+def _ahead_s(media: Media, audio_track: int | None) -> tuple[float, float] | None:
+    """How much earlier than it is due the audio of a transport stream arrives by its clock reference, at
+    least and at most; None where it has no such clock."""
+    moved = _numbers(media, audio_track)
+    clock = reference.in_transport_stream(media.path, set(moved))
+    places, due = list[int](), list[int]()
+    with media.path.open("rb") as file:
+        for number, fields in pes.time_fields(media.path, media.container):
+            if number in moved and fields:
+                file.seek(fields[0])
+                places.append(fields[0])
+                due.append(pes.ticks(file.read(pes.FIELD_BYTES)))
+    if clock is None or not due:
+        return None
+    arrival_s = clock.at(np.array(places))[1]
+    ahead_s = unwrapped(np.array(due) / pes.TICKS_PER_S - arrival_s)
+    return float(ahead_s.min()), float(ahead_s.max())
 
 
 def number_of(container: str, index: int, number: int, kind: str) -> int:
@@ -106,12 +142,28 @@ def write_shifted(src: Path, container: str, how: Sequence[Shift], made: Draft) 
                 field = source.read(size)
                 copy.seek(place)
                 copy.write(moved(field))
+            if container == "mpegts":
+                _write_parity(source, copy)
     except OverflowError as error:
         raise MediaError(
             f"{src} cannot hold its audio so much earlier or later ({error}); give a smaller offset."
         ) from error
     except OSError as error:
         raise unwritable(made.target, error) from error
+
+
+def _write_parity(source: IO[bytes], copy: IO[bytes]) -> None:
+    """Make the parity of packets right where they changed and it was; some have other bytes in its place."""
+    copy.flush()
+    for old, new in zip(Reader(source).chunks(), Reader(copy).chunks(), strict=True):
+        if old.size != PACKET_BYTES + PARITY_BYTES:
+            continue
+        for row in np.flatnonzero((old.data != new.data).any(axis=1)):
+            place = old.place + int(row) * old.size + PACKET_BYTES
+            source.seek(place)
+            if source.read(PARITY_BYTES) == parity(old.data[row].tobytes()):
+                copy.seek(place)
+                copy.write(parity(new.data[row].tobytes()))
 
 
 def _moves(

@@ -11,7 +11,7 @@ import numpy as np
 from avsync.core.errors import MediaError
 from avsync.media.joints import MPEG
 from avsync.media.probe import probe
-from avsync.repair import labels, packets
+from avsync.repair import labels, packets, services
 from avsync.repair.packets import Contents, DifferentError, Packets
 from avsync.repair.remux import Plan, hidden_codes
 from avsync.repair.stamps import number_of
@@ -74,7 +74,9 @@ def verify(planned: Plan, before: Contents, path: Path, progress: Progress | Non
             _check_retimed(planned, encoded, video_moved_s)
     except DifferentError as error:
         raise _not_kept(planned, error) from error
-    return labels.lost_tags(before, after, [*pairs, *fresh], hidden_codes(before))
+    lost = labels.lost_tags(before, after, [*pairs, *fresh], hidden_codes(before))
+    both = before.container == after.container == "mpegts"
+    return (*lost, *(services.lost(before.path, after.path) if both else ()))
 
 
 def _check_shifted(planned: Plan, path: Path, progress: Progress | None) -> None:
@@ -185,9 +187,9 @@ def _check_whole(
     if "mpeg" not in before.container and before.duration_s and after.duration_s:
         # A broken source may claim to be far longer than what it holds.
         shortest = max(np.nanmax(p.times_s, initial=0.0) for _, p in pairs) - after.start_s - DURATION_SLACK_S
-        # The length that AVI claims is that of its video.
-        held_s = max(np.nanmax(p.times_s, initial=0.0) for p, _ in pairs) - before.start_s
-        longest = max(before.duration_s, held_s) + abs(planned.offset_ms) / 1000 + DURATION_SLACK_S
+        longest = before.duration_s + abs(planned.offset_ms) / 1000 + DURATION_SLACK_S
+        if before.container == "avi":  # which claims the length of its video, whatever that of its audio
+            longest += max(np.nanmax(p.times_s, initial=0.0) for p, _ in pairs)
         if planned.retimed:
             longest = max(longest, planned.retimed.length_s + DURATION_SLACK_S)
         if not shortest <= after.duration_s <= longest:
