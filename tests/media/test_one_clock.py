@@ -70,6 +70,18 @@ def test_after_a_joint_audio_and_video_begin_at_their_own_timestamps(
     assert lags_ms(media) == [pytest.approx(1000 * late_s, abs=TOLERANCE_MS)] * 2
 
 
+@pytest.mark.parametrize(
+    "codec", [(*X264, "-preset", "medium"), MPEG2, ("-c:v", "mpeg4", "-q:v", "2")], ids=str
+)
+@pytest.mark.parametrize("b_frames", [0, 1, 2])
+def test_avi_is_shown_as_its_decoder_gives_it(tmp_path: Path, codec: tuple[str, ...], b_frames: int) -> None:
+    """It stores no times of presentation: the first frame is shown after as many packets as its decoder holds
+    back, and the audio begins at 0 all the same."""
+    packets_back = b_frames if "libx264" in codec else 1 if codec == MPEG2 else min(b_frames, 1)
+    clip = bar_and_click(tmp_path / "a.avi", codec=(*codec, "-bf", str(b_frames), "-c:a", "pcm_s16le"))
+    assert lags_ms(probe(clip)) == [pytest.approx(-40 * packets_back, abs=TOLERANCE_MS)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", ["10", "12.5", "15", "24000/1001"])
 @pytest.mark.parametrize("name", ["cut.mp4", "cut.mov"])
