@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from avsync.core.constants import FRAME_MS, MIN_PROBABILITY
+from avsync.core.constants import FRAME_MS, FRAME_S, MIN_PROBABILITY, WINDOW_FRAMES
 from avsync.core.records import Scores
 from avsync.core.report import Offset, Reason
 from avsync.estimate.calibration import Calibration
@@ -60,7 +60,7 @@ def estimate(
         drift_ms_per_min=line.drift_ms_per_min,
         drift_uncertainty_ms_per_min=line.drift_uncertainty,
         drift_possible_ms_per_min=line.drift_possible,
-        reasons=_doubts(m, scores.shifts, calibration),
+        reasons=_doubts(m, scores, calibration),
     )
 
 
@@ -73,7 +73,7 @@ def constant(scores: Scores, calibration: Calibration) -> Offset:
     return Offset(
         *(m.offset_ms, m.uncertainty_ms, m.probability, m.evidence, m.at_edge, scores.shifts),
         m.curve.astype(np.float32),
-        reasons=_doubts(m, scores.shifts, calibration),
+        reasons=_doubts(m, scores, calibration),
     )
 
 
@@ -82,17 +82,20 @@ def _nothing(shifts: npt.NDArray[np.int64]) -> Offset:
     return Offset(None, None, 0.0, 0.0, False, shifts, curve, reasons=(Reason("no-face-judged"),))
 
 
-def _doubts(m: Measure, shifts: npt.NDArray[np.int64], calibration: Calibration) -> tuple[Reason, ...]:
+def _doubts(m: Measure, scores: Scores, calibration: Calibration) -> tuple[Reason, ...]:
     """Why one constant offset is not certain; empty when it is."""
     if m.probability >= MIN_PROBABILITY:
         return ()
     reasons = []
-    searched = {"searched_ms": FRAME_MS * float(np.abs(shifts).max(initial=0))}
+    searched = {"searched_ms": FRAME_MS * float(np.abs(scores.shifts).max(initial=0))}
     flat = m.evidence < FLAT_EVIDENCE
     if m.at_edge and not flat:
         reasons.append(Reason("at-edge", searched))
     if m.observations < 2 * MIN_BLOCKS:
-        reasons.append(Reason("too-brief", {"seconds": m.observations * calibration.dependence_s}))
+        seen_s = float(np.ptp(scores.times_s)) + WINDOW_FRAMES * FRAME_S
+        reasons.append(
+            Reason("too-brief", {"seconds": min(m.observations * calibration.dependence_s, seen_s)})
+        )
     elif flat:
         reasons.append(Reason("flat", searched))
     elif m.rival_ms is not None and not m.at_edge:

@@ -175,6 +175,14 @@ def test_one_window_is_never_confident():
     assert answer.reasons[0].kind == "too-brief"
 
 
+@pytest.mark.parametrize("windows", [1, 11, 21])
+def test_no_more_is_said_to_be_judged_than_there_is(windows: int):
+    """Independent moments are counted in steps that are longer than the last of them may be."""
+    (reason, *_) = estimate(made(windows, 0.0, height=1, silent=0)).reasons
+    assert reason.kind == "too-brief"
+    assert reason.values["seconds"] <= (windows + 4) * 0.04 + 1e-6
+
+
 # --- How sure ---------------------------------------------------------------------------------
 
 
