@@ -21,6 +21,7 @@ from avsync.report.summary import limits_words, no_drift_words, notes, speech_wo
 from avsync.report.words import (
     VERDICT_WORDS,
     certainty_words,
+    clock_time,
     drift_words,
     offset_words,
     percent,
@@ -245,10 +246,19 @@ def _overview(reports: Sequence[Report]) -> Iterator[RenderableType]:
         yield Text()
         table = _table("worst", "audio is", "sure")
         for report in worst:
-            path = Text(printable(report.path), overflow="fold")
-            table.add_row(path, offset_words(report.offset_ms), percent(report.probability))
+            table.add_row(Text(printable(report.path), overflow="fold"), *_worst_error(report))
         yield table
     yield Text()
+
+
+def _worst_error(report: Report) -> tuple[str, str]:
+    """The largest error anywhere in a file, from when on where it is not that of the whole file; and how sure
+    it is."""
+    if report.offset_ms is not None and abs(report.offset_ms) >= largest_error(report):
+        return offset_words(report.offset_ms), percent(report.probability)
+    judged = [segment for segment in report.segments if segment.offset_ms is not None]
+    worst = max(judged, key=lambda segment: abs(segment.offset_ms or 0.0))
+    return f"{offset_words(worst.offset_ms)} from {clock_time(worst.start_s)}", percent(worst.probability)
 
 
 def worst_files(reports: Sequence[Report]) -> list[Report]:

@@ -149,6 +149,15 @@ def test_the_worst_file_may_be_one_with_a_bad_part():
     ]
 
 
+def test_the_table_of_the_worst_says_the_error_that_makes_them_so():
+    part = replace(
+        a_report("out-of-sync", 5.0, "part.mp4"), segments=(Segment(70.0, 90.0, -500.0, 9.0, 0.9),)
+    )
+    overview = text(part, *a_library(60), batch=True).split("worst")[1]
+    assert re.search(r"part\.mp4 +500 ms late from 1:10\.0 +90 %", overview)
+    assert re.search(r"late57\.mp4 +157 ms late +\d+ %", overview)
+
+
 def test_a_file_name_cannot_send_escape_codes():
     assert "\x1b" not in text(a_report(path="evil\x1b]0;x\x07.mp4"))
 
