@@ -68,22 +68,27 @@ def _number(head: bytes) -> int:
     """The stream of a packet in a program stream."""
     if head[3] != PRIVATE:
         return 0x100 | head[3]
-    payload = head[9 + head[8] :] if len(head) > 9 else b""
-    return 0x100 | PRIVATE if not payload or payload.startswith(AC3_SYNC) else payload[0]
+    content = head[_header(head)[2] :]
+    return 0x100 | PRIVATE if not content or content.startswith(AC3_SYNC) else content[0]
 
 
 def _fields(pes: bytes) -> list[int]:
     """The places of the times in a packet that begins with its start code."""
-    at = 6
-    if len(pes) > 9 and pes[6] & 0xC0 == 0x80:
-        count, at = (0, 0, 1, 2)[pes[7] >> 6], 9
-    else:  # MPEG-1: stuffing, a buffer's size, and then the times
-        while at < min(len(pes) - 1, 22) and pes[at] == 0xFF:
-            at += 1
-        at += 2 if at < len(pes) and pes[at] & 0xC0 == 0x40 else 0
-        count = {0x20: 1, 0x30: 2}.get(pes[at] & 0xF0, 0) if at < len(pes) else 0
+    at, count, _ = _header(pes)
     places = [at + FIELD_BYTES * number for number in range(count)]
     return [place for place in places if place + FIELD_BYTES <= len(pes)]
+
+
+def _header(pes: bytes) -> tuple[int, int, int]:
+    """Where the times of a packet begin, how many they are, and where its content begins."""
+    if len(pes) > 9 and pes[6] & 0xC0 == 0x80:
+        return 9, (0, 0, 1, 2)[pes[7] >> 6], 9 + pes[8]
+    at = 6  # MPEG-1: stuffing, a buffer's size, and then the times, or a byte in their place
+    while at < min(len(pes) - 1, 22) and pes[at] == 0xFF:
+        at += 1
+    at += 2 if at < len(pes) and pes[at] & 0xC0 == 0x40 else 0
+    count = {0x20: 1, 0x30: 2}.get(pes[at] & 0xF0, 0) if at < len(pes) else 0
+    return at, count, at + (FIELD_BYTES * count or 1)
 
 
 def ticks(field: bytes) -> int:

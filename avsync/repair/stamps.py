@@ -1,8 +1,8 @@
 """Shift the audio of an MPEG stream, FLV or Matroska by changing the times of its packets, and nothing else.
 
 Recordings that were joined into one stream, and files with wrong timestamps, have a clock that no muxer
-takes over. Where they keep their format, they need none. A transport stream keeps its tables, its bit rate
-and its clock reference in this way, too, where its audio still arrives before it is due.
+takes over. Where they keep their format, they need none. MPEG streams keep their tables, bit rates and clock
+reference in this way, too, where their audio still arrives before it is due.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def needed(media: Media) -> bool:
 
 
 def preferred(media: Media, audio_track: int | None, by_s: float) -> bool:
-    """Whether a transport stream can be shifted in place: its audio, delayed by `by_s`, still lies in the
-    file before the moment at which it is due by the stream's clock, and decoders can hold it back so long."""
-    if media.container != "mpegts" or not media.pieces or media.pieces[0].first_s + by_s < 0:
+    """Whether an MPEG stream can be shifted in place: its audio, delayed by `by_s`, still lies in the file
+    before the moment at which it is due by the stream's clock, and decoders can hold it back so long."""
+    if media.container not in MPEG or not media.pieces or media.pieces[0].first_s + by_s < 0:
         return False
     ahead_s = _ahead_s(media, audio_track)
     return ahead_s is not None and ahead_s[0] + by_s >= 0 and ahead_s[1] + by_s < AHEAD_S
@@ -74,10 +74,14 @@ def preferred(media: Media, audio_track: int | None, by_s: float) -> bool:
 
 @lru_cache(maxsize=1)
 def _ahead_s(media: Media, audio_track: int | None) -> tuple[float, float] | None:
-    """How much earlier than it is due the audio of a transport stream arrives by its clock reference, at
-    least and at most; None where it has no such clock."""
+    """How much earlier than it is due the audio of an MPEG stream arrives by its clock reference, at least
+    and at most; None where it has no such clock."""
     moved = _numbers(media, audio_track)
-    clock = reference.in_transport_stream(media.path, set(moved))
+    clock = (
+        reference.in_transport_stream(media.path, set(moved))
+        if media.container == "mpegts"
+        else reference.in_program_stream(media.path)
+    )
     places, due = list[int](), list[int]()
     with media.path.open("rb") as file:
         for number, fields in pes.time_fields(media.path, media.container):

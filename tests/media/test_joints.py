@@ -119,6 +119,9 @@ def test_mpeg_streams_that_go_on_alike_are_no_parts(tmp_path: Path) -> None:
         pytest.param(".mpg", (MPEG2, "mp2"), (MPEG2, "mp2"), id="program stream"),
         pytest.param(".mpg", (MPEG2, "ac3", "-f", "vob"), (MPEG2, "mp2"), id="private stream, and audio"),
         pytest.param(".mpg", (MPEG2, "mp2", "-f", "mpeg"), (MPEG2, "mp2", "-f", "mpeg"), id="MPEG-1"),
+        pytest.param(
+            ".mpg", (MPEG2, "ac3", "-f", "mpeg"), (MPEG2, "mp2", "-f", "mpeg"), id="MPEG-1, private stream"
+        ),
         pytest.param(".ts", (H264, "mp2", "-muxdelay", "0", "-muxpreload", "0"), (H264, "mp2"), id="from 0"),
     ],
 )

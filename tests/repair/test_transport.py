@@ -1,4 +1,4 @@
-"""A transport stream that is shifted keeps its tables, its bit rate, its packets and their parity."""
+"""An MPEG stream that is shifted keeps its tables, its bit rate, its packets and their parity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from joined_factory import lags_ms
-from media_factory import X264, bar_and_click
+from media_factory import MPEG2, X264, bar_and_click
 
 from avsync import fix_offset
 from avsync.media import pes, reference, tables
@@ -65,6 +65,21 @@ def test_only_the_times_of_its_audio_change(
     wanted = lags_ms(probe(src))[0] + offset_ms
     assert np.mean(lags_ms(probe(dst))) == pytest.approx(wanted, abs=TOLERANCE_MS)
     assert programs(dst) == programs(src) and programs(src)[0][:2] == (9, 77)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.vob", (*MPEG2, "-c:a", "ac3")),
+        ("a.vob", (*H264, "-c:a", "mp2")),
+        ("a.mpg", (*MPEG2, "-c:a", "mp2")),
+    ],
+)
+def test_so_it_is_with_a_program_stream(tmp_path: Path, name: str, codec: tuple[str, ...]) -> None:
+    src, dst = bar_and_click(tmp_path / name, audio_delay_s=0.2, codec=codec), tmp_path / f"out-{name}"
+    done = fix_offset(src, dst, offset_ms=100)
+    assert done.in_place and 0 < changed(src, dst) < 1000
+    assert np.mean(lags_ms(probe(dst))) == pytest.approx(300, abs=TOLERANCE_MS)
 
 
 @pytest.mark.parametrize("offset_ms", [-87.0, -600.0])
