@@ -46,7 +46,15 @@ EMPTY_S = 0.1
 """A gap of this length, half a model window, is no audio; a shorter one counts as silence."""
 CENTRE, SURROUND = 1.414, 0.25
 """Gains of the centre and of the channels behind when more than two channels are mixed to two."""
-
+UNNAMED = {
+    3: ("FL", "FR", "FC"),
+    5: ("FL", "FR", "FC", "SL", "SR"),
+    6: ("FL", "FR", "FC", "LFE", "SL", "SR"),
+    7: ("FL", "FR", "FC", "LFE", "BC", "SL", "SR"),
+    8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
+}
+"""What so many channels usually are where a file does not name them, as PCM in Matroska and MXF often is.
+Four are two pairs, of which broadcast puts the programme first."""
 
 DTYPES = {**format_dtypes, "s64": "i8", "s64p": "i8"}
 """Of samples by FFmpeg's name of their format."""
@@ -148,7 +156,7 @@ def _in_memory(recording: Recording, span: Span) -> Iterator[tuple[float, int, S
     early = math.floor(max(0.0, span[0] - recording.audio_start_s))
     for first in range(early * rate, len(values), rate):
         block = _floats(values[first : first + rate])
-        yield recording.audio_start_s + first / rate, rate, block[:, :2]
+        yield recording.audio_start_s + first / rate, rate, _front(block, ())
 
 
 def _channels(frame: Any) -> Samples:
@@ -174,13 +182,15 @@ def _floats(values: npt.NDArray[Any]) -> Samples:
 
 def _front(values: Samples, names: Sequence[str]) -> Samples:
     """Mono or stereo (n, 1 or 2) from samples (n, channels) with channels of those names."""
-    if values.shape[1] <= 2:
+    count = values.shape[1]
+    if count <= 2:
         return values
-    if values.shape[1] > 8:
-        # Beyond 7.1 the channels have no common names to mix by; broadcast puts the programme first.
-        return values[:, :2]
-    gains = [[_gain(name, side) for name in names] for side in "LR"]
-    return values @ np.array(gains, np.float32).T
+    for known in (names, UNNAMED.get(count, ())):
+        gains = np.array([[_gain(name, side) for name in known] for side in "LR"], np.float32)
+        if count <= 8 and gains.any():
+            return values @ gains.T
+    # Beyond 7.1 the channels have no common names to mix by; broadcast puts the programme first.
+    return values[:, :2]
 
 
 def _gain(name: str, side: str) -> float:

@@ -299,7 +299,11 @@ def _piece(media: Media, number: int | None) -> Piece | None:
 
 def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[tuple[int | None, Any]]:
     """The packets of `stream` with the number of their piece (None: their timestamps are wild), up to where
-    the container can no longer be read."""
+    the container can no longer be read.
+
+    The counters of a transport stream break off where recordings are joined, so its demuxer takes the last
+    packet of each for corrupt, or its parser the one before. They are not taken for that here: if the last is
+    cut, it is one frame."""
     turns = {number: piece for index, number, piece in media.turns if index == stream.index}
     numbered = bool(turns or media.wild)
     piece, count = 0, 0
@@ -310,7 +314,8 @@ def _packets(container: InputContainer, stream: Any, media: Media) -> Iterator[t
                 piece = turns.get(count, piece)
                 placed = None if (stream.index, count) in media.wild else piece
                 count += 1
-            yield placed, packet
+            ends = packet.is_corrupt and (count in turns or count + 1 in turns)
+            yield placed, _kept(packet) if ends else packet
     except FFmpegError:
         return
 
@@ -333,7 +338,7 @@ def _in_turn(packets: Iterator[tuple[int | None, Any]]) -> Iterator[tuple[int | 
 
 
 def _kept(packet: Any) -> Any:
-    """A packet that the demuxer marks as one to discard, without that mark."""
+    """A packet that the demuxer marks as one to discard, or corrupt, without that mark."""
     same: Any = av.Packet(bytes(packet))
     same.pts, same.dts, same.duration = packet.pts, packet.dts, packet.duration
     same.time_base, same.stream = packet.time_base, packet.stream

@@ -160,6 +160,27 @@ class TestChannels:
         assert tone_level(samples, 440) == pytest.approx(0.2, rel=0.02)
         assert tone_level(samples, 3000) < 0.001
 
+    @pytest.mark.parametrize("name", ["a.mkv", "a.mxf", "a.nut"])
+    @pytest.mark.parametrize(
+        ("channels", "voiced", "gain"),
+        [(3, 2, 1.414), (4, 0, 0.5), (5, 2, 1.414), (6, 2, 1.414), (7, 2, 1.414), (8, 2, 1.414), (6, 0, 0.5)],
+    )
+    def test_channels_without_names_are_taken_for_the_usual_ones(
+        self, tmp_path, name, channels, voiced, gain
+    ):
+        """Dialogue is in the centre; of four channels, two are another mix."""
+        silence = ["0"] * channels
+        silence[voiced] = "0.2*sin(2*PI*440*t)"
+        video = ("-f", "lavfi", "-i", "color=s=64x48:r=25:d=1", "-c:v", "mpeg2video")
+        pcm = ("-c:a", "pcm_s24le" if name != "a.nut" else "pcm_s16le")
+        source = f"aevalsrc='{'|'.join(silence)}':s=48000:d=1"
+        path = audio_file(tmp_path / name, source, *video, *pcm)
+        with av.open(str(path)) as file:
+            names = {channel.name for channel in file.streams.audio[0].layout.channels}
+        assert names == {"NONE"}
+        level = tone_level(waveform(probe(path)).samples, 440)
+        assert level == pytest.approx(0.2 * gain, rel=0.02)
+
     @pytest.mark.parametrize(
         ("channels", "name", "codec"),
         [

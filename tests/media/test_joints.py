@@ -16,6 +16,7 @@ from timestamps import in_ts
 from avsync import fix_offset
 from avsync.core.errors import MediaError
 from avsync.media import joints
+from avsync.media.decode import Damage, decoded
 from avsync.media.probe import probe
 
 TOLERANCE_MS = 3.0
@@ -226,3 +227,27 @@ def test_joined_recordings_are_not_retimed(tmp_path: Path) -> None:
     whole = joined(tmp_path / "j.ts", a, a)
     with pytest.raises(MediaError, match=r"cut it after byte \d+ and repair each part\."):
         fix_offset(whole, tmp_path / "out.ts", method="retime")
+
+
+@pytest.mark.parametrize("audio", ["mp2", "aac"])
+def test_nothing_is_damaged_where_whole_recordings_are_joined(tmp_path: Path, audio: str) -> None:
+    """The packet counters break off there, which the demuxer takes for a loss."""
+    a = part(tmp_path / "a.ts", 0.2, H264, audio)
+    media = probe(joined(tmp_path / "j.ts", a, a, a))
+    assert media.video is not None and len(media.pieces) == 3
+    for index in (media.video.index, media.audio[0].index):
+        damage = Damage(media.holes)
+        assert len(list(decoded(media, index, damage))) > 0
+        assert damage.errors == [] and damage.spans() == []
+
+
+def test_a_loss_within_a_joined_recording_is_damage(tmp_path: Path) -> None:
+    a = part(tmp_path / "a.ts", 0.2, H264, "mp2")
+    data = bytearray(a.read_bytes())
+    middle = len(data) // 2 // 188 * 188
+    (tmp_path / "b.ts").write_bytes(data[:middle] + data[middle + 40 * 188 :])
+    media = probe(joined(tmp_path / "j.ts", tmp_path / "b.ts", a))
+    assert media.video is not None
+    damage = Damage(media.holes)
+    assert len(list(decoded(media, media.video.index, damage))) > 0
+    assert damage.errors
