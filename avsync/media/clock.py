@@ -178,6 +178,32 @@ def early(times_s: Times, streams: Numbers, arrival_s: Times) -> list[int]:
     return found
 
 
+def lone(times_s: Times, streams: Numbers) -> list[int]:
+    """Which packets, of those at `times_s` (n,) in `streams` (n,), are presented long before or after all
+    others, FEW_AT_ENDS of each stream at most: without a clock reference nothing tells a wrong time from a
+    pause, but nothing is lost with them. Of a single stream, they may be images that are shown for long."""
+    if len(np.unique(streams)) < 2:
+        return []
+    order = np.argsort(times_s, kind="stable")
+    steps_s = np.diff(times_s[order])
+    leaps = np.flatnonzero(steps_s >= LEAP_S)
+    found: list[int] = []
+    for at, ends in [(at, order[: at + 1]) for at in leaps[:1]] + [
+        (at, order[at + 1 :]) for at in leaps[-1:]
+    ]:
+        counts = {stream: int((streams[ends] == stream).sum()) for stream in np.unique(streams[ends])}
+        usual_s = max(MUCH * _usual_s(times_s[streams == stream]) for stream in counts)
+        if max(counts.values()) <= FEW_AT_ENDS and steps_s[at] >= usual_s:
+            found += ends.tolist()
+    return sorted(found)
+
+
+def _usual_s(times_s: Times) -> float:
+    """The length of a usual step between packets of a stream as presented; without end, where it has few."""
+    steps = np.diff(np.sort(times_s))
+    return float(np.percentile(steps, USUAL)) if len(steps) > 4 * FEW_AT_ENDS else math.inf
+
+
 def leaving(times_s: Times, streams: Numbers) -> list[int]:
     """Which packets, of those at `times_s` (n,) in `streams` (n,), go over to another run of timestamps
     together with one of another stream that starts over, although their own times go on: the audio of a

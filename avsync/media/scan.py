@@ -26,6 +26,7 @@ from avsync.media.clock import (
     early,
     forward_s,
     leaving,
+    lone,
     pieces,
     seconds,
     wild,
@@ -34,6 +35,7 @@ from avsync.media.container import demux, opened
 from avsync.media.damage import LEAST_S
 from avsync.media.grid import anchors
 from avsync.media.reference import WRAP_S, Reference, clocked
+from avsync.media.unseen import REORDERED
 
 LONGEST_S = 10.0
 """A packet that claims to last for more seconds is not believed."""
@@ -172,7 +174,10 @@ def placed(stamps: Iterable[Stamp], media: Media, clock: Reference | None) -> Sc
     for stretch in np.unique(stretches):
         within = np.flatnonzero(stretches == stretch)
         within = np.delete(within, early(rows[within, 0], of_stream[within], arrival_s[within]))
-        found, its = _in_runs(rows[within], of_stream[within], places[within], forward_s(media.container))
+        alone = [] if clock else lone(rows[within, 1], of_stream[within])
+        found, its = _in_runs(
+            rows[within], of_stream[within], places[within], forward_s(media.container), alone
+        )
         numbers[within] = np.where(its == LEFT_OUT, LEFT_OUT, its + len(runs))
         runs += found
     wrong, turns = _named(of_stream, numbers)
@@ -181,7 +186,7 @@ def placed(stamps: Iterable[Stamp], media: Media, clock: Reference | None) -> Sc
     for stream in np.unique(of_stream[shown]).tolist():
         own = np.flatnonzero(shown & (of_stream == stream))
         last = numbers[own].max()
-        begins[stream] = float(rows[own[0], 1])
+        begins[stream] = float(rows[own[numbers[own] == numbers[own[0]]][:REORDERED], 1].min())
         ends[stream] = int(last), float(rows[own[numbers[own] == last], 2].max())
     of_video = shown & (of_stream == (media.video.index if media.video else -1))
     frames = np.column_stack([numbers[of_video].astype(np.float64), rows[of_video, 1]])
@@ -199,11 +204,14 @@ def _known(places: Numbers, streams: Numbers) -> Numbers:
     return found
 
 
-def _in_runs(rows: Times, streams: Numbers, places: Numbers, limit_s: float) -> tuple[list[Run], Places]:
+def _in_runs(
+    rows: Times, streams: Numbers, places: Numbers, limit_s: float, alone: Sequence[int]
+) -> tuple[list[Run], Places]:
     """The runs of packets (n,) on one clock, and the number of the run that each is in, LEFT_OUT where its
-    timestamp is wrong."""
-    wrong = wild(rows[:, 1], streams, limit_s)
+    timestamp is wrong, as of those that are `alone`."""
+    wrong = [*wild(rows[:, 1], streams, limit_s), *alone]
     kept = np.setdiff1d(np.arange(len(rows)), wrong)
+    rows = _decoded_in_turn(rows, streams, kept) if alone else rows
     leaves = set(kept[leaving(rows[kept, 0], streams[kept])].tolist())
     runs, numbers = Runs(limit_s), np.full(len(rows), LEFT_OUT, np.intp)
     for at in kept.tolist():
@@ -211,6 +219,17 @@ def _in_runs(rows: Times, streams: Numbers, places: Numbers, limit_s: float) -> 
         stamp = Stamp(int(streams[at]), time_s, first_s, past_s, int(places[at]))
         numbers[at] = runs.place(stamp, leaves=at in leaves)
     return runs.runs, numbers
+
+
+def _decoded_in_turn(rows: Times, streams: Numbers, kept: Places) -> Times:
+    """The packets with times of decoding for the first that are `kept` of each stream as if there were none
+    before: Matroska has none, so its demuxer makes them up from the times of presentation."""
+    rows = rows.copy()
+    for stream in np.unique(streams[kept]):
+        first = kept[streams[kept] == stream][:REORDERED]
+        no_earlier = np.maximum(rows[first, 0], rows[first, 1].min())
+        rows[first, 0] = np.minimum.accumulate(no_earlier[::-1])[::-1]
+    return rows
 
 
 def _named(

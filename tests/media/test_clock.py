@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from avsync.audio.steady import LOOK_S, SLIP_S, steady
 from avsync.media import clock
-from avsync.media.clock import FEW, seconds
+from avsync.media.clock import FEW, FEW_AT_ENDS, seconds
 
 FRAME_S = 0.04
 
@@ -134,6 +134,31 @@ def test_a_gap_or_a_clock_that_goes_on_elsewhere_is_not_wrong(gap_s: float) -> N
     found = times()
     found[50:] += gap_s
     assert wild(found) == []
+
+
+@given(
+    heads=st.tuples(st.integers(0, FEW_AT_ENDS), st.integers(0, FEW_AT_ENDS)),
+    leap_s=st.one_of(st.floats(-1e5, -1.2), st.floats(5.0, 1e5)),
+)
+def test_what_lies_far_from_all_others_at_an_end_is_alone(heads: tuple[int, int], leap_s: float) -> None:
+    found, streams, _ = interleaved()
+    moved: list[int] = []
+    for stream, count in enumerate(heads):
+        own = np.flatnonzero(streams == stream)
+        ends = own[:count] if leap_s < 0 else own[len(own) - count :]
+        found[ends] += leap_s
+        moved += ends.tolist()
+    assert clock.lone(found, streams) == sorted(moved)
+
+
+@pytest.mark.parametrize("count", [1, FEW_AT_ENDS])
+def test_images_that_are_shown_for_long_are_not_alone(count: int) -> None:
+    found = times()
+    found[:count] -= 30
+    assert clock.lone(found, np.zeros(len(found), int)) == []
+    found, streams, _ = interleaved((0, slice(0, count), -30.0))
+    found[streams == 1] -= 30
+    assert clock.lone(found, streams) == []
 
 
 def test_a_gap_after_the_first_frame_is_a_gap() -> None:

@@ -341,6 +341,53 @@ def test_wrong_timestamps_cost_their_packets_and_nothing_else(
     assert len(list(frames(media))) <= 26 * length_s
 
 
+ENDS: dict[str, dict[tuple[str, int], float]] = {
+    "the first frame": {("video", 0): -3.0},
+    "the first of the audio": {("audio", 0): -3.0},
+    "two frames": {("video", 0): -3.0, ("video", 1): -3.0},
+    "the first of both": {("video", 0): -3.0, ("audio", 0): -3.0},
+    "by little": {("video", 0): -1.2},
+    "the last frame": {("video", -1): 20.0},
+}
+
+
+@pytest.mark.parametrize("wrong", [pytest.param(moves, id=name) for name, moves in ENDS.items()])
+@pytest.mark.parametrize("name", ["a.flv", "a.mkv"])
+@pytest.mark.parametrize(("rate", "b_frames"), [("25", 2), ("25", 0), ("10", 2)])
+def test_a_first_or_last_timestamp_far_from_all_others_makes_no_pause(
+    tmp_path: Path, name: str, wrong: dict[tuple[str, int], float], rate: str, b_frames: int
+) -> None:
+    codec = (*X264, "-bf", str(b_frames), "-g", "25", "-c:a", "aac")
+    plain = bar_and_click(tmp_path / f"plain-{name}", rate=rate, audio_delay_s=0.2, codec=codec)
+    path = tmp_path / name
+    ffmpeg("-itsoffset", "10", "-i", plain, "-c", "copy", "-copyts", path)
+    right = probe(path)
+    header = int(name.endswith("flv"))  # FLV's first tag of each stream is its decoder's configuration
+    last = round(4 * float(rate)) - 1
+
+    def at(kind: str, number: int, time_s: float) -> float | None:
+        number -= header
+        move_s = wrong.get((kind, -1 if kind == "video" and number == last else number))
+        return None if move_s is None else time_s + move_s
+
+    media = probe((in_flv if header else in_mkv)(path, at))
+    assert media.video is not None and right.video is not None
+    assert len(media.pieces) == 1 and len(media.wild) == len(wrong)
+    assert media.duration_s == pytest.approx(right.duration_s, abs=0.3)
+    assert media.video.start_s == pytest.approx(right.video.start_s, abs=0.31)
+    assert media.audio[0].start_s == pytest.approx(right.audio[0].start_s, abs=0.03)
+    assert lags_ms(media) == [pytest.approx(200, abs=TOLERANCE_MS)]
+
+
+def test_a_pause_that_another_stream_fills_is_one(tmp_path: Path) -> None:
+    """A frozen frame, while someone speaks."""
+    path = bar_and_click(tmp_path / "a.mkv", audio_delay_s=0.2, codec=B_FRAMES)
+    in_mkv(path, lambda kind, number, _: 1.5 if kind == "video" and number > 0 else None)
+    media = probe(path)
+    assert media.video is not None
+    assert not media.wild and media.video.start_s == pytest.approx(0, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("number", "move_s"),
     [(n, HOURS_S) for n in (0, 1, 3, -1)] + [(n, move_s) for n in (0, 1, 3) for move_s in (3.0, -3.0)],
