@@ -95,9 +95,10 @@ def out_of_memory(error: Exception | str) -> bool:
 
 
 def told(error: AvsyncError) -> str:
-    """The sentence of an error; where it was caused by memory running out, that, since the file may be
-    fine."""
-    cause = error.__cause__
+    """The sentence of an error; where it was caused by memory running out, that, since the file may be fine.
+    What is wrong with the usage stays so: the system words a lock that another run holds as it does a lack of
+    memory."""
+    cause = None if isinstance(error, UsageError) else error.__cause__
     while cause is not None:
         if isinstance(cause, Exception) and out_of_memory(cause):
             return LACKS_MEMORY

@@ -8,7 +8,7 @@ import pytest
 
 import avsync
 from avsync.core import errors
-from avsync.core.errors import LACKS_MEMORY, MediaError, out_of_memory, told, unexpected
+from avsync.core.errors import LACKS_MEMORY, MediaError, UsageError, out_of_memory, told, unexpected
 
 
 def caused_by(cause: BaseException) -> MediaError:
@@ -41,6 +41,12 @@ def test_other_errors_say_what_they_say():
     assert told(error) == str(error)
     assert told(MediaError("out of memory.mp4 does not exist.")) == "out of memory.mp4 does not exist."
     assert not out_of_memory("Invalid data found when processing input")
+
+
+def test_a_lock_of_another_run_is_no_lack_of_memory():
+    error = UsageError("Another run of avsync is writing to a.jsonl.")
+    error.__cause__ = BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    assert told(error) == str(error)
 
 
 def test_every_error_is_a_name_of_the_package():
