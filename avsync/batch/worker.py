@@ -213,7 +213,7 @@ def _answer(connection: Connection, options: CheckOptions, limits: Limits, threa
 
     def progress(stage: str, done: float, total: float | None) -> None:
         nonlocal spoken
-        if time.monotonic() - spoken >= REPORT_EVERY_S:
+        if done == total or time.monotonic() - spoken >= REPORT_EVERY_S:
             spoken = time.monotonic()
             connection.send((stage, done, total))
 

@@ -126,15 +126,17 @@ def processes() -> list[int]:
 def test_two_processes_share_the_files_and_a_bad_one_does_not_stop_the_rest(early: Path, tmp_path: Path):
     bad, none = tmp_path / "bad.mp4", tmp_path / "none.mp4"
     bad.write_text("no video")
-    stages: set[tuple[int, str]] = set()
+    stages: set[tuple[int, str, bool]] = set()
     files = [early, bad, none, early]
-    reports = dict(
-        run.check_many(files, OPTIONS, workers=2, show=lambda number, stage, *_: stages.add((number, stage)))
-    )
+
+    def show(number: int, stage: str, done: float, total: float | None) -> None:
+        stages.add((number, stage, done == total))
+
+    reports = dict(run.check_many(files, OPTIONS, workers=2, show=show))
     assert [reports[n].verdict for n in range(4)] == ["out-of-sync", "error", "error", "out-of-sync"]
     assert [reports[n].path for n in range(4)] == [str(file) for file in files]
     assert reports[0].offset_ms == reports[3].offset_ms == pytest.approx(120, abs=40)
-    assert {(0, "faces"), (3, "faces")} <= stages
+    assert {(0, "faces", True), (3, "faces", True)} <= stages  # the end of a stage is told, however soon
     assert not processes()
 
 
