@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -99,12 +99,16 @@ def monitor(
         if not quiet and jsonl != Path("-"):
             takers.append(_say)
         loaded = prepared(options.model, options)
-        began = time.monotonic()
-        for last in watched(address, loaded, options, every_s=every, window_s=window, give_up_after=give_up):
+        readings = watched(
+            *(address, loaded, options),
+            every_s=every,
+            window_s=window,
+            give_up_after=give_up,
+            for_s=math.inf if end_after is None else end_after,
+        )
+        for last in readings:
             for take in takers:
                 take(last)
-            if end_after is not None and time.monotonic() - began >= end_after:
-                break
     return EXIT_ERROR if last is None or last.report is None else EXIT_CODES[last.report.verdict]
 
 

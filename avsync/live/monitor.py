@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import time
 from collections.abc import Generator
@@ -14,7 +15,7 @@ from avsync.core.errors import MediaError
 from avsync.core.options import CheckOptions
 from avsync.core.report import Report
 from avsync.live.addresses import protocols, shown
-from avsync.live.receive import SILENT_S, connected
+from avsync.live.receive import SILENT_S, Connection, Piece, connected
 from avsync.live.rolling import Rolling
 
 if TYPE_CHECKING:
@@ -66,9 +67,11 @@ def monitor(
     every_s: float = 5.0,
     window_s: float = 30.0,
     give_up_after: int | None = None,
+    for_s: float = math.inf,
 ) -> Generator[Reading, None, None]:
     """Readings of a stream, every `every_s` seconds or at the next key frame, each over the last `window_s`
-    seconds, and one more whenever the connection fails. Ends only after `give_up_after` failures in a row.
+    seconds, and one more whenever the connection fails, or where nothing else could be told in time. Ends
+    after `give_up_after` failures in a row, or after `for_s` seconds.
 
     Raises:
         UsageError: the address is not a stream's.
@@ -78,19 +81,14 @@ def monitor(
     name = shown(address)
     rolling = Rolling(name, loaded, options, window_s)
     reconnects = lost = failures = 0
-    wait_s = FIRST_WAIT_S
-    while give_up_after is None or failures < give_up_after:
+    wait_s, end, told = FIRST_WAIT_S, time.monotonic() + for_s, False
+    while (give_up_after is None or failures < give_up_after) and time.monotonic() < end:
         rolling.clear()
         failed = ""
         with connected(address, every_s, options.audio_track) as connection:
-            while not failed:
-                try:
-                    piece = connection.pieces.get(timeout=SILENT_S + 2 * every_s)
-                except queue.Empty:
-                    failed = f"nothing came for {SILENT_S + 2 * every_s:g} s"
-                    break
+            while time.monotonic() < end:
+                piece, failed = _next(connection, SILENT_S + 2 * every_s, end)
                 if piece is None:
-                    failed = connection.failed
                     break
                 try:
                     report = rolling.add(piece)
@@ -99,16 +97,33 @@ def monitor(
                     continue
                 finally:
                     piece.close()
-                failures, wait_s = 0, FIRST_WAIT_S
+                failures, wait_s, told = 0, FIRST_WAIT_S, True
                 yield _reading(name, report, piece.arrived, reconnects, lost + connection.lost)
             lost += connection.lost
+        if not failed:
+            break
         failures += 1
         reconnects += 1
-        failed = failed.replace(address, name)
-        yield Reading(name, datetime.now(UTC), None, 0.0, reconnects, lost, failed)
+        told = True
+        yield Reading(
+            name, datetime.now(UTC), None, 0.0, reconnects, lost, failed=failed.replace(address, name)
+        )
         if give_up_after is None or failures < give_up_after:
-            time.sleep(wait_s)
+            time.sleep(max(0.0, min(wait_s, end - time.monotonic())))
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+    if not told:
+        why = f"no reading could be made within {for_s:g} s"
+        yield Reading(name, datetime.now(UTC), None, 0.0, reconnects, lost, failed=why)
+
+
+def _next(connection: Connection, silent_s: float, end: float) -> tuple[Piece | None, str]:
+    """The next piece, or why there is none: "" where only the time is up, at `end` on the monotonic clock."""
+    left_s = end - time.monotonic()
+    try:
+        piece = connection.pieces.get(timeout=max(0.0, min(silent_s, left_s)))
+    except queue.Empty:
+        return None, f"nothing came for {silent_s:g} s" if silent_s < left_s else ""
+    return piece, "" if piece else connection.failed
 
 
 def _reading(name: str, report: Report, arrived: float, reconnects: int, lost: int) -> Reading:

@@ -137,10 +137,25 @@ def test_a_break_is_reported_and_the_stream_reopened(video: Path):
     watched.close()
 
 
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [("udp://127.0.0.1:19477", "no reading could be made within 3 s"), ("tcp://127.0.0.1:9", "refused")],
+    ids=["silent", "refused"],
+)
+def test_it_ends_in_time_though_nothing_comes(address: str, told: str):
+    """Neither a silent stream nor the waits before new connections keep it."""
+    loaded = prepared(OPTIONS.model, OPTIONS)
+    began = time.monotonic()
+    readings = list(monitor(address, loaded, OPTIONS, every_s=4, for_s=3))
+    assert time.monotonic() - began < 10
+    assert all(reading.report is None for reading in readings)
+    assert told in readings[-1].failed
+
+
 def test_the_command_writes_lines_and_ends_in_time(video: Path, tmp_path: Path):
     with sent(video, "-f", "mpegts", "udp://127.0.0.1:19476?pkt_size=1316"):
         done = run(
-            *("monitor", "udp://127.0.0.1:19476", "--every", 4, "--window", 16, "--for", 12, "--stride", 2),
+            *("monitor", "udp://127.0.0.1:19476", "--every", 4, "--window", 16, "--for", 25, "--stride", 2),
             *("--jsonl", tmp_path / "readings.jsonl"),
         )
     lines = [json.loads(line) for line in (tmp_path / "readings.jsonl").read_text().splitlines()]
