@@ -134,7 +134,7 @@ def usage_words(error: typer.TyperException) -> str:
     """One sentence for a usage error of typer's: "--engine cannot be 'x'; it is not one of ..."."""
     words = " ".join(error.format_message().split()).removesuffix(".")
     if not (wrong := WRONG_VALUE.fullmatch(words)):
-        return words and f"{words}."
+        return f"{words}." if words and not words.endswith("?") else words
     if choice := WRONG_CHOICE.fullmatch(wrong["why"]):
         return f"{wrong['option']} cannot be {choice['value']}; it {choice['why']}."
     why = wrong["why"].replace("Input should", "should", 1)

@@ -17,6 +17,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+LINE = 4096
+"""Columns of a pipe, in which no line is broken."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -31,7 +34,7 @@ def list_models(as_json: Json = False) -> None:
     avsync models list
     avsync models list --json
     """
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from avsync.core import plugins
     from avsync.networks.library import PUBLIC_FILES, available
@@ -45,7 +48,8 @@ def list_models(as_json: Json = False) -> None:
         models += [{"name": name, "bytes": None, "path": None} for name in (*brought, *missing)]
         emit(json.dumps(models, indent=2) + "\n")
         return
-    table = Table("name", "size", "where", box=None, pad_edge=False, header_style="bold")
+    where = Column("where", overflow="fold")  # a path is of use only whole
+    table = Table("name", "size", where, box=None, pad_edge=False, header_style="bold")
     for name, size, path in rows:
         table.add_row(printable(name), f"{size / 1e6:.1f} MB", printable(path))
     for name in brought:
@@ -54,8 +58,10 @@ def list_models(as_json: Json = False) -> None:
         how = f"avsync models fetch {name}" if public.url else f"by hand: {public.where}"
         table.add_row(name, "not here", how)
     out = console()
+    if not out.is_terminal:
+        out.width = LINE
     with out.capture() as capture:
-        out.print(table, highlight=False, soft_wrap=not out.is_terminal)
+        out.print(table, highlight=False)
     emit(capture.get(), styled=True)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -139,8 +140,10 @@ def test_a_verdict_is_on_stdout_and_nothing_on_stderr(early: Path):
         ["models", "fetch", "unknown"],
     ],
 )
-def test_wrong_usage_exits_2(arguments: Sequence[str]):
-    assert run(*arguments).exit_code == 2
+def test_wrong_usage_exits_2_with_sentences(arguments: Sequence[str]):
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert not done.stderr or re.search(r"[^.?!][.?]$", done.stderr.strip())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,14 @@ from command import run
 from avsync.core.constants import DEFAULT_MODEL
 
 
+def test_the_list_gives_every_path_whole_on_its_line():
+    listed = json.loads(run("models", "list", "--json").stdout)
+    lines = run("models", "list").stdout.splitlines()
+    for entry in listed:
+        (line,) = (line for line in lines if line.split()[0] == entry["name"])
+        assert (entry["path"] or "") in line
+
+
 def test_models_are_listed_with_those_that_could_be_fetched():
     listed = json.loads(run("models", "list", "--json").stdout)
     assert {"mtdvocalist", "vocalist"} <= {entry["name"] for entry in listed}
