@@ -82,34 +82,38 @@ def opened(
     failed: list[AvsyncError] = []
     tables = _tables(targets)
     keep = _page_keeper(targets.page, len(files))
+
+    def try_each(deeds: Iterable[Callable[[], object]]) -> None:
+        for deed in deeds:
+            try:
+                deed()
+            except AvsyncError as error:  # the other files, and the other results, are still wanted
+                failed.append(error)
+
     with _jsonl(targets, files, options, write) as (reports, write_line):
 
         def take(number: int, report: Report, progress: Progress | None = None) -> None:
             reports[number] = keep(report)
             write_line(number, report)
-            draw(number, report)
-            for deed in (
-                lambda: mark(number, report, progress),
-                lambda: lay(number, report, progress),
-                *(functools.partial(tell, report) for tell in tellers),
-            ):
-                try:
-                    deed()
-                except AvsyncError as error:  # the other files, and the other results, are still wanted
-                    failed.append(error)
+            try_each(
+                (
+                    lambda: draw(number, report),
+                    lambda: mark(number, report, progress),
+                    lambda: lay(number, report, progress),
+                    *(functools.partial(tell, report) for tell in tellers),
+                )
+            )
 
-        for number, report in reports.items():
-            mark(number, report, None)
+        try_each(functools.partial(mark, number, report, None) for number, report in reports.items())
         try:
             yield reports, take
         finally:
             done = [reports[number] for number in sorted(reports)]
-            for save in tables:
-                save(done)
+            try_each(functools.partial(save, done) for save in tables)
             if targets.page is not None and done:
-                _save_page(done, targets.page)
+                try_each([functools.partial(_save_page, done, targets.page)])
     if failed:
-        more = f" And {len(failed) - 1} more times." if len(failed) > 1 else ""
+        more = f" {len(failed) - 1} more failed, too." if len(failed) > 1 else ""
         raise OutputError(f"{failed[0]}{more}") if batch or more else failed[0]
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -55,6 +56,29 @@ def test_a_result_that_cannot_be_written_costs_no_other(tmp_path: Path):
         write(targets, [coded("a.mov", base=None), coded("b.mov")])
     assert (tmp_path / "b.mov.csv").exists()
     assert len((tmp_path / "all.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("bad", ["plots/a.mov.png", "all.xml", "all.csv", "all.html"])
+def test_whichever_result_cannot_be_written_costs_no_other(tmp_path: Path, bad: str):
+    """A folder comes into its place while files are checked."""
+    targets = Targets(
+        plot=tmp_path / "plots",
+        junit=tmp_path / "all.xml",
+        table=tmp_path / "all.csv",
+        page=tmp_path / "all.html",
+    )
+    files = [Path("a.mov"), Path("b.mov")]
+    with (
+        pytest.raises(OutputError, match=re.escape(bad)),
+        opened(targets, files, CheckOptions(), write=print, batch=True) as (_, take),
+    ):
+        (tmp_path / bad / "x").mkdir(parents=True)
+        for number, file in enumerate(files):
+            take(number, coded(str(file)), None)
+    wanted = {"plots/a.mov.png", "plots/b.mov.png", "all.xml", "all.csv", "all.html"}
+    assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.*") if file.is_file()} == wanted - {
+        bad
+    }
 
 
 def test_a_resumed_file_has_its_markers_without_a_new_look(tmp_path: Path):
