@@ -71,7 +71,7 @@ class Rolling:
             settings=plain(self._options),
         )
         if not looked.scores:
-            why = Reason("no-face-with-audio" if looked.tracks else "no-face", {"path": self._name})
+            why = Reason("no-face-with-audio" if looked.tracks else "no-face")
             return replace(report, reasons=(why,), unjudged=(Unjudged(0.0, end_s - start_s, "no-face"),))
         return conclude.judged(report, looked, speech, self._calibration, end_s - start_s, "not-needed")
 

@@ -52,7 +52,7 @@ def conclude(
     file_s = report.duration_s or whole_s
     tail = (Unjudged(whole_s, file_s, "no-video"),) if file_s > whole_s else ()
     if not looked.scores:
-        why = Reason("no-face-with-audio" if looked.tracks else "no-face", {"path": str(job.media.path)})
+        why = Reason("no-face-with-audio" if looked.tracks else "no-face")
         return replace(
             report,
             reasons=reasons if stopped else (why, *reasons),

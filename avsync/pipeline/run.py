@@ -140,8 +140,7 @@ def _judge(
             else vad.judged_track(found, options.audio_track, heard)
         )
         if waveform.is_silent(audio.samples):
-            silent = Reason("silent", {"path": str(options.audio or found.path)})
-            return _nothing(report, silent, "silent")
+            return _nothing(report, Reason("silent"), "silent")
         report = replace(report, audio_track=track if len(found.audio) > 1 else report.audio_track)
         known = notes.on_file(found, whole, audio, track, options, span[1])
     found = on_device(found, options.hwaccel)

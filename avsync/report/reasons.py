@@ -122,8 +122,8 @@ def _damaged(what: str) -> Callable[[Mapping[str, Any]], str]:
 
 
 _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
-    "no-face": lambda v: f"No face is seen for long enough in {v['path']}.",
-    "no-face-with-audio": lambda v: f"No face in {v['path']} is seen with audio for long enough to judge.",
+    "no-face": lambda _: "no face is seen for long enough",
+    "no-face-with-audio": lambda _: "no face is seen with audio for long enough to judge",
     "no-face-judged": lambda _: "no talking face was judged",
     "too-brief": lambda v: f"only about {v['seconds']:.1f} s of talking face was judged, which is too little",
     "flat": _flat,
@@ -131,7 +131,7 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
     "at-edge": _at_edge,
     "thin-evidence": lambda _: "the evidence is too thin",
     "mismatch": lambda _: "the lips do not match this speech at any offset that was searched",
-    "silent": lambda v: f"The audio of {v['path']} is silent.",
+    "silent": lambda _: "the audio is silent",
     "no-speech": lambda _: "no speech is heard",
     "partly-judged": _partly,
     "fault": lambda v: f"{_from_to(v)} the audio is {offset_words(v['offset_ms'])}",

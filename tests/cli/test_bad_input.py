@@ -173,7 +173,7 @@ def test_no_face(clip: Path, tmp_path: Path):
         *("-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=4", "-i", clip),
         *("-map", "0:v", "-map", "1:a", "-c:a", "copy", tmp_path / "x.mp4"),
     )
-    ends(run("check", tmp_path / "x.mp4"), EXIT_CANNOT_TELL, "cannot tell", "No face")
+    ends(run("check", tmp_path / "x.mp4"), EXIT_CANNOT_TELL, "cannot tell", "no face")
 
 
 def test_a_face_that_never_speaks(clip: Path, tmp_path: Path):

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from report_factory import FAULT, a_report, an_offset, said
 
 from avsync.core.document import from_dict
-from avsync.core.report import Fault, Reason, Report, Segment, TrackReport, Turn, Unjudged, Verdict
+from avsync.core.report import (
+    Fault,
+    Reason,
+    ReasonKind,
+    Report,
+    Segment,
+    TrackReport,
+    Turn,
+    Unjudged,
+    Verdict,
+)
 from avsync.core.timecode import timebase
 from avsync.core.tolerance import defects, unmendable
 from avsync.report.document import EXIT_CODES, exit_code, to_dict, to_json, to_line
@@ -45,6 +55,14 @@ def test_a_fault_in_a_part_is_not_described_as_one_offset():
 def test_cannot_tell_gives_its_reasons():
     report = replace(a_report("cannot-tell", None), reasons=said("no face was found", "the audio is silent"))
     assert summary(report) == "no face was found; the audio is silent"
+
+
+@pytest.mark.parametrize("kind", ["no-face", "no-face-with-audio", "no-face-judged", "silent", "no-speech"])
+def test_why_there_is_no_answer_goes_on_after_the_path(kind: ReasonKind):
+    """As in "clip.mp4: cannot tell - no face is seen"; where there are several, between the others, too."""
+    words = summary(replace(a_report("cannot-tell", None), reasons=(Reason(kind),)))
+    assert words[0].islower()
+    assert "clip.mp4" not in words and not words.endswith(".")
 
 
 @pytest.mark.parametrize("kind", ["hint", "against"])
