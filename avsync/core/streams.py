@@ -47,8 +47,7 @@ class VideoStream:
     interlaced: bool = False
     late_s: float = 0.0
     """How much later frames are presented than the demuxer says: it drops a frame that an edit list cuts in
-    two, but moves the next one into its place; it delays fragments by composition offsets below zero; and of
-    AVI it only guesses the times of presentation."""
+    two, but moves the next one into its place; and delays fragments by composition offsets below zero."""
     anchors_s: tuple[float, ...] = ()
     """When the grid of 25 frames a second on which it is read begins anew, after `start_s`, where it begins
     first."""

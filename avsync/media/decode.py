@@ -27,7 +27,6 @@ from avsync.media.clock import seconds
 from avsync.media.container import demux, opened
 from avsync.media.damage import gaps, pauses
 from avsync.media.editlist import as_edited
-from avsync.media.edits import has_guesses
 from avsync.media.scan import LONGEST_S, lasting_s, stamp_of
 from avsync.media.unseen import CODECS, Unseen, spared
 
@@ -186,7 +185,6 @@ def _decoded(
     from_start = len(media.pieces) > 1 or bool(media.wild)
     video = media.video if media.video and media.video.index == index else None
     late_s = video.late_s if video else 0.0
-    is_guessed = video is not None and has_guesses(media.container)
     device = video.device if video else None
     with opened(media.path, media.window, device=device, **options) as container:
         stream: Any = container.streams[index]
@@ -198,7 +196,7 @@ def _decoded(
         again: deque[_Coming] = deque()
         packets = _packets(container, stream, media)
         packets = packets if video else _in_turn(packets)
-        may_spare = video and not (video.device or from_start or is_guessed) and context.name in CODECS
+        may_spare = video and not (video.device or from_start) and context.name in CODECS
         unseen = unseen if may_spare else None
         for number, packet, is_spared in _sparing(context, packets, media, late_s, unseen):
             frames = _frames(packet, number, damage)
@@ -214,12 +212,11 @@ def _decoded(
                     insort(again, (start_s, length_s, repeats))
             for frame in frames:
                 shown = _piece(media, frame.opaque[0]) if frame.opaque else piece
-                stamp = frame.dts if frame.pts is None or is_guessed else frame.pts
+                stamp = frame.dts if frame.pts is None else frame.pts
                 if shown is None:
                     continue
                 length_s = _length_s(frame)
-                by_s = 0.0 if is_guessed else late_s
-                time_s = last_s if stamp is None else _shown_s(shown, stamp, frame.time_base) + by_s
+                time_s = last_s if stamp is None else _shown_s(shown, stamp, frame.time_base) + late_s
                 if media.pieces and not -LONGEST_S < time_s - shown.start_s < shown.length_s + LONGEST_S:
                     continue  # Where packets are decoded at plausible times, but presented at wild ones.
                 before = None if frame.is_corrupt and unseen else last

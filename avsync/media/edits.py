@@ -1,11 +1,9 @@
-"""When frames are presented, where FFmpeg's demuxer has other times: AVI, MP4 and MOV with edit lists."""
+"""Edit lists of MP4 and MOV: when frames are presented, where FFmpeg's demuxer has other times."""
 
 from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-
-from av import VideoFrame
 
 from avsync.media.container import demux, opened
 from avsync.media.fragments import demuxer_delay
@@ -15,28 +13,9 @@ PACKETS = 5000
 """Packets among which the first frame that is shown is looked for."""
 
 
-def late_s(
-    path: Path, window: tuple[int, int] | None, index: int, container_name: str, first: VideoFrame | None
-) -> float:
-    """`VideoStream.late_s` of a stream whose first decoded frame is `first`."""
-    if "mov" in container_name:
-        return _edited_s(path, window, index)
-    if has_guesses(container_name) and first and first.pts is not None and first.dts is not None:
-        return float((first.dts - first.pts) * (first.time_base or 0))
-    return 0.0
-
-
-def has_guesses(container_name: str) -> bool:
-    """Whether the file stores the times of decoding alone. The demuxer then guesses when its video is
-    presented as if every decoder gave each frame one packet later, whereas H.264 comes at once without
-    B-frames, and two packets later with a pyramid of them. `dts` of a frame is that of the packet with which
-    it comes."""
-    return container_name == "avi"
-
-
-def _edited_s(path: Path, window: tuple[int, int] | None, index: int) -> float:
-    """In MP4 or MOV: by how much an edit list has the first frame that is shown whole later than its demuxer,
-    or composition offsets in fragments have all frames earlier."""
+def late_s(path: Path, window: tuple[int, int] | None, index: int) -> float:
+    """`VideoStream.late_s` of a stream of MP4 or MOV: by how much an edit list has the first frame that is
+    shown whole later than its demuxer, or composition offsets in fragments have all frames earlier."""
     with opened(path, window) as container:
         stream = container.streams[index]
         delay = demuxer_delay(path, stream.id)

@@ -319,7 +319,7 @@ def _video_stream(
     if abs(rotation) % 180 == 90:
         width, height = height, width
     fps = stream.average_rate
-    late = late_s(path, window, stream.index, container_name, frame)
+    late = late_s(path, window, stream.index) if "mov" in container_name else 0.0
     return VideoStream(
         index=stream.index,
         codec=stream.codec_context.name,

@@ -33,6 +33,9 @@ MPEG_MUXERS = ("mpegts", "vob", "mpeg")
 COARSE_TICK_S = 0.002
 """A stream with a longer time unit (AVI counts whole frames) cannot be shifted by single milliseconds."""
 
+COPY = ("-map", "0", "-map_metadata", "0", "-c", "copy", "-copy_unknown", "-strict", "experimental")
+"""ffmpeg's arguments that copy an input as it is."""
+
 RAW_TAGS = ("language", "title", "handler_name", "comment")
 """Tags that a re-encoded track keeps; others would be wrong for the new encoding."""
 
@@ -69,7 +72,10 @@ class Plan:
     shifts: tuple[Shift, ...] = ()
     listed: ListShift | None = None
     reordered: tuple[int, int] | None = None
-    """The video's number in the source and in the target, where it gets times of presentation afterwards."""
+    """The video's number in the source and in the target, where it gets times of presentation afterwards,
+    in Matroska."""
+    finish: tuple[str, ...] = ()
+    """ffmpeg's arguments, after its input, that make a target of another format out of that."""
 
     @property
     def in_place(self) -> bool:
@@ -79,7 +85,7 @@ class Plan:
 
 def command(plan: Plan, overwrite: bool = False) -> str:
     """The command of a plan, quoted for a POSIX shell: ffmpeg's, or avsync's where only that can do it."""
-    if plan.in_place:
+    if plan.in_place or plan.reordered:
         track = [] if plan.audio_track is None else ["--audio-track", str(plan.audio_track)]
         force = ["--force"] if overwrite else []
         by = ["--offset-ms", f"{plan.offset_ms:g}"]
@@ -140,9 +146,12 @@ def plan(
             f"{dst.suffix} cannot hold {streams_words(unwritable)} of {media.path.name} (data); "
             "use --force to write the video without."
         )
-    in_order = None
-    if media.video and reordered.needed(media, file, muxer, dst):
+    in_order, finish = None, ()
+    if media.video and reordered.needed(media, file):
         in_order = media.video.index, _number(streams, media.video.index)
+        if muxer not in reordered.MUXERS:
+            finish = (*COPY, *muxer_options(file, streams, muxer), "-f", muxer, source(dst))
+            muxer = reordered.MUXERS[0]
     return Plan(
         src=media.path,
         dst=dst,
@@ -153,6 +162,7 @@ def plan(
             *muxer_options(file, streams, muxer),
             *("-f", muxer, source(dst)),
         ),
+        finish=finish,
         moved=moved,
         left_out=unwritable,
         audio_track=audio_track,

@@ -7,22 +7,18 @@ import os
 from pathlib import Path
 
 from avsync.core.draft import Draft, unwritable
-from avsync.core.errors import UsageError
 from avsync.core.streams import Media
 from avsync.media import blocks
 from avsync.media.container import demux, opened
 from avsync.media.decode import prepare
-from avsync.repair import stamps
 from avsync.repair.packets import Contents
 
-CONTAINER = "matroska,webm"
-"""The one in which the time of a packet has a place of its own."""
+CONTAINER, MUXERS = "matroska,webm", ("matroska", "webm")
+"""FFmpeg's names of the format in which the time of a packet has a place of its own."""
 
 
-def needed(media: Media, file: Contents, muxer: str, dst: Path) -> bool:
-    """Whether the video has only times of decoding, and its decoder holds frames back to put them in order.
-
-    Raises UsageError where the target's format has no such place for the times."""
+def needed(media: Media, file: Contents) -> bool:
+    """Whether the video has only times of decoding, and its decoder holds frames back to order them."""
     video = media.video
     if video is None or file.container not in ("avi", "asf"):
         return False
@@ -30,14 +26,7 @@ def needed(media: Media, file: Contents, muxer: str, dst: Path) -> bool:
         first = next((p for p in demux(container, container.streams[video.index]) if p.size), None)
     if first is None or first.pts is not None or first.dts is None:
         return False
-    if video.start_s + media.origin_s <= float(first.dts * first.time_base):
-        return False
-    if muxer not in stamps.MUXERS[CONTAINER]:
-        raise UsageError(
-            f"{media.path.name} does not say when its frames are shown, which only a copy in Matroska can be "
-            f"told; choose a target that ends in .mkv, such as {dst.with_suffix('.mkv').name}."
-        )
-    return True
+    return video.start_s + media.origin_s > float(first.dts * first.time_base)
 
 
 def held_s(path: Path, index: int) -> list[float]:

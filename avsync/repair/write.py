@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from avsync.repair.remux import Plan
 from avsync.repair.reordered import write_held
 from avsync.repair.stamps import write_shifted
 from avsync.repair.verify import Progress, UnfitTargetError, show, verify
+
+FROM_MATROSKA = ("-copyts", "-protocol_whitelist", "file", "-f", "matroska", "-i")
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,12 @@ def _run(planned: Plan, before: Contents, made: Draft, progress: Progress | None
         show(progress, before, time_s - before.start_s, 0.0, 0.5)
 
     try:
-        run_ffmpeg(
-            ["-y", *planned.arguments[:-1], source(made.path)], f"copy {planned.src}", made, on_time=on_time
-        )
+        if planned.finish:
+            with draft(planned.dst) as first:
+                _run_ffmpeg(planned, planned.arguments, first, on_time)
+                _run_ffmpeg(planned, [*FROM_MATROSKA, source(first.path), *planned.finish], made, on_time)
+        else:
+            _run_ffmpeg(planned, planned.arguments, made, on_time)
     except FfmpegError as error:
         # Muxers and their bitstream filters complain of streams in words of their own.
         if error.lines:
@@ -99,6 +104,13 @@ def _run(planned: Plan, before: Contents, made: Draft, progress: Progress | None
                 f"{planned.dst.suffix} cannot hold the streams of {planned.src.name} ({first})"
             ) from error
         raise
-    if planned.reordered:
-        write_held(planned.src, *planned.reordered, made)
     show(progress, before, math.inf, 0.0, 0.5)
+
+
+def _run_ffmpeg(
+    planned: Plan, arguments: Sequence[str], made: Draft, on_time: Callable[[float], None]
+) -> None:
+    """Fill a draft by ffmpeg; by a plan's own `arguments`, with the times of presentation that it lacks."""
+    run_ffmpeg(["-y", *arguments[:-1], source(made.path)], f"copy {planned.src}", made, on_time=on_time)
+    if planned.reordered and arguments is planned.arguments:
+        write_held(planned.src, *planned.reordered, made)

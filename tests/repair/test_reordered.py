@@ -9,7 +9,6 @@ import pytest
 from media_factory import X264, bar_and_click, bar_time
 
 from avsync import fix_offset
-from avsync.core.errors import UsageError
 from avsync.core.streams import Media
 from avsync.media.decode import Damage, decoded
 from avsync.media.frames import frames
@@ -73,10 +72,17 @@ def test_a_copy_shows_them_in_the_same_order(
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".ts"])
-def test_a_target_that_cannot_be_told_when_they_are_shown_is_refused(tmp_path: Path, suffix: str) -> None:
-    src = bar_and_click(tmp_path / "a.avi", codec=(*B_FRAMES, "-c:a", "libmp3lame"))
-    with pytest.raises(UsageError, match=r"out\.mkv"):
-        fix_offset(src, tmp_path / f"out{suffix}", offset_ms=100.0)
+@pytest.mark.parametrize("offset_ms", [100.0, -87.0])
+def test_so_do_copies_in_other_formats(tmp_path: Path, suffix: str, offset_ms: float) -> None:
+    src, dst = tmp_path / "a.avi", tmp_path / f"out{suffix}"
+    bar_and_click(src, codec=(*PYRAMID, "-c:a", "libmp3lame"))
+    done = fix_offset(src, dst, offset_ms=offset_ms)
+    assert done.command.startswith("avsync fix-offset")
+    moved = late_ms(probe(dst)) - late_ms(probe(src))
+    assert moved == pytest.approx(np.full(len(moved), np.median(moved)), abs=ROUNDED_MS)
+    before, after = (one.audio[0].start_s - one.video.start_s for one in map(probe, (src, dst)) if one.video)
+    assert 1000 * (after - before) == pytest.approx(offset_ms, abs=ROUNDED_MS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted((src.name, dst.name))
 
 
 def test_frames_after_the_last_packet_follow_one_another(tmp_path: Path) -> None:
