@@ -1,7 +1,7 @@
 """Fits a checkpoint's `Calibration` on prepared clips whose true offset is known, and writes it to its card.
 
 Each case is a piece of a clip whose audio was moved by a known number of frames, as a user's file
-would be; every fourth case has another clip's audio instead, so that any answer to it is wrong.
+would be; one in SWAPPED_EVERY has another clip's audio instead, so that any answer to it is wrong.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from avsync.networks.scoring import score_clip
 MAX_SHIFT = 10
 """Largest shift of a case's audio, in frames."""
 SHORTEST_S, LONGEST_S = 1.2, 10.0
+SWAPPED_EVERY = 4
 MARGIN_S = 0.8
 """Audio kept before and after the excerpt, as in a longer file."""
 BALANCE = 0.5
@@ -59,17 +60,19 @@ def make_cases(
     *,
     stride: int = 1,
     seed: int = 0,
+    swapped_every: int = SWAPPED_EVERY,
+    longest_s: float = LONGEST_S,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Case]:
     """`count` cases from the clips of `store`, long ones and rare speakers more often.
 
     `delays_ms`: by how much the stored audio of a clip (by id, or the start of one) must be delayed
-    to be in sync."""
+    to be in sync. `swapped_every`: each so-many-th case has another speaker's audio; 0: none has."""
     rng = np.random.default_rng(seed)
     cases = []
     for number, index in enumerate(rng.choice(len(store), count, p=shares(store, BALANCE))):
-        swapped = number % 4 == 3
-        first, frames = _stretch(store.clips[index].frames, rng)
+        swapped = swapped_every > 0 and number % swapped_every == swapped_every - 1
+        first, frames = _stretch(store.clips[index].frames, longest_s, rng)
         source = stranger(store, index, frames, rng) if swapped else int(index)
         shift_ms = FRAME_MS * rng.uniform(-MAX_SHIFT, MAX_SHIFT)
         delay_ms = delay_of(store.clips[source], delays_ms) or 0.0
@@ -87,9 +90,9 @@ def make_cases(
     return cases
 
 
-def _stretch(available: int, rng: np.random.Generator) -> tuple[int, int]:
-    """(first, how many) of the `available` frames: SHORTEST_S to LONGEST_S, short ones more often."""
-    longest = min(available, int(LONGEST_S * FRAME_RATE))
+def _stretch(available: int, longest_s: float, rng: np.random.Generator) -> tuple[int, int]:
+    """(first, how many) of the `available` frames: SHORTEST_S to `longest_s`, short ones more often."""
+    longest = min(available, int(longest_s * FRAME_RATE))
     shortest = min(longest, int(SHORTEST_S * FRAME_RATE))
     frames = int(np.exp(rng.uniform(np.log(shortest), np.log(longest + 1e-9))))
     return int(rng.integers(0, available - frames + 1)), frames

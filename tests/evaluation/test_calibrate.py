@@ -114,6 +114,18 @@ def test_every_fourth_case_has_the_audio_of_another_clip(store: Store, tmp_path:
     assert [c.truth_ms for c in again] == [c.truth_ms for c in cases]
 
 
+def test_cases_may_all_match_or_all_be_swapped_and_be_short(store: Store, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    loaded = load(save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing()), "cpu")
+    matching = make_cases(loaded, store, {}, 6, stride=5, swapped_every=0)
+    assert [c.truth_ms is None for c in matching] == [False] * 6
+    swapped = make_cases(loaded, store, {}, 6, stride=5, swapped_every=1, longest_s=1.5)
+    assert [c.truth_ms is None for c in swapped] == [True] * 6
+    assert (
+        max(np.ptp(c.scores.times_s) for c in swapped) < 1.5 < max(np.ptp(c.scores.times_s) for c in matching)
+    )
+
+
 def test_the_card_keeps_what_it_said_and_gains_the_calibration(tmp_path: Path) -> None:
     path = save(tmp_path / "tiny", VocaLiST(TINY).eval(), Preprocessing(), {"licence": "MIT"})
     cases = made_cases(80)
