@@ -36,6 +36,9 @@ DIVISIONS, FOLDS = 8, 5
 FOREIGN_SHARE = 1 / 3
 """Weight of the foreign excerpts against the matching ones."""
 STEPS = 100
+EDGE = 5
+"""Frames from the edge of the search beyond which it does not matter."""
+DESCRIBED = ("level", "total", "lead", "lowest", "short of best", "entropy")
 ALLOWED = (0.01, 0.02, 0.03, 0.04)
 
 
@@ -60,10 +63,22 @@ def main() -> None:
     low, high = np.percentile(_shares(claimed, foreign, speakers), [2.5, 97.5])
     print("as shipped", *summary(claimed[None], right, foreign), f"foreign answered: {low:.1f} to {high:.1f}")
     seconds = columns["seconds"]
-    for shortest, longest in ((1.2, 1.5), (1.5, 2.0), (2.0, LONGEST_S)):
-        chosen = foreign & (seconds >= shortest) & (seconds < longest)
-        answered = 100 * np.mean(claimed[chosen] >= MIN_PROBABILITY)
-        print(f"  foreign of {shortest} to {longest} s: {answered:.1f} of {int(chosen.sum())}")
+    sure = claimed >= MIN_PROBABILITY
+    for shortest, longest in ((0.0, 1.5), (1.5, 2.0), (2.0, np.inf)):
+        here = (seconds >= shortest) & (seconds < longest)
+        own, other = here & ~foreign, here & foreign
+        print(
+            f"  {shortest} to {longest} s: matching {100 * sure[own].mean():.1f} % of {own.sum()},"
+            f" right {100 * right[own & sure].mean():.1f};"
+            f" foreign {100 * sure[other].mean():.1f} of {other.sum()}"
+        )
+    groups = (foreign & sure, foreign & ~sure, ~foreign & sure & right)
+    print(
+        "mean and standard deviation of foreign ones answered, not answered, matching ones answered rightly"
+    )
+    for name in DESCRIBED:
+        values = (columns[name][group] for group in groups)
+        print(f"  {name}:", *(f"{found.mean():.2f} +- {found.std():.2f}" for found in values))
     weights = weights_of(foreign)
     base = [columns[name] for name in FEATURES]
     for name, more in ADDED.items():
@@ -95,6 +110,7 @@ def figures_of(case: Case, calibration: Calibration) -> dict[str, float]:
         "worse half": float(min(half[best] - half.max() for half in halves)),
         "lowest": float(min(np.mean(values) for values in blocks if len(values))),
         "spread": float(np.nanstd(at_best)),
+        "from the edge": float(min(best, len(curve) - 1 - best, EDGE)),
         "covered": float(np.isfinite(at_best).mean()),
         "short of best": float(np.nanmean(np.nanmax(found.logits, axis=1)) - np.nanmean(at_best)),
     }
@@ -115,6 +131,7 @@ ADDED: dict[str, Callable[[Columns], list[Floats]]] = {
     "spread of the level": lambda c: [c["spread"]],
     "share of windows with the candidate": lambda c: [c["covered"]],
     "level below each window's best": lambda c: [c["short of best"]],
+    "frames from the edge of the search, which the draw gives away": lambda c: [c["from the edge"]],
 }
 
 
