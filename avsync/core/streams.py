@@ -60,6 +60,11 @@ class VideoStream:
     """SMPTE time code of the first frame, as the file stores it: "01:00:00:00"; ";" before the frames is
     drop-frame."""
 
+    @property
+    def frame_s(self) -> float:
+        """Seconds from one frame to the next, on average."""
+        return self.fps.denominator / self.fps.numerator
+
 
 @dataclass(frozen=True)
 class AudioStream:

@@ -189,6 +189,7 @@ def _decoded(
     with opened(media.path, media.window, device=device, **options) as container:
         stream: Any = container.streams[index]
         context = stream.codec_context
+        unit = stream.time_base  # of its packets and frames, each of which would make it anew
         prepare(context, threads=MAX_THREADS if video else 1)
         if seek_s is not None and not from_start:
             container.seek(int(seek_s * av.time_base))
@@ -198,13 +199,13 @@ def _decoded(
         packets = packets if video else _in_turn(packets)
         may_spare = video and not (video.device or from_start) and context.name in CODECS
         unseen = unseen if may_spare else None
-        for number, packet, is_spared in _sparing(context, packets, media, late_s, unseen):
+        for number, packet, is_spared in _sparing(context, packets, media, unit, late_s, unseen):
             frames = _frames(packet, number, damage)
             piece = _piece(media, number)
             stamp = packet.dts if packet.pts is None else packet.pts
             if stamp is not None and piece is not None:
-                start_s = _shown_s(piece, stamp, packet.time_base) + late_s
-                length_s = lasting_s(packet)
+                start_s = _shown_s(piece, stamp, unit) + late_s
+                length_s = lasting_s(packet, unit)
                 if packet.pts is not None:
                     damage.last_s = max(damage.last_s, start_s + length_s)
                 repeats = is_spared or _is_empty(packet)
@@ -215,8 +216,8 @@ def _decoded(
                 stamp = frame.dts if frame.pts is None else frame.pts
                 if shown is None:
                     continue
-                length_s = _length_s(frame)
-                time_s = last_s if stamp is None else _shown_s(shown, stamp, frame.time_base) + late_s
+                length_s = _length_s(frame, unit)
+                time_s = last_s if stamp is None else _shown_s(shown, stamp, unit) + late_s
                 if media.pieces and not -LONGEST_S < time_s - shown.start_s < shown.length_s + LONGEST_S:
                     continue  # Where packets are decoded at plausible times, but presented at wild ones.
                 before = None if frame.is_corrupt and unseen else last
@@ -250,6 +251,7 @@ def _sparing(
     context: Any,
     packets: Iterator[tuple[int | None, Any]],
     media: Media,
+    unit: Fraction,
     late_s: float,
     unseen: Unseen | None,
 ) -> Iterator[tuple[int | None, Any, bool]]:
@@ -263,7 +265,7 @@ def _sparing(
             return None
         if packet.is_discard:  # an edit list cuts it off
             return math.inf
-        return _shown_s(piece, packet.pts, packet.time_base) + late_s
+        return _shown_s(piece, packet.pts, unit) + late_s
 
     if unseen is None:
         yield from ((*numbered, False) for numbered in packets)
@@ -362,6 +364,6 @@ def _frames(packet: Any, number: int | None, damage: Damage) -> list[Any]:
         return []
 
 
-def _length_s(frame: Any) -> float:
+def _length_s(frame: Any, unit: Fraction) -> float:
     samples = getattr(frame, "samples", 0)
-    return samples / frame.sample_rate if samples else lasting_s(frame)
+    return samples / frame.sample_rate if samples else lasting_s(frame, unit)

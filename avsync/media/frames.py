@@ -172,8 +172,8 @@ def _on_grid(
         if time_s == math.inf:
             return
         held, before_s = frame, frame_s
-    usual_s = float(1 / video.fps)
-    end_s = begin_s + max(length_s, usual_s if usual_s <= LONGEST_S else FRAME_S)
+    usual_s = video.frame_s if video.frame_s <= LONGEST_S else FRAME_S
+    end_s = begin_s + max(length_s, usual_s)
     while held is not None and time_s < end_s:
         yield time_s, held
         time_s = next(grid_s, math.inf)
@@ -189,7 +189,7 @@ def _begin_s(frame_s: float, before_s: float | None, video: VideoStream) -> floa
     """
     if before_s is None:
         return frame_s
-    length_s = float(1 / video.fps)
+    length_s = video.frame_s
     turn = TIE_S * (1 - 2 * (round((frame_s - video.start_s) / length_s) % 2))
     begin_s = frame_s - min((frame_s - before_s) / 2, max(EARLY_S, length_s / 2)) - turn
     number = bisect_right(video.anchors_s, frame_s + EPSILON_S)

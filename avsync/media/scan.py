@@ -6,6 +6,7 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -320,9 +321,10 @@ def _stamps(container: InputContainer, streams: list[Any]) -> Iterator[Stamp]:
         return
 
 
-def lasting_s(packet: Any) -> float:
-    """Seconds that a packet or a frame lasts; 0 where that is not known, or cannot be."""
-    length_s = seconds(packet.duration or 0, packet.time_base)
+def lasting_s(packet: Any, unit: Fraction) -> float:
+    """Seconds that a packet or a frame lasts, whose times are in `unit`; 0 where that is not known, or cannot
+    be."""
+    length_s = seconds(packet.duration or 0, unit)
     return length_s if length_s <= LONGEST_S else 0.0
 
 
@@ -336,7 +338,7 @@ def stamp_of(packet: Any) -> Stamp | None:
     time_s = first_s if packet.dts is None else seconds(packet.dts, unit)
     if abs(time_s - first_s) > LONGEST_S:
         time_s = first_s  # Where a demuxer made up `dts` from the packets before, it lags behind a jump.
-    length_s = lasting_s(packet)
+    length_s = lasting_s(packet, unit)
     first_byte = packet.pos if packet.pos and packet.pos > 0 else 0
     past_byte = first_byte + packet.size if first_byte else 0
     return Stamp(packet.stream.index, time_s, first_s, first_s + length_s, first_byte, past_byte)
