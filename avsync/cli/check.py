@@ -148,10 +148,11 @@ def _check(
 
 
 def _print(reports: Sequence[Report], *, batch: bool, as_json: bool) -> None:
-    from avsync.report.document import to_json
-    from avsync.report.terminal import to_text
-
     if as_json:
+        from avsync.report.document import to_json
+
         emit(to_json(reports, many=batch))
     elif batch or reports[0].verdict != "error":  # the error of one file goes to stderr
+        from avsync.report.terminal import to_text
+
         emit(to_text(reports, console(), batch=batch), styled=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from avsync.core.text import printable
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 STAGES = {
     "probe": "reading the file",
@@ -39,9 +39,16 @@ def progress_bars(*, quiet: bool = False) -> Iterator[Bar]:
     Yields show(key, words, done, total): one bar per key, which restarts when its words change and disappears
     at done == total.
     """
+    if quiet:
+        yield _nothing
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda *_: None
+    if not console.is_terminal:
+        yield _nothing
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     # Results are printed above the bars if both share a terminal, and go unchanged into a pipe or file.
@@ -69,6 +76,10 @@ def progress_bars(*, quiet: bool = False) -> Iterator[Bar]:
                 del tasks[key]
 
         yield show
+
+
+def _nothing(key: str, words: str, done: float, total: float | None) -> None:
+    """A bar that is not shown."""
 
 
 def staged(bar: Bar) -> Callable[[str, float, float | None], None]:

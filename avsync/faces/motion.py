@@ -58,8 +58,8 @@ def mouth_motion(mouths: npt.NDArray[np.uint8]) -> Floats:
         x, y = (x, y) if np.hypot(x, y) < MAX_JITTER else (0.0, 0.0)
         back = np.array([[1, 0, -x], [0, 1, -y]], np.float32)
         later = cv2.warpAffine(after, back, size, borderMode=cv2.BORDER_REPLICATE)
-        change = np.abs(cv2.blur(later, BLUR) - cv2.blur(before, BLUR))
-        looks.append(float(change[MOUTH_PART].mean()))
+        change = np.abs(cv2.blur(later - before, BLUR)[MOUTH_PART])
+        looks.append(float(change.mean()))
     return np.array(looks, np.float64)
 
 

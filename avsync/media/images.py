@@ -58,7 +58,8 @@ def thumbnail(image: Image, width: int, height: int) -> Image:
     if spare <= MARGIN * columns:
         image = image[:, spare // 2 : spare // 2 + columns - spare]
     if rows > wanted:
-        image = image.take((np.arange(wanted) * rows + rows // 2) // wanted, axis=0)
+        # Not `take`, which first copies an image whose rows do not follow one another without a gap.
+        image = image[(np.arange(wanted) * rows + rows // 2) // wanted]
     return resize(image, width, height)
 
 
