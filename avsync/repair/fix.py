@@ -300,9 +300,14 @@ def _measured(report: Report, src: Path, *, force: bool, single_shift: bool) -> 
         return report.offset_ms
     shift = repair_shift(report)
     if shift is None:
+        cuts = next((r.values["cut_at_bytes"] for r in report.reasons if r.values.get("cut_at_bytes")), None)
+        how = (
+            f"cut it after {repaired.bytes_words(cuts)} and repair each part"
+            if cuts
+            else "use --method retime"
+        )
         raise CannotTell(
-            f"{src}: {summary(report)}, so no single shift fixes it; nothing is written "
-            "(use --method retime)."
+            f"{src}: {summary(report)}, so no single shift fixes it; nothing is written ({how})."
         )
     return shift.offset_ms
 

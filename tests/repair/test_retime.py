@@ -18,7 +18,7 @@ from report_factory import said
 
 from avsync.core.errors import CannotTell, UsageError
 from avsync.core.options import CheckOptions, FixOptions
-from avsync.core.report import Fault, Report, Segment, TrackReport
+from avsync.core.report import Fault, Reason, Report, Segment, TrackReport
 from avsync.media.ffmpeg import ffmpeg_path
 from avsync.media.probe import probe
 from avsync.repair import fix, retime
@@ -335,6 +335,15 @@ def test_a_single_shift_is_declined_and_the_other_method_named(tmp_path: Path, r
         fix.fix_offset(src, tmp_path / "out.mp4", FixOptions(), measure=lambda _path: report)
     assert error.value.exit_code == 3
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_recordings_that_were_joined_are_to_be_cut_where_no_method_repairs_them(tmp_path: Path):
+    src = made(tmp_path / "in.mp4", drifting, *X264, "-c:a", "aac")
+    joined = replace(JUMP, reasons=(Reason("clock-jumps", {"at_s": [4.0], "cut_at_bytes": [1024]}),))
+    with pytest.raises(
+        CannotTell, match=r"nothing is written \(cut it after byte 1024 and repair each part\)"
+    ):
+        fix.fix_offset(src, tmp_path / "out.mp4", FixOptions(), measure=lambda _path: joined)
 
 
 def test_a_result_that_is_not_better_is_not_kept(tmp_path: Path):

@@ -170,8 +170,8 @@ def test_no_command_is_offered_that_would_not_mend_it(report: Report, words: str
     "report",
     [
         replace(LATE, drift_ms_per_min=60.0),
-        replace(LATE, offset_ms=10.0),
         replace(LATE, faults=(FAULT,)),
+        pytest.param(replace(LATE, faults=(replace(FAULT, offset_ms=-5.0),)), id="a part that is in sync"),
     ],
 )
 def test_what_no_single_shift_mends_is_re_timed(report: Report):
