@@ -5,27 +5,24 @@ from __future__ import annotations
 import logging
 import math
 import os
-from array import array
 from bisect import insort
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import av
-import numpy as np
 from av.codec.context import Flags
 from av.container import InputContainer
 from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
 
 from avsync.core.errors import LACKS_MEMORY, MediaError, out_of_memory
-from avsync.core.records import Gap, Span
 from avsync.core.streams import Edit, Media, Piece
 from avsync.media.clock import seconds
 from avsync.media.container import demux, opened
-from avsync.media.damage import gaps, pauses
+from avsync.media.damage import Damage
 from avsync.media.editlist import as_edited
 from avsync.media.scan import LONGEST_S, lasting_s, stamp_of
 from avsync.media.unseen import CODECS, Unseen, spared
@@ -38,43 +35,6 @@ SAME_S = 1e-6
 """Seconds that two ways to compute one timestamp may differ by."""
 MAX_THREADS = 4
 """Threads of a decoder: each holds a frame or two, and faces are found more slowly than four decode."""
-
-
-@dataclass
-class Damage:
-    """What went wrong while a stream was decoded: `errors` as messages, and when intact frames came out.
-    `holes` are those of the media."""
-
-    holes: tuple[Span, ...] = ()
-    errors: list[str] = field(default_factory=list)
-    starts: array[float] = field(default_factory=lambda: array("d"))
-    ends: array[float] = field(default_factory=lambda: array("d"))
-    last_s: float = -math.inf
-    """End of the last packet that was read."""
-
-    def spans(self, start_s: float | None = None, end_s: float | None = None) -> list[Span]:
-        """The stretches in [start_s, end_s) in which no frame came out whole, in order; without an error
-        only those in which the file has nothing at all. The time before the first frame is not a gap: a
-        recording may begin in the middle of a group of frames."""
-        low, high = (-math.inf if start_s is None else start_s), (math.inf if end_s is None else end_s)
-        starts, ends = np.array(self.starts), np.array(self.ends)
-        found = gaps(starts, ends, min(self.last_s, high))
-        if not self.errors:
-            found = [(a, b) for a, b in found if any(a < past and first < b for first, past in self.holes)]
-        return [(max(a, low), min(b, high)) for a, b in found if b > low and a < high]
-
-    def gaps(self, start_s: float | None = None, end_s: float | None = None) -> list[Gap]:
-        """`spans`, and the stretches in [start_s, end_s) for which the file has no frames."""
-        low, high = (-math.inf if start_s is None else start_s), (math.inf if end_s is None else end_s)
-        found = [Gap(first_s, past_s, damaged=True) for first_s, past_s in self.spans(start_s, end_s)]
-        for first_s, past_s in pauses(np.array(self.starts)):
-            if (
-                past_s > low
-                and first_s < high
-                and not any(g.start_s < past_s and first_s < g.end_s for g in found)
-            ):
-                found.append(Gap(max(first_s, low), min(past_s, high), damaged=False))
-        return sorted(found, key=lambda gap: gap.start_s)
 
 
 def undecodable(name: str, damage: Damage, nothing: str) -> MediaError:

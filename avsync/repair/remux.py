@@ -18,8 +18,8 @@ from avsync.core.streams import Media
 from avsync.media import joints
 from avsync.media.container import UNORDERED, demux, opened, source
 from avsync.media.edits import hidden_s
-from avsync.media.ffmpeg import ffmpeg_path, program
-from avsync.repair import editlists, labels, packets, reordered, stamps
+from avsync.media.ffmpeg import ffmpeg_path
+from avsync.repair import editlists, filters, labels, packets, reordered, stamps
 from avsync.repair.codecs import Encoding
 from avsync.repair.containers import MOV_MUXERS, muxer_of, muxer_options, own_muxer, writable
 from avsync.repair.editlists import ListShift
@@ -148,7 +148,7 @@ def plan(
         )
     in_order, finish = None, ()
     if media.video and reordered.needed(media, file):
-        in_order = media.video.index, _number(streams, media.video.index)
+        in_order = media.video.index, filters.number(streams, media.video.index)
         if muxer not in reordered.MUXERS:
             finish = (*COPY, *muxer_options(file, streams, muxer), "-f", muxer, source(dst))
             muxer = reordered.MUXERS[0]
@@ -199,10 +199,10 @@ def _copied(
         *(_raw_input(retimed) if retimed else _input(file, audio_s if fine else 0)),
         *_mapped(file, streams, moved, muxer, retimed),
         *(_encoded(streams, retimed, audio_s) if retimed else []),
-        *([] if fine else _shift_filters(streams, moved, audio_s)),
-        *(_own_times(streams, media.video.index, late_s) if media.video and late_s else []),
+        *([] if fine else filters.shifted(streams, moved, audio_s)),
+        *(filters.own_times(streams, media.video.index, late_s) if media.video and late_s else []),
         *([f"-bsf:{in_order[1]}", "setts=pts=DTS"] if in_order else []),
-        *_counted_times(file, streams, retimed),
+        *filters.counted_times(file, streams, retimed and retimed.stream),
     ]
 
 
@@ -386,41 +386,3 @@ def _attached(file: Contents, cover: Stream, number: int) -> list[str]:
         *("-attach", f"subfile,,start,{start},end,{start + len(cover_bytes)},,:{file.path.absolute()}"),
         *(word for key, value in tags.items() for word in (f"-metadata:s:{number}", f"{key}={value}")),
     ]
-
-
-def _own_times(streams: Sequence[Stream], video: int, late_s: float) -> list[str]:
-    """A bitstream filter that gives the video the times at which it is presented (`VideoStream.late_s`)."""
-    number = _number(streams, video)
-    late = f"({late_s:.9f}/TB)"
-    return [f"-bsf:{number}", f"setts=pts=PTS+{late}:dts=DTS+{late}"]
-
-
-def _number(streams: Sequence[Stream], index: int) -> int:
-    """The number in the target of the stream `index` of the source."""
-    return next(n for n, s in enumerate(streams) if s.index == index)
-
-
-def _counted_times(file: Contents, streams: Sequence[Stream], retimed: Retimed | None) -> list[str]:
-    """Bitstream filters for audio of which every second packet has the time of the next: each begins where
-    the one before it ends."""
-    doubled = packets.doubled(file)
-    numbers = [
-        n for n, s in enumerate(streams) if s.index in doubled and not (retimed and s.index == retimed.stream)
-    ]
-    after = "if(eq(N\\,0)\\,{0}TS\\,PREV_OUT{0}TS+PREV_OUTDURATION)"
-    expression = f"setts=pts={after.format('P')}:dts={after.format('D')}"
-    return [word for n in numbers for word in (f"-bsf:{n}", expression)]
-
-
-def _shift_filters(streams: Sequence[Stream], moved: Sequence[int], shift_s: float) -> list[str]:
-    """Bitstream filters that shift in a finer time unit than the source's."""
-    ticks, arguments = round(shift_s * 90_000), []
-    prescales = program().prescales
-    for number, stream in enumerate(streams):
-        if stream.index in moved:
-            # Versions without the option take the values as those of the new unit.
-            unit = "" if prescales else f"*{90_000 * stream.tick_s:.12g}"
-            times = [f"{name.lower()}={name}{unit}+({ticks})" for name in ("PTS", "DTS")]
-            options = ["prescale=1"] if prescales else [f"duration=DURATION{unit}"]
-            arguments += [f"-bsf:{number}", ":".join(("setts=time_base=1/90000", *options, *times))]
-    return arguments
