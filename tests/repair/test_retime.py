@@ -339,10 +339,9 @@ def test_a_single_shift_is_declined_and_the_other_method_named(tmp_path: Path, r
 
 def test_recordings_that_were_joined_are_to_be_cut_where_no_method_repairs_them(tmp_path: Path):
     src = made(tmp_path / "in.mp4", drifting, *X264, "-c:a", "aac")
-    joined = replace(JUMP, reasons=(Reason("clock-jumps", {"at_s": [4.0], "cut_at_bytes": [1024]}),))
-    with pytest.raises(
-        CannotTell, match=r"nothing is written \(cut it after byte 1024 and repair each part\)"
-    ):
+    values = {"jumps": 1, "at_s": [4.0], "stray": 0, "cut_at_bytes": [1024], "in_place": True}
+    joined = replace(JUMP, reasons=(Reason("clock-jumps", values),))
+    with pytest.raises(CannotTell, match=r"written \(cut it after byte 1024 and repair each part\)"):
         fix.fix_offset(src, tmp_path / "out.mp4", FixOptions(), measure=lambda _path: joined)
 
 
