@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+from av.error import FFmpegError
 
 from avsync.core.draft import Draft, unwritable
+from avsync.core.errors import MediaError
 from avsync.core.streams import Media
 from avsync.media import blocks
 from avsync.media.container import demux, opened
@@ -42,7 +46,7 @@ def held_s(path: Path, index: int) -> list[float]:
                 packet.opaque = [len(decoded_s)]
                 decoded_s.append(float((packet.dts or 0) * packet.time_base))
                 length_s = float((packet.duration or 0) * packet.time_base) or length_s
-            for frame in packet.decode():
+            for frame in _frames(packet):
                 # Those that come after the last packet have no time: they follow one another.
                 last_s = last_s + length_s if frame.dts is None else float(frame.dts * frame.time_base)
                 if frame.opaque:
@@ -53,14 +57,26 @@ def held_s(path: Path, index: int) -> list[float]:
     return held
 
 
+def _frames(packet: Any) -> list[Any]:
+    """The frames that come with a packet; none where it is damaged."""
+    try:
+        return packet.decode()
+    except FFmpegError:
+        return []
+
+
 def write_held(src: Path, index: int, number: int, made: Draft) -> None:
     """Give stream `number` of a draft in Matroska, whose packets have the times of decoding of stream `index`
     of `src`, those of presentation.
 
     Raises:
         OutputError: the draft cannot be written.
+        MediaError: the source breaks off.
     """
-    later_s = held_s(src, index)
+    try:
+        later_s = held_s(src, index)
+    except FFmpegError as error:
+        raise MediaError(f"{src} breaks off ({error}); copy or record it again.") from error
     try:
         fields = [field for field in blocks.time_fields(made.path, CONTAINER) if field.stream == number]
         with os.fdopen(os.dup(made.handle), "r+b") as copy:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_factory import X264, bar_and_click, bar_time
+from media_factory import X264, bar_and_click, bar_time, damaged
 
 from avsync import fix_offset
+from avsync.core.errors import AvsyncError
 from avsync.core.streams import Media
 from avsync.media.decode import Damage, decoded
 from avsync.media.frames import frames
@@ -83,6 +84,21 @@ def test_so_do_copies_in_other_formats(tmp_path: Path, suffix: str, offset_ms: f
     before, after = (one.audio[0].start_s - one.video.start_s for one in map(probe, (src, dst)) if one.video)
     assert 1000 * (after - before) == pytest.approx(offset_ms, abs=ROUNDED_MS)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted((src.name, dst.name))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_source_is_copied_or_refused_in_a_sentence(tmp_path: Path, seed: int) -> None:
+    src, dst = (
+        bar_and_click(tmp_path / "a.avi", codec=(*B_FRAMES, "-c:a", "libmp3lame")),
+        tmp_path / "out.mkv",
+    )
+    broken = damaged(src, tmp_path / "b.avi", share=0.2 + 0.15 * seed, part=0.01)
+    try:
+        fix_offset(broken, dst, offset_ms=100.0)
+    except AvsyncError as error:
+        assert str(error).endswith(".")
+        return
+    assert len(late_ms(probe(dst))) > 80
 
 
 def test_frames_after_the_last_packet_follow_one_another(tmp_path: Path) -> None:
