@@ -26,28 +26,29 @@ def in_child(work: Callable[[], int]) -> int:
     if not hasattr(os, "fork"):  # Windows
         return work()
     told, tell = os.pipe()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    # What nohup has ignored stays so.
+    heeded = {number for number in ENDINGS if signal.getsignal(number) is not signal.SIG_IGN}
+    of_child = signal.signal(signal.SIGCHLD, lambda *_: None)  # what is ignored cannot be waited for
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*heeded, signal.SIGCHLD})
     parent, child = os.getpid(), os.fork()
     if child == 0:
         os.close(told)
         die_with(parent, EXIT_ERROR)
+        signal.signal(signal.SIGCHLD, of_child)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         code = work()
         os.write(tell, bytes([code]))
         return code
     os.close(tell)
     received: list[int] = []
-
-    def forward(number: int, _frame: object) -> None:
-        received.append(number)
-        with suppress(ProcessLookupError):
-            os.kill(child, number)
-
-    for number in ENDINGS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
-            signal.signal(number, forward)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    _, status = os.waitpid(child, 0)
+    # Signals stay blocked and are waited for: a handler would miss one that comes just before `waitpid`.
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+        number = signal.sigwait({*heeded, signal.SIGCHLD})
+        if number != signal.SIGCHLD:
+            received.append(number)
+            with suppress(ProcessLookupError):
+                os.kill(child, number)
+    status = ended[1]
     os.set_blocking(told, False)  # a process that the child left behind may hold the other end
     with suppress(BlockingIOError):
         if code := os.read(told, 1):
