@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -122,12 +123,17 @@ class TestRunning:
         """However the parent is ended, no ffmpeg goes on."""
         out = tmp_path / "endless.wav"
         code = f"from avsync.media.ffmpeg import run_ffmpeg as r; r({[*ENDLESS, str(out)]}, 'test')"
-        with subprocess.Popen([sys.executable, "-c", code]) as parent:
+        parent = subprocess.Popen([sys.executable, "-c", code])
+        try:
             deadline = time.monotonic() + 30
             while not writers(out) and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert writers(out)
             parent.send_signal(number)
+            parent.wait(30)
+        finally:
+            parent.kill()
+            parent.wait()
         deadline = time.monotonic() + 5
         while writers(out) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -137,10 +143,10 @@ class TestRunning:
 def writers(path: Path) -> list[int]:
     """Processes that have a file open."""
     found = []
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if link.readlink() == path:
-                found.append(int(link.parts[2]))
-        except OSError:
-            pass
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended meanwhile
+            for link in (process / "fd").iterdir():
+                with suppress(OSError):
+                    if link.readlink() == path:
+                        found.append(int(process.name))
     return found
