@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from avsync.core.report import Report, Segment
 from avsync.core.tolerance import defects
@@ -44,6 +45,12 @@ def repair_shift(report: Report) -> Shift | None:
     ]
     judged = [*(report.segments or (whole,)), *faults]
     return single_shift(judged, report.tolerance_ms, report.offset_ms, report.drift_ms_per_min or 0.0)
+
+
+def joint(report: Report) -> Mapping[str, Any] | None:
+    """What a report says of a file of joined recordings: after which bytes it is to be cut, and whether it
+    can be shifted in place; None for other files."""
+    return next((r.values for r in report.reasons if r.values.get("cut_at_bytes")), None)
 
 
 def single_shift(

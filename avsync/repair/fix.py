@@ -24,7 +24,7 @@ from avsync.core.options import FixOptions
 from avsync.core.report import Report
 from avsync.core.streams import Media
 from avsync.core.tolerance import largest_error, unmendable
-from avsync.estimate.repairable import repair_shift
+from avsync.estimate.repairable import joint, repair_shift
 from avsync.media.ffmpeg import program
 from avsync.media.probe import probe
 from avsync.repair import packets, retime
@@ -300,12 +300,9 @@ def _measured(report: Report, src: Path, *, force: bool, single_shift: bool) -> 
         return report.offset_ms
     shift = repair_shift(report)
     if shift is None:
-        cuts = next((r.values["cut_at_bytes"] for r in report.reasons if r.values.get("cut_at_bytes")), None)
-        how = (
-            f"cut it after {repaired.bytes_words(cuts)} and repair each part"
-            if cuts
-            else "use --method retime"
-        )
+        how = "use --method retime"
+        if joined := joint(report):
+            how = f"cut it after {repaired.bytes_words(joined['cut_at_bytes'])} and repair each part"
         raise CannotTell(
             f"{src}: {summary(report)}, so no single shift fixes it; nothing is written ({how})."
         )

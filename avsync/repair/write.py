@@ -92,10 +92,11 @@ def _run(planned: Plan, before: Contents, made: Draft, progress: Progress | None
     try:
         if planned.finish:
             with draft(planned.dst) as first:
-                _run_ffmpeg(planned, planned.arguments, first, on_time)
-                _run_ffmpeg(planned, [*FROM_MATROSKA, source(first.path), *planned.finish], made, on_time)
+                _copy(planned, first, on_time)
+                arguments = [*FROM_MATROSKA, source(first.path), *planned.finish]
+                _run_ffmpeg(planned, arguments, made, on_time)
         else:
-            _run_ffmpeg(planned, planned.arguments, made, on_time)
+            _copy(planned, made, on_time)
     except FfmpegError as error:
         # Muxers and their bitstream filters complain of streams in words of their own.
         if error.lines:
@@ -107,10 +108,14 @@ def _run(planned: Plan, before: Contents, made: Draft, progress: Progress | None
     show(progress, before, math.inf, 0.0, 0.5)
 
 
+def _copy(planned: Plan, made: Draft, on_time: Callable[[float], None]) -> None:
+    """Fill a draft by a plan's arguments, with the times of presentation that the source lacks."""
+    _run_ffmpeg(planned, planned.arguments, made, on_time)
+    if planned.reordered:
+        write_held(planned.src, *planned.reordered, made)
+
+
 def _run_ffmpeg(
     planned: Plan, arguments: Sequence[str], made: Draft, on_time: Callable[[float], None]
 ) -> None:
-    """Fill a draft by ffmpeg; by a plan's own `arguments`, with the times of presentation that it lacks."""
     run_ffmpeg(["-y", *arguments[:-1], source(made.path)], f"copy {planned.src}", made, on_time=on_time)
-    if planned.reordered and arguments is planned.arguments:
-        write_held(planned.src, *planned.reordered, made)

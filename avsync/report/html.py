@@ -16,7 +16,7 @@ from avsync.core.report import Fault, Report, Segment, TrackReport, Unjudged, Ve
 from avsync.core.text import printable, shell_word
 from avsync.core.timecode import frame_at, label
 from avsync.core.tolerance import defects, own_offset, unmendable, within
-from avsync.estimate.repairable import repair_shift
+from avsync.estimate.repairable import joint, repair_shift
 from avsync.report.html_charts import chart_words, coverage_bar, data_address, gauge, map_chart, offset_chart
 from avsync.report.html_table import SCRIPT, SCRIPT_HASH, batch_row
 from avsync.report.reasons import cause_words, face_words, fault_words, place_words
@@ -241,7 +241,7 @@ def advice(report: Report) -> tuple[str, str]:
     if "://" in report.path or report.path.endswith(NO_FILES):
         return "Save it as one file; then check and repair that.", ""
     single = {"offset", "local"} >= set(defects(report)) and repair_shift(report) is not None
-    joined = next((r.values for r in report.reasons if r.values.get("cut_at_bytes")), None)
+    joined = joint(report)
     if joined and not (single and joined["in_place"]):
         return (
             "The file consists of recordings that were joined: cut it after "
