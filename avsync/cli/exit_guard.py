@@ -19,6 +19,9 @@ from avsync.core.parent import die_with
 
 ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that end a command; they are passed on to the child."""
+AGAIN_S = 0.2
+"""SIGTERM and SIGHUP are passed on once more after this time, since Python misses a signal that comes just
+before it blocks. They count once (`avsync.cli.signals`), while a second Ctrl-C would end the work at once."""
 
 
 def in_child(work: Callable[[], int]) -> int:
@@ -29,7 +32,8 @@ def in_child(work: Callable[[], int]) -> int:
     # What nohup has ignored stays so.
     heeded = {number for number in ENDINGS if signal.getsignal(number) is not signal.SIG_IGN}
     of_child = signal.signal(signal.SIGCHLD, lambda *_: None)  # what is ignored cannot be waited for
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*heeded, signal.SIGCHLD})
+    waited = {*heeded, signal.SIGCHLD, signal.SIGALRM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     parent, child = os.getpid(), os.fork()
     if child == 0:
         os.close(told)
@@ -41,13 +45,21 @@ def in_child(work: Callable[[], int]) -> int:
         return code
     os.close(tell)
     received: list[int] = []
+    again = signal.SIGALRM
     # Signals stay blocked and are waited for: a handler would miss one that comes just before `waitpid`.
     while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
-        number = signal.sigwait({*heeded, signal.SIGCHLD})
-        if number != signal.SIGCHLD:
+        number = signal.sigwait(waited)
+        if number == signal.SIGCHLD:
+            continue
+        if number == signal.SIGALRM:
+            number = again
+        else:
             received.append(number)
-            with suppress(ProcessLookupError):
-                os.kill(child, number)
+            if number != signal.SIGINT:
+                again = signal.Signals(number)
+                signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+        with suppress(ProcessLookupError):
+            os.kill(child, number)
     status = ended[1]
     os.set_blocking(told, False)  # a process that the child left behind may hold the other end
     with suppress(BlockingIOError):

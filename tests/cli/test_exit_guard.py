@@ -94,6 +94,22 @@ def test_a_signal_for_the_command_ends_the_work_once(number: signal.Signals, cod
     assert process.returncode == code
 
 
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGTERM, 2), (signal.SIGHUP, 2), (signal.SIGINT, 1)])
+def test_a_signal_that_python_may_have_missed_is_passed_on_again(number: signal.Signals, times: int):
+    work = f"""
+    seen = []
+    signal.signal({number:d}, lambda *_: seen.append(1))
+    ready()
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end: time.sleep(0.01)
+    print(len(seen), flush=True)"""
+    process = started(work)
+    child_of(process)
+    os.kill(process.pid, number)
+    said, _ = process.communicate(timeout=30)
+    assert said == f"{times}\n"
+
+
 def test_a_second_ctrl_c_ends_the_work_at_once():
     process = started("\n    try: ready(); time.sleep(60)\n    except KeyboardInterrupt: time.sleep(60)")
     child_of(process)
