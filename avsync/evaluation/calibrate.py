@@ -39,6 +39,7 @@ MARGIN_S = 0.8
 """Audio kept before and after the excerpt, as in a longer file."""
 BALANCE = 0.5
 """How much speakers with many minutes are damped (`labels.shares`)."""
+DRAWS = 2000
 ENOUGH_CASES = 40
 """Fewest cases of a language for figures of its own."""
 MAIN_FIGURES = (
@@ -118,7 +119,8 @@ def _audio(store: Store, source: int, first: int, frames: int, delay_ms: float) 
 
 def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object]:
     """Quality of the calibration on `cases`: figures for the card, as plain values. `error_by_chance`: what
-    the calibration error of probabilities that are exactly right stays below in 95 of 100 such sets."""
+    the calibration error of probabilities that are exactly right stays below in 95 of 100 such sets;
+    `..._interval`: 95 % intervals of shares, by drawing speakers."""
     measured = measured_cases(cases, calibration)
     sure = np.array([m.probability for m, _ in measured])
     right = np.array([is_right(m, c) for m, c in measured])
@@ -132,6 +134,7 @@ def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object
     ]
     peaks, strangers = long_peaks(measured)
     level = -np.inf if calibration.mismatch_level is None else calibration.mismatch_level
+    speakers = np.array([c.id.rsplit("/", 1)[0] for _, c in measured])
     return {
         "cases": len(measured),
         "expected_calibration_error": round(expected_calibration_error(sure, right), 4),
@@ -141,6 +144,8 @@ def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object
         "matched_answered": _share(confident[~foreign]),
         "answered_right": _share(right[confident & ~foreign]),
         "swapped_answered": _share(confident[foreign]),
+        "matched_answered_interval": _interval(confident[~foreign], speakers[~foreign]),
+        "swapped_answered_interval": _interval(confident[foreign], speakers[foreign]),
         "median_error_ms": round(float(np.median(errors)), 1),
         "interval_holds": _share(np.array(inside)),
         "long_swapped_below_level": _share(strangers < level),
@@ -150,6 +155,17 @@ def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object
 
 def _share(flags: npt.NDArray[np.bool_]) -> float | None:
     return round(float(np.mean(flags)), 4) if len(flags) else None
+
+
+def _interval(flags: npt.NDArray[np.bool_], speakers: npt.NDArray[np.str_]) -> list[float] | None:
+    """95 % interval of a share, by drawing speakers: the excerpts of one are answered alike."""
+    if not len(flags):
+        return None
+    names, of = np.unique(speakers, return_inverse=True)
+    hits, counts = np.bincount(of, flags), np.bincount(of)
+    drawn = np.random.default_rng(0).integers(0, len(names), (DRAWS, len(names)))
+    shares = hits[drawn].sum(1) / counts[drawn].sum(1)
+    return [round(float(bound), 4) for bound in np.percentile(shares, (2.5, 97.5))]
 
 
 def write_card(path: Path, calibration: Calibration, figures: Mapping[str, object]) -> None:

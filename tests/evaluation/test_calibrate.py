@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from avsync.core.constants import MIN_PROBABILITY
 from avsync.core.records import Scores
 from avsync.data.labels import Recorded
 from avsync.data.shards import ShardWriter, Store, StoredClip
@@ -23,7 +24,7 @@ from avsync.evaluation.calibrate import (
     stranger,
     write_card,
 )
-from avsync.evaluation.fitting import Case, fit
+from avsync.evaluation.fitting import Case, fit, measured_cases
 from avsync.networks.base import Preprocessing
 from avsync.networks.checkpoint import load, save
 from avsync.networks.dims import Dims
@@ -63,6 +64,16 @@ def test_the_fitted_probability_means_what_it_says_on_new_cases(fitted: Calibrat
     assert figures["interval_holds"] > 0.85  # type: ignore[operator]
     assert figures["long_swapped_below_level"] > 0.3  # type: ignore[operator]
     assert figures["long_matched_below_level"] < 0.1  # type: ignore[operator]
+
+
+def test_the_intervals_of_shares_know_that_a_speaker_is_answered_alike(fitted: Calibration) -> None:
+    cases = made_cases(200)
+    each = quality(cases, fitted)
+    low, high = each["matched_answered_interval"]  # type: ignore[misc]
+    assert low < each["matched_answered"] < high < low + 0.2  # type: ignore[operator]
+    measured = enumerate(measured_cases(cases, fitted))
+    two = [replace(c, id=f"{m.probability >= MIN_PROBABILITY}/{i}") for i, (m, c) in measured]
+    assert quality(two, fitted)["matched_answered_interval"] == [0.0, 1.0]
 
 
 @pytest.mark.slow
