@@ -19,12 +19,12 @@ class Dims:
     audio, shared by all windows, which also cover half a second before and after themselves; `audio_channels`
     are its inner width and `d_model`). The last width of each must be `d_model`. With `frame_context`
     ("frame2d" only) the tokens of a window also see the four frames, 160 ms, before and after it; with
-    `wide_context` besides ("column2d" only) twice as far, in frames and in audio. With `speech` (no encoder
-    layers) the audio embedding also stands on the features of a speech recogniser (`audio.speech`), two a
-    frame. `contrast`
-    is the width of the contrastive embeddings whose similarity is added to the logit (0: none, as in the
-    paper). With `layers` 0 there are no cross-modal encoders: the similarity of the embeddings is the logit,
-    for the price of a dot product a pair.
+    `wide_context` besides ("column2d" only) twice as far, in frames and in audio; with `deep_audio` besides,
+    in audio 90 ms further, by three more convolutions. With `speech` (no encoder layers) the audio embedding
+    also stands on the features of a speech recogniser (`audio.speech`), two a frame. `contrast` is the width
+    of the contrastive embeddings whose similarity is added to the logit (0: none, as in the paper). With
+    `layers` 0 there are no cross-modal encoders: the similarity of the embeddings is the logit, for the price
+    of a dot product a pair.
     """
 
     front_end: Literal["clip3d", "frame2d"] = "clip3d"
@@ -37,6 +37,7 @@ class Dims:
     audio_front_end: Literal["window2d", "column1d", "column2d"] = "window2d"
     frame_context: bool = False
     wide_context: bool = False
+    deep_audio: bool = False
     speech: bool = False
 
     def __post_init__(self) -> None:
@@ -54,6 +55,8 @@ class Dims:
             raise ValueError("frame_context needs the frame-shared front-end frame2d")
         if self.wide_context and not (self.frame_context and self.audio_front_end == "column2d"):
             raise ValueError("wide_context widens that of frame_context and of the audio front-end column2d")
+        if self.deep_audio and not self.wide_context:
+            raise ValueError("deep_audio goes on from wide_context")
         if not self.layers and not self.contrast:
             raise ValueError("a network without encoder layers needs contrastive embeddings (contrast > 0)")
         if self.speech and self.layers:

@@ -95,6 +95,8 @@ WIDE_FRAME_DILATIONS = (1, 3, 4)
 """The same of a network with `wide_context`."""
 COLUMN_DILATIONS = (1, 3, 9)
 """Gaps, in mel columns, of the `TemporalContext` along audio tokens of a network with `wide_context`."""
+DEEP_COLUMN_DILATIONS = (*COLUMN_DILATIONS, 1, 2, 4)
+"""The same of a network with `deep_audio`."""
 SHARED_CONTEXT = 13
 """Mel columns before and after a window that reach into its tokens when the paper's 2-D convolutions run
 along the whole spectrogram: one for each convolution that is three columns wide."""

@@ -23,6 +23,7 @@ from avsync.networks.dims import STUDENT, Dims
 from avsync.networks.frontends import (
     AUDIO_CONTEXT,
     COLUMN_DILATIONS,
+    DEEP_COLUMN_DILATIONS,
     FRAME_DILATIONS,
     SHARED_CONTEXT,
     SPEECH_PER_FRAME,
@@ -112,7 +113,9 @@ class VocaLiST(Network):
         self.aud_prenet = (
             ColumnFrontEnd(*audio) if dims.audio_front_end == "column1d" else audio_front_end(audio)
         )
-        self.aud_context = TemporalContext(dims.d_model, COLUMN_DILATIONS) if dims.wide_context else None
+        self.aud_context = (
+            TemporalContext(dims.d_model, self._column_dilations) if dims.wide_context else None
+        )
         if dims.layers:
             shape = (dims.d_model, dims.heads, dims.layers)
             self.av_transformer = CrossEncoder(*shape, name="av")
@@ -155,9 +158,13 @@ class VocaLiST(Network):
         return self.contrast.embed_audio(audio)
 
     @property
+    def _column_dilations(self) -> tuple[int, ...]:
+        return DEEP_COLUMN_DILATIONS if self.dims.deep_audio else COLUMN_DILATIONS
+
+    @property
     def audio_context(self) -> int:
         contexts = {"window2d": 0, "column1d": AUDIO_CONTEXT, "column2d": SHARED_CONTEXT}
-        more = sum(COLUMN_DILATIONS) if self.aud_context is not None else 0
+        more = sum(self._column_dilations) if self.aud_context is not None else 0
         return contexts[self.dims.audio_front_end] + more
 
     @property

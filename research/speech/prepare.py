@@ -4,9 +4,9 @@
     python research/speech/prepare.py CACHE OUT --validation
 
 CACHE is the folder of prepared clips that avsync-4 was trained from. Each step is one file of OUT: sixteen
-runs of up to 45 frames, drawn and augmented as in the training of avsync-4. With --validation each file is
-one whole clip of `val`, as it is, put right by its known delay. Files that exist are kept, so it may be
-stopped.
+runs of 22 to 45 frames, drawn and augmented as in the last stages of the training of avsync-4. With
+--validation each file is one whole clip of `val`, as it is, put right by its known delay. Files that exist
+are kept, so it may be stopped.
 Needs the extra `speech`; some four seconds of one core a step.
 """
 
@@ -24,7 +24,8 @@ from avsync.audio.speech import FEATURE_RATE, SpeechEncoder, at_speech_level, in
 from avsync.core.constants import FRAME_RATE, HOP_SAMPLES, SAMPLE_RATE, WINDOW_FRAMES
 from avsync.core.files import write_whole
 from avsync.data.augment import NONE, Augmentation, augment_frames, augment_mels, augment_waves
-from avsync.data.dense_batch import Runs, at_tempo, draw_runs, fetch_runs
+from avsync.data.beyond import replace_beyond
+from avsync.data.dense_batch import Runs, at_tempo, audio_spans, draw_runs, fetch_runs
 from avsync.data.labels import delay_of, read_delays, shares
 from avsync.data.loading import HALF_FFT, Streamed, cut, log_mels, scaled
 from avsync.data.shards import SAMPLES_PER_FRAME, Store
@@ -34,7 +35,7 @@ from avsync.networks.base import Scorer
 SPLITS, MEASURED = ["pretrain", "unaligned", "wild"], ("unaligned", "wild")
 VALIDATION = ["val", "unaligned", "wildval"]
 VALIDATION_DELAYS = "research/labels/val-delays.json"
-RUNS, LENGTH = 16, 45
+RUNS, LENGTH, SHORTEST = 16, 45, 22
 CONTEXT = 61
 """Mel columns before and after a run: 0.76 s of audio, of which the recogniser gets a random part, so that
 where its input begins says nothing of where the run does."""
@@ -43,7 +44,7 @@ LEAD_S = 0.4
 EDGE = 8
 """Frames before and after a run whose speech features are stored too."""
 LEAST_WINDOWS = 2
-AMOUNT = Augmentation(noise_p=0.35, reverb_p=0.2, erase_p=0.1, tempo_p=0.25)
+AMOUNT = Augmentation(noise_p=0.35, reverb_p=0.2, erase_p=0.1, tempo_p=0.25, beyond_p=0.7)
 
 
 def main() -> None:
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--validation", action="store_true")
-    parser.add_argument("--delays", default="models/avsync-4-longer.delays.json")
+    parser.add_argument("--delays", default="models/avsync-4-wide.delays.json")
     parser.add_argument("--model", default="avsync-4")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -77,7 +78,7 @@ def prepare_steps(scorer: Scorer, encoder: SpeechEncoder, given: argparse.Namesp
         if path.exists():
             continue
         rng = np.random.default_rng([77, step])
-        runs = draw_runs(rng, frames, share, delays, RUNS, LENGTH, AMOUNT)
+        runs = draw_runs(rng, frames, share, delays, RUNS, LENGTH, AMOUNT, SHORTEST)
         made = inputs(scorer, encoder, source, runs, rng, AMOUNT)
         write_whole(path, safetensors.torch.save(made), what="the inputs of a step")
 
@@ -116,7 +117,9 @@ def inputs(
     raw = fetch_runs(source, runs, CONTEXT)
     plain = amount == NONE
     images = cut(raw.frames) if plain else augment_frames(raw.frames, rng, amount)
-    waves = raw.waves if plain else augment_waves(raw.waves, rng, amount)
+    waves = raw.waves
+    if not plain:
+        waves = augment_waves(replace_beyond(waves, audio_spans(runs, CONTEXT), rng, amount), rng, amount)
     mels = log_mels(waves) if plain else augment_mels(log_mels(waves), rng, amount)
     mels = at_tempo(mels, runs.tempo, runs.columns(CONTEXT))
     with torch.autocast("cpu", torch.bfloat16, enabled=not plain):

@@ -31,8 +31,11 @@ from avsync.networks.frontends import SPEECH_PER_FRAME
 from avsync.networks.registry import build_network
 from avsync.networks.vocalist import SPEECH_WINDOW
 
-BATCH, WARMUP, EMA, WIDE = 32, 20, 0.98, 0.15
+BATCH, WARMUP, EMA, WIDE = 32, 20, 0.98, 1.0
 NEW_RATE, OLD_RATE, DROPOUT = 1e-3, 3e-4, 0.4
+WITHHELD = 0.5
+"""Share of the runs whose mels are withheld, so that the recogniser's features must do by themselves: the mel
+front-end knows the clips to train on, so beside it they would have little left to learn."""
 WINDOWS = LENGTH - WINDOW_FRAMES + 1
 
 
@@ -147,7 +150,8 @@ def heard(network: Any, columns: Tensor, speech: Tensor) -> Tensor:
     """`ContrastHead.embed_audio` of (n, windows, 16, d) and (n, windows, 10, d), with dropout."""
     head = network.contrast
     inner = F.dropout(head.speech[:-1](speech.flatten(0, 1)), DROPOUT)
-    both = F.normalize(head.audio(columns.flatten(0, 1)), dim=-1) + head.speech[-1](inner)
+    mel = F.normalize(head.audio(columns.flatten(0, 1)), dim=-1).unflatten(0, columns.shape[:2])
+    both = (mel * (torch.rand(len(mel), 1, 1) >= WITHHELD)).flatten(0, 1) + head.speech[-1](inner)
     return head.scaled(F.normalize(both, dim=-1)).unflatten(0, columns.shape[:2])
 
 

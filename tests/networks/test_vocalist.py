@@ -79,13 +79,16 @@ def test_a_window_depends_on_audio_within_its_reach_only() -> None:
             assert torch.equal(model.column_tokens(other)[:, 92:108], whole) != heard
 
 
-@pytest.mark.parametrize(("wide", "columns", "frames"), [(False, 13, 4), (True, 26, 8)])
-def test_context_reaches_160_ms_or_320_beyond_a_window_in_frames_and_audio_alike(
-    wide: bool, columns: int, frames: int
+@pytest.mark.parametrize(
+    ("more", "columns", "frames"),
+    [({}, 13, 4), ({"wide_context": True}, 26, 8), ({"wide_context": True, "deep_audio": True}, 33, 8)],
+)
+def test_context_reaches_160_ms_or_320_beyond_a_window_and_in_deep_audio_410(
+    more: dict[str, bool], columns: int, frames: int
 ) -> None:
     torch.manual_seed(0)
     shape = ("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d")
-    model = VocaLiST(Dims(*shape, frame_context=True, wide_context=wide)).eval()
+    model = VocaLiST(Dims(*shape, frame_context=True, **more)).eval()
     assert (model.audio_context, model.frame_context) == (columns, frames)
     for part in (model.vid_context, model.aud_context):
         for parameter in part.mix.parameters() if part is not None else ():
@@ -108,11 +111,18 @@ def _either_side_of(first: int, last: int) -> list[tuple[int, bool]]:
     return [(first - 1, False), (first, True), (last, True), (last + 1, False)]
 
 
-@pytest.mark.parametrize(("wide", "new"), [(False, {"vid_context"}), (True, {"vid_context", "aud_context"})])
-def test_a_new_network_with_context_starts_as_the_one_without(wide: bool, new: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("more", "new"),
+    [
+        ({}, {"vid_context"}),
+        ({"wide_context": True}, {"vid_context", "aud_context"}),
+        ({"wide_context": True, "deep_audio": True}, {"vid_context", "aud_context"}),
+    ],
+)
+def test_a_new_network_with_context_starts_as_the_one_without(more: dict[str, bool], new: set[str]) -> None:
     """So training goes on from a checkpoint that sees single windows."""
     shape = ("frame2d", (4, 4, 8, 8, 16), 16, 4, 0, None, 8, "column2d")
-    model = VocaLiST(Dims(*shape, frame_context=True, wide_context=wide)).eval()
+    model = VocaLiST(Dims(*shape, frame_context=True, **more)).eval()
     plain = VocaLiST(Dims(*shape)).eval()
     missing, unexpected = model.load_state_dict(plain.state_dict(), strict=False)
     assert not unexpected
@@ -151,6 +161,8 @@ def test_dims_survive_yaml_and_refuse_what_cannot_be_built() -> None:
         Dims(channels=(16, 32, 64, 128, 256))
     with pytest.raises(ValueError, match="wide_context"):
         Dims(wide_context=True)
+    with pytest.raises(ValueError, match="deep_audio"):
+        Dims(deep_audio=True)
     with pytest.raises(ValueError, match="heads"):
         Dims(channels=(1, 2, 3, 4, 20), d_model=20, heads=8)
     with pytest.raises(ValueError, match="column1d two"):
