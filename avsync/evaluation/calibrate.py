@@ -39,7 +39,8 @@ MARGIN_S = 0.8
 """Audio kept before and after the excerpt, as in a longer file."""
 BALANCE = 0.5
 """How much speakers with many minutes are damped (`labels.shares`)."""
-DRAWS = 2000
+DRAWS, Z = 2000, 1.96
+"""Of the 95 % intervals of shares: how often the speakers are drawn, and standard errors on either side."""
 ENOUGH_CASES = 40
 """Fewest cases of a language for figures of its own."""
 MAIN_FIGURES = (
@@ -120,7 +121,7 @@ def _audio(store: Store, source: int, first: int, frames: int, delay_ms: float) 
 def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object]:
     """Quality of the calibration on `cases`: figures for the card, as plain values. `error_by_chance`: what
     the calibration error of probabilities that are exactly right stays below in 95 of 100 such sets;
-    `..._interval`: 95 % intervals of shares, by drawing speakers."""
+    `..._interval`: 95 % intervals of shares."""
     measured = measured_cases(cases, calibration)
     sure = np.array([m.probability for m, _ in measured])
     right = np.array([is_right(m, c) for m, c in measured])
@@ -158,14 +159,18 @@ def _share(flags: npt.NDArray[np.bool_]) -> float | None:
 
 
 def _interval(flags: npt.NDArray[np.bool_], speakers: npt.NDArray[np.str_]) -> list[float] | None:
-    """95 % interval of a share, by drawing speakers: the excerpts of one are answered alike."""
+    """95 % interval of a share: by drawing speakers, since the excerpts of one are answered alike, and at
+    least that of so many independent excerpts (Wilson's), since none in a hundred does not mean never."""
     if not len(flags):
         return None
     names, of = np.unique(speakers, return_inverse=True)
     hits, counts = np.bincount(of, flags), np.bincount(of)
     drawn = np.random.default_rng(0).integers(0, len(names), (DRAWS, len(names)))
-    shares = hits[drawn].sum(1) / counts[drawn].sum(1)
-    return [round(float(bound), 4) for bound in np.percentile(shares, (2.5, 97.5))]
+    low, high = np.percentile(hits[drawn].sum(1) / counts[drawn].sum(1), (2.5, 97.5))
+    share, more = float(np.mean(flags)), Z**2 / len(flags)
+    half = Z * np.sqrt(share * (1 - share) / len(flags) + more / (4 * len(flags)))
+    alone = (share + more / 2 + half * np.array([-1, 1])) / (1 + more)
+    return [round(max(0.0, float(min(low, alone[0]))), 4), round(min(1.0, float(max(high, alone[1]))), 4)]
 
 
 def write_card(path: Path, calibration: Calibration, figures: Mapping[str, object]) -> None:

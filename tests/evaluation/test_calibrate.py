@@ -74,6 +74,13 @@ def test_the_intervals_of_shares_know_that_a_speaker_is_answered_alike(fitted: C
     measured = enumerate(measured_cases(cases, fitted))
     two = [replace(c, id=f"{m.probability >= MIN_PROBABILITY}/{i}") for i, (m, c) in measured]
     assert quality(two, fitted)["matched_answered_interval"] == [0.0, 1.0]
+    foreign = [c for c in cases if c.truth_ms is None]
+    never = quality(cases, replace(fitted, weights=(-50.0, *fitted.weights[1:])))
+    assert never["swapped_answered"] == 0.0
+    assert never["swapped_answered_interval"] == [
+        0.0,
+        pytest.approx(1.96**2 / (len(foreign) + 1.96**2), abs=1e-3),
+    ]
 
 
 @pytest.mark.slow
