@@ -29,7 +29,7 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parents[1] / "speech"))
 from contrast import RADIUS, contrast
 from prepare import CONTEXT, EDGE, LENGTH
-from train import read
+from train import follow, read
 
 from avsync.core.constants import FRAME_RATE as FPS
 from avsync.core.constants import MEL_RATE, WINDOW_FRAMES, WINDOW_MELS
@@ -141,10 +141,7 @@ def train(network: Any, table: dict[str, Tensor], variant: Variant) -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(learning, 2.0)
         optimizer.step()
-        share = 1 - min(EMA, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for mean, value in zip(average.parameters(), network.parameters(), strict=True):
-                mean.lerp_(value, share)
+        follow(average, network, EMA, step)
         if step % 50 == 49:
             print(f"{variant.name} step {step + 1}: loss {loss.item():.3f}", flush=True)
     network.load_state_dict(average.state_dict())

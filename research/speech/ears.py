@@ -27,6 +27,7 @@ import torch
 from prepare import MEASURED, SPLITS
 from torch import Tensor, nn
 from torch.nn import functional as F
+from train import follow
 
 from avsync.audio.waveform import load_audio
 from avsync.core.constants import HOP_SAMPLES, WINDOW_FRAMES, WINDOW_MELS
@@ -250,12 +251,9 @@ def train(given: argparse.Namespace) -> None:
         (HINT * hint + relation).backward()
         nn.utils.clip_grad_norm_(learning, 2.0)
         optimizer.step()
-        share = 1 - min(EMA, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for mean, value in zip(average.parameters(), network.parameters(), strict=True):
-                mean.lerp_(value, share)
-            for mean, value in zip(average.buffers(), network.buffers(), strict=True):
-                mean.copy_(value)
+        follow(average, network, EMA, step)
+        for mean, value in zip(average.buffers(), network.buffers(), strict=True):
+            mean.copy_(value)
         now = np.array([hint.item(), relation.item()])
         means = 0.95 * means + 0.05 * now if step else now
         step += 1

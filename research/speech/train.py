@@ -112,13 +112,18 @@ def train(network: Any, table: dict[str, Tensor], steps: int) -> None:
         loss.backward()
         nn.utils.clip_grad_norm_([*new, *old], 2.0)
         optimizer.step()
-        share = 1 - min(EMA, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for mean, value in zip(average.parameters(), network.parameters(), strict=True):
-                mean.lerp_(value, share)
+        follow(average, network, EMA, step)
         if step % 50 == 49:
             print(f"step {step + 1}: loss {loss.item():.3f}", flush=True)
     network.load_state_dict(average.state_dict())
+
+
+@torch.no_grad()
+def follow(average: Any, network: Any, decay: float, step: int) -> None:
+    """Moves the running average of the weights, faster in early steps."""
+    share = 1 - min(decay, (step + 1) / (step + 10))
+    for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(value, share)
 
 
 def embeddings(network: Any, batch: dict[str, Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
