@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,15 @@ def speakers(store: Store) -> set[str]:
     return {speaker(clip) for clip in store.clips}
 
 
-def speaker(clip: StoredClip) -> str:
-    """The speaker of a clip: its folder."""
+class Named(Protocol):
+    """What has the id of a clip."""
+
+    @property
+    def id(self) -> str: ...
+
+
+def speaker(clip: Named) -> str:
+    """The speaker of a clip: its folder; a clip without one is its own speaker."""
     return clip.id.rsplit("/", 1)[0]
 
 

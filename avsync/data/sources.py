@@ -17,6 +17,7 @@ from pathlib import Path
 
 from avsync.core.constants import VIDEO_SUFFIXES
 from avsync.core.errors import MediaError, UsageError
+from avsync.data.labels import speaker
 
 SPLIT_NAMES = {
     "pretrain": "pretrain",
@@ -142,22 +143,15 @@ def with_validation(sources: Iterable[Source], share: float = HELD_OUT) -> list[
     training = [s for s in sources if s.split in TRAINING]
     if any(s.split == "val" for s in sources) or not training:
         return sources
-    speakers = sorted(
-        {_speaker(s) for s in training}, key=lambda name: hashlib.sha256(name.encode()).digest()
-    )
+    speakers = sorted({speaker(s) for s in training}, key=lambda name: hashlib.sha256(name.encode()).digest())
     if len(speakers) < 2:
         return sources
     held = set(speakers[: max(1, round(share * len(speakers)))])
     # LRS3 cuts the same talks for pretrain and trainval: a held-out speaker is removed from both, and the
     # short clips of trainval are used for validation.
     validated = "train" if any(s.split == "train" for s in training) else "pretrain"
-    rest = [s for s in sources if s.split not in TRAINING or _speaker(s) not in held]
-    return rest + [replace(s, split="val") for s in training if s.split == validated and _speaker(s) in held]
-
-
-def _speaker(source: Source) -> str:
-    """The folder of a clip stands for its speaker; a clip without a folder is its own speaker."""
-    return source.id.rsplit("/", 1)[0]
+    rest = [s for s in sources if s.split not in TRAINING or speaker(s) not in held]
+    return rest + [replace(s, split="val") for s in training if s.split == validated and speaker(s) in held]
 
 
 def _from_csv(path: Path) -> Iterator[Source]:

@@ -135,7 +135,7 @@ def quality(cases: Sequence[Case], calibration: Calibration) -> dict[str, object
     ]
     peaks, strangers = long_peaks(measured)
     level = -np.inf if calibration.mismatch_level is None else calibration.mismatch_level
-    speakers = np.array([c.id.rsplit("/", 1)[0] for _, c in measured])
+    speakers = np.array([speaker(c) for _, c in measured])
     return {
         "cases": len(measured),
         "expected_calibration_error": round(expected_calibration_error(sure, right), 4),
@@ -244,9 +244,9 @@ def by_language(
 
 def held_out_quality(cases: Sequence[Case]) -> dict[str, float]:
     """Calibration error and share of right answers on each half of the speakers with the fit on the other."""
-    speakers = sorted({c.id.rsplit("/", 1)[0] for c in cases})
+    speakers = sorted({speaker(c) for c in cases})
     first = set(speakers[::2])
-    halves = [[c for c in cases if (c.id.rsplit("/", 1)[0] in first) == side] for side in (True, False)]
+    halves = [[c for c in cases if (speaker(c) in first) == side] for side in (True, False)]
     judged = [
         (m.probability, is_right(m, c), c.truth_ms is None)
         for mine, other in (halves, halves[::-1])

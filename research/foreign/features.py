@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avsync.core.constants import FRAME_RATE, MIN_PROBABILITY
-from avsync.data.labels import delay_of, read_delays
+from avsync.data.labels import delay_of, read_delays, speaker
 from avsync.data.shards import Store
 from avsync.estimate import peak
 from avsync.estimate.calibration import CEILING, FEATURES, Calibration
@@ -56,7 +56,7 @@ def main() -> None:
     cases += make_cases(loaded, store, known, 2 * args.count, seed=91, swapped_every=1, longest_s=LONGEST_S)
     table = [figures_of(case, calibration) for case in cases]
     columns = {name: np.array([row[name] for row in table]) for name in table[0]}
-    speakers = np.array([case.id.rsplit("/", 1)[0] for case in cases])
+    speakers = np.array([speaker(case) for case in cases])
     foreign = np.array([case.truth_ms is None for case in cases])
     right, claimed = columns["right"] > 0, columns["claimed"]
     print(f"{int((~foreign).sum())} matching, {int(foreign.sum())} foreign")
