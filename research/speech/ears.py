@@ -190,9 +190,10 @@ class Voices:
         return Piece(wave, self.embeddings[at : at + count], clip, run)
 
 
-def batch_of(sources: list[Voices], rng: np.random.Generator, context: int) -> tuple[Tensor, Tensor, Tensor]:
+def batch_of(sources: list[Voices], rng: np.random.Generator, network: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Mels (n, 80, columns) of noisy audio, the teacher's embeddings (windows, 256) of the clean audio, and
     which windows (n, WINDOWS) there are."""
+    context = network.audio_context
     pieces = [sources[int(rng.random() >= FOOTAGE)].piece(rng, context) for _ in range(PIECES)]
     waves = torch.from_numpy(np.stack([piece.wave for piece in pieces])).float() / 32768
     spans = Spans(*(np.array([getattr(p, of) for p in pieces], np.float64) for of in ("clip", "run")))
@@ -217,55 +218,71 @@ def losses(said: Tensor, target: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     return (1 - (said * target).sum(1)).mean(), F.kl_div(ours, theirs, reduction="batchmean")
 
 
+class Progress:
+    """What learns, its running average, and how far it is; kept beside the weights to write."""
+
+    def __init__(self, out: Path, network: Any, rate: float) -> None:
+        self.network, self.out, self.state = network, out, out.with_suffix(".pt")
+        network.requires_grad_(False).eval()
+        self.parts = [network.aud_prenet, network.aud_context, network.contrast.audio]
+        self.learning = [p for part in self.parts for p in part.requires_grad_(True).parameters()]
+        self.average = copy.deepcopy(network)
+        self.optimizer = torch.optim.AdamW(self.learning, rate, betas=(0.9, 0.98), weight_decay=DECAY)
+        self.step, self.begun = 0, time.time()
+        if self.state.exists():
+            found = torch.load(self.state, weights_only=True)
+            for name in ("network", "average", "optimizer"):
+                getattr(self, name).load_state_dict(found[name])
+            self.step, self.begun = found["step"], time.time() - found["spent"]
+
+    def save(self, base: checkpoint.Loaded) -> None:
+        """The state, and the running average of the weights."""
+        kept = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimizer")}
+        torch.save({**kept, "step": self.step, "spent": time.time() - self.begun}, self.state)
+        checkpoint.save(self.out, self.average, base.preprocessing, {"init": base.name, "steps": self.step})
+
+
 def train(given: argparse.Namespace) -> None:
     """Writes the running average of the weights."""
     base = checkpoint.load(given.teacher, "cpu")
     network = checkpoint.load(given.init, "cpu").model if given.init else widened(base)
-    network.requires_grad_(False).eval()
-    parts = [network.aud_prenet, network.aud_context, network.contrast.audio]
-    learning = [p for part in parts for p in part.requires_grad_(True).parameters()]
-    average = copy.deepcopy(network)
-    optimizer = torch.optim.AdamW(learning, given.rate, betas=(0.9, 0.98), weight_decay=DECAY)
+    at = Progress(given.out, network, given.rate)
     sources = [Voices(given.source, name) for name in ("footage", "voices")]
     scale = float(network.contrast.log_scale.exp().clamp(max=network.contrast.MAX_SCALE))
-    state, step, spent = given.out.with_suffix(".pt"), 0, 0.0
-    if state.exists():
-        found = torch.load(state, weights_only=True)
-        network.load_state_dict(found["network"])
-        average.load_state_dict(found["average"])
-        optimizer.load_state_dict(found["optimizer"])
-        step, spent = found["step"], found["spent"]
-    begun, saved = time.time() - spent, time.time()
-    means = np.zeros(2)
-    while (passed := (time.time() - begun) / (60 * given.minutes)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = given.rate * min(1, (step + 1) / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * passed))
-        rng = np.random.default_rng([given.seed, 11, step])
-        mels, target, here = batch_of(sources, rng, network.audio_context)
-        for part in parts:
-            part.train()
-        with torch.autocast("cpu", torch.bfloat16):
-            said = directions(network, mels, here)
-        hint, relation = losses(said, target, scale)
-        optimizer.zero_grad()
-        (HINT * hint + relation).backward()
-        nn.utils.clip_grad_norm_(learning, 2.0)
-        optimizer.step()
-        follow(average, network, EMA, step)
-        for mean, value in zip(average.buffers(), network.buffers(), strict=True):
-            mean.copy_(value)
-        now = np.array([hint.item(), relation.item()])
-        means = 0.95 * means + 0.05 * now if step else now
-        step += 1
-        if step % 20 == 0 or step < 4:
-            print(f"step {step}, {time.time() - begun:.0f} s: {means[0]:.4f} {means[1]:.4f}", flush=True)
+    saved, means = time.time(), np.zeros(2)
+    while (passed := (time.time() - at.begun) / (60 * given.minutes)) < 1:
+        for group in at.optimizer.param_groups:
+            rise = min(1, (at.step + 1) / WARMUP)
+            group["lr"] = given.rate * rise * (0.5 + 0.5 * math.cos(math.pi * passed))
+        now = learn(at, batch_of(sources, np.random.default_rng([given.seed, 11, at.step]), network), scale)
+        means = 0.95 * means + 0.05 * now if means.any() else now
+        if at.step % 20 == 0 or at.step < 4:
+            print(
+                f"step {at.step}, {time.time() - at.begun:.0f} s: {means[0]:.4f} {means[1]:.4f}", flush=True
+            )
         if time.time() - saved > SAVE_S:
             saved = time.time()
-            parts_of = {"network": network, "average": average, "optimizer": optimizer}
-            kept = {name: part.state_dict() for name, part in parts_of.items()}
-            torch.save({**kept, "step": step, "spent": time.time() - begun}, state)
-            checkpoint.save(given.out, average, base.preprocessing, {"init": base.name, "steps": step})
-    checkpoint.save(given.out, average, base.preprocessing, {"init": base.name, "steps": step})
+            at.save(base)
+    at.save(base)
+
+
+def learn(at: Progress, batch: tuple[Tensor, Tensor, Tensor], scale: float) -> npt.NDArray[np.float64]:
+    """One step; both losses."""
+    mels, target, here = batch
+    for part in at.parts:
+        part.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        said = directions(at.network, mels, here)
+    hint, relation = losses(said, target, scale)
+    at.optimizer.zero_grad()
+    (HINT * hint + relation).backward()
+    nn.utils.clip_grad_norm_(at.learning, 2.0)
+    at.optimizer.step()
+    follow(at.average, at.network, EMA, at.step)
+    for mean, value in zip(at.average.buffers(), at.network.buffers(), strict=True):
+        mean.copy_(value)
+    at.step += 1
+    return np.array([hint.item(), relation.item()])
 
 
 if __name__ == "__main__":
