@@ -2,11 +2,12 @@
 
     python research/speech/prepare.py CACHE OUT --steps 250
     python research/speech/prepare.py CACHE OUT --validation
+    python research/speech/prepare.py CACHE OUT --steps 340 --seed 78 --deaf --model ears.safetensors
 
 CACHE is the folder of prepared clips that avsync-4 was trained from. Each step is one file of OUT: sixteen
 runs of 22 to 45 frames, drawn and augmented as in the last stages of the training of avsync-4. With
 --validation each file is one whole clip of `val`, as it is, put right by its known delay. Files that exist
-are kept, so it may be stopped.
+are kept, so it may be stopped. With --deaf there are no features of the recogniser.
 Needs the extra `speech`; some four seconds of one core a step.
 """
 
@@ -16,6 +17,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -53,18 +55,21 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--validation", action="store_true")
+    parser.add_argument("--deaf", action="store_true")
+    parser.add_argument("--seed", type=int, default=77)
     parser.add_argument("--delays", default="models/avsync-4-wide.delays.json")
     parser.add_argument("--model", default="avsync-4")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    scorer, encoder = checkpoint.load(given.model, "cpu"), SpeechEncoder(installed_encoder())
+    scorer = checkpoint.load(given.model, "cpu")
+    encoder = None if given.deaf else SpeechEncoder(installed_encoder())
     if given.validation:
         prepare_validation(scorer, encoder, given.cache, given.out)
     else:
         prepare_steps(scorer, encoder, given)
 
 
-def prepare_steps(scorer: Scorer, encoder: SpeechEncoder, given: argparse.Namespace) -> None:
+def prepare_steps(scorer: Scorer, encoder: SpeechEncoder | None, given: argparse.Namespace) -> None:
     """Augmented runs of the clips to train on, `given.steps` files of them."""
     known = read_delays(given.delays)
     store = Store(given.cache, SPLITS, min_windows=8).select(
@@ -77,13 +82,13 @@ def prepare_steps(scorer: Scorer, encoder: SpeechEncoder, given: argparse.Namesp
         path = given.out / f"{step:05d}.safetensors"
         if path.exists():
             continue
-        rng = np.random.default_rng([77, step])
+        rng = np.random.default_rng([given.seed, step])
         runs = draw_runs(rng, frames, share, delays, RUNS, LENGTH, AMOUNT, SHORTEST)
         made = inputs(scorer, encoder, source, runs, rng, AMOUNT)
         write_whole(path, safetensors.torch.save(made), what="the inputs of a step")
 
 
-def prepare_validation(scorer: Scorer, encoder: SpeechEncoder, cache: Path, out: Path) -> None:
+def prepare_validation(scorer: Scorer, encoder: SpeechEncoder | None, cache: Path, out: Path) -> None:
     """Whole clips whose delay is known, as they are, without the first axis of `inputs`."""
     known = read_delays(VALIDATION_DELAYS)
     store = Store(cache, VALIDATION).select(lambda clip: delay_of(clip, known) is not None)
@@ -97,22 +102,22 @@ def prepare_validation(scorer: Scorer, encoder: SpeechEncoder, cache: Path, out:
         delay = np.array([delay_of(clip, known) or 0.0])
         runs = Runs(np.array([number]), length, 0 * one, length, one, one, delay, 0 * one)
         made = inputs(scorer, encoder, source, runs, np.random.default_rng(0), NONE)
-        whole = {name: made[name][0] for name in ("frames", "columns", "speech")}
+        whole = {name: made[name][0] for name in made if made[name].ndim > 1}
         write_whole(path, safetensors.torch.save(whole), what="the inputs of a clip")
 
 
 @torch.no_grad()
 def inputs(
     scorer: Scorer,
-    encoder: SpeechEncoder,
+    encoder: SpeechEncoder | None,
     source: Streamed,
     runs: Runs,
     rng: np.random.Generator,
     amount: Augmentation,
 ) -> dict[str, Tensor]:
     """Of n runs: `lengths` (n,) in frames, `true` (n,) frames by which the audio is late, `frames`
-    (n, t, d) frame tokens, `columns` (n, columns, d) audio tokens with CONTEXT around them, and `speech`
-    (n, 2 (t + 2 EDGE), 288)."""
+    (n, t, d) frame tokens, `columns` (n, columns, d) audio tokens with CONTEXT around them, and with an
+    encoder `speech` (n, 2 (t + 2 EDGE), 288)."""
     model = scorer.model
     raw = fetch_runs(source, runs, CONTEXT)
     plain = amount == NONE
@@ -128,24 +133,37 @@ def inputs(
             model.frame_tokens(p.contiguous(memory_format=torch.channels_last)) for p in pixels.split(180)
         ]
         columns = model.column_tokens(mels)
-    most = 0 if plain else LEAD_S * SAMPLE_RATE
-    lead = np.floor(rng.uniform(0, most, len(waves)) * np.minimum(1, runs.tempo)).astype(np.int64)
-    kept = waves.shape[1] - int(lead.max())
-    encoded = encoder.encode(
-        at_speech_level(np.stack([wave[a : a + kept] for wave, a in zip(waves.numpy(), lead, strict=True)]))
-    )
-    played = np.arange(-2 * EDGE, 2 * (images.shape[1] + EDGE)) * SAMPLE_RATE / FEATURE_RATE
-    first = HALF_FFT + CONTEXT * HOP_SAMPLES * runs.tempo - lead
-    speech = [
-        read_at(of, at + played * tempo) for of, at, tempo in zip(encoded, first, runs.tempo, strict=True)
-    ]
-    return {
+    made = {
         "lengths": torch.from_numpy(runs.lengths),
         "true": torch.from_numpy(runs.shift_ms * FRAME_RATE / 1000),
         "frames": torch.cat(parts).unflatten(0, images.shape[:2]).half(),
         "columns": columns.half().contiguous(),
-        "speech": torch.from_numpy(np.stack(speech)).half(),
     }
+    if encoder is not None:
+        most_s = 0 if plain else LEAD_S
+        made["speech"] = recognised(encoder, waves.numpy(), runs.tempo, images.shape[1], most_s, rng)
+    return made
+
+
+def recognised(
+    encoder: SpeechEncoder,
+    waves: npt.NDArray[np.float32],
+    tempo: npt.NDArray[np.float64],
+    frames: int,
+    most_s: float,
+    rng: np.random.Generator,
+) -> Tensor:
+    """Features (n, 2 (frames + 2 EDGE), 288) of runs and what is around them, of whose audio (n, samples) up
+    to `most_s` at the beginning is withheld."""
+    lead = np.floor(rng.uniform(0, most_s * SAMPLE_RATE, len(waves)) * np.minimum(1, tempo)).astype(np.int64)
+    kept = waves.shape[1] - int(lead.max())
+    encoded = encoder.encode(
+        at_speech_level(np.stack([wave[a : a + kept] for wave, a in zip(waves, lead, strict=True)]))
+    )
+    played = np.arange(-2 * EDGE, 2 * (frames + EDGE)) * SAMPLE_RATE / FEATURE_RATE
+    first = HALF_FFT + CONTEXT * HOP_SAMPLES * tempo - lead
+    speech = [read_at(of, at + played * pace) for of, at, pace in zip(encoded, first, tempo, strict=True)]
+    return torch.from_numpy(np.stack(speech)).half()
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def with_speech(base: checkpoint.Loaded) -> Any:
 def read(folder: Path) -> dict[str, Tensor]:
     """All runs of a folder, padded to the longest."""
     parts = [safetensors.torch.load_file(path) for path in sorted(folder.glob("*.safetensors"))]
-    longest = {name: max(part[name].shape[1] for part in parts) for name in ("frames", "columns", "speech")}
+    longest = {name: max(p[name].shape[1] for p in parts) for name in parts[0] if parts[0][name].ndim > 1}
     return {
         name: torch.cat(
             [F.pad(part[name], (0, 0, 0, longest[name] - part[name].shape[1])) for part in parts]
@@ -128,17 +128,20 @@ def follow(average: Any, network: Any, decay: float, step: int) -> None:
 
 def embeddings(network: Any, batch: dict[str, Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
     """Embeddings (n, WINDOWS, width) of the windows of a batch, of their frames and of their audio."""
-    tokens = (
-        network.in_context(batch["frames"].float(), present).unfold(1, WINDOW_FRAMES, 1).permute(0, 1, 3, 2)
-    )
-    seen = network.visual_embeddings(network.mix_window(tokens.flatten(0, 1)))
     first = torch.arange(WINDOWS)
     columns = batch["columns"].float()[
         :, CONTEXT + first[:, None] * MEL_RATE // FPS + torch.arange(WINDOW_MELS)
     ]
     speech = speech_tokens(network, batch["speech"].float())
     speech = speech[:, SPEECH_PER_FRAME * (first[:, None] + EDGE) + torch.arange(SPEECH_WINDOW)]
-    return seen.unflatten(0, (-1, WINDOWS)), heard(network, columns, speech)
+    return seen_in(network, batch["frames"], present), heard(network, columns, speech)
+
+
+def seen_in(network: Any, frames: Tensor, present: Tensor) -> Tensor:
+    """Embeddings (n, WINDOWS, width) of the windows of frame tokens (n, LENGTH, d)."""
+    tokens = network.in_context(frames.float(), present).unfold(1, WINDOW_FRAMES, 1).permute(0, 1, 3, 2)
+    seen = network.visual_embeddings(network.mix_window(tokens.flatten(0, 1)))
+    return seen.unflatten(0, (-1, WINDOWS))
 
 
 def speech_tokens(network: Any, features: Tensor) -> Tensor:
