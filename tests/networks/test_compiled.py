@@ -1,5 +1,6 @@
 """A compiled checkpoint gives the scores of its network in PyTorch, and is used for that checkpoint alone."""
 
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -156,7 +157,7 @@ def another_version(path: Path) -> None:
 
 
 def no_number(path: Path) -> None:
-    rewritten(path, lambda content: content.replace(b'"audio_context": 26', b'"audio_context": "26"'))
+    rewritten(path, lambda content: re.sub(rb'("audio_context": )(\d+)', rb'\1"\2"', content))
 
 
 def no_object(path: Path) -> None:
