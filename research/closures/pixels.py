@@ -4,7 +4,7 @@ How dark the middle of the mouth is, which follows its opening, is held against 
 the mouth crop changes against how much the loudness does. The sum of the two correlations, over all clips of
 a recording, has a peak at the offset where there is enough of them.
 
-    avsync train --data BOTH --config avsync-4 --cache CACHE --prepare-only  # BOTH: models/teachers/avsync-4-stages.md
+    avsync train --data BOTH --config avsync-4 --cache CACHE --prepare-only  # BOTH: see avsync-4-stages.md
     python research/closures/pixels.py CACHE ../shared/wild/manifest.csv
 
 Prints for each recording the offset in ms (positive: the audio is early), the height of its peak in robust
