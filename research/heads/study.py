@@ -75,6 +75,8 @@ def main() -> None:
         given.rate,
     )
     base = checkpoint.load(given.model, "cpu")
+    if base.model.aud_context is not None:
+        raise SystemExit(f"{given.model} has a context in audio, which INPUTS hold already; see README.md.")
     network = widened(base, variant.context)
     validation = [safetensors.torch.load_file(path) for path in sorted(given.validation.iterdir())]
     names = [path.stem for path in sorted(given.validation.iterdir())]
