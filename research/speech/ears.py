@@ -246,8 +246,8 @@ def train(given: argparse.Namespace) -> None:
     """Writes the running average of the weights."""
     base = checkpoint.load(given.teacher, "cpu")
     network = checkpoint.load(given.init, "cpu").model if given.init else widened(base)
-    at = Progress(given.out, network, given.rate)
     sources = [Voices(given.source, name) for name in ("footage", "voices")]
+    at = Progress(given.out, network, given.rate)
     scale = float(network.contrast.log_scale.exp().clamp(max=network.contrast.MAX_SCALE))
     saved, means = time.time(), np.zeros(2)
     while (passed := (time.time() - at.begun) / (60 * given.minutes)) < 1:
