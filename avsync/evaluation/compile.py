@@ -1,8 +1,8 @@
 """Compile a checkpoint for the CPU: see `networks.compiled` for what is made, and who runs it.
 
-The convolutions over frames, nine tenths of a network's work, are quantised: activations to eight bits, whose
-ranges are those of real crops, and weights to seven, since the sums of eight-bit ones overflow on processors
-without instructions for them (VNNI), which would give other scores. All else stays in float32.
+The convolutions, nine tenths of a network's work, are quantised: activations to eight bits, whose ranges
+are those of real crops and real mels, and weights to seven, since the sums of eight-bit ones overflow on
+processors without instructions for them (VNNI), which would give other scores. All else stays in float32.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,17 @@ from avsync.core.constants import FACE_SIZE, MEL_BANDS, MOUTH_HEIGHT, WINDOW_FRA
 from avsync.core.errors import SetupError, UsageError
 from avsync.core.files import file_sha256, write_whole
 from avsync.core.onnx import runtime
+from avsync.core.records import Clip, Waveform
 from avsync.data.shards import Store
 from avsync.networks import checkpoint, compiled
-from avsync.networks.blocks import BLOCK_FRAMES
+from avsync.networks.blocks import BLOCK_FRAMES, Blocks
 from avsync.networks.checkpoint import Loaded
 from avsync.networks.frozen import fold_norms
 from avsync.networks.vocalist import VocaLiST
 from avsync.networks.windows import first_columns
 
 OPSET = 17
+CONVOLUTIONS = ("Conv", "Add", "Relu")
 TINY_WEIGHTS = 1024
 """Weights of fewer numbers are stored as they are."""
 
@@ -44,7 +46,7 @@ def compile_model(
     model: str | Path, cache: Path, splits: Sequence[str], count: int = 400, seed: int = 0
 ) -> Path:
     """Write the compiled form of a checkpoint beside it, and return its path. The ranges of activations are
-    those of `count` crops of the prepared clips in `splits`.
+    those of `count` crops and half as many blocks of audio of the prepared clips in `splits`.
 
     Raises:
         UsageError: the network is of another kind, or there are no such clips.
@@ -61,12 +63,16 @@ def compile_model(
         raise UsageError(f"{cache} has no clip in the splits {','.join(splits)}.")
     channels = loaded.preprocessing.channels
     crops = some_crops(store, count, seed)
-    frames = _Frames(network, loaded.preprocessing.scale)
+    pixels = (crops if channels == "rgb" else crops[..., ::-1]).transpose(0, 3, 1, 2).astype(np.float32)
+    frames = _exported(_Frames(network, loaded.preprocessing.scale), torch.from_numpy(pixels[:1]))
     width = int(first_columns(np.array(BLOCK_FRAMES - 1))) + WINDOW_MELS + 2 * network.audio_context
+    mels = some_mels(store, network.audio_context, width, count // 2, seed)
+    audio = _exported(_Audio(network), torch.zeros(MEL_BANDS, width), dynamic=False)
+    parts = np.array_split(np.ascontiguousarray(pixels), -(-len(pixels) // compiled.FRAMES_AT_ONCE))
     graphs = {
-        "frames": _quantised(frames, crops if channels == "rgb" else crops[..., ::-1]),
+        "frames": _taking_bytes(_quantised(frames, parts)),
         "lips": _lean(_exported(_Lips(network), torch.zeros(WINDOW_FRAMES + 5, network.dims.d_model))),
-        "audio": _lean(_exported(_Audio(network), torch.zeros(MEL_BANDS, width), dynamic=False)),
+        "audio": _lean(_quantised(audio, mels, CONVOLUTIONS)),
     }
     about = compiled.About(
         file_sha256(loaded.path), channels, network.frame_context, network.audio_context, width
@@ -103,6 +109,17 @@ def some_crops(store: Store, count: int, seed: int) -> npt.NDArray[np.uint8]:
     return np.stack(crops)
 
 
+def some_mels(store: Store, context: int, width: int, count: int, seed: int) -> list[npt.NDArray[np.float32]]:
+    """The first blocks (80, `width`) of up to `count` clips, with their `context`."""
+    order = np.random.default_rng(seed).permutation(len(store))[:count]
+    mels: list[npt.NDArray[np.float32]] = []
+    for index in order:
+        wave = Waveform(store.wave(int(index)).astype(np.float32) / np.float32(32768), 0.0)
+        blocks = Blocks(wave, context, width - 2 * context, mels.append)
+        blocks.of(Clip(0, 0.0, np.zeros((0, MOUTH_HEIGHT, FACE_SIZE, 3), np.uint8)), 0)
+    return mels
+
+
 class _Frames(nn.Module):
     """Pixels 0..255 (n, 3, 48, 96) as float32 -> tokens (n, d)."""
 
@@ -136,7 +153,8 @@ class _Audio(nn.Module):
 
     def __init__(self, network: VocaLiST) -> None:
         super().__init__()
-        self.network = network
+        self.network = copy.deepcopy(network).eval()
+        fold_norms(self.network.aud_prenet)
         first = network.audio_context + first_columns(np.arange(BLOCK_FRAMES))
         self.columns = torch.from_numpy(first[:, None] + np.arange(WINDOW_MELS))
 
@@ -162,38 +180,39 @@ def _exported(module: nn.Module, example: Tensor, dynamic: bool = True) -> bytes
     return written.getvalue()
 
 
-def _quantised(module: nn.Module, crops: npt.NDArray[np.uint8]) -> bytes:
-    """The graph of a module of pixels (n, 3, 48, 96), quantised by `crops` (n, 48, 96, 3), which it then
-    takes as they are."""
+def _quantised(
+    graph: bytes, examples: Iterable[npt.NDArray[np.float32]], kinds: Sequence[str] | None = None
+) -> bytes:
+    """The same graph with its layers, or those of these `kinds`, quantised by example inputs."""
     runtime()
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import CalibrationDataReader
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Crops(CalibrationDataReader):
+    class Examples(CalibrationDataReader):
         def __init__(self) -> None:
-            pixels = np.ascontiguousarray(crops.transpose(0, 3, 1, 2)).astype(np.float32)
-            self.parts = iter(np.array_split(pixels, -(-len(pixels) // compiled.FRAMES_AT_ONCE)))
+            self.left = iter(examples)
 
         def get_next(self) -> Any:
-            part = next(self.parts, None)
+            part = next(self.left, None)
             return None if part is None else {"input": part}
 
     with tempfile.TemporaryDirectory(prefix="avsync-") as folder:
         plain, prepared, made = (Path(folder) / f"{name}.onnx" for name in ("plain", "prepared", "made"))
-        plain.write_bytes(_exported(module, torch.zeros(1, 3, MOUTH_HEIGHT, FACE_SIZE)))
+        plain.write_bytes(graph)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
             made,
-            Crops(),
+            Examples(),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,
+            op_types_to_quantize=None if kinds is None else list(kinds),
         )
-        return _taking_bytes(made.read_bytes())
+        return made.read_bytes()
 
 
 def _taking_bytes(graph: bytes) -> bytes:

@@ -5,7 +5,8 @@ three graphs:
 
 - frames.onnx: mouth crops uint8 (n, 48, 96, 3) -> tokens (n, d), in whole numbers of eight bits;
 - lips.onnx: tokens (frames, d) of consecutive frames -> embeddings (frames - 4, e) of all their windows;
-- audio.onnx: mel (80, `audio_columns`) -> embeddings (125, e) of the windows of a block of audio.
+- audio.onnx: mel (80, `audio_columns`) -> embeddings (125, e) of the windows of a block of audio, its
+  convolutions in eight bits likewise.
 """
 
 from __future__ import annotations

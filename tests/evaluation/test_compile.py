@@ -61,7 +61,7 @@ def test_a_compiled_network_scores_as_it_does_in_pytorch(
     starts = np.arange(26)
     exact = scoring.score_clip(checkpoint.load(path, "cpu"), clip, starts, audio, 5)
     logits = compiled.score_clip(found, clip, starts, audio, 5)
-    assert np.sqrt(np.nanmean((logits - exact) ** 2)) < 0.1 * np.nanstd(exact)
+    assert np.sqrt(np.nanmean((logits - exact) ** 2)) < 0.2 * np.nanstd(exact)
 
 
 @pytest.mark.slow

