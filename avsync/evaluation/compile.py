@@ -38,6 +38,7 @@ from avsync.networks.windows import first_columns
 
 OPSET = 17
 CONVOLUTIONS = ("Conv", "Add", "Relu")
+"""Layers of ONNX in the convolutional blocks; the projection after them stays as it is."""
 TINY_WEIGHTS = 1024
 """Weights of fewer numbers are stored as they are."""
 
@@ -63,12 +64,13 @@ def compile_model(
         raise UsageError(f"{cache} has no clip in the splits {','.join(splits)}.")
     channels = loaded.preprocessing.channels
     crops = some_crops(store, count, seed)
-    pixels = (crops if channels == "rgb" else crops[..., ::-1]).transpose(0, 3, 1, 2).astype(np.float32)
+    wanted = crops if channels == "rgb" else crops[..., ::-1]
+    pixels = np.ascontiguousarray(wanted.transpose(0, 3, 1, 2), np.float32)
     frames = _exported(_Frames(network, loaded.preprocessing.scale), torch.from_numpy(pixels[:1]))
     width = int(first_columns(np.array(BLOCK_FRAMES - 1))) + WINDOW_MELS + 2 * network.audio_context
     mels = some_mels(store, network.audio_context, width, count // 2, seed)
     audio = _exported(_Audio(network), torch.zeros(MEL_BANDS, width), dynamic=False)
-    parts = np.array_split(np.ascontiguousarray(pixels), -(-len(pixels) // compiled.FRAMES_AT_ONCE))
+    parts = np.array_split(pixels, -(-len(pixels) // compiled.FRAMES_AT_ONCE))
     graphs = {
         "frames": _taking_bytes(_quantised(frames, parts)),
         "lips": _lean(_exported(_Lips(network), torch.zeros(WINDOW_FRAMES + 5, network.dims.d_model))),

@@ -11,17 +11,14 @@ frame trunk, the mel front-end and its context stay. Minutes on one core.
 from __future__ import annotations
 
 import argparse
-import copy
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from contrast import contrast
 from prepare import CONTEXT, LENGTH
-from torch import Tensor, nn
-from train import BATCH, EMA, WARMUP, WIDE, WINDOWS, follow, read, seen_in
+from torch import Tensor
+from train import WIDE, WINDOWS, descend, read, seen_in
 
 from avsync.core.constants import FRAME_RATE as FPS
 from avsync.core.constants import MEL_RATE, WINDOW_FRAMES, WINDOW_MELS
@@ -50,23 +47,7 @@ def train(network: Any, table: dict[str, Tensor], steps: int) -> None:
     parts = (head.visual, head.audio, network.vid_context, network.vid_mixer)
     learning = [p for part in parts for p in part.requires_grad_(True).parameters()]
     learning.append(head.log_scale.requires_grad_(True))
-    optimizer = torch.optim.AdamW(learning, RATE, weight_decay=0.05, betas=(0.9, 0.98))
-    average = copy.deepcopy(network)
-    runs, rng = len(table["lengths"]), np.random.default_rng(0)
-    order = np.concatenate([rng.permutation(runs) for _ in range(steps * BATCH // runs + 1)])
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            rise = min(1, (step + 1) / WARMUP)
-            group["lr"] = RATE * rise * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-        loss = loss_of(network, {k: v[order[step * BATCH : (step + 1) * BATCH]] for k, v in table.items()})
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(learning, 2.0)
-        optimizer.step()
-        follow(average, network, EMA, step)
-        if step % 50 == 49:
-            print(f"step {step + 1}: loss {loss.item():.3f}", flush=True)
-    network.load_state_dict(average.state_dict())
+    descend(network, [{"params": learning, "top": RATE}], table, steps, loss_of)
 
 
 def loss_of(network: Any, batch: dict[str, Tensor]) -> Tensor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,19 @@ def train(network: Any, table: dict[str, Tensor], steps: int) -> None:
     ]
     old += [*network.vid_context.parameters(), *network.vid_mixer.parameters()]
     groups = [{"params": new, "top": NEW_RATE}, {"params": old, "top": OLD_RATE}]
+    descend(network, groups, table, steps, loss_of)
+
+
+def descend(
+    network: Any,
+    groups: list[dict[str, Any]],
+    table: dict[str, Tensor],
+    steps: int,
+    loss_of: Callable[[Any, dict[str, Tensor]], Tensor],
+) -> None:
+    """Leaves the running average of the weights in `network`; `groups` of parameters with the `top` of their
+    learning rate."""
+    learning = [p for group in groups for p in group["params"]]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.05, betas=(0.9, 0.98))
     average = copy.deepcopy(network)
     runs, rng = len(table["lengths"]), np.random.default_rng(0)
@@ -110,7 +124,7 @@ def train(network: Any, table: dict[str, Tensor], steps: int) -> None:
         loss = loss_of(network, batch)
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_([*new, *old], 2.0)
+        nn.utils.clip_grad_norm_(learning, 2.0)
         optimizer.step()
         follow(average, network, EMA, step)
         if step % 50 == 49:

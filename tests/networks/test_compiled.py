@@ -20,7 +20,7 @@ from avsync.networks.compiled import Compiled
 from avsync.networks.library import find
 from avsync.networks.windows import window_starts
 
-NEAR = 0.25
+NEAR = 0.2
 """Root mean square of the differences between logits, which spread by 3: 0.16 on a made face."""
 
 
@@ -75,7 +75,7 @@ def test_embeddings_are_those_of_the_network_in_pytorch(
     heard = np.isfinite(exact.audio)
     np.testing.assert_array_equal(np.isfinite(found.audio), heard)
     error = np.linalg.norm((found.audio - exact.audio)[heard])
-    assert error < 0.08 * np.linalg.norm(exact.audio[heard])
+    assert error < 0.06 * np.linalg.norm(exact.audio[heard])
     assert np.isnan(exact.audio).any() and not np.isnan(exact.audio).all()
     assert np.linalg.norm(found.visual - exact.visual) < 0.05 * np.linalg.norm(exact.visual)
 
