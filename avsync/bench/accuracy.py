@@ -138,7 +138,7 @@ def _clip(
 ) -> ClipResult:
     whole = loaded.model.crop == "face"
     frames = face_frames(store.clips[index]) if whole else store.mouths(index)
-    mouths = Clip(0, 0.0, corruption.frames(frames[: windows + WINDOW_FRAMES]))
+    mouths = Clip(0, 0.0, corruption.frames(frames[: windows + WINDOW_FRAMES]), whole=True)
     samples = corruption.audio(store.wave(index).astype(np.float32) * np.float32(1 / 32768))
     audio = Waveform(samples, delay_ms / 1000)
     starts = np.arange(windows)

@@ -83,11 +83,13 @@ class FaceTrack(ByValue):
 class Clip(ByValue):
     """Consecutive mouth crops of one track: `mouths` uint8 (n, 48, 96, 3) RGB, or whole faces
     (n, 224, 224, 3) for networks that look at those; frame i is shown at start_s + i / 25. A long track comes
-    as several clips that overlap by four frames, so that no window of five frames is lost."""
+    as several clips that overlap by four frames, so that no window of five frames is lost. `whole`: whether
+    it is all of a stretch in which the face is seen without a break, rather than a piece of one."""
 
     track: int
     start_s: float
     mouths: npt.NDArray[np.uint8]
+    whole: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -81,7 +81,7 @@ def make_cases(
         begin = int(rng.integers(0, max(1, store.clips[source].frames - frames + 1))) if swapped else first
         audio = _audio(store, source, begin, frames, delay_ms - shift_ms)
         audio = replace(audio, start_s=audio.start_s + (first - begin) / FRAME_RATE)
-        clip = Clip(0, first / FRAME_RATE, store.mouths(index)[first : first + frames])
+        clip = Clip(0, first / FRAME_RATE, store.mouths(index)[first : first + frames], whole=True)
         starts = np.arange(0, len(clip.mouths) - 4, stride)
         logits = score_clip(loaded, clip, starts, audio, PROTOCOL_RADIUS)
         shifts = np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)

@@ -30,12 +30,14 @@ class Roll:
     fresh: int = 0
     mouths: list[Image] = field(default_factory=list)
 
-    def clip(self) -> Clip:
-        return Clip(self.number, self.start_s + self.first / FRAME_RATE, np.stack(self.mouths))
+    def clip(self, *, last: bool) -> Clip:
+        """A clip of all of them; `last`: none of the same stretch follow."""
+        whole = last and self.fresh == len(self.mouths)
+        return Clip(self.number, self.start_s + self.first / FRAME_RATE, np.stack(self.mouths), whole)
 
     def handed_on(self) -> Clip:
         """A clip of all of them; those that the next clip shares with it are kept."""
-        clip = self.clip()
+        clip = self.clip(last=False)
         self.keep(OVERLAP)
         return clip
 
@@ -54,7 +56,7 @@ class Roll:
 def rest(roll: Roll) -> Iterator[Clip]:
     """The last piece of a stretch, unless it holds no window that is not yet handed on."""
     if roll.fresh and len(roll.mouths) >= WINDOW_FRAMES:
-        yield roll.clip()
+        yield roll.clip(last=True)
     roll.keep(0)
 
 

@@ -36,6 +36,7 @@ from avsync.networks.windows import (
     audio_starts,
     embed_each,
     frames_of_windows,
+    mirrored,
     number,
     pairs,
     score_each,
@@ -197,6 +198,8 @@ def score_clip(
     logits = np.full((len(starts), 2 * max_shift + 1), np.nan, np.float32)
     if len(found.needed):
         seen = lips_embeddings(model, clip.mouths, starts)
+        if (mirror := mirrored(clip)) is not None:
+            seen = (seen + lips_embeddings(model, mirror, starts)) / 2
         frames = audio_starts(clip, max_shift)[found.needed]
         heard = audio_embeddings(blocks or audio_blocks(model, waveform), clip, frames)
         logits[found.windows, found.shifts] = (seen @ heard.T)[found.windows, found.places]

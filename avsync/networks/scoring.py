@@ -37,6 +37,7 @@ from avsync.networks.windows import (
     audio_starts,
     first_columns,
     frames_of_windows,
+    mirrored,
     number,
     pairs,
     score_each,
@@ -108,8 +109,12 @@ def score_clip(
         heard = np.isin(starts + max_shift, found.needed)
         own = np.searchsorted(found.needed, starts[heard] + max_shift)
         keep(clip, starts[heard], visual[torch.from_numpy(heard)], audio[torch.from_numpy(own)])
-    chosen = (torch.from_numpy(index).to(scorer.device) for index in (found.windows, found.places))
+    chosen = [torch.from_numpy(index).to(scorer.device) for index in (found.windows, found.places)]
     scores = scorer.model.score_pairs(visual, audio, *chosen)
+    if scorer.model.embeds and scorer.model.shares_frames and (mirror := mirrored(clip)) is not None:
+        scores = (
+            scores + scorer.model.score_pairs(visual_tokens(scorer, mirror, starts), audio, *chosen)
+        ) / 2
     logits[found.windows, found.shifts] = scores.float().cpu().numpy()
     return logits
 

@@ -21,6 +21,10 @@ EmbedClip = Callable[[Clip, npt.NDArray[np.int64]], tuple[npt.NDArray[np.float32
 ScoreClip = Callable[[Clip, npt.NDArray[np.int64]], npt.NDArray[np.float32]]
 """score(clip, starts): logits (len(starts), shifts) of the windows of a clip that begin at `starts`."""
 
+MIRRORED_FRAMES = 75
+"""A whole stretch of a face that is no longer than this is seen in the mirror, too, by networks that embed
+windows of frames: the mean of both scores tells more, which matters where little is seen, and costs little
+there."""
 MEAN_FRAME = 2
 """Of the five frames after which mel columns are cut alike, the one whose columns are rounded by as much, 0.4
 of a column, as those of all five on average."""
@@ -92,6 +96,12 @@ def window_starts(clip: Clip, stride: int) -> npt.NDArray[np.int64]:
     """First frames of the windows of a clip that lie on the stride's grid."""
     first = (MEAN_FRAME - number(clip)) % stride
     return np.arange(first, len(clip.mouths) - WINDOW_FRAMES + 1, stride)
+
+
+def mirrored(clip: Clip) -> npt.NDArray[np.uint8] | None:
+    """The crops of a clip in the mirror, if it is to be seen so too."""
+    short = clip.whole and len(clip.mouths) <= MIRRORED_FRAMES
+    return np.ascontiguousarray(clip.mouths[:, :, ::-1]) if short else None
 
 
 def audio_starts(clip: Clip, max_shift: int) -> npt.NDArray[np.int64]:

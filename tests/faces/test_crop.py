@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from avsync.faces.crop import crop
+from avsync.faces.crop import Roll, crop, rest
 
 Image = npt.NDArray[np.uint8]
 
@@ -79,3 +79,19 @@ def test_a_box_outside_or_empty_gives_an_image_all_the_same(box: tuple[float, ..
 
 def test_one_pixel_is_enough() -> None:
     assert (crop(np.full((1, 1, 3), 7, np.uint8), np.array([0, 0, 1, 1], np.float32)) == 7).all()
+
+
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4), piece=st.integers(6, 20))
+def test_a_clip_is_whole_if_it_is_all_of_its_stretch(lengths: list[int], piece: int) -> None:
+    """`lengths`: of stretches of one face, in frames."""
+    roll, mouth, number = Roll(0, 0.0), np.zeros((48, 96, 3), np.uint8), 0
+    for length in lengths:
+        made = []
+        for _ in range(length):
+            roll.take(number, mouth)
+            number += 1
+            if len(roll.mouths) == piece:
+                made.append(roll.handed_on())
+        made += rest(roll)
+        assert [clip.whole for clip in made] == ([True] if 5 <= length < piece else [False] * len(made))
+        number += 10

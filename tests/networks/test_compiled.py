@@ -18,7 +18,7 @@ from avsync.networks import checkpoint, compiled, embedding, ready, scoring
 from avsync.networks.blocks import BLOCK_FRAMES
 from avsync.networks.compiled import Compiled
 from avsync.networks.library import find
-from avsync.networks.windows import window_starts
+from avsync.networks.windows import MIRRORED_FRAMES, window_starts
 
 NEAR = 0.2
 """Root mean square of the differences between logits, which spread by 3: 0.16 on a made face."""
@@ -49,12 +49,15 @@ def copied(tmp_path: Path) -> Path:
 # --- The same scores ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("start_s", [0.0, 3.0, 0.2137])
+@pytest.mark.parametrize(
+    ("start_s", "frames"), [(0.0, None), (3.0, None), (0.2137, None), (0.0, MIRRORED_FRAMES)]
+)
 def test_scores_are_those_of_the_network_in_pytorch(
-    model: Compiled, spoken: tuple[Clip, Waveform], start_s: float
+    model: Compiled, spoken: tuple[Clip, Waveform], start_s: float, frames: int | None
 ) -> None:
     clip, audio = spoken
-    clip, audio = Clip(0, start_s, clip.mouths), Waveform(audio.samples, start_s + audio.start_s)
+    clip = Clip(0, start_s, clip.mouths[:frames], whole=frames is not None)
+    audio = Waveform(audio.samples, start_s + audio.start_s)
     starts = window_starts(clip, 1)
     exact = scoring.score_clip(checkpoint.load("avsync-4", "cpu"), clip, starts, audio, 15)
     found = compiled.score_clip(model, clip, starts, audio, 15)

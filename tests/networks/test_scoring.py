@@ -1,5 +1,7 @@
 """Encoding everything once gives the same scores as running the whole network on every pair."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from avsync.networks.columns import Columns
 from avsync.networks.dims import Dims
 from avsync.networks.scoring import WINDOWS_AT_ONCE, batches, score_clip, score_clips
 from avsync.networks.vocalist import VocaLiST
-from avsync.networks.windows import window_starts
+from avsync.networks.windows import MIRRORED_FRAMES, window_starts
 
 SHAPES = {
     "clip3d": Dims(channels=(4, 4, 8, 8, 16), d_model=16, heads=4, layers=2),
@@ -88,6 +90,31 @@ def test_pieces_of_a_long_track_score_as_the_whole(front_end: str) -> None:
     joined = score_clips(ready, pieces, waveform, max_shift=5, stride=3)[0]
     np.testing.assert_allclose(joined.times_s, whole.times_s)
     np.testing.assert_allclose(joined.logits, whole.logits, atol=1e-3)
+
+
+@pytest.mark.parametrize("front_end", ["embeddings only", "wide context"])
+def test_a_short_whole_stretch_is_seen_in_the_mirror_too(front_end: str) -> None:
+    ready, (clip, waveform) = loaded(front_end), material(MIRRORED_FRAMES)
+    other = Clip(0, 0.0, clip.mouths[:, :, ::-1])
+    starts = np.arange(20, 40)
+    one, mirror, both = (
+        score_clip(ready, seen, starts, waveform, 4) for seen in (clip, other, replace(clip, whole=True))
+    )
+    np.testing.assert_allclose(both, (one + mirror) / 2, atol=1e-4)
+    assert np.abs(one - mirror).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("front_end", "frames"), [("embeddings only", MIRRORED_FRAMES + 1), ("clip3d", 20), ("contrast", 20)]
+)
+def test_longer_ones_and_those_of_cross_modal_networks_are_seen_once(front_end: str, frames: int) -> None:
+    """A piece of a longer one, however short, is not whole; published networks score as their authors' do."""
+    ready, (clip, waveform) = loaded(front_end), material(frames)
+    starts = np.arange(8, 14)
+    np.testing.assert_array_equal(
+        score_clip(ready, replace(clip, whole=True), starts, waveform, 2),
+        score_clip(ready, clip, starts, waveform, 2),
+    )
 
 
 def test_shift_k_means_the_audio_k_frames_later() -> None:
