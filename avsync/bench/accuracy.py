@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from avsync.bench.agreement import agreement
-from avsync.bench.clip_result import ClipResult
+from avsync.bench.clip_result import ClipResult, changes
 from avsync.bench.corruptions import NONE, Corruption
 from avsync.core.constants import (
     FRAME_RATE,
@@ -156,6 +156,7 @@ def _clip(
         probability=answer.probability,
         seconds=len(audio.samples) / SAMPLE_RATE,
         syncnet=_syncnet(loaded, mouths, starts, audio) if loaded.model.family == "syncnet" else None,
+        changing=changes(answer),
     )
 
 

@@ -1,7 +1,8 @@
 """How well a model's answers for clips of one recording agree, which needs no ground truth.
 
 Clips cut from one recording share its offset, whatever that is, so an answer far from the others is wrong,
-because of the model or of the clip (someone listening, a voice-over).
+because of the model or of the clip (someone listening, a voice-over). A recording that drifts has no one
+offset: a clip in which the offset changes is answered, and compared with none.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ def agreement(results: Sequence[ClipResult], recorded: Mapping[str, Recorded]) -
 
 
 def recording_medians_ms(results: Sequence[ClipResult], recorded: Mapping[str, Recorded]) -> dict[str, float]:
-    """Recording -> median offset in ms of its answered clips, if there are at least two, since a single clip
-    agrees with itself."""
+    """Recording -> median offset in ms of its answered clips that have one offset, if there are at least two,
+    since a single clip agrees with itself."""
     offsets: dict[str, list[float]] = {}
     for r in results:
-        if r.answered and r.offset_ms is not None:
+        if r.answered and r.offset_ms is not None and not r.changing:
             offsets.setdefault(recorded[r.id].recording, []).append(r.offset_ms)
     return {name: float(np.median(found)) for name, found in offsets.items() if len(found) > 1}
 
@@ -55,18 +56,22 @@ def recording_medians_ms(results: Sequence[ClipResult], recorded: Mapping[str, R
 def summarise(
     results: Sequence[ClipResult], recorded: Mapping[str, Recorded], medians_ms: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Counts, and shares in percent. `answered`: of all clips. `compared` are the answered clips of
-    recordings with at least two; `agreeing`: the share of them within 40 ms of their recording's median
-    (None: none is compared). `spread_ms` is the median distance from it."""
+    """Counts, and shares in percent. `answered`: of all clips; in `changing` of them the offset changes. The
+    others of recordings with at least two are `compared`; `agreeing`: the share of them within 40 ms of their
+    recording's median (None: none is compared). `spread_ms` is the median distance from it."""
     apart = [
         abs(r.offset_ms - medians_ms[recorded[r.id].recording])
         for r in results
-        if r.answered and r.offset_ms is not None and recorded[r.id].recording in medians_ms
+        if r.answered
+        and r.offset_ms is not None
+        and not r.changing
+        and recorded[r.id].recording in medians_ms
     ]
     return {
         "clips": len(results),
         "recordings": len({recorded[r.id].recording for r in results}),
         "answered": round(100 * float(np.mean([r.answered for r in results])), 1) if results else None,
+        "changing": sum(r.answered and r.changing for r in results),
         "compared": len(apart),
         "agreeing": round(100 * float(np.mean(np.array(apart) <= FRAME_MS)), 1) if apart else None,
         "spread_ms": round(float(np.median(apart)), 1) if apart else None,

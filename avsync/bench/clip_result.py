@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avsync.core.constants import FRAME_MS, MIN_PROBABILITY
-from avsync.core.report import FaceDistance
+from avsync.core.report import FaceDistance, Offset
 
 
 @dataclass(frozen=True)
 class ClipResult:
     """One clip: the share of correct windows for each input length K (5..15), by the published protocol and
     over existing candidates only; the whole clip's offset in ms (None: no answer) and its probability; and
-    the clip's length in seconds. `syncnet`: the result of SyncNet's own evaluation, for that network."""
+    the clip's length in seconds. `syncnet`: the result of SyncNet's own evaluation, for that network;
+    `changing`: whether the offset drifts or jumps within the clip, so that no one value is its offset."""
 
     id: str
     windows: int
@@ -22,6 +23,7 @@ class ClipResult:
     probability: float
     seconds: float
     syncnet: FaceDistance | None = None
+    changing: bool = False
 
     @property
     def source(self) -> str:
@@ -36,3 +38,9 @@ class ClipResult:
     def right(self, true_ms: float) -> bool:
         """Whether the offset is within a frame of the truth."""
         return self.offset_ms is not None and abs(self.offset_ms - true_ms) <= FRAME_MS
+
+
+def changes(answer: Offset) -> bool:
+    """Whether the offset drifts or jumps."""
+    offsets = {part.offset_ms for part in answer.segments if part.offset_ms is not None}
+    return bool(answer.drift_ms_per_min) or len(offsets) > 1

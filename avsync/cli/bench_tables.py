@@ -77,7 +77,8 @@ def group_table(row: dict[str, Any], name: str) -> Table:
 
 def agreement_table(row: dict[str, Any]) -> Table:
     """How well one model's answers agree within recordings."""
-    columns = ["clips", "recordings", "answered", "compared", "within 40 ms of the median", "median distance"]
+    columns = ["clips", "recordings", "answered", "changing", "compared"]
+    columns += ["within 40 ms of the median", "median distance"]
     made = table(f"{row['name']}: agreement within a recording", "clips of", *columns)
     found = row["agreement"]
     for parts in ({"all": found["all"]}, found["by_length"], found["by_language"] or {}):
@@ -85,7 +86,7 @@ def agreement_table(row: dict[str, Any]) -> Table:
             share, spread = part["agreeing"], part["spread_ms"]
             made.add_row(
                 *[name, str(part["clips"]), str(part["recordings"]), f"{part['answered']:.1f} %"],
-                *[str(part["compared"]), "-" if share is None else f"{share:.1f} %"],
+                *[str(part["changing"]), str(part["compared"]), "-" if share is None else f"{share:.1f} %"],
                 "-" if spread is None else f"{spread:.0f} ms",
             )
         made.add_section()

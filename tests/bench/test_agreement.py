@@ -1,17 +1,31 @@
 """Clips of one recording share one error, so their answers must agree; no truth is needed."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from avsync.bench.agreement import agreement, length_label
-from avsync.bench.clip_result import ClipResult
+from avsync.bench.clip_result import ClipResult, changes
 from avsync.core.errors import UsageError
+from avsync.core.records import Scores
+from avsync.core.report import Segment
 from avsync.data.labels import Recorded, read_recordings
+from avsync.estimate.offset import estimate
 
 
-def clip(name: str, offset_ms: float | None, probability: float = 0.9, seconds: float = 5.0) -> ClipResult:
-    return ClipResult(name, 100, (0.5,) * 6, (0.5,) * 6, offset_ms, probability, seconds)
+def clip(
+    name: str,
+    offset_ms: float | None,
+    probability: float = 0.9,
+    seconds: float = 5.0,
+    *,
+    changing: bool = False,
+) -> ClipResult:
+    share = (0.5,) * 6
+    return ClipResult(name, 100, share, share, offset_ms, probability, seconds, changing=changing)
 
 
 RECORDED = {
@@ -33,6 +47,7 @@ def test_answers_are_compared_with_the_median_of_their_recording() -> None:
         "clips": 8,
         "recordings": 3,
         "answered": 75.0,
+        "changing": 0,
         "compared": 5,  # one that is the only one of its recording agrees with itself, and says nothing
         "agreeing": 80.0,  # a/2 is 50 ms from -150
         "spread_ms": 15.0,
@@ -40,6 +55,32 @@ def test_answers_are_compared_with_the_median_of_their_recording() -> None:
     assert found["by_language"]["Turkish"]["agreeing"] == 100.0
     assert list(found["by_length"]) == ["1-2 s", "4-10 s"]
     assert found["by_length"]["1-2 s"]["clips"] == 1
+
+
+def test_a_clip_in_which_the_offset_changes_is_answered_and_compared_with_none() -> None:
+    results = [clip("a/0", -150), clip("a/1", -150), clip("a/2", 300, changing=True)]
+    results += [clip("b/0", 20), clip("b/1", 400, changing=True), clip("b/2", 400, 0.3, changing=True)]
+    found = agreement(results, RECORDED)["all"]
+    counts = [found[key] for key in ("clips", "changing", "compared", "agreeing")]
+    assert counts == [6, 2, 2, 100.0]  # b/0 has none to be compared with
+    assert found["answered"] == pytest.approx(83.3)
+
+
+@pytest.mark.parametrize(
+    ("drift", "offsets", "changing"),
+    [
+        (0.0, [40.0, 40.0], False),
+        (None, [40.0, None, 40.0], False),  # a gap has no offset
+        (None, [40.0, 240.0], True),
+        (600.0, [40.0], True),
+    ],
+)
+def test_an_offset_changes_where_it_drifts_or_jumps(
+    drift: float | None, offsets: list[float | None], changing: bool
+) -> None:
+    parts = tuple(Segment(i, i + 1, offset, None, 0.9) for i, offset in enumerate(offsets))
+    one = estimate(Scores(0, np.zeros(0), np.arange(-1, 2), np.zeros((0, 3), np.float32)))
+    assert changes(replace(one, segments=parts, drift_ms_per_min=drift)) == changing
 
 
 def test_without_languages_there_are_no_rows_by_language() -> None:
