@@ -492,9 +492,8 @@ def test_a_signal_ends_the_real_command_quietly(number: signal.Signals, code: in
     assert started.stdin is not None
     started.stdin.write(" " * (1 << 20))  # more than a pipe holds: once it is gone, the command reads
     started.send_signal(number)
-    started.wait(
-        timeout=300
-    )  # `communicate` would end the input first, and that might be judged before the signal
+    # `communicate` would end the input first, and what had come might be judged before the signal.
+    started.wait(timeout=300)
     _, said = started.communicate()
     assert started.returncode == code
     assert "Traceback" not in said
