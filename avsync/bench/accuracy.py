@@ -139,7 +139,7 @@ def _clip(
     whole = loaded.model.crop == "face"
     frames = face_frames(store.clips[index]) if whole else store.mouths(index)
     mouths = Clip(0, 0.0, corruption.frames(frames[: windows + WINDOW_FRAMES]), whole=True)
-    samples = corruption.audio(store.wave(index).astype(np.float32) * np.float32(1 / 32768))
+    samples = corruption.audio(store.samples(index))
     audio = Waveform(samples, delay_ms / 1000)
     starts = np.arange(windows)
     logits = score_clip(loaded, mouths, starts, audio, PROTOCOL_RADIUS)

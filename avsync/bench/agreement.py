@@ -48,8 +48,8 @@ def recording_medians_ms(results: Sequence[ClipResult], recorded: Mapping[str, R
     since a single clip agrees with itself."""
     offsets: dict[str, list[float]] = {}
     for r in results:
-        if r.answered and r.offset_ms is not None and not r.changing:
-            offsets.setdefault(recorded[r.id].recording, []).append(r.offset_ms)
+        if (offset_ms := r.one_offset_ms) is not None:
+            offsets.setdefault(recorded[r.id].recording, []).append(offset_ms)
     return {name: float(np.median(found)) for name, found in offsets.items() if len(found) > 1}
 
 
@@ -60,12 +60,9 @@ def summarise(
     others of recordings with at least two are `compared`; `agreeing`: the share of them within 40 ms of their
     recording's median (None: none is compared). `spread_ms` is the median distance from it."""
     apart = [
-        abs(r.offset_ms - medians_ms[recorded[r.id].recording])
+        abs(offset_ms - medians_ms[recorded[r.id].recording])
         for r in results
-        if r.answered
-        and r.offset_ms is not None
-        and not r.changing
-        and recorded[r.id].recording in medians_ms
+        if (offset_ms := r.one_offset_ms) is not None and recorded[r.id].recording in medians_ms
     ]
     return {
         "clips": len(results),

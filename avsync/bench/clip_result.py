@@ -35,6 +35,11 @@ class ClipResult:
         """Whether `check` would report the offset."""
         return self.offset_ms is not None and self.probability >= MIN_PROBABILITY
 
+    @property
+    def one_offset_ms(self) -> float | None:
+        """The answer in ms, where there is one and it holds for the whole clip."""
+        return self.offset_ms if self.answered and not self.changing else None
+
     def right(self, true_ms: float) -> bool:
         """Whether the offset is within a frame of the truth."""
         return self.offset_ms is not None and abs(self.offset_ms - true_ms) <= FRAME_MS

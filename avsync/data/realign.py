@@ -93,7 +93,7 @@ def _scores(loaded: Loaded, store: Store, index: int, stride: int, radius: int) 
     starts = np.arange(0, len(mouths) - WINDOW_FRAMES + 1, stride)
     if not len(starts):
         return None
-    audio = Waveform(store.wave(index).astype(np.float32) * np.float32(1 / 32768), 0.0)
+    audio = Waveform(store.samples(index), 0.0)
     logits = score_clip(loaded, Clip(0, 0.0, mouths), starts, audio, radius)
     return Scores(0, starts / FRAME_RATE, np.arange(-radius, radius + 1), logits)
 

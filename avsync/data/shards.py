@@ -194,6 +194,10 @@ class Store:
         """All samples of a clip, (n,), as a view."""
         return self._waves[clip]
 
+    def samples(self, clip: int) -> npt.NDArray[np.float32]:
+        """The same as fractions of full scale, -1..1."""
+        return self._waves[clip].astype(np.float32) / np.float32(32768)
+
 
 def _map(stem: Path, suffix: str, dtype: type, shape: tuple[int, ...]) -> npt.NDArray:
     path = stem.with_suffix(suffix)

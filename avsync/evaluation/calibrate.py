@@ -111,7 +111,7 @@ def stranger(store: Store, index: int, frames: int, rng: np.random.Generator) ->
 
 def _audio(store: Store, source: int, first: int, frames: int, delay_ms: float) -> Waveform:
     """The audio from frame `first` on, and a margin, of a clip whose audio is delayed by `delay_ms`."""
-    samples = store.wave(source).astype(np.float32) * np.float32(1 / 32768)
+    samples = store.samples(source)
     start_s = delay_ms / 1000
     low = max(0, round((first / FRAME_RATE - MARGIN_S - start_s) * SAMPLE_RATE))
     high = round(((first + frames) / FRAME_RATE + MARGIN_S - start_s) * SAMPLE_RATE)

@@ -116,7 +116,7 @@ def some_mels(store: Store, context: int, width: int, count: int, seed: int) -> 
     order = np.random.default_rng(seed).permutation(len(store))[:count]
     mels: list[npt.NDArray[np.float32]] = []
     for index in order:
-        wave = Waveform(store.wave(int(index)).astype(np.float32) / np.float32(32768), 0.0)
+        wave = Waveform(store.samples(int(index)), 0.0)
         blocks = Blocks(wave, context, width - 2 * context, mels.append)
         blocks.of(Clip(0, 0.0, np.zeros((0, MOUTH_HEIGHT, FACE_SIZE, 3), np.uint8)), 0)
     return mels

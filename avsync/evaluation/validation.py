@@ -79,7 +79,7 @@ def clip_scores(
             continue
         starts = np.arange(0, windows, stride)
         delay_ms = delay_of(clip, delays) or 0.0
-        audio = Waveform(store.wave(number).astype(np.float32) / np.float32(32768), delay_ms / 1000)
+        audio = Waveform(store.samples(number), delay_ms / 1000)
         video = Clip(0, 0.0, np.array(store.mouths(number)))
         scores = score_clip(scorer, video, starts, audio, PROTOCOL_RADIUS)
         other = starts[:, None] + np.arange(-PROTOCOL_RADIUS, PROTOCOL_RADIUS + 1)

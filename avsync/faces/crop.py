@@ -30,14 +30,13 @@ class Roll:
     fresh: int = 0
     mouths: list[Image] = field(default_factory=list)
 
-    def clip(self, *, last: bool) -> Clip:
-        """A clip of all of them; `last`: none of the same stretch follow."""
-        whole = last and self.fresh == len(self.mouths)
+    def clip(self, *, whole: bool) -> Clip:
+        """A clip of all of them; `whole`: they are all of their stretch."""
         return Clip(self.number, self.start_s + self.first / FRAME_RATE, np.stack(self.mouths), whole)
 
     def handed_on(self) -> Clip:
         """A clip of all of them; those that the next clip shares with it are kept."""
-        clip = self.clip(last=False)
+        clip = self.clip(whole=False)
         self.keep(OVERLAP)
         return clip
 
@@ -56,7 +55,7 @@ class Roll:
 def rest(roll: Roll) -> Iterator[Clip]:
     """The last piece of a stretch, unless it holds no window that is not yet handed on."""
     if roll.fresh and len(roll.mouths) >= WINDOW_FRAMES:
-        yield roll.clip(last=True)
+        yield roll.clip(whole=roll.fresh == len(roll.mouths))
     roll.keep(0)
 
 

@@ -112,9 +112,8 @@ def score_clip(
     chosen = [torch.from_numpy(index).to(scorer.device) for index in (found.windows, found.places)]
     scores = scorer.model.score_pairs(visual, audio, *chosen)
     if scorer.model.embeds and scorer.model.shares_frames and (mirror := mirrored(clip)) is not None:
-        scores = (
-            scores + scorer.model.score_pairs(visual_tokens(scorer, mirror, starts), audio, *chosen)
-        ) / 2
+        other = visual_tokens(scorer, mirror, starts)
+        scores = (scores + scorer.model.score_pairs(other, audio, *chosen)) / 2
     logits[found.windows, found.shifts] = scores.float().cpu().numpy()
     return logits
 

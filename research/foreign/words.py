@@ -68,7 +68,7 @@ def main() -> None:
         for video, audio in pairs.tolist():
             shift_ms = FRAME_MS * rng.uniform(-MAX_SHIFT, MAX_SHIFT)
             delay_ms = delay_of(store.clips[audio], known) or 0.0
-            heard = Waveform(_wave(store, audio), (delay_ms - shift_ms) / 1000)
+            heard = Waveform(store.samples(audio), (delay_ms - shift_ms) / 1000)
             seen = Clip(0, 0.0, np.array(store.mouths(video)))
             starts = np.arange(len(seen.mouths) - WINDOW_FRAMES + 1)
             logits = score_clip(loaded, seen, starts, heard, PROTOCOL_RADIUS)
@@ -82,14 +82,10 @@ def _some(pairs: npt.NDArray[np.int64], most: int, rng: np.random.Generator) -> 
     return pairs[rng.choice(len(pairs), min(most, len(pairs)), replace=False)]
 
 
-def _wave(store: Store, number: int) -> Floats:
-    return store.wave(number).astype(np.float32) / np.float32(32768)
-
-
 def features(store: Store, encoder: SpeechEncoder, names: npt.NDArray) -> list[Floats]:
     """Of each clip (steps, width): Moonshine's features, normalised by speaker, of length 1."""
     raw = [
-        encoder.encode(at_speech_level(_wave(store, number)[None]))[0][PADDING:-PADDING]
+        encoder.encode(at_speech_level(store.samples(number)[None]))[0][PADDING:-PADDING]
         for number in range(len(store))
     ]
     normalised = list(raw)
