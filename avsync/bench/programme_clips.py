@@ -22,6 +22,7 @@ from avsync.core.constants import FACE_SIZE, FRAME_RATE, FRAME_S, MOUTH_HEIGHT, 
 from avsync.core.errors import UsageError
 from avsync.core.files import replacing
 from avsync.core.records import Clip, FaceTrack, Waveform
+from avsync.networks.windows import MIRRORED_FRAMES, in_mirror
 
 if TYPE_CHECKING:
     from avsync.networks.checkpoint import Loaded
@@ -31,6 +32,8 @@ Floats = npt.NDArray[np.float32]
 
 MIN_FRAMES = 40
 """Shorter clips are not used as scenes."""
+LAYOUT = 2
+"""Of the files that keep a `Material`; another number for other fields."""
 PHASES = (0.0, FRAME_S / 2)
 """Audio windows are embedded twice per frame, so that offsets are exact to a quarter of a frame."""
 
@@ -58,12 +61,14 @@ NOTHING = Footage(NO_MOUTHS, 0, NO_VALUES, 0.0, NO_TIMES, NO_TIMES, NO_TIMES, NO
 
 @dataclass(frozen=True)
 class Material:
-    """One clip: embeddings `visual` (n, d) of the windows that begin at `frames` (n,), and `audio` (m, d)
-    of those that begin at `audio_s` (m,); motion of the mouth; probability of speech. `delay_ms`: by how
-    much its audio is early as stored."""
+    """One clip: embeddings `visual` (n, d) of the windows that begin at `frames` (n,), `mirror` of the same
+    in the mirror ((0, d) for a network that is not shown them), and `audio` (m, d) of the windows that begin
+    at `audio_s` (m,); motion of the mouth; probability of speech. `delay_ms`: by how much its audio is early
+    as stored."""
 
     name: str
     visual: Floats
+    mirror: Floats
     frames: npt.NDArray[np.int64]
     audio: Floats
     audio_s: npt.NDArray[np.float64]
@@ -76,6 +81,13 @@ class Material:
     @property
     def speaker(self) -> str:
         return self.name.split("/")[0]
+
+    def seen(self, first: int, count: int) -> Floats:
+        """Embeddings (n, d) of up to `count` windows from number `first` on, as in a video that shows these
+        alone."""
+        own, other = (embedded[first : first + count] for embedded in (self.visual, self.mirror))
+        short = len(own) + WINDOW_FRAMES - 1 <= MIRRORED_FRAMES
+        return (own + other) / 2 if short and len(other) else own
 
 
 def footage(path: Path) -> Footage:
@@ -138,21 +150,29 @@ def jittered(found: Footage, pixels: float, seed: int = 0) -> Footage:
 
 def material(found: Footage, name: str, loaded: Loaded, delay_ms: float) -> Material:
     """A clip with the embeddings of a checkpoint. Raises UsageError if the network has none."""
-    visual, frames = _embedded(loaded, Clip(0, found.first_frame * FRAME_S, found.mouths))
+    from avsync.networks import scoring
+
+    visual, frames = _embedded(loaded, found.mouths, found.first_frame)
+    mirror = visual[:0]
+    if scoring.sees_mirror(loaded):
+        mirror, _ = _embedded(loaded, in_mirror(found.mouths), found.first_frame)
     audio, audio_s = _heard(loaded, Waveform(found.samples, found.audio_start_s))
     speech = found.motion_s, found.motion, found.speech_s, found.speech
-    return Material(name, visual, frames, audio, audio_s, *speech, delay_ms)
+    return Material(name, visual, mirror, frames, audio, audio_s, *speech, delay_ms)
 
 
-def _embedded(loaded: Loaded, clip: Clip) -> tuple[Floats, npt.NDArray[np.int64]]:
+def _embedded(
+    loaded: Loaded, mouths: npt.NDArray[np.uint8], first_frame: int
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Embeddings of all windows of crops, and the frames at which these begin."""
     import torch
 
-    from avsync.networks import scoring, windows
+    from avsync.networks import scoring
 
-    starts = windows.window_starts(clip, 1)
+    starts = np.arange(len(mouths) - WINDOW_FRAMES + 1)
     with torch.inference_mode():
-        visual = _head(loaded).embed_visual(scoring.visual_tokens(loaded, clip.mouths, starts))
-    return visual.cpu().numpy(), round(clip.start_s * FRAME_RATE) + starts
+        visual = _head(loaded).embed_visual(scoring.visual_tokens(loaded, mouths, starts))
+    return visual.cpu().numpy(), first_frame + starts
 
 
 def _heard(loaded: Loaded, audio: Waveform) -> tuple[Floats, npt.NDArray[np.float64]]:
@@ -219,10 +239,10 @@ def collect(
     jitter: float = 0.0,
 ) -> list[Material]:
     """The clips below `folders` whose delay is known, as "speaker/clip", with face boxes `jittered` by
-    `jitter`. What is computed from each is kept in `cache`, under the checkpoint's SHA-256 if it depends on
-    that."""
+    `jitter`. What is computed from each is kept in `cache`, under the checkpoint's SHA-256 and LAYOUT if it
+    depends on the network."""
     with loaded.path.open("rb") as weights:
-        embeddings = cache / hashlib.file_digest(weights, "sha256").hexdigest()[:16]
+        embeddings = cache / f"{hashlib.file_digest(weights, 'sha256').hexdigest()[:16]}-{LAYOUT}"
     if jitter:
         embeddings = embeddings.with_name(f"{embeddings.name}-jitter-{jitter:g}")
     found = []

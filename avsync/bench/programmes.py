@@ -306,7 +306,7 @@ def _faces(scenes: Sequence[Scene], audio: Floats) -> Looked:
     for shot, scene in enumerate(scenes):
         for clip, first in filter(None, (scene.face, scene.beside)):
             number = len(tracks)
-            visual = clip.visual[first : first + scene.frames]
+            visual = clip.seen(first, scene.frames)
             frames = scene.begin + np.arange(len(visual))
             heard = padded[frames[:, None] + 15 + SHIFTS]
             logits = np.einsum("td,tkd->tk", visual, heard, optimize=True).astype(np.float32)

@@ -111,11 +111,17 @@ def score_clip(
         keep(clip, starts[heard], visual[torch.from_numpy(heard)], audio[torch.from_numpy(own)])
     chosen = [torch.from_numpy(index).to(scorer.device) for index in (found.windows, found.places)]
     scores = scorer.model.score_pairs(visual, audio, *chosen)
-    if scorer.model.embeds and scorer.model.shares_frames and (mirror := mirrored(clip)) is not None:
+    if sees_mirror(scorer) and (mirror := mirrored(clip)) is not None:
         other = visual_tokens(scorer, mirror, starts)
         scores = (scores + scorer.model.score_pairs(other, audio, *chosen)) / 2
     logits[found.windows, found.shifts] = scores.float().cpu().numpy()
     return logits
+
+
+def sees_mirror(scorer: Scorer) -> bool:
+    """Whether the network is shown short stretches in the mirror, too: the published ones, and those with
+    cross-modal encoders, score as their authors' do."""
+    return scorer.model.embeds and scorer.model.shares_frames
 
 
 def clip_audio_tokens(

@@ -100,8 +100,12 @@ def window_starts(clip: Clip, stride: int) -> npt.NDArray[np.int64]:
 
 def mirrored(clip: Clip) -> npt.NDArray[np.uint8] | None:
     """The crops of a clip in the mirror, if it is to be seen so too."""
-    short = clip.whole and len(clip.mouths) <= MIRRORED_FRAMES
-    return np.ascontiguousarray(clip.mouths[:, :, ::-1]) if short else None
+    return in_mirror(clip.mouths) if clip.whole and len(clip.mouths) <= MIRRORED_FRAMES else None
+
+
+def in_mirror(mouths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Crops (n, height, width, 3) as a mirror shows them."""
+    return np.ascontiguousarray(mouths[:, :, ::-1])
 
 
 def audio_starts(clip: Clip, max_shift: int) -> npt.NDArray[np.int64]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from avsync.bench.programme_clips import NOTHING, Material, jittered, load_material, save
+from avsync.bench.programme_clips import NOTHING, Material, jittered, load_material, material, save
 from avsync.bench.programme_figures import (
     by_least_judged,
     by_size,
@@ -16,8 +16,11 @@ from avsync.bench.programme_figures import (
 )
 from avsync.bench.programme_outcomes import Outcome, outcome, run
 from avsync.bench.programmes import SHARES, compose, script, still
+from avsync.core.records import Clip, Waveform
 from avsync.core.report import Report, Segment
 from avsync.estimate.calibration import Calibration
+from avsync.networks.checkpoint import load
+from avsync.networks.scoring import score_clip
 
 
 def a_clip(number: int, seconds: float = 8.0) -> Material:
@@ -30,7 +33,7 @@ def a_clip(number: int, seconds: float = 8.0) -> Material:
     motion = np.where(np.arange(len(frames)) < 2 * len(frames) // 3, 3.0, 0.3)
     audio_s = np.asarray(np.arange(len(said)) * 0.02, np.float64)
     return Material(
-        f"s{number}/1", said[::2][: len(frames)], frames, said, audio_s, frames / 25.0, motion,
+        f"s{number}/1", said[::2][: len(frames)], said[:0], frames, said, audio_s, frames / 25.0, motion,
         np.arange(0.02, seconds, 0.032), np.ones(len(np.arange(0.02, seconds, 0.032)), np.float32), 0.0,
     )  # fmt: skip
 
@@ -110,6 +113,29 @@ def test_clips_come_back_from_their_cache(tmp_path):
     again = load_material(tmp_path / "clip.npz")
     assert (again.name, again.delay_ms) == ("s0/1", 0.0)
     assert np.array_equal(again.visual, CLIPS[0].visual)
+
+
+def test_a_short_scene_is_seen_in_the_mirror_too():
+    clip = replace(CLIPS[0], mirror=CLIPS[0].visual[::-1])
+    both = (clip.visual + clip.mirror) / 2
+    assert np.array_equal(clip.seen(4, 71), both[4:75])
+    assert np.array_equal(clip.seen(4, 72), clip.visual[4:76])
+    assert np.array_equal(clip.seen(len(both) - 30, 72), both[-30:])
+    assert np.array_equal(CLIPS[0].seen(4, 71), clip.visual[4:75])
+
+
+def test_a_short_scene_is_scored_as_its_clip_alone_would_be():
+    loaded = load("avsync-4")
+    rng = np.random.default_rng(0)
+    mouths = rng.integers(0, 256, (60, 48, 96, 3), np.uint8)
+    samples = rng.normal(0, 0.1, 60 * 640).astype(np.float32)
+    found = replace(NOTHING, mouths=mouths, samples=samples)
+    clip = material(found, "s/1", loaded, 0.0)
+    seen, heard = clip.seen(0, 60), clip.audio[::2]
+    starts = np.arange(56)
+    whole = score_clip(loaded, Clip(0, 0.0, mouths, whole=True), starts, Waveform(samples, 0.0), 0)
+    assert len(seen) == 56
+    assert np.allclose((seen * heard[:56]).sum(1), whole[:, 0], atol=1e-4)
 
 
 def test_a_listener_is_taken_from_where_the_mouth_is_still():
