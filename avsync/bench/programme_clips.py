@@ -87,7 +87,7 @@ class Material:
         alone."""
         own, other = (embedded[first : first + count] for embedded in (self.visual, self.mirror))
         short = len(own) + WINDOW_FRAMES - 1 <= MIRRORED_FRAMES
-        return (own + other) / 2 if short and len(other) else own
+        return (own + other) / np.float32(2) if short and len(other) else own
 
 
 def footage(path: Path) -> Footage:

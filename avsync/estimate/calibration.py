@@ -14,8 +14,6 @@ FEATURES = ("gap", "agreement", "observations", "total", "lead", "level", "overa
 """What the probability is computed from; `peak._features` says what each is."""
 FEWEST_FEATURES = 3
 """Cards written before the other features existed have this many weights; the rest are 0."""
-CEILING = 0.98
-"""Upper limit of the probability: the share of the clearest pieces with a known truth that were right."""
 MAX_ROWS = 5000
 """Windows that the temperature is fitted on; more would change nothing."""
 
@@ -41,6 +39,8 @@ class Calibration:
     weights: tuple[float, ...] = (-3.0, 0.35, 0.95, 0.5, 0.0, 0.0, 0.0, 0.0)
     """Logistic model of the probability: the intercept, then one weight for each of FEATURES. By default it
     rests on what does not depend on the network."""
+    ceiling: float = 0.98
+    """Upper limit of the probability: the share of the clearest pieces with a known truth that are right."""
     change_cost: float = 6.0
     """Log-likelihood that a change of offset along the video must win to be believed."""
     mismatch_level: float | None = None
@@ -81,9 +81,9 @@ def _is_number(value: object) -> bool:
 
 
 def probability(features: npt.ArrayLike, calibration: Calibration) -> Floats:
-    """(..., n_features) -> (...): probability 0..CEILING that the offset is within one frame."""
+    """(..., n_features) -> (...): probability, 0..ceiling, that the offset is within one frame."""
     logit = calibration.weights[0] + np.asarray(features, np.float64) @ np.array(calibration.weights[1:])
-    return np.minimum(0.5 * (1 + np.tanh(logit / 2)), CEILING)
+    return np.minimum(0.5 * (1 + np.tanh(logit / 2)), calibration.ceiling)
 
 
 def fit_calibration(

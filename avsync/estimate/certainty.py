@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from avsync.core.report import Fault, Offset, Reason, Verdict
 from avsync.core.tolerance import exceeds, within
-from avsync.estimate.calibration import CEILING
 from avsync.estimate.verdict import FOREIGN_PROBABILITY, Judgement
 
 INTERVAL_SIGMAS = 1.96
@@ -26,7 +25,7 @@ def verdict_probability(
     tolerance_ms: tuple[float, float],
     max_drift_ms_per_min: float,
 ) -> float | None:
-    """Probability, 0..CEILING, that a verdict is right; None for one that leaves the question open.
+    """Probability, 0..1, that a verdict is right; None for one that leaves the question open.
 
     The true offset of a stretch lies around the measured one as its interval says. A file is in sync if all
     judged stretches are within tolerance, (audio early, audio late), and the offset is the right one at all;
@@ -43,10 +42,10 @@ def verdict_probability(
         # A fault that is too brief to count may be out of tolerance.
         counted = [(ms, interval) for ms, interval, _ in stretches if within(ms, tolerance_ms)]
         shares = [_share_between(-late, early, ms, interval) for ms, interval in counted]
-        return min(CEILING, offset.probability * min(shares, default=1.0))
+        return offset.probability * min(shares, default=1.0)
     foreign = [fault.probability for fault in faults if fault.kind == "mismatch"]
     if verdict == "mismatch":
-        return min(CEILING, max(foreign, default=FOREIGN_PROBABILITY))
+        return max(foreign, default=FOREIGN_PROBABILITY)
     if verdict != "out-of-sync":
         return None
     outside = [sure * (1 - _share_between(-late, early, ms, interval)) for ms, interval, sure in stretches]
@@ -54,7 +53,7 @@ def verdict_probability(
     if drift is not None and exceeds(drift, limit):
         steady = _share_between(-limit, limit, drift, offset.drift_uncertainty_ms_per_min)
         outside.append(offset.probability * (1 - steady))
-    return min(CEILING, max(outside + foreign))
+    return max(outside + foreign)
 
 
 def settled(answer: Judgement, offset: Offset, tolerance_ms: tuple[float, float]) -> Judgement:

@@ -14,7 +14,7 @@ import numpy as np
 
 from avsync.core.constants import FRAME_S, MIN_PROBABILITY
 from avsync.core.records import Span
-from avsync.estimate.calibration import CEILING, Calibration
+from avsync.estimate.calibration import Calibration
 from avsync.estimate.jumps import place
 from avsync.estimate.paths import Blocks, Ints
 from avsync.estimate.peak import Evidence, Measure, is_peculiar, least_fit, measure
@@ -82,7 +82,7 @@ def pieces_of(
         if not sure and _is_shot(blocks, run) and total[column] - total[base] >= CLEAR_RIVAL:
             # Only two offsets are compared, that of the file and this one.
             share = np.exp(total - np.logaddexp.reduce(total))[max(0, column - 1) : column + 2].sum()
-            own = replace(own, probability=float(min(share, CEILING)))
+            own = replace(own, probability=float(min(share, calibration.ceiling)))
             sure = own.probability >= MIN_PROBABILITY and own.observations >= MIN_SHOT_OBSERVATIONS
         agrees = fits(blocks, np.unique(blocks.block[run]), column, calibration)
         return own if sure and agrees and _differs(own, rest) else None

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from avsync.core.constants import FRAME_MS, FRAME_S, WINDOW_FRAMES
 from avsync.core.records import Scores, Span
 from avsync.core.report import Offset, Turn
-from avsync.estimate.calibration import CEILING, Calibration, log_ratios
+from avsync.estimate.calibration import Calibration, log_ratios
 from avsync.estimate.offset import along, near
 from avsync.estimate.peak import averaged, block_sums, evidence
 
@@ -214,16 +214,16 @@ def turns(
     """Who speaks in each stretch of speech [start, end) of `spoken`, in order of time; neighbouring cells
     of one face as one. Of faces seen at once the likelier one, where it is likely at all."""
     shares = speaking(found, answer, calibration, talking)
-    bias_ms = (calibration or Calibration()).bias_ms
+    used = calibration or Calibration()
     likely = [i for i in np.argsort(-shares, kind="stable") if shares[i] >= COUNTED]
     said: list[Turn] = []
     for span in spoken:
         left = [span]
         for i in likely:
             cell = found[i]
-            offset = -FRAME_MS * float(tracks[cell.index].shifts[int(cell.total.argmax())]) - bias_ms
+            offset = -FRAME_MS * float(tracks[cell.index].shifts[int(cell.total.argmax())]) - used.bias_ms
             said += [
-                Turn(start, end, tracks[cell.index].track, offset, float(min(shares[i], CEILING)))
+                Turn(start, end, tracks[cell.index].track, offset, float(min(shares[i], used.ceiling)))
                 for start, end in _common(left, cell)
             ]
             left = _without(left, cell)

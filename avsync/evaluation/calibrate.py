@@ -27,6 +27,7 @@ from avsync.estimate.calibration import (
     reliability_table,
 )
 from avsync.evaluation.fitting import Case, fit, is_right, long_peaks, measured_cases
+from avsync.evaluation.interval import share_interval
 from avsync.networks import card, checkpoint
 from avsync.networks.checkpoint import Loaded, read_card
 from avsync.networks.scoring import score_clip
@@ -39,8 +40,6 @@ MARGIN_S = 0.8
 """Audio kept before and after the excerpt, as in a longer file."""
 BALANCE = 0.5
 """How much speakers with many minutes are damped (`labels.shares`)."""
-DRAWS, Z = 2000, 1.96
-"""Of the 95 % intervals of shares: how often the speakers are drawn, and standard errors on either side."""
 ENOUGH_CASES = 40
 """Fewest cases of a language for figures of its own."""
 MAIN_FIGURES = (
@@ -159,18 +158,7 @@ def _share(flags: npt.NDArray[np.bool_]) -> float | None:
 
 
 def _interval(flags: npt.NDArray[np.bool_], speakers: npt.NDArray[np.str_]) -> list[float] | None:
-    """95 % interval of a share: by drawing speakers, since the excerpts of one are answered alike, and at
-    least that of so many independent excerpts (Wilson's), since none in a hundred does not mean never."""
-    if not len(flags):
-        return None
-    names, of = np.unique(speakers, return_inverse=True)
-    hits, counts = np.bincount(of, flags), np.bincount(of)
-    drawn = np.random.default_rng(0).integers(0, len(names), (DRAWS, len(names)))
-    low, high = np.percentile(hits[drawn].sum(1) / counts[drawn].sum(1), (2.5, 97.5))
-    share, more = float(np.mean(flags)), Z**2 / len(flags)
-    half = Z * np.sqrt(share * (1 - share) / len(flags) + more / (4 * len(flags)))
-    alone = (share + more / 2 + half * np.array([-1, 1])) / (1 + more)
-    return [round(max(0.0, float(min(low, alone[0]))), 4), round(min(1.0, float(max(high, alone[1]))), 4)]
+    return [round(end, 4) for end in share_interval(flags, speakers)] if len(flags) else None
 
 
 def write_card(path: Path, calibration: Calibration, figures: Mapping[str, object]) -> None:

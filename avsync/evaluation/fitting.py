@@ -7,14 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from avsync.core.constants import FRAME_MS, FRAME_S, MIN_PROBABILITY
 from avsync.core.records import Scores
+from avsync.data.labels import speaker
 from avsync.estimate import offset
-from avsync.estimate.calibration import Calibration, fit_calibration, fit_temperature
+from avsync.estimate.calibration import Calibration, fit_calibration, fit_temperature, probability
 from avsync.estimate.peak import Floats, Measure, evidence, measure
 from avsync.estimate.speakers import summed
 from avsync.estimate.support import ASKED_S
+from avsync.evaluation.interval import share_interval
 
 COVERED = 0.95
 FLOORS_MS = (10.0, 15.0, 20.0)
@@ -30,6 +33,11 @@ MIN_MISMATCHED_SHARE = 0.3
 """A level that identifies fewer swapped clips than this is not used."""
 ENOUGH_STRETCHES = 40
 """With fewer stretches that match, or that do not, the thresholds are not fitted."""
+CLEAR = 0.98
+"""Probability from which on a case is one of the clearest, which the logistic model tells no further apart:
+the errors that are left are others, such as a truth that is wrong."""
+ENOUGH_CLEAR = 400
+"""With fewer of the clearest cases the ceiling is not fitted."""
 LEAST_SUPPORT = 1.0
 """Least log-likelihood ratio, against a blind guess, of an offset that counts as supported."""
 
@@ -44,7 +52,7 @@ class Case:
 
 
 def fit(cases: Sequence[Case]) -> Calibration:
-    """Temperature, probability, bias, interval and mismatch level from cases."""
+    """Temperature, probability and its ceiling, bias, interval and mismatch level from cases."""
     matched = [(c.scores, c.truth_ms) for c in cases if c.truth_ms is not None]
     thin = max(1, sum(len(s.logits) for s, _ in matched) // MAX_ROWS)
     base = fit_temperature([s.logits[::thin] for s, _ in matched], [_column(s, t) for s, t in matched])
@@ -55,6 +63,7 @@ def fit(cases: Sequence[Case]) -> Calibration:
     bias = float(np.median(near)) if len(near) else 0.0
     features = np.array([m.features for m, _ in measured])
     base = fit_calibration(features, right, replace(base, bias_ms=bias), RIDGE)
+    base = replace(base, ceiling=_ceiling(measured, right, base))
     measured = measured_cases(cases, base)
     spread, floor = _interval(measured, base)
     base = replace(base, spread=spread, floor_ms=floor, mismatch_level=_mismatch_level(measured))
@@ -94,6 +103,18 @@ def measured_cases(cases: Iterable[Case], calibration: Calibration) -> list[tupl
 
 def is_right(m: Measure, case: Case) -> bool:
     return case.truth_ms is not None and abs(m.offset_ms - case.truth_ms) <= FRAME_MS
+
+
+def _ceiling(
+    measured: Sequence[tuple[Measure, Case]], right: npt.NDArray[np.bool_], calibration: Calibration
+) -> float:
+    """What share of the clearest cases is right, at the least; with too few of them it stays as it is."""
+    sure = probability([m.features for m, _ in measured], replace(calibration, ceiling=1.0))
+    clear = sure >= CLEAR
+    if clear.sum() < ENOUGH_CLEAR:
+        return calibration.ceiling
+    speakers = np.array([speaker(case) for _, case in measured])
+    return share_interval(right[clear], speakers[clear])[0]
 
 
 def _interval(measured: Sequence[tuple[Measure, Case]], calibration: Calibration) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from avsync.core.constants import FRAME_RATE, MIN_PROBABILITY
 from avsync.data.labels import delay_of, read_delays, speaker
 from avsync.data.shards import Store
 from avsync.estimate import peak
-from avsync.estimate.calibration import CEILING, FEATURES, Calibration
+from avsync.estimate.calibration import FEATURES, Calibration
 from avsync.evaluation.calibrate import make_cases
 from avsync.evaluation.fitting import RIDGE, Case, is_right
 from avsync.networks import checkpoint
@@ -150,7 +150,7 @@ def held_out(x: Floats, right: npt.NDArray[np.bool_], weights: Floats, speakers:
         for number in range(FOLDS):
             here = part == number
             w = logistic(x[~here], right[~here].astype(np.float64), weights[~here])
-            row[here] = np.minimum(0.5 * (1 + np.tanh((w[0] + x[here] @ w[1:]) / 2)), CEILING)
+            row[here] = np.minimum(0.5 * (1 + np.tanh((w[0] + x[here] @ w[1:]) / 2)), Calibration.ceiling)
     return said
 
 

@@ -105,6 +105,20 @@ def test_with_few_cases_the_thresholds_stay() -> None:
     assert (few.support, few.contradiction) == (Calibration.support, Calibration.contradiction)
 
 
+@pytest.mark.slow
+def test_no_answer_is_surer_than_the_clearest_are_right() -> None:
+    cases = made_cases(1000)
+    assert fit(cases[:200]).ceiling == Calibration.ceiling
+    clear = fit(cases)
+    assert 0.985 < clear.ceiling < 1.0
+    assert max(m.probability for m, _ in measured_cases(cases, clear)) == clear.ceiling
+    wrong = [
+        replace(c, truth_ms=None if c.truth_ms is None else c.truth_ms + 200.0 * (i % 80 == 0))
+        for i, c in enumerate(cases)
+    ]
+    assert fit(wrong).ceiling < clear.ceiling - 0.005
+
+
 def test_a_constant_bias_of_the_model_is_taken_out() -> None:
     cases = [Case(c.id, c.scores, None if c.truth_ms is None else c.truth_ms - 12.0) for c in made_cases(200)]
     assert fit(cases).bias_ms == pytest.approx(12.0, abs=3.0)
