@@ -22,7 +22,7 @@ from avsync.core.constants import FACE_SIZE, FRAME_RATE, FRAME_S, MOUTH_HEIGHT, 
 from avsync.core.errors import UsageError
 from avsync.core.files import replacing
 from avsync.core.records import Clip, FaceTrack, Waveform
-from avsync.networks.windows import MIRRORED_FRAMES, in_mirror
+from avsync.networks.windows import in_mirror, is_short
 
 if TYPE_CHECKING:
     from avsync.networks.checkpoint import Loaded
@@ -86,8 +86,8 @@ class Material:
         """Embeddings (n, d) of up to `count` windows from number `first` on, as in a video that shows these
         alone."""
         own, other = (embedded[first : first + count] for embedded in (self.visual, self.mirror))
-        short = len(own) + WINDOW_FRAMES - 1 <= MIRRORED_FRAMES
-        return (own + other) / np.float32(2) if short and len(other) else own
+        both = len(other) and is_short(len(own) + WINDOW_FRAMES - 1)
+        return (own + other) / np.float32(2) if both else own
 
 
 def footage(path: Path) -> Footage:
@@ -152,27 +152,23 @@ def material(found: Footage, name: str, loaded: Loaded, delay_ms: float) -> Mate
     """A clip with the embeddings of a checkpoint. Raises UsageError if the network has none."""
     from avsync.networks import scoring
 
-    visual, frames = _embedded(loaded, found.mouths, found.first_frame)
-    mirror = visual[:0]
-    if scoring.sees_mirror(loaded):
-        mirror, _ = _embedded(loaded, in_mirror(found.mouths), found.first_frame)
+    visual = _embedded(loaded, found.mouths)
+    mirror = _embedded(loaded, in_mirror(found.mouths)) if scoring.sees_mirror(loaded) else visual[:0]
+    frames = found.first_frame + np.arange(len(visual))
     audio, audio_s = _heard(loaded, Waveform(found.samples, found.audio_start_s))
     speech = found.motion_s, found.motion, found.speech_s, found.speech
     return Material(name, visual, mirror, frames, audio, audio_s, *speech, delay_ms)
 
 
-def _embedded(
-    loaded: Loaded, mouths: npt.NDArray[np.uint8], first_frame: int
-) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Embeddings of all windows of crops, and the frames at which these begin."""
+def _embedded(loaded: Loaded, mouths: npt.NDArray[np.uint8]) -> Floats:
+    """Embeddings of all windows of crops."""
     import torch
 
     from avsync.networks import scoring
 
     starts = np.arange(len(mouths) - WINDOW_FRAMES + 1)
     with torch.inference_mode():
-        visual = _head(loaded).embed_visual(scoring.visual_tokens(loaded, mouths, starts))
-    return visual.cpu().numpy(), first_frame + starts
+        return _head(loaded).embed_visual(scoring.visual_tokens(loaded, mouths, starts)).cpu().numpy()
 
 
 def _heard(loaded: Loaded, audio: Waveform) -> tuple[Floats, npt.NDArray[np.float64]]:

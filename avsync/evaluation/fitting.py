@@ -63,7 +63,8 @@ def fit(cases: Sequence[Case]) -> Calibration:
     bias = float(np.median(near)) if len(near) else 0.0
     features = np.array([m.features for m, _ in measured])
     base = fit_calibration(features, right, replace(base, bias_ms=bias), RIDGE)
-    base = replace(base, ceiling=_ceiling(measured, right, base))
+    speakers = np.array([speaker(c) for _, c in measured])
+    base = replace(base, ceiling=_ceiling(features, right, speakers, base))
     measured = measured_cases(cases, base)
     spread, floor = _interval(measured, base)
     base = replace(base, spread=spread, floor_ms=floor, mismatch_level=_mismatch_level(measured))
@@ -106,14 +107,12 @@ def is_right(m: Measure, case: Case) -> bool:
 
 
 def _ceiling(
-    measured: Sequence[tuple[Measure, Case]], right: npt.NDArray[np.bool_], calibration: Calibration
+    features: Floats, right: npt.NDArray[np.bool_], speakers: npt.NDArray[np.str_], calibration: Calibration
 ) -> float:
     """What share of the clearest cases is right, at the least; with too few of them it stays as it is."""
-    sure = probability([m.features for m, _ in measured], replace(calibration, ceiling=1.0))
-    clear = sure >= CLEAR
+    clear = probability(features, replace(calibration, ceiling=1.0)) >= CLEAR
     if clear.sum() < ENOUGH_CLEAR:
         return calibration.ceiling
-    speakers = np.array([speaker(case) for _, case in measured])
     return share_interval(right[clear], speakers[clear])[0]
 
 

@@ -100,7 +100,12 @@ def window_starts(clip: Clip, stride: int) -> npt.NDArray[np.int64]:
 
 def mirrored(clip: Clip) -> npt.NDArray[np.uint8] | None:
     """The crops of a clip in the mirror, if it is to be seen so too."""
-    return in_mirror(clip.mouths) if clip.whole and len(clip.mouths) <= MIRRORED_FRAMES else None
+    return in_mirror(clip.mouths) if clip.whole and is_short(len(clip.mouths)) else None
+
+
+def is_short(frames: int) -> bool:
+    """Whether a whole stretch of so many frames is seen in the mirror, too."""
+    return frames <= MIRRORED_FRAMES
 
 
 def in_mirror(mouths: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
