@@ -14,8 +14,8 @@ FEATURES = ("gap", "agreement", "observations", "total", "lead", "level", "overa
 """What the probability is computed from; `peak._features` says what each is."""
 FEWEST_FEATURES = 3
 """Cards written before the other features existed have this many weights; the rest are 0."""
-MAX_ROWS = 5000
-"""Windows that the temperature is fitted on; more would change nothing."""
+MAX_ROWS = 20_000
+"""Windows that the temperature is fitted on, drawn from all over the clips; more would change nothing."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -50,6 +50,13 @@ class Calibration:
     """Log-likelihood ratio of the file's offset at or above which three seconds of speech support it."""
     contradiction: float = -0.8
     """Log-likelihood ratio for each second of speech at or below which it contradicts the offset."""
+    fit: float = 5.0
+    """Least log-likelihood ratio of three seconds of speech or more with an offset of their own."""
+    brief_fit: float = 6.0
+    """The same of two seconds and less."""
+    peculiar: float = 6.0
+    """However badly the lips are read, an offset that is likelier than all others by this much (natural
+    logarithm), times the root of the seconds of speech, is that of the speech."""
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers and lists only, for YAML."""
@@ -126,11 +133,13 @@ def fit_temperature(
         kept = scored[~np.isnan(scored[:, column])]
         rows.append(kept)
         columns.append(np.full(len(kept), column))
-    thin = slice(None, None, -(-sum(map(len, columns)) // MAX_ROWS) or 1)
-    x, k = np.concatenate(rows)[thin], np.concatenate(columns)[thin]
+    x, k = np.concatenate(rows), np.concatenate(columns)
+    if len(x) > MAX_ROWS:
+        drawn = np.random.default_rng(0).choice(len(x), MAX_ROWS, replace=False)
+        x, k = x[drawn], k[drawn]
     outliers = np.linspace(0.02, 0.9, 45)
     best = (-np.inf, 1.0, 0.5)
-    for temperature in np.geomspace(0.1, 20, 54):
+    for temperature in np.geomspace(0.1, 20, 107):
         likely = np.exp(log_ratios(x, temperature, 0.0)[np.arange(len(x)), k])
         fit = np.nanmean(np.log((1 - outliers) * likely[:, None] + outliers), axis=0)
         best = max(best, (float(fit.max()), float(temperature), float(outliers[fit.argmax()])))

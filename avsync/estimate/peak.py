@@ -27,16 +27,9 @@ MIN_BLOCKS = 3
 MANY = 25.0
 """Independent observations beyond which their number says no more about the probability; calibration
 uses pieces of about this length."""
-FIT = 3.5
-"""Least sum of log-likelihood ratios of FIT_S of speech or more with an offset of its own: of three seconds
-of speech 98 % have more at their offset, of another's speech at any offset 2 % (val lists, avsync-4)."""
 FIT_S = 3.0
-BRIEF_FIT = 5.5
-"""The same for two seconds and less, of another's speech 2 % again, and of the speech itself 95 %."""
-PECULIAR = 4.5
-"""However badly the lips are read, an offset that is likelier than all others by this much (natural
-logarithm), times the root of the seconds of speech, is that of the speech: 2 % of clips with another's speech
-have one, whatever their length (val lists, avsync-4)."""
+BRIEF_FIT_S = 2.0
+"""Seconds of speech for which `calibration.fit` and `calibration.brief_fit` hold."""
 
 
 @dataclass(frozen=True)
@@ -277,17 +270,17 @@ def _rises_at_edge(curve: Floats, noise: float) -> bool:
     return bool((y[0] > y[1] and y[0] >= near) or (y[-1] > y[-2] and y[-1] >= near))
 
 
-def is_peculiar(total: Floats, column: int, seconds: float) -> bool:
-    """Whether an offset's column of `total` (n_shifts,), the log-likelihood ratios of `seconds` of
-    speech, stands out from all but its neighbours as hardly any does in someone else's speech: PECULIAR. One
-    at the edge of the search never does."""
+def peculiarity(total: Floats, column: int, seconds: float) -> float:
+    """By how much (natural logarithm) an offset's column of `total` (n_shifts,), the log-likelihood ratios of
+    `seconds` of speech, is likelier than all but its neighbours, over the root of the seconds: of
+    other people's speech it hardly depends on their number. -inf at the edge of the search."""
     if column in (0, len(total) - 1):
-        return False
+        return -np.inf
     away = np.abs(np.arange(len(total)) - column) > 1
-    lead = float(total[column] - total[away].max(initial=-np.inf))
-    return bool(lead >= PECULIAR * np.sqrt(seconds))
+    return float(total[column] - total[away].max(initial=-np.inf)) / np.sqrt(seconds)
 
 
-def least_fit(seconds: float) -> float:
+def least_fit(seconds: float, calibration: Calibration) -> float:
     """The log-likelihood ratio that an offset of its own takes in so many seconds of speech."""
-    return FIT + (BRIEF_FIT - FIT) * min(max(FIT_S - seconds, 0.0), 1.0)
+    brief = min(max(FIT_S - seconds, 0.0) / (FIT_S - BRIEF_FIT_S), 1.0)
+    return calibration.fit + (calibration.brief_fit - calibration.fit) * brief

@@ -17,15 +17,16 @@ from avsync.core.records import Span
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.jumps import place
 from avsync.estimate.paths import Blocks, Ints
-from avsync.estimate.peak import Evidence, Measure, is_peculiar, least_fit, measure
+from avsync.estimate.peak import Evidence, Measure, least_fit, measure, peculiarity
 
 MIN_FAULT_OBSERVATIONS = 7
 MIN_SHOT_OBSERVATIONS = 4
 """The same where the offset of the rest is clearly unlikely."""
-CLEAR_RIVAL = 6.0
+CLEAR_RIVAL = 7.0
 """A shot with an offset that is likelier than that of the rest by this much (natural logarithm) is a fault.
-None of 1,400 shots of 1.6 to 4 s in sync exceeds 3.4 (val lists, also with boxes 2 pixels off); of shots off
-by 80 to 500 ms, 93 % of those of 2 s and 97 % of those of 3 s reach it."""
+None of 1,460 stretches of 1.5 to 4 s in sync exceeds 0.9 at an offset more than a frame away (val lists, also
+with boxes 2 pixels off); of those off by 80 to 480 ms, 88 % of those of 2 s and 93 % of those of 3 s
+reach it."""
 REACH_S = 3.0
 """A change is looked for no further than this from where the blocks change."""
 MIN_APART_MS = 55.0
@@ -139,11 +140,11 @@ def fits(blocks: Blocks, own: Ints, column: int, calibration: Calibration) -> bo
     seconds = values.any(axis=1).sum() * blocks.seconds
     near = slice(max(0, column - 1), column + 2)
     least = calibration.contradiction * seconds / 2
-    if is_peculiar(total, column, seconds):
+    if peculiarity(total, column, seconds) >= calibration.peculiar:
         return True
     if any(half.sum(axis=0)[near].max() <= least for half in np.array_split(values, 2)):
         return False
-    return bool(total[column] >= least_fit(seconds))
+    return bool(total[column] >= least_fit(seconds, calibration))
 
 
 def with_own_shots(blocks: Blocks, path: Ints, base: int, calibration: Calibration) -> Ints:

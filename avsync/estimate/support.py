@@ -19,7 +19,7 @@ from avsync.core.report import Offset, Segment
 from avsync.core.runs import runs
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import along, near
-from avsync.estimate.peak import PECULIAR, is_peculiar
+from avsync.estimate.peak import peculiarity
 from avsync.estimate.speakers import COUNTED, Cell, Floats, Mask, speaking, summed, together
 
 WINDOW_S = WINDOW_FRAMES * FRAME_S
@@ -38,23 +38,23 @@ a moving mouth, at or below which the speech is someone else's."""
 BRIEF_SUPPORT = -1.0
 """Log-likelihood ratio with which MIN_TALK_S of speech supports the offset; ASKED_S needs
 `calibration.support`. So little speech shows a contradiction sooner than it shows support."""
-CLEAR_LEAD = 3.0
+CLEAR_LEAD = 4.3
 """A stretch whose likeliest offset is that of the file, by this much (natural logarithm) and by as much as it
 is less likely than a blind guess, supports it however badly the lips are read. Of other people's speech
-1.2 % of 3 s support an offset by chance, 0.4 % of 4 s and 0.2 % of 5 s; 1.2 to 2 % have the lead alone,
-however long they are (research/programmes/chance.py, val lists, avsync-4)."""
-BADLY_READ_LEAD = 2.0
+1.3 % of 3 s support an offset by it, 0.6 % of 4 s and of 5 s; 2 % have the lead alone, however long they are
+(research/programmes/chance.py, val lists, avsync-4)."""
+BADLY_READ_LEAD = 2.7
 """A track whose likeliest offset is that of the file, by this much (natural logarithm) in ASKED_S of speech
 or less, and by more with the root of its length, has badly read lips rather than someone else's speech. Of
-that 4 % of 3 s have such a lead by chance, 2 % of 10 s and 0.6 % of 15 s; of speech in sync, 98 % of 3 s and
-all of 6 s, also with avsync-3 (val lists)."""
+that 3 to 5 % have such a lead by chance, however long they are; of speech in sync, 99.7 % of 2 s and all of
+3 s (val lists)."""
 BADLY_READ_LEVEL = 2.0
 """But at so many times the level of a contradiction lips are not just badly read, unless the lead is
-PECULIAR: of 660 stretches of 2 to 5 s in sync none has a lead there, with avsync-3 as well, but half of other
-people's that have it by chance."""
+peculiar: of 1,100 stretches of 1.5 to 5 s in sync none has a lead there, but of other people's that have it
+by chance a fifth of 3 s, a third of 5 s and most of 10 s."""
 MAX_RIVAL = 6.0
 """A stretch that supports the file's offset may have another that is likelier by this much (natural
-logarithm): 0.5 % of stretches of 3 s in sync exceed it, and nine in ten of those off by 80 ms."""
+logarithm): 0.5 % of stretches of 3 s in sync exceed it, and 97 % of those off by 80 ms."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def apart(
             if talk_s < FAULT_TALK_S:
                 continue
             total = summed(scores, asked, calibration)
-            if is_peculiar(total, int(total.argmax()), talk_s):
+            if peculiarity(total, int(total.argmax()), talk_s) >= calibration.peculiar:
                 masks[index] |= inside
     return masks
 
@@ -207,7 +207,7 @@ def _badly_read(
     that are badly read, but say it: they fit this offset better than all others."""
     lead = lead_at(total, shifts, offset_ms)
     low = near(total, shifts, offset_ms) <= BADLY_READ_LEVEL * calibration.contradiction * talk_s
-    least = PECULIAR * talk_s**0.5 if low else BADLY_READ_LEAD * max(talk_s / ASKED_S, 1.0) ** 0.5
+    least = calibration.peculiar * talk_s**0.5 if low else BADLY_READ_LEAD * max(talk_s / ASKED_S, 1.0) ** 0.5
     return lead >= least
 
 

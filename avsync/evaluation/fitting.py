@@ -1,9 +1,9 @@
 """Cases whose true offset is known -> a `Calibration`: temperature, probability, bias, interval, and the
-thresholds of support and contradiction."""
+thresholds of support, contradiction, and an offset of one's own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from avsync.core.records import Scores
 from avsync.data.labels import speaker
 from avsync.estimate import offset
 from avsync.estimate.calibration import Calibration, fit_calibration, fit_temperature, probability
-from avsync.estimate.peak import Floats, Measure, evidence, measure
+from avsync.estimate.peak import BRIEF_FIT_S, FIT_S, Floats, Measure, evidence, measure, peculiarity
 from avsync.estimate.speakers import summed
 from avsync.estimate.support import ASKED_S
 from avsync.evaluation.interval import share_interval
@@ -23,8 +23,6 @@ COVERED = 0.95
 FLOORS_MS = (10.0, 15.0, 20.0)
 """Widths (95 %) tried for the error that no amount of evidence removes: a recording's own, up to half a
 frame."""
-MAX_ROWS = 4000
-"""Windows that the temperature is fitted on; neighbouring windows add little."""
 RIDGE = 3.0
 """Keeps the weights of correlated features close to each other."""
 LONG = 8
@@ -38,6 +36,8 @@ CLEAR = 0.98
 the errors that are left are others, such as a truth that is wrong."""
 ENOUGH_CLEAR = 400
 """With fewer of the clearest cases the ceiling is not fitted."""
+BY_CHANCE = 0.02
+"""Share of another's speech that has an offset of its own."""
 LEAST_SUPPORT = 1.0
 """Least log-likelihood ratio, against a blind guess, of an offset that counts as supported."""
 
@@ -54,8 +54,7 @@ class Case:
 def fit(cases: Sequence[Case]) -> Calibration:
     """Temperature, probability and its ceiling, bias, interval and mismatch level from cases."""
     matched = [(c.scores, c.truth_ms) for c in cases if c.truth_ms is not None]
-    thin = max(1, sum(len(s.logits) for s, _ in matched) // MAX_ROWS)
-    base = fit_temperature([s.logits[::thin] for s, _ in matched], [_column(s, t) for s, t in matched])
+    base = fit_temperature([s.logits for s, _ in matched], [_column(s, t) for s, t in matched])
     measured = measured_cases(cases, base)
     right = np.array([is_right(m, c) for m, c in measured])
     errors = np.array([m.offset_ms - c.truth_ms for m, c in measured if c.truth_ms is not None])
@@ -68,28 +67,52 @@ def fit(cases: Sequence[Case]) -> Calibration:
     measured = measured_cases(cases, base)
     spread, floor = _interval(measured, base)
     base = replace(base, spread=spread, floor_ms=floor, mismatch_level=_mismatch_level(measured))
-    support, contradiction = _support(cases, base)
-    return replace(base, support=support, contradiction=contradiction)
+    return _own_offsets(cases, _support(cases, base))
 
 
-def _support(cases: Sequence[Case], calibration: Calibration) -> tuple[float, float]:
-    """(support, contradiction) of a calibration: what one in a hundred stretches of another's speech reaches,
-    and what 95 % of it stays below without one in a hundred that match. Support is likelier than a blind
-    guess, a contradiction less likely; where there are too few cases, both stay as they are."""
+def _support(cases: Sequence[Case], base: Calibration) -> Calibration:
+    """`base` with support and contradiction: what one in a hundred stretches of another's speech reaches at
+    an offset, and what 95 % of it stays below without one in a hundred that match. Support is likelier than a
+    blind guess, a contradiction less likely; where there are too few cases, both stay as they are."""
     said: list[float] = []
     foreign: list[float] = []
-    for case in cases:
-        times = case.scores.times_s
-        for first in np.arange(times[0], times[-1] + FRAME_S - ASKED_S, ASKED_S):
-            windows = np.flatnonzero((times >= first - FRAME_S / 2) & (times < first + ASKED_S - FRAME_S / 2))
-            total = summed(case.scores, windows, calibration)
-            there = offset.near(total, case.scores.shifts, (case.truth_ms or 0.0) + calibration.bias_ms)
-            (foreign if case.truth_ms is None else said).append(there)
+    for case, total in _stretches(cases, ASKED_S, base):
+        there = offset.near(total, case.scores.shifts, (case.truth_ms or 0.0) + base.bias_ms)
+        (foreign if case.truth_ms is None else said).append(there)
     if len(said) < ENOUGH_STRETCHES or len(foreign) < ENOUGH_STRETCHES:
-        return calibration.support, calibration.contradiction
+        return base
     support = max(LEAST_SUPPORT, float(np.quantile(foreign, 0.99)))
     contradiction = min(0.0, float(np.quantile(foreign, 0.95)), float(np.quantile(said, 0.01)))
-    return support, contradiction / ASKED_S
+    return replace(base, support=support, contradiction=contradiction / ASKED_S)
+
+
+def _own_offsets(cases: Sequence[Case], base: Calibration) -> Calibration:
+    """`base` with what BY_CHANCE of the stretches of another's speech have at their likeliest offset; where
+    there are too few, it stays as it is."""
+    swapped = [case for case in cases if case.truth_ms is None]
+    fits: dict[float, list[float]] = {FIT_S: [], BRIEF_FIT_S: []}
+    stand_out: list[float] = []
+    for seconds, found in fits.items():
+        for _, total in _stretches(swapped, seconds, base):
+            inner = 1 + int(total[1:-1].argmax())
+            found.append(float(total[inner]))
+            stand_out.append(peculiarity(total, int(total.argmax()), seconds))
+    if min(map(len, fits.values())) < ENOUGH_STRETCHES:
+        return base
+    fit, brief = (max(0.0, float(np.quantile(found, 1 - BY_CHANCE))) for found in fits.values())
+    peculiar = float(np.quantile(stand_out, 1 - BY_CHANCE, method="lower"))
+    return replace(base, fit=fit, brief_fit=max(fit, brief), peculiar=max(0.0, peculiar))
+
+
+def _stretches(
+    cases: Sequence[Case], seconds: float, calibration: Calibration
+) -> Iterator[tuple[Case, Floats]]:
+    """The case, and what it says of each offset, (n_shifts,), of each stretch of so many seconds."""
+    for case in cases:
+        times = case.scores.times_s
+        for first in np.arange(times[0], times[-1] + FRAME_S - seconds, seconds):
+            inside = (times >= first - FRAME_S / 2) & (times < first + seconds - FRAME_S / 2)
+            yield case, summed(case.scores, np.flatnonzero(inside), calibration)
 
 
 def _column(scores: Scores, truth_ms: float) -> int:

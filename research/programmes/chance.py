@@ -72,7 +72,7 @@ def answers(face: Material, voice: Material, calibration: Calibration) -> Iterat
             against = not fits and there <= calibration.contradiction * seconds
             inner = total[1:-1]
             elsewhere = -support.lead_at(total, SHIFTS, calibration.bias_ms) >= pieces.CLEAR_RIVAL
-            moved = elsewhere and bool(inner.max() >= peak.least_fit(seconds))
+            moved = elsewhere and bool(inner.max() >= peak.least_fit(seconds, calibration))
             yield seconds, (fits, against, not fits and not against, elsewhere, moved)
 
 

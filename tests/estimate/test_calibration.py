@@ -75,6 +75,16 @@ def test_the_temperature_of_made_logits_is_found():
     assert fitted.outlier < 0.1
 
 
+@pytest.mark.slow
+def test_the_temperature_is_that_of_all_windows_wherever_the_weak_ones_lie():
+    rng = np.random.default_rng(2)
+    clips = rng.normal(size=(5000, 8, 31))
+    clips[:, 1:, 15] += 4
+    first, last = (fit_temperature(list(each), [15] * 5000) for each in (clips, clips[:, ::-1]))
+    assert first.temperature == pytest.approx(last.temperature, rel=0.1)
+    assert first.outlier == pytest.approx(last.outlier, abs=0.03)
+
+
 @given(seed=st.integers(0, 1000), constant=st.floats(-100, 100))
 @settings(deadline=None)
 def test_a_row_is_judged_by_its_differences_only(seed, constant):

@@ -5,7 +5,6 @@ import pytest
 
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.paths import Blocks
-from avsync.estimate.peak import PECULIAR
 from avsync.estimate.pieces import fits
 
 COLUMN = 21
@@ -29,7 +28,10 @@ def stretch(first: float, second: float) -> Blocks:
         pytest.param(4.0, 0.0, True, id="a half says nothing"),
         pytest.param(5.0, AGAINST, False, id="a half contradicts it"),
         pytest.param(
-            PECULIAR + 1 - AGAINST, AGAINST, True, id="a half contradicts it, and yet it is peculiar"
+            Calibration().peculiar + 1 - AGAINST,
+            AGAINST,
+            True,
+            id="a half contradicts it, and yet it is peculiar",
         ),
         pytest.param(0.1, 0.1, False, id="too little"),
     ],

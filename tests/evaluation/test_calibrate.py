@@ -14,6 +14,7 @@ from avsync.data.labels import Recorded
 from avsync.data.shards import ShardWriter, Store, StoredClip
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import near
+from avsync.estimate.peak import least_fit, peculiarity
 from avsync.estimate.speakers import summed
 from avsync.evaluation.calibrate import (
     by_language,
@@ -103,6 +104,25 @@ def test_support_for_an_offset_lies_above_its_contradiction() -> None:
 def test_with_few_cases_the_thresholds_stay() -> None:
     few = fit(made_cases(40))
     assert (few.support, few.contradiction) == (Calibration.support, Calibration.contradiction)
+    assert (few.fit, few.brief_fit, few.peculiar) == (
+        Calibration.fit,
+        Calibration.brief_fit,
+        Calibration.peculiar,
+    )
+
+
+@pytest.mark.slow
+def test_someone_elses_speech_hardly_ever_has_an_offset_of_its_own() -> None:
+    calibration = fit(made_cases(400))
+    for seconds in (2.0, 3.0):
+        foreign, said = [], []
+        for case in (c for c in made_cases(400, seed=1) if len(c.scores.times_s) >= 25 * seconds):
+            total = summed(case.scores, np.arange(round(25 * seconds)), calibration)
+            fits = total[1:-1].max() >= least_fit(seconds, calibration)
+            stands_out = peculiarity(total, int(total.argmax()), seconds) >= calibration.peculiar
+            (foreign if case.truth_ms is None else said).append((fits, stands_out))
+        assert (np.mean(foreign, axis=0) < 0.08).all()
+        assert (np.mean(said, axis=0) > 0.7).all()
 
 
 @pytest.mark.slow
