@@ -53,7 +53,7 @@ def test_a_lead_by_chance_does_not_make_a_dub_badly_read_lips():
 
 def test_lips_that_are_badly_read_but_fit_another_offset_best_are_off_and_not_foreign():
     clear, badly = made(500), made(200, height=0, seed=1, start_s=20.0)
-    badly.logits[:, 22] += 1.0
+    badly.logits[:, 22] += 1.4
     tracks, talking = (clear, badly), [np.ones(500, bool), np.ones(200, bool)]
     parts = cells(tracks, SHARP)
     alone = pooled([clear], weigh([clear], cells([clear], SHARP)), SHARP)
