@@ -283,7 +283,7 @@ def _soundtrack(
         picked = clip.audio[nearest].copy()
         picked[missing] = hush[rng.integers(len(hush), size=int(missing.sum()))]
         audio.append(picked)
-        probability = np.interp(at + 0.1, clip.speech_s, clip.speech)
+        probability = np.interp(at + FRAME_S / 2, clip.speech_s, clip.speech)
         speech.append(np.where(missing, 0.0, probability).astype(np.float32))
     return np.concatenate(audio), np.concatenate(speech)
 

@@ -52,7 +52,8 @@ def steady(
     else (None, None); and the largest drift that cannot be excluded, None where that is not known. All in ms
     per minute."""
     own = np.unique(blocks.block[windows])
-    level = Blocks(blocks.times_s[own], blocks.values[own], blocks.block, blocks.cut[own])
+    part = {name: getattr(blocks, name)[own] for name in ("times_s", "values", "cut", "seconds")}
+    level = replace(blocks, **part)
     slope, error, *_ = best_line(level, int(level.values.sum(axis=0).argmax()))
     error = drift_error(error, level, calibration)
     possible = 60 * (abs(slope) + error) if np.isfinite(error) else None

@@ -43,13 +43,13 @@ AT_CUTS = 0.5
 class Blocks:
     """Log-likelihoods `values` (n_blocks, n_shifts) of blocks of windows around `times_s` (n_blocks,);
     `block` (n_windows,): the block that each window is in; `cut` (n_blocks,): whether a shot begins with
-    it; `seconds`: how long a block is, at most."""
+    it; `seconds` (n_blocks,): how long it has windows, `dependence_s` for each independent observation."""
 
     times_s: Floats
     values: Floats
     block: Ints
     cut: npt.NDArray[np.bool_]
-    seconds: float = BLOCK_S
+    seconds: Floats
 
 
 def block_likelihoods(found: Evidence, calibration: Calibration) -> Blocks:
@@ -63,13 +63,15 @@ def block_likelihoods(found: Evidence, calibration: Calibration) -> Blocks:
     block = block.reshape(-1)
     curves = averaged(*block_sums(found, block))
     curves = np.where(np.isfinite(curves), curves, np.nanmean(curves, axis=1, keepdims=True))
-    cell = np.floor((since - used[block, 1] * seconds) / calibration.dependence_s + 1e-6).astype(np.int64)
-    observations = np.bincount(np.unique(np.column_stack([block, cell]), axis=0)[:, 0])
+    # What the blocks on either side of an edge observe together counts once, in shares.
+    cell = np.unique(np.floor(since / calibration.dependence_s + 1e-6), return_inverse=True)[1].reshape(-1)
+    observations = np.asarray(np.bincount(block, 1 / np.bincount(cell)[cell], len(used)), np.float64)
     trust = np.zeros(len(used))
     np.maximum.at(trust, block, found.weights)
     times = found.times_s.min() + (used[:, 1] + 0.5) * seconds
     cut = np.concatenate([[False], np.diff(used[:, 0]) > 0])
-    return Blocks(times, curves * (observations * trust)[:, None], block, cut, seconds)
+    values = curves * (observations * trust)[:, None]
+    return Blocks(times, values, block, cut, observations * calibration.dependence_s)
 
 
 def likeliest_path(
@@ -124,7 +126,7 @@ def best_line(blocks: Blocks, column: int) -> tuple[float, float, float, float]:
     A line stays within the offsets searched. Too short a video gives (0, inf, -inf, -inf).
     """
     span = float(np.ptp(blocks.times_s))
-    if len(blocks.values) < MIN_DRIFT_BLOCKS:
+    if len(blocks.values) < MIN_DRIFT_BLOCKS or span <= 0:
         return 0.0, np.inf, -np.inf, -np.inf
     fine = _upsample(blocks.values[:, max(0, column - 2 * MAX_CHANGE) : column + 2 * MAX_CHANGE + 1])
     along = (blocks.times_s - blocks.times_s[0]) / span - 0.5

@@ -16,7 +16,7 @@ from avsync.core.constants import FRAME_S, MIN_PROBABILITY
 from avsync.core.records import Span
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.jumps import place
-from avsync.estimate.paths import Blocks, Ints
+from avsync.estimate.paths import Blocks, Floats, Ints
 from avsync.estimate.peak import Evidence, Measure, least_fit, measure, peculiarity
 
 MIN_FAULT_OBSERVATIONS = 7
@@ -80,7 +80,7 @@ def pieces_of(
         own = _measured(found, [run], calibration)
         sure = own.probability >= MIN_PROBABILITY and own.observations >= MIN_FAULT_OBSERVATIONS
         total = blocks.values[np.unique(blocks.block[run])].sum(axis=0)
-        if not sure and _is_shot(blocks, run) and total[column] - total[base] >= CLEAR_RIVAL:
+        if not sure and _is_shot(blocks, run) and total[column] - _about(total, base) >= CLEAR_RIVAL:
             # Only two offsets are compared, that of the file and this one.
             share = np.exp(total - np.logaddexp.reduce(total))[max(0, column - 1) : column + 2].sum()
             own = replace(own, probability=float(min(share, calibration.ceiling)))
@@ -137,12 +137,11 @@ def fits(blocks: Blocks, own: Ints, column: int, calibration: Calibration) -> bo
     of 5 s (val lists)."""
     values = blocks.values[own]
     total = values.sum(axis=0)
-    seconds = values.any(axis=1).sum() * blocks.seconds
-    near = slice(max(0, column - 1), column + 2)
+    seconds = float(blocks.seconds[own][values.any(axis=1)].sum())
     least = calibration.contradiction * seconds / 2
     if peculiarity(total, column, seconds) >= calibration.peculiar:
         return True
-    if any(half.sum(axis=0)[near].max() <= least for half in np.array_split(values, 2)):
+    if any(_about(half.sum(axis=0), column) <= least for half in np.array_split(values, 2)):
         return False
     return bool(total[column] >= least_fit(seconds, calibration))
 
@@ -156,12 +155,17 @@ def with_own_shots(blocks: Blocks, path: Ints, base: int, calibration: Calibrati
         total = blocks.values[first:past].sum(axis=0)
         best, own = int(total.argmax()), int(path[first])
         apart = abs(best - own) > 1 or abs(own - base) <= 1
-        clear = total[best] - total[own] >= CLEAR_RIVAL and fits(
+        clear = total[best] - _about(total, own) >= CLEAR_RIVAL and fits(
             blocks, np.arange(first, past), best, calibration
         )
         if apart and clear and (path[first:past] == own).all():
             changed[first:past] = best
     return changed
+
+
+def _about(total: Floats, column: int) -> float:
+    """The most that `total` (n_shifts,) has within a column of one: an offset is known to a frame or so."""
+    return float(total[max(0, column - 1) : column + 2].max())
 
 
 def _measured(found: Evidence, runs: Sequence[Ints], calibration: Calibration) -> Measure:

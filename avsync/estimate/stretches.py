@@ -57,7 +57,7 @@ def segments_of(
         weights = [_Weight(True)]
     else:
         own = [piece.windows[stretch == i] for i in range(count)]
-        weights = [_weight(found, blocks, m, windows, rest) for windows in own]
+        weights = [_weight(found, blocks, m, windows, rest, calibration.bias_ms) for windows in own]
     faulty = [piece.fault and inside for inside in _taken_in(weights)]
     states = [(w.judged, w.hint_ms, w.against, fault) for w, fault in zip(weights, faulty, strict=True)]
     first = 0
@@ -112,13 +112,15 @@ class _Weight(NamedTuple):
     lead: float = 0.0
 
 
-def _weight(found: Evidence, blocks: Blocks, m: Measure, windows: Ints, rest: Measure) -> _Weight:
+def _weight(
+    found: Evidence, blocks: Blocks, m: Measure, windows: Ints, rest: Measure, bias_ms: float
+) -> _Weight:
     """What the blocks of these windows alone say about the offset of their piece."""
     if not len(windows):
         return _Weight(False)
     total = blocks.values[np.unique(blocks.block[windows])].sum(axis=0)
     share = np.exp(total - total.max())
-    offsets = -FRAME_MS * found.shifts
+    offsets = -FRAME_MS * found.shifts - bias_ms
     apart = offsets - m.offset_ms
     near = np.abs(apart) <= 1.5 * FRAME_MS
     certainty = float(share[near].sum() / share.sum())

@@ -22,11 +22,15 @@ from avsync.estimate.offset import along, near
 from avsync.estimate.peak import peculiarity
 from avsync.estimate.speakers import COUNTED, Cell, Floats, Mask, speaking, summed, together
 
+Ints = npt.NDArray[np.int64]
+
 WINDOW_S = WINDOW_FRAMES * FRAME_S
 ASKED_S = 3.0
 """Seconds of speech over a moving mouth that are tested together, if there are that many."""
 MIN_TALK_S = 1.5
 """Less speech over a moving mouth does not show whose it is."""
+SLIDE_S = 0.4
+"""What contradicts is looked for at steps of this length."""
 FAULT_TALK_S = 3.0
 """Lips that contradict the offset for this long or longer are a fault; for less, a doubt."""
 DOUBT_TALK_S = 1.9
@@ -44,14 +48,17 @@ is less likely than a blind guess, supports it however badly the lips are read. 
 1.3 % of 3 s support an offset by it, 0.6 % of 4 s and of 5 s; 2 % have the lead alone, however long they are
 (research/programmes/chance.py, val lists, avsync-4)."""
 BADLY_READ_LEAD = 2.7
-"""A track whose likeliest offset is that of the file, by this much (natural logarithm) in ASKED_S of speech
-or less, and by more with the root of its length, has badly read lips rather than someone else's speech. Of
-that 3 to 5 % have such a lead by chance, however long they are; of speech in sync, 99.7 % of 2 s and all of
-3 s (val lists)."""
+"""A stretch that contradicts, but whose likeliest offset is that of the file, by this much (natural
+logarithm) in ASKED_S of speech or less, and by more with the root of its length, has badly read lips rather
+than someone else's speech. Of that 3 to 5 % have such a lead by chance, however long they are; of speech in
+sync, 99.7 % of 2 s and all of 3 s (val lists)."""
 BADLY_READ_LEVEL = 2.0
 """But at so many times the level of a contradiction lips are not just badly read, unless the lead is
 peculiar: of 1,100 stretches of 1.5 to 5 s in sync none has a lead there, but of other people's that have it
 by chance a fifth of 3 s, a third of 5 s and most of 10 s."""
+WELL_READ = 2.0
+"""Lips have a higher log-likelihood ratio for each second of speech at its offset, 99 % of 3 s in sync
+(val lists, avsync-4): where the rest of a shot has, lips are not badly read where they contradict."""
 MAX_RIVAL = 6.0
 """A stretch that supports the file's offset may have another that is likelier by this much (natural
 logarithm): 0.5 % of stretches of 3 s in sync exceed it, and 97 % of those off by 80 ms."""
@@ -73,7 +80,7 @@ class Contradiction:
 @dataclass(frozen=True)
 class _Answer:
     """What the face of a track shows in [start_s, end_s): that the offset `fits`, evidence `against` it, or
-    neither; `rival`: another offset is clearly likelier."""
+    neither; `there`: the log-likelihood ratio at the offset; `rival`: another one is clearly likelier."""
 
     index: int
     start_s: float
@@ -81,6 +88,7 @@ class _Answer:
     talk_s: float
     fits: bool
     against: bool
+    there: float
     rival: bool = False
 
 
@@ -183,25 +191,59 @@ def _asked(
         return []
     expected = along(answer, scores.times_s)
     answers: list[_Answer] = []
+    said: list[Ints] = []
     for first, past in runs(alone):
         windows = asked[(asked >= first) & (asked < past)]
         if len(windows):
-            parts = _parts(windows, expected, every_s)
+            parts = _parts(scores, windows, expected, calibration, every_s)
             span = float(scores.times_s[first]), float(scores.times_s[past - 1]) + WINDOW_S
-            for part, (start_s, end_s) in zip(parts, _bounds(scores, parts, span), strict=True):
-                place = index, start_s, end_s, len(part) * every_s
-                answers.append(_answered(place, scores, part, expected, calibration))
-    if expected is not None and np.ptp(expected[asked]) <= FRAME_MS:
-        offset_ms = float(expected[asked].mean()) + calibration.bias_ms
-        # Someone else's speech fits all offsets alike; lips that fit this one best are just badly read.
-        total, talk_s = summed(scores, asked, calibration), len(asked) * every_s
-        if _badly_read(total, scores.shifts, offset_ms, talk_s, calibration):
-            answers = [replace(each, against=False) for each in answers]
-    return _spread(answers)
+            places = _bounds(scores, parts, span)
+            answers += _strict_beside_dubs(
+                [
+                    _answered((index, *place, len(part) * every_s), scores, part, expected, calibration)
+                    for place, part in zip(places, parts, strict=True)
+                ]
+            )
+            said += parts
+    return _spread(_without_badly_read(answers, said, scores, expected, calibration))
+
+
+def _without_badly_read(
+    answers: Sequence[_Answer],
+    parts: Sequence[Ints],
+    scores: Scores,
+    expected: Floats | None,
+    calibration: Calibration,
+) -> list[_Answer]:
+    """The same, but what contradicts the offset only since the lips of the track are badly read does not.
+    Someone else's speech fits all offsets alike; lips that fit this one best are just badly read. That goes
+    by what contradicts alone where the rest is read well: a dub may begin in the midst of a shot."""
+    found = list(answers)
+    if expected is None:
+        return found
+
+    def badly_read(chosen: Sequence[int]) -> bool:
+        windows = np.concatenate([parts[i] for i in chosen])
+        talk_s = sum(answers[i].talk_s for i in chosen)
+        if np.ptp(expected[windows]) > FRAME_MS:
+            return False
+        offset_ms = float(expected[windows].mean()) + calibration.bias_ms
+        return _badly_read(
+            summed(scores, windows, calibration), scores.shifts, offset_ms, talk_s, calibration
+        )
+
+    against = np.array([each.against for each in answers], bool)
+    rest = np.flatnonzero(~against).tolist()
+    rest_s = sum(answers[i].talk_s for i in rest)
+    read_well = sum(answers[i].there for i in rest) > WELL_READ * rest_s
+    for first, past in runs(against):
+        if badly_read(range(first, past)) or (not read_well and badly_read(range(len(answers)))):
+            found[first:past] = [replace(each, against=False) for each in found[first:past]]
+    return found
 
 
 def _badly_read(
-    total: Floats, shifts: npt.NDArray[np.int64], offset_ms: float, talk_s: float, calibration: Calibration
+    total: Floats, shifts: Ints, offset_ms: float, talk_s: float, calibration: Calibration
 ) -> bool:
     """Whether `total` (n_shifts,), the log-likelihood ratios of `talk_s` seconds of speech, is that of lips
     that are badly read, but say it: they fit this offset better than all others."""
@@ -211,7 +253,7 @@ def _badly_read(
     return lead >= least
 
 
-def _bounds(scores: Scores, parts: Sequence[npt.NDArray[np.int64]], span: Span) -> list[Span]:
+def _bounds(scores: Scores, parts: Sequence[Ints], span: Span) -> list[Span]:
     """(start, end) of each part, which together fill `span`."""
     bounds = [
         float(scores.times_s[part[0]] + scores.times_s[before[-1]] + WINDOW_S) / 2
@@ -223,46 +265,90 @@ def _bounds(scores: Scores, parts: Sequence[npt.NDArray[np.int64]], span: Span) 
 def _answered(
     place: tuple[int, float, float, float],
     scores: Scores,
-    part: npt.NDArray[np.int64],
+    part: Ints,
     expected: Floats | None,
     calibration: Calibration,
 ) -> _Answer:
     """What the windows of a `part` say; `expected`: the offset of the file at each window of the track."""
     total, talk_s = summed(scores, part, calibration), place[-1]
     if expected is None:
-        height = float(total.max())
-        found = _Answer(*place, height > 0, height <= FOREIGN_PER_S * talk_s, rival=True)
+        there = float(total.max())
+        found = _Answer(*place, there > 0, there <= FOREIGN_PER_S * talk_s, there=there, rival=True)
     else:
         offset_ms = float(expected[part].mean()) + calibration.bias_ms
         fits = supports(total, scores.shifts, offset_ms, talk_s, calibration)
         there = near(total, scores.shifts, offset_ms)
         against = there <= calibration.contradiction * talk_s
-        found = _Answer(*place, fits, against, rival=_has_rival(total, there))
-    return replace(found, fits=True) if talk_s < MIN_TALK_S else found
+        found = _Answer(*place, fits, against, there, rival=_has_rival(total, there))
+    return found if talk_s >= MIN_TALK_S else replace(found, fits=True, against=False, rival=False)
 
 
-def lead_at(total: Floats, shifts: npt.NDArray[np.int64], offset_ms: float) -> float:
+def _strict_beside_dubs(answers: Sequence[_Answer]) -> list[_Answer]:
+    """The same, but less than ASKED_S beside what contradicts fits only where it is clearly in sync: by
+    chance some of another's speech does not contradict."""
+    strict = list(answers)
+    for i, each in enumerate(answers):
+        beside = [answers[j].against for j in (i - 1, i + 1) if 0 <= j < len(answers)]
+        if any(beside) and each.talk_s < ASKED_S - SLIDE_S and each.there <= WELL_READ * each.talk_s:
+            strict[i] = replace(each, fits=False)
+    return strict
+
+
+def lead_at(total: Floats, shifts: Ints, offset_ms: float) -> float:
     """By how much `total` (n_shifts,) is higher within a frame or so of an offset than anywhere else."""
     there = np.abs(-FRAME_MS * shifts - offset_ms) <= 1.5 * FRAME_MS
     return float(total[there].max(initial=-np.inf) - total[~there].max(initial=-np.inf))
 
 
 def _parts(
-    windows: npt.NDArray[np.int64], expected: Floats | None, every_s: float
-) -> list[npt.NDArray[np.int64]]:
-    """The windows in runs of about ASKED_S; none reaches over a jump of the offset."""
-    jumps = np.zeros(0, np.int64)
-    if expected is not None:
-        jumps = np.flatnonzero(np.abs(np.diff(expected[windows])) > FRAME_MS) + 1
+    scores: Scores,
+    windows: Ints,
+    expected: Floats | None,
+    calibration: Calibration,
+    every_s: float,
+) -> list[Ints]:
+    """The windows in runs of about ASKED_S; none reaches over a jump of the offset, and what contradicts it
+    in between is not halved."""
+    if expected is None:
+        return _tiles(windows, every_s)
+    jumps = np.flatnonzero(np.abs(np.diff(expected[windows])) > FRAME_MS) + 1
     parts = []
     for run in np.split(windows, jumps):
-        parts += np.array_split(run, max(1, round(len(run) * every_s / ASKED_S)))
+        parts += _around_the_worst(scores, run, expected, calibration, every_s)
+    return parts
+
+
+def _around_the_worst(
+    scores: Scores, windows: Ints, expected: Floats, calibration: Calibration, every_s: float
+) -> list[Ints]:
+    """The windows in runs of about ASKED_S, the first of which are those that contradict the offset most."""
+    length, step = round(ASKED_S / every_s), max(1, round(SLIDE_S / every_s))
+    firsts = np.arange(0, len(windows) - length + 1, step)
+    there = np.array(
+        [
+            near(
+                summed(scores, windows[first : first + length], calibration),
+                scores.shifts,
+                float(expected[windows[first : first + length]].mean()) + calibration.bias_ms,
+            )
+            for first in firsts
+        ]
+    )
+    if not len(firsts) or there.min() > calibration.contradiction * ASKED_S:
+        return _tiles(windows, every_s)
+    first = int(firsts[there.argmin()])
+    sides = windows[:first], windows[first + length :]
+    before, after = (_around_the_worst(scores, side, expected, calibration, every_s) for side in sides)
+    return [*before, windows[first : first + length], *after]
+
+
+def _tiles(windows: Ints, every_s: float) -> list[Ints]:
+    """The windows in runs of about ASKED_S."""
+    parts = np.array_split(windows, max(1, round(len(windows) * every_s / ASKED_S)))
     return [part for part in parts if len(part)]
 
 
-def supports(
-    total: Floats, shifts: npt.NDArray[np.int64], offset_ms: float, talk_s: float, calibration: Calibration
-) -> bool:
+def supports(total: Floats, shifts: Ints, offset_ms: float, talk_s: float, calibration: Calibration) -> bool:
     """Whether `total` (n_shifts,), the log-likelihood ratios of `talk_s` seconds of speech, supports an
     offset: it is likely enough, or badly read lips have none that is as likely."""
     brief = max(0.0, (ASKED_S - talk_s) / (ASKED_S - MIN_TALK_S))
@@ -308,18 +394,20 @@ def _beside_others(each: _Answer, answers: Sequence[_Answer]) -> _Answer:
 
 
 def _joined(answers: Sequence[_Answer]) -> tuple[Contradiction, ...]:
-    """What does not fit, in order of time; neighbours, and faces seen at the same time, as one."""
+    """What does not fit, in order of its beginning; neighbours of a kind, and faces of a kind seen at the
+    same time, as one."""
     joined: list[_Answer] = []
-    for each in sorted(answers, key=lambda one: one.start_s):
-        last = joined[-1] if joined else None
-        if each.fits:
-            continue
-        if last is None or each.start_s > last.end_s + FRAME_S or _kind(last) != _kind(each):
+    latest: dict[tuple[bool, bool], int] = {}
+    for each in sorted((one for one in answers if not one.fits), key=lambda one: one.start_s):
+        number = latest.get(_kind(each))
+        if number is None or each.start_s > joined[number].end_s + FRAME_S:
+            latest[_kind(each)] = len(joined)
             joined.append(each)
             continue
+        last = joined[number]
         beside = each.start_s < last.end_s - 1
         talk_s = max(last.talk_s, each.talk_s) if beside else last.talk_s + each.talk_s
-        joined[-1] = replace(last, end_s=max(last.end_s, each.end_s), talk_s=talk_s)
+        joined[number] = replace(last, end_s=max(last.end_s, each.end_s), talk_s=talk_s)
     return tuple(
         Contradiction(
             *(one.start_s, one.end_s, one.talk_s, one.against and one.talk_s >= FAULT_TALK_S),

@@ -110,7 +110,7 @@ def _stretches(
     """The case, and what it says of each offset, (n_shifts,), of each stretch of so many seconds."""
     for case in cases:
         times = case.scores.times_s
-        for first in np.arange(times[0], times[-1] + FRAME_S - seconds, seconds):
+        for first in np.arange(times[0], times[-1] + 1.5 * FRAME_S - seconds, seconds):
             inside = (times >= first - FRAME_S / 2) & (times < first + seconds - FRAME_S / 2)
             yield case, summed(case.scores, np.flatnonzero(inside), calibration)
 

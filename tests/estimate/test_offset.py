@@ -588,8 +588,8 @@ def test_scenes_that_are_nearly_alike_share_one_offset_around_a_fault():
     calibration = Calibration(temperature=0.9, floor_ms=20.0)
     for seed in (2, 3, 4, 5, 7):
         fault = made(196, 7.7, height=6.0, seed=seed + 50, silent=0.0, start_s=8.0)
-        late = made(272, -0.9, height=2.0, seed=seed + 100, start_s=16.0)
-        tracks = [made(196, height=2.0, seed=seed), fault, late]
+        late = made(272, -0.9, height=2.5, seed=seed + 100, start_s=16.0)
+        tracks = [made(196, height=2.5, seed=seed), fault, late]
         answer = pooled(tracks, [np.ones(len(track.times_s)) for track in tracks], calibration)
         first, last = answer.segments[0].offset_ms, answer.segments[-1].offset_ms
         assert first is not None

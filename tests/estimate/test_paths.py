@@ -29,7 +29,7 @@ def test_the_way_back_to_the_base_is_cheaper():
 
 def test_a_drift_is_a_line_with_its_slope():
     times = np.arange(60.0)
-    blocks = Blocks(times, along(np.linspace(15, 25, 60)), np.arange(60), np.zeros(60, bool))
+    blocks = Blocks(times, along(np.linspace(15, 25, 60)), np.arange(60), np.zeros(60, bool), np.ones(60))
     slope, error, value, level = best_line(blocks, 20)
     assert slope == pytest.approx(-10 * FRAME_MS / 59, rel=0.05)
     assert 0 < error < abs(slope)
@@ -37,7 +37,7 @@ def test_a_drift_is_a_line_with_its_slope():
 
 
 def test_too_short_a_video_has_no_line():
-    blocks = Blocks(np.arange(5.0), along(np.full(5, 20.0)), np.arange(5), np.zeros(5, bool))
+    blocks = Blocks(np.arange(5.0), along(np.full(5, 20.0)), np.arange(5), np.zeros(5, bool), np.ones(5))
     assert best_line(blocks, 20) == (0.0, np.inf, -np.inf, -np.inf)
 
 
@@ -58,7 +58,7 @@ def test_each_shot_and_each_part_of_a_long_one_may_be_off_by_itself_which_tilts_
     def shots(number: int) -> Blocks:
         cut = np.zeros(60, bool)
         cut[np.arange(1, number) * 60 // number] = True
-        return Blocks(times, values, np.arange(60), cut)
+        return Blocks(times, values, np.arange(60), cut, np.ones(60))
 
     def tilt(number: int) -> float:
         return 60 * bias_of_slope(shots(number), 20.0)
@@ -73,5 +73,5 @@ def test_each_shot_and_each_part_of_a_long_one_may_be_off_by_itself_which_tilts_
 def test_the_slope_of_a_single_short_shot_is_not_free_of_what_a_face_is_off_by_itself():
     values = np.zeros((12, 31))
     values[:, 15] = 3.0
-    shot = Blocks(np.arange(0.5, 12), values, np.arange(12), np.zeros(12, bool))
+    shot = Blocks(np.arange(0.5, 12), values, np.arange(12), np.zeros(12, bool), np.ones(12))
     assert 60 * bias_of_slope(shot, 20.0) == pytest.approx(60 * 20 * np.sqrt(2) * 18 / 143, rel=0.01)

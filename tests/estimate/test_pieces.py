@@ -18,7 +18,7 @@ def stretch(first: float, second: float) -> Blocks:
     values = np.full((4, 31), 1e-9)
     values[:2, COLUMN - 1 : COLUMN + 2] = first
     values[2:, COLUMN - 1 : COLUMN + 2] = second
-    return Blocks(np.arange(4.0), values, np.arange(4), np.zeros(4, bool))
+    return Blocks(np.arange(4.0), values, np.arange(4), np.zeros(4, bool), np.ones(4))
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_a_face_at_the_offset_of_the_file_need_not_establish_it_again():
 
 
 def test_the_face_of_a_shot_in_which_the_offset_jumps_counts_all_along():
-    jumps = made(300, np.where(np.arange(300) < 140, 0.0, 6.0), height=3.0)
+    jumps = made(300, np.where(np.arange(300) < 140, 0.0, 6.0), height=4.0)
     tracks = [jumps, made(250, 6.0, seed=1, start_s=12.0)]
     parts = cells(tracks, SHARP)
     answer = pooled(tracks, weigh(tracks, parts), SHARP)
