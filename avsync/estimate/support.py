@@ -284,12 +284,13 @@ def _answered(
 
 
 def _strict_beside_dubs(answers: Sequence[_Answer]) -> list[_Answer]:
-    """The same, but less than ASKED_S beside what contradicts fits only where it is clearly in sync: by
-    chance some of another's speech does not contradict."""
+    """The same, but less than ASKED_S beside what contradicts fits only where it is clearly in sync, and less
+    than MIN_TALK_S between two such parts not at all: by chance some of another's speech fits."""
     strict = list(answers)
     for i, each in enumerate(answers):
         beside = [answers[j].against for j in (i - 1, i + 1) if 0 <= j < len(answers)]
-        if any(beside) and each.talk_s < ASKED_S - SLIDE_S and each.there <= WELL_READ * each.talk_s:
+        clear = each.talk_s >= ASKED_S - SLIDE_S or each.there > WELL_READ * each.talk_s
+        if any(beside) and not clear or (sum(beside) > 1 and each.talk_s < MIN_TALK_S):
             strict[i] = replace(each, fits=False)
     return strict
 

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from avsync.core.constants import FRAME_MS
-from avsync.estimate.paths import Blocks, best_line, best_path, bias_of_slope, likeliest_path
+from avsync.estimate.calibration import Calibration
+from avsync.estimate.paths import (
+    Blocks,
+    best_line,
+    best_path,
+    bias_of_slope,
+    block_likelihoods,
+    likeliest_path,
+)
+from avsync.estimate.peak import Evidence
 
 COLUMNS = 41
 
@@ -34,6 +43,24 @@ def test_a_drift_is_a_line_with_its_slope():
     assert slope == pytest.approx(-10 * FRAME_MS / 59, rel=0.05)
     assert 0 < error < abs(slope)
     assert value > level
+
+
+@pytest.mark.parametrize(("windows", "cuts"), [(50, []), (75, [1.3]), (300, [2.5, 7.7])])
+def test_blocks_hold_as_many_seconds_and_observations_as_their_windows(windows: int, cuts: list[float]):
+    """However they are cut: what lies on an edge counts once."""
+    rows = np.tile(along(np.full(1, 20.0)), (windows, 1))
+    times = np.arange(windows) / 25
+    found = Evidence(
+        rows, rows.astype(np.float32), times, np.arange(-15, 16), np.ones(windows), np.array(cuts)
+    )
+    blocks = block_likelihoods(found, Calibration(dependence_s=0.4))
+    assert blocks.seconds.sum() == pytest.approx(windows / 25, abs=0.4)
+    np.testing.assert_allclose(blocks.values.sum(axis=0), rows[0] * blocks.seconds.sum() / 0.4)
+
+
+def test_faces_seen_at_one_moment_have_no_line():
+    blocks = Blocks(np.zeros(9), along(np.full(9, 20.0)), np.arange(9), np.zeros(9, bool), np.ones(9))
+    assert best_line(blocks, 20) == (0.0, np.inf, -np.inf, -np.inf)
 
 
 def test_too_short_a_video_has_no_line():

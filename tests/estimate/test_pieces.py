@@ -5,7 +5,7 @@ import pytest
 
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.paths import Blocks
-from avsync.estimate.pieces import fits
+from avsync.estimate.pieces import CLEAR_RIVAL, fits, with_own_shots
 
 COLUMN = 21
 AGAINST = 2 * Calibration().contradiction
@@ -40,3 +40,15 @@ def test_no_half_may_contradict_an_offset_unless_it_stands_out_from_all_others(
     first: float, second: float, expected: bool
 ) -> None:
     assert fits(stretch(first, second), np.arange(4), COLUMN, Calibration()) is expected
+
+
+@pytest.mark.parametrize(("beside", "moves"), [(CLEAR_RIVAL, False), (0.0, True)])
+def test_a_shot_is_moved_only_where_its_offset_is_likelier_than_all_within_a_frame_of_the_files(
+    beside: float, moves: bool
+) -> None:
+    """Which is known to a frame or so: what the column beside it has speaks for the file as well."""
+    values = np.zeros((4, 31))
+    values[:, 15], values[:, 16], values[:, COLUMN] = -4.0, beside, CLEAR_RIVAL
+    blocks = Blocks(np.arange(4.0), values, np.arange(4), np.zeros(4, bool), np.ones(4))
+    path = with_own_shots(blocks, np.full(4, 15), 15, Calibration())
+    assert (path == COLUMN).all() == moves

@@ -8,7 +8,15 @@ from avsync.core.records import Scores
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import pooled
 from avsync.estimate.speakers import cells, weigh
-from avsync.estimate.support import FAULT_TALK_S, MIN_TALK_S, Contradiction, apart, contradictions
+from avsync.estimate.support import (
+    FAULT_TALK_S,
+    MIN_TALK_S,
+    Contradiction,
+    _Answer,
+    _joined,
+    apart,
+    contradictions,
+)
 
 SHARP = Calibration(temperature=0.6, mismatch_level=0.0)
 
@@ -34,6 +42,30 @@ def test_a_scene_of_another_voice_is_a_sure_contradiction_as_long_as_its_shot():
     assert stretch.sure
     assert (stretch.start_s, stretch.end_s) == pytest.approx((20.0, 28.0), abs=0.2)
     assert stretch.talk_s == pytest.approx(8.0)
+
+
+@pytest.mark.parametrize(("first", "past"), [(100, 200), (137, 237), (170, 320)])
+def test_a_dub_in_the_midst_of_a_shot_is_found_where_it_is(first: int, past: int):
+    """What is in sync before and after it neither excuses it nor makes up for it."""
+    speaker = made(450, height=4.0, silent=0.0)
+    speaker.logits[first:past] = made(past - first, height=0, seed=1).logits
+    (stretch,) = found(speaker)
+    assert stretch.sure
+    assert (stretch.start_s, stretch.end_s) == pytest.approx((first / 25, past / 25), abs=1.5)
+
+
+def test_a_face_that_says_too_little_does_not_cut_a_mismatch_in_two():
+    def said(index: int, start_s: float, end_s: float, *, against: bool) -> _Answer:
+        return _Answer(index, start_s, end_s, end_s - start_s - 0.6, False, against, -9.0 if against else 0.0)
+
+    joined = _joined(
+        [
+            said(0, 0.0, 3.5, against=True),
+            said(1, 3.0, 5.0, against=False),
+            said(0, 3.5, 7.0, against=True),
+        ]
+    )
+    assert [(one.start_s, one.end_s, one.sure) for one in joined] == [(0.0, 7.0, True), (3.0, 5.0, False)]
 
 
 def test_lips_that_are_badly_read_but_fit_the_offset_best_are_not_a_fault():
