@@ -290,7 +290,7 @@ def _strict_beside_dubs(answers: Sequence[_Answer]) -> list[_Answer]:
     for i, each in enumerate(answers):
         beside = [answers[j].against for j in (i - 1, i + 1) if 0 <= j < len(answers)]
         clear = each.talk_s >= ASKED_S - SLIDE_S or each.there > WELL_READ * each.talk_s
-        if any(beside) and not clear or (sum(beside) > 1 and each.talk_s < MIN_TALK_S):
+        if (any(beside) and not clear) or (sum(beside) > 1 and each.talk_s < MIN_TALK_S):
             strict[i] = replace(each, fits=False)
     return strict
 
