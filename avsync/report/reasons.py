@@ -130,7 +130,9 @@ _WORDS: dict[ReasonKind, Callable[[Mapping[str, Any]], str]] = {
     "rival": lambda v: f"two offsets compete: {v['offset_ms']:+.0f} ms and {v['rival_ms']:+.0f} ms",
     "at-edge": _at_edge,
     "thin-evidence": lambda _: "the evidence is too thin",
-    "mismatch": lambda _: "the lips do not match this speech at any offset that was searched",
+    "mismatch": lambda _: (
+        "the lips do not match this speech at any offset that was searched (--max-offset-ms searches further)"
+    ),
     "silent": lambda _: "the audio is silent",
     "no-speech": lambda _: "no speech is heard",
     "partly-judged": _partly,
