@@ -236,8 +236,9 @@ def _without_badly_read(
     rest = np.flatnonzero(~against).tolist()
     rest_s = sum(answers[i].talk_s for i in rest)
     read_well = sum(answers[i].there for i in rest) > WELL_READ * rest_s
+    throughout = bool(against.any()) and not read_well and badly_read(range(len(answers)))
     for first, past in runs(against):
-        if badly_read(range(first, past)) or (not read_well and badly_read(range(len(answers)))):
+        if throughout or badly_read(range(first, past)):
             found[first:past] = [replace(each, against=False) for each in found[first:past]]
     return found
 
@@ -322,25 +323,29 @@ def _parts(
 def _around_the_worst(
     scores: Scores, windows: Ints, expected: Floats, calibration: Calibration, every_s: float
 ) -> list[Ints]:
-    """The windows in runs of about ASKED_S, the first of which are those that contradict the offset most."""
+    """The windows in runs of about ASKED_S: those that contradict the offset most, the worst first, and what
+    is left between them."""
     length, step = round(ASKED_S / every_s), max(1, round(SLIDE_S / every_s))
     firsts = np.arange(0, len(windows) - length + 1, step)
-    there = np.array(
-        [
-            near(
-                summed(scores, windows[first : first + length], calibration),
-                scores.shifts,
-                float(expected[windows[first : first + length]].mean()) + calibration.bias_ms,
-            )
-            for first in firsts
-        ]
-    )
-    if not len(firsts) or there.min() > calibration.contradiction * ASKED_S:
-        return _tiles(windows, every_s)
-    first = int(firsts[there.argmin()])
-    sides = windows[:first], windows[first + length :]
-    before, after = (_around_the_worst(scores, side, expected, calibration, every_s) for side in sides)
-    return [*before, windows[first : first + length], *after]
+    there = np.array([_there(scores, windows[i : i + length], expected, calibration) for i in firsts])
+    taken = np.zeros(len(windows), bool)
+    begins: list[int] = []
+    for i in np.argsort(there, kind="stable")[: np.sum(there <= calibration.contradiction * ASKED_S)]:
+        chosen = slice(int(firsts[i]), int(firsts[i]) + length)
+        if not taken[chosen].any():
+            taken[chosen] = True
+            begins.append(chosen.start)
+    edges = [edge for begin in sorted(begins) for edge in (begin, begin + length)]
+    between = np.split(windows, edges)
+    return [
+        part for number, run in enumerate(between) for part in ([run] if number % 2 else _tiles(run, every_s))
+    ]
+
+
+def _there(scores: Scores, windows: Ints, expected: Floats, calibration: Calibration) -> float:
+    """The log-likelihood ratio of windows at the offset of the file."""
+    offset_ms = float(expected[windows].mean()) + calibration.bias_ms
+    return near(summed(scores, windows, calibration), scores.shifts, offset_ms)
 
 
 def _tiles(windows: Ints, every_s: float) -> list[Ints]:
