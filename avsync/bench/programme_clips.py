@@ -89,6 +89,13 @@ class Material:
         both = len(other) and is_short(len(own) + WINDOW_FRAMES - 1)
         return (own + other) / np.float32(2) if both else own
 
+    def nearest(self, at_s: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Numbers of the windows of audio that begin nearest to times of any shape, and for which of these
+        none does within a frame."""
+        number = np.searchsorted(self.audio_s, at_s).clip(1, len(self.audio_s) - 1)
+        number -= np.abs(self.audio_s[number - 1] - at_s) < np.abs(self.audio_s[number] - at_s)
+        return number, np.abs(self.audio_s[number] - at_s) > FRAME_S
+
 
 def footage(path: Path) -> Footage:
     """The longest unbroken stretch of the longest face of a clip; without frames if it is too short for a

@@ -257,7 +257,7 @@ def composed(clips: Sequence[Material], written: Script, seed: int) -> Programme
         talking[scene.begin : scene.end] = scene.talks or i in written.dubbed
     talking &= speech >= SPEECH_PROBABILITY
     return Programme(
-        *(seed, written.kind, _faces(scenes, audio), Speech(0.0, FRAME_S, speech), len(error) * FRAME_S),
+        *(seed, written.kind, faces(scenes, audio), Speech(0.0, FRAME_S, speech), len(error) * FRAME_S),
         *(error, talking, _defects(written, talking), written.drift_ms_per_min),
     )
 
@@ -277,9 +277,7 @@ def _soundtrack(
         frame = np.arange(scene.frames)
         # The audio that fits the video at t comes at t minus the error.
         at = scene.voice_s + frame * FRAME_S + (error_ms[scene.begin : scene.end] - clip.delay_ms) / 1000
-        nearest = np.searchsorted(clip.audio_s, at).clip(1, len(clip.audio_s) - 1)
-        nearest -= np.abs(clip.audio_s[nearest - 1] - at) < np.abs(clip.audio_s[nearest] - at)
-        missing = np.abs(clip.audio_s[nearest] - at) > FRAME_S
+        nearest, missing = clip.nearest(at)
         picked = clip.audio[nearest].copy()
         picked[missing] = hush[rng.integers(len(hush), size=int(missing.sum()))]
         audio.append(picked)
@@ -298,7 +296,8 @@ def _silences(clips: Sequence[Material]) -> Floats:
     )
 
 
-def _faces(scenes: Sequence[Scene], audio: Floats) -> Looked:
+def faces(scenes: Sequence[Scene], audio: Floats) -> Looked:
+    """The faces of scenes, scored with an embedding of audio (n, d) for each frame."""
     tracks: list[FaceTrack] = []
     scores: list[Scores] = []
     motion = {}

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from avsync.core.constants import FRAME_MS, FRAME_S, WINDOW_FRAMES
 from avsync.core.records import Scores, Span
@@ -19,10 +18,9 @@ from avsync.core.report import Offset, Segment
 from avsync.core.runs import runs
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.offset import along, near
+from avsync.estimate.paths import Ints
 from avsync.estimate.peak import peculiarity
 from avsync.estimate.speakers import COUNTED, Cell, Floats, Mask, speaking, summed, together
-
-Ints = npt.NDArray[np.int64]
 
 WINDOW_S = WINDOW_FRAMES * FRAME_S
 ASKED_S = 3.0
@@ -227,7 +225,7 @@ def _without_badly_read(
         talk_s = sum(answers[i].talk_s for i in chosen)
         if np.ptp(expected[windows]) > FRAME_MS:
             return False
-        offset_ms = float(expected[windows].mean()) + calibration.bias_ms
+        offset_ms = _as_measured(expected, windows, calibration)
         return _badly_read(
             summed(scores, windows, calibration), scores.shifts, offset_ms, talk_s, calibration
         )
@@ -276,7 +274,7 @@ def _answered(
         there = float(total.max())
         found = _Answer(*place, there > 0, there <= FOREIGN_PER_S * talk_s, there=there, rival=True)
     else:
-        offset_ms = float(expected[part].mean()) + calibration.bias_ms
+        offset_ms = _as_measured(expected, part, calibration)
         fits = supports(total, scores.shifts, offset_ms, talk_s, calibration)
         there = near(total, scores.shifts, offset_ms)
         against = there <= calibration.contradiction * talk_s
@@ -344,8 +342,13 @@ def _around_the_worst(
 
 def _there(scores: Scores, windows: Ints, expected: Floats, calibration: Calibration) -> float:
     """The log-likelihood ratio of windows at the offset of the file."""
-    offset_ms = float(expected[windows].mean()) + calibration.bias_ms
+    offset_ms = _as_measured(expected, windows, calibration)
     return near(summed(scores, windows, calibration), scores.shifts, offset_ms)
+
+
+def _as_measured(expected: Floats, windows: Ints, calibration: Calibration) -> float:
+    """The offset of the file at windows, in ms, as the model answers it, with its bias."""
+    return float(expected[windows].mean()) + calibration.bias_ms
 
 
 def _tiles(windows: Ints, every_s: float) -> list[Ints]:

@@ -52,7 +52,7 @@ class Case:
 
 
 def fit(cases: Sequence[Case]) -> Calibration:
-    """Temperature, probability and its ceiling, bias, interval and mismatch level from cases."""
+    """Temperature, probability and its ceiling, bias, interval, mismatch level and limits from cases."""
     matched = [(c.scores, c.truth_ms) for c in cases if c.truth_ms is not None]
     base = fit_temperature([s.logits for s, _ in matched], [_column(s, t) for s, t in matched])
     measured = measured_cases(cases, base)

@@ -84,10 +84,9 @@ def scored(face: Material, voice: Material) -> tuple[Scores, Speech]:
     times = np.asarray(np.arange(len(face.frames)) * FRAME_S, np.float64)
     heard_s = first_s + times - voice.delay_ms / 1000
     wanted = heard_s[:, None] + SHIFTS * FRAME_S
-    nearest = np.searchsorted(voice.audio_s, wanted).clip(1, len(voice.audio_s) - 1)
-    nearest -= np.abs(voice.audio_s[nearest - 1] - wanted) < np.abs(voice.audio_s[nearest] - wanted)
+    nearest, missing = voice.nearest(wanted)
     logits = np.einsum("td,tkd->tk", face.seen(0, len(face.frames)), voice.audio[nearest]).astype(np.float32)
-    logits[np.abs(voice.audio_s[nearest] - wanted) > FRAME_S] = np.nan
+    logits[missing] = np.nan
     speech = np.interp(heard_s + FRAME_S / 2, voice.speech_s, voice.speech).astype(np.float32)
     return Scores(0, times, SHIFTS, logits), Speech(0.0, FRAME_S, speech)
 

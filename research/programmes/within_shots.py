@@ -21,14 +21,13 @@ import numpy.typing as npt
 
 from avsync.audio import vad
 from avsync.bench.programme_clips import Material
-from avsync.bench.programmes import SHIFTS
+from avsync.bench.programmes import Scene, faces
 from avsync.core.constants import FRAME_S
-from avsync.core.records import FaceTrack, Scores, Speech
+from avsync.core.records import Speech
 from avsync.core.report import Report
 from avsync.estimate.calibration import Calibration
 from avsync.estimate.peak import Seams
 from avsync.pipeline import conclude
-from avsync.pipeline.stretch import Looked
 
 LENGTHS: dict[str, tuple[int, ...]] = {"shifted": (3, 4, 5, 6), "dubbed": (4, 6, 8), "in sync": (0,)}
 OFFSETS_MS = (-300.0, -200.0, -150.0, 200.0, 300.0)
@@ -75,10 +74,8 @@ def main() -> None:
 
 def heard(voice: Material, at_s: npt.NDArray[np.float64]) -> tuple[Floats, Floats]:
     """The embedding of a voice's audio nearest to each time, and how probably it speaks there."""
-    nearest = np.searchsorted(voice.audio_s, at_s).clip(1, len(voice.audio_s) - 1)
-    nearest -= np.abs(voice.audio_s[nearest - 1] - at_s) < np.abs(voice.audio_s[nearest] - at_s)
+    nearest, missing = voice.nearest(at_s)
     speech = np.interp(at_s + FRAME_S / 2, voice.speech_s, voice.speech)
-    missing = np.abs(voice.audio_s[nearest] - at_s) > FRAME_S
     return voice.audio[nearest].astype(np.float32), np.where(missing, 0, speech).astype(np.float32)
 
 
@@ -129,24 +126,14 @@ def answer(
 
 def judged(shots: Sequence[Shot], calibration: Calibration) -> Report:
     """The report of shots in a row, as `check` would give it."""
-    audio = np.concatenate([shot.audio for shot in shots])
-    padded = np.pad(audio, ((15, 15), (0, 0)), constant_values=np.nan)
-    tracks, scores, motion, begin = [], [], {}, 0
-    for number, shot in enumerate(shots):
-        count, face = len(shot.audio), shot.face
-        frames = begin + np.arange(count)
-        logits = np.einsum("td,tkd->tk", face.seen(0, count), padded[frames[:, None] + 15 + SHIFTS])
-        times = np.asarray(frames * FRAME_S, np.float64)
-        scores.append(Scores(number, times, SHIFTS, logits.astype(np.float32)))
-        moved_s = times[0] + face.motion_s - face.frames[0] * FRAME_S
-        inside = (moved_s >= times[0]) & (moved_s < times[-1] + FRAME_S)
-        motion[number] = [(moved_s[inside], face.motion[inside])]
-        boxes = np.zeros((count, 4), np.float32)
-        tracks.append(FaceTrack(number, number, float(times[0]), boxes, np.ones(count, bool), 0.9))
-        begin += count
-    duration_s = begin * FRAME_S
-    looked = Looked(((0.0, duration_s),), tuple(tracks), tuple(scores), {}, motion, 1)
+    begins = np.cumsum([0, *(len(shot.audio) for shot in shots)])
+    scenes = [
+        Scene(int(begin), len(shot.audio), (shot.face, 0), None, shot.face, 0.0)
+        for begin, shot in zip(begins, shots, strict=False)
+    ]
+    looked = faces(scenes, np.concatenate([shot.audio for shot in shots]))
     speech = Speech(0.0, FRAME_S, np.concatenate([shot.speech for shot in shots]))
+    duration_s = float(begins[-1]) * FRAME_S
     report = Report("shots", "cannot-tell", duration_s=duration_s)
     seams = Seams(pauses=vad.pauses(speech))
     return conclude.judged(report, looked, speech, calibration, duration_s, "stopped", seams=seams)
